@@ -1,0 +1,188 @@
+//! Where the time of a step goes on one group of ranks.
+//!
+//! At every moment a group is computing, or else communicating (exposed), or else idle (bubble). The parts are
+//! disjoint and add up to the step time exactly, in integer nanoseconds.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::trace::{Phase, Span, Stream, Trace};
+use crate::units::{Flops, Nanos};
+
+/// Disjoint parts of the step time of one group of ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Breakdown {
+    /// Kernels of the forward pass.
+    pub forward: Nanos,
+    /// Kernels that compute activations again.
+    pub recompute: Nanos,
+    /// Kernels of the backward pass.
+    pub backward: Nanos,
+    /// Kernels of the optimizer.
+    pub update: Nanos,
+    /// Tensor-parallel communication while nothing is computed.
+    pub exposed_tp: Nanos,
+    /// Data-parallel communication while nothing is computed.
+    pub exposed_dp: Nanos,
+    /// Pipeline communication while nothing is computed.
+    pub exposed_pp: Nanos,
+    /// Other communication while nothing is computed: gradient norm, tied embedding.
+    pub exposed_model: Nanos,
+    /// Neither: waiting for other stages.
+    pub bubble: Nanos,
+}
+
+impl Breakdown {
+    /// The parts with their names, in the order in which they are stacked.
+    pub fn parts(&self) -> [(&'static str, Nanos); 9] {
+        [
+            ("forward", self.forward),
+            ("recompute", self.recompute),
+            ("backward", self.backward),
+            ("update", self.update),
+            ("exposed_tp", self.exposed_tp),
+            ("exposed_dp", self.exposed_dp),
+            ("exposed_pp", self.exposed_pp),
+            ("exposed_model", self.exposed_model),
+            ("bubble", self.bubble),
+        ]
+    }
+
+    /// The step time.
+    pub fn total(&self) -> Nanos {
+        self.parts().iter().map(|(_, time)| *time).sum()
+    }
+
+    /// Everything but the bubble and exposed communication.
+    pub fn compute(&self) -> Nanos {
+        self.forward + self.recompute + self.backward + self.update
+    }
+
+    fn of_phase(&mut self, phase: Phase) -> &mut Nanos {
+        match phase {
+            Phase::Forward => &mut self.forward,
+            Phase::Recompute => &mut self.recompute,
+            Phase::Backward => &mut self.backward,
+            Phase::Update => &mut self.update,
+        }
+    }
+
+    fn of_stream(&mut self, stream: Stream) -> &mut Nanos {
+        match stream {
+            Stream::TensorComm => &mut self.exposed_tp,
+            Stream::DataComm => &mut self.exposed_dp,
+            Stream::ModelComm => &mut self.exposed_model,
+            _ => &mut self.exposed_pp,
+        }
+    }
+}
+
+/// The parts of the step time of the group of ranks `group`.
+pub fn breakdown(trace: &Trace, group: u32) -> Breakdown {
+    let spans: Vec<&Span> = trace.spans.iter().filter(|span| trace.track(span).group == group).collect();
+    let (compute, communication): (Vec<&Span>, Vec<&Span>) =
+        spans.into_iter().partition(|span| trace.track(span).stream == Stream::Compute);
+    let mut parts = Breakdown::default();
+    for span in &compute {
+        *parts.of_phase(trace.label(span).phase) += span.duration;
+    }
+    let busy = union(compute.iter().map(|span| (span.start, span.end())));
+    let exposed = expose(trace, communication, &busy, &mut parts);
+    parts.bubble = trace.step_time - parts.compute() - exposed;
+    parts
+}
+
+/// Charges every moment of communication outside `busy` to one stream; returns their sum. Where two streams
+/// communicate at once, the one that started first is charged.
+fn expose(trace: &Trace, mut spans: Vec<&Span>, busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
+    spans.sort_by_key(|span| (span.start, span.track));
+    let (mut covered, mut sum) = (Nanos::ZERO, Nanos::ZERO);
+    for span in spans {
+        let start = span.start.max(covered);
+        if span.end() > start {
+            let time = outside(start, span.end(), busy);
+            *parts.of_stream(trace.track(span).stream) += time;
+            sum += time;
+            covered = span.end();
+        }
+    }
+    sum
+}
+
+/// Sorted, disjoint intervals that cover the same time.
+fn union(intervals: impl Iterator<Item = (Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
+    let mut sorted: Vec<_> = intervals.collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
+    for (start, end) in sorted {
+        match merged.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => merged.push((start, end)),
+        }
+    }
+    merged
+}
+
+/// The part of `start..end` that lies in none of the intervals.
+fn outside(start: Nanos, end: Nanos, busy: &[(Nanos, Nanos)]) -> Nanos {
+    let first = busy.partition_point(|&(_, until)| until <= start);
+    let overlap = busy[first..].iter().take_while(|&&(from, _)| from < end);
+    end - start - overlap.map(|&(from, until)| until.min(end) - from.max(start)).sum()
+}
+
+/// Exposed communication of a breakdown by axis.
+pub fn exposed_communication(parts: &Breakdown) -> [(&'static str, Nanos); 4] {
+    [("tp", parts.exposed_tp), ("dp", parts.exposed_dp), ("pp", parts.exposed_pp), ("model", parts.exposed_model)]
+}
+
+/// The time that ops of one class take on one group of ranks.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpClassTime {
+    /// The class, for example `matmul`.
+    pub class: &'static str,
+    /// Spans.
+    pub count: u64,
+    /// Their durations added up (communication may run beside compute).
+    pub time: Nanos,
+    /// Their work.
+    pub flops: Flops,
+    /// Bytes touched, or sent.
+    pub bytes: u64,
+}
+
+/// Time by class of op on a group of ranks, the largest first.
+pub fn op_classes(trace: &Trace, group: u32) -> Vec<OpClassTime> {
+    let mut classes: BTreeMap<&'static str, OpClassTime> = BTreeMap::new();
+    for span in trace.spans.iter().filter(|span| trace.track(span).group == group) {
+        let label = trace.label(span);
+        let entry = classes.entry(label.class).or_insert_with(|| OpClassTime {
+            class: label.class,
+            count: 0,
+            time: Nanos::ZERO,
+            flops: Flops::ZERO,
+            bytes: 0,
+        });
+        entry.count += 1;
+        entry.time += span.duration;
+        entry.flops += Flops(label.flops as f64);
+        entry.bytes += label.bytes;
+    }
+    let mut classes: Vec<_> = classes.into_values().collect();
+    classes.sort_by_key(|class| (std::cmp::Reverse(class.time), class.class));
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outside_of_busy_intervals() {
+        let busy = union([(0, 10), (5, 20), (30, 40)].into_iter().map(|(a, b)| (Nanos(a), Nanos(b))));
+        assert_eq!(busy.len(), 2);
+        assert_eq!(outside(Nanos(15), Nanos(35), &busy), Nanos(10));
+        assert_eq!(outside(Nanos(20), Nanos(30), &busy), Nanos(10));
+        assert_eq!(outside(Nanos(0), Nanos(20), &busy), Nanos(0));
+    }
+}

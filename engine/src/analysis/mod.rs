@@ -1,0 +1,9 @@
+//! What a trace tells: where the time goes, how well the hardware is used, whether it fits.
+//!
+//! Written once, for modelled, executed and imported traces alike.
+
+mod breakdown;
+mod report;
+
+pub use breakdown::{Breakdown, OpClassTime, breakdown, exposed_communication, op_classes};
+pub use report::{ExposedCommunication, Fit, StagePeak, StepReport, step_report};

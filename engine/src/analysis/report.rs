@@ -1,0 +1,167 @@
+//! The figures of a step: time, throughput, utilisation, bubble, exposed communication, memory, fit.
+
+use serde::Serialize;
+
+use super::{Breakdown, breakdown};
+use crate::cost;
+use crate::graph::StepGraph;
+use crate::scenario::{Precision, Scenario};
+use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
+use crate::units::{Bytes, Flops, Nanos};
+
+/// Exposed communication of the critical group of ranks by axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExposedCommunication {
+    /// Tensor group.
+    pub tp: Nanos,
+    /// Data group.
+    pub dp: Nanos,
+    /// Between pipeline stages.
+    pub pp: Nanos,
+    /// Across the model: gradient norm, tied embedding.
+    pub model: Nanos,
+}
+
+/// Peak memory of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StagePeak {
+    /// The stage.
+    pub stage: u32,
+    /// What is in use at the peak.
+    pub used: MemoryUse,
+    /// All of it.
+    pub total: Bytes,
+}
+
+/// Whether the step fits into the devices' memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fit {
+    /// Whether every stage fits.
+    pub fits: bool,
+    /// Capacity of a device.
+    pub capacity: Bytes,
+    /// The stage that needs the most.
+    pub stage: u32,
+    /// What it needs.
+    pub needed: Bytes,
+    /// The biggest category there.
+    pub biggest: MemoryCategory,
+    /// Its size.
+    pub biggest_bytes: Bytes,
+}
+
+/// The figures of a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Where the figures come from.
+    pub origin: Origin,
+    /// From the first start to the last end.
+    pub step_time: Nanos,
+    /// Tokens of the step over its time, over all ranks.
+    pub tokens_per_s: f64,
+    /// Model FLOPs of the step over what all devices could do at peak (PaLM, Chowdhery et al. 2022, appendix B);
+    /// recomputation is not counted.
+    pub mfu: f64,
+    /// As `mfu`, with recomputation counted.
+    pub hfu: f64,
+    /// Bubble of the average stage over the step time.
+    pub bubble_fraction: f64,
+    /// Exposed communication of the critical group.
+    pub exposed_communication: ExposedCommunication,
+    /// Parts of the step time of the critical group: that with the most compute.
+    pub breakdown: Breakdown,
+    /// The critical group's stage.
+    pub critical_stage: u32,
+    /// The same for every group of ranks.
+    pub groups: Vec<(u32, Breakdown)>,
+    /// Peak memory of every stage.
+    pub peak_memory: Vec<StagePeak>,
+    /// Whether it fits.
+    pub fit: Fit,
+    /// Model FLOPs of the step over all ranks.
+    pub model_flops: Flops,
+}
+
+/// Computes the figures of a step from its trace.
+pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> StepReport {
+    let groups = group_breakdowns(trace);
+    let critical = groups.iter().max_by_key(|(_, parts)| parts.compute()).copied().unwrap_or_default();
+    let (model, hardware) = flops(step);
+    let peak_memory = peaks(step);
+    let secs = trace.step_time.secs().max(1e-9);
+    let available = peak_rate(scenario) * f64::from(scenario.mesh().ranks()) * secs;
+    let bubble: f64 = groups.iter().map(|(_, parts)| parts.bubble.secs()).sum();
+    let parts = critical.1;
+    StepReport {
+        origin: trace.origin,
+        step_time: trace.step_time,
+        tokens_per_s: scenario.step_tokens() as f64 / secs,
+        mfu: model.0 / available,
+        hfu: hardware.0 / available,
+        bubble_fraction: bubble / (groups.len().max(1) as f64 * secs),
+        exposed_communication: ExposedCommunication {
+            tp: parts.exposed_tp,
+            dp: parts.exposed_dp,
+            pp: parts.exposed_pp,
+            model: parts.exposed_model,
+        },
+        breakdown: parts,
+        critical_stage: critical.0,
+        fit: fit(&peak_memory, scenario.device_memory()),
+        groups,
+        peak_memory,
+        model_flops: model,
+    }
+}
+
+/// The breakdown of every group of ranks, with its stage.
+fn group_breakdowns(trace: &Trace) -> Vec<(u32, Breakdown)> {
+    let mut groups: Vec<(u32, u32)> = trace.tracks.iter().map(|track| (track.group, track.stage)).collect();
+    groups.dedup();
+    groups.into_iter().map(|(group, stage)| (stage, breakdown(trace, group))).collect()
+}
+
+/// The datasheet's matmul peak for the precision: what utilisation is measured against.
+fn peak_rate(scenario: &Scenario) -> f64 {
+    let device = &scenario.cluster().device;
+    match scenario.strategy().precision {
+        Precision::Bf16 => device.bf16_matmul.0,
+        Precision::Fp32 => device.fp32_matmul.0,
+    }
+}
+
+/// Matmul FLOPs of a step over all ranks, without and with recomputation. Causal attention counts the half of the
+/// scores that is used.
+fn flops(step: &StepGraph) -> (Flops, Flops) {
+    let (mut model, mut hardware) = (0.0, 0.0);
+    let ranks = f64::from(step.mesh.dp * step.mesh.tp);
+    for stage in &step.stages {
+        for (index, segment) in stage.segments.iter().enumerate() {
+            let runs = stage.tasks.iter().filter(|task| task.segment.0 as usize == index).count() as f64;
+            for op in segment.ops() {
+                let work = cost::work(&step.dims, &step.tensors, op).matmul_flops.0 * ranks * runs;
+                hardware += work;
+                if op.phase != Phase::Recompute {
+                    model += work;
+                }
+            }
+        }
+    }
+    (Flops(model), Flops(hardware))
+}
+
+fn peaks(step: &StepGraph) -> Vec<StagePeak> {
+    let peak = |(stage, program): (u32, &crate::graph::Stage)| {
+        let used = program.memory.at_peak;
+        StagePeak { stage, used, total: used.total() }
+    };
+    (0..).zip(&step.stages).map(peak).collect()
+}
+
+fn fit(peaks: &[StagePeak], capacity: Bytes) -> Fit {
+    let worst = peaks.iter().rev().max_by_key(|peak| peak.total);
+    let (stage, used) = worst.map_or((0, MemoryUse::default()), |peak| (peak.stage, peak.used));
+    let biggest = used.biggest();
+    let needed = used.total();
+    Fit { fits: needed <= capacity, capacity, stage, needed, biggest, biggest_bytes: used.get(biggest) }
+}

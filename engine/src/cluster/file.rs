@@ -1,0 +1,147 @@
+//! Devices and links as they are written in files.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+
+/// A device as it is written in a file: every field may be left out where a preset gives it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceFile {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Peak fp32 rate outside matrix units, for example `"19.5 TFLOP/s"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub fp32: Option<FlopsPerSec>,
+    /// Peak matmul rate for fp32 inputs, where matrix units take them; `fp32` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub tf32: Option<FlopsPerSec>,
+    /// Peak dense matmul rate for bf16 inputs.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub bf16: Option<FlopsPerSec>,
+    /// Share of the peak that the best large matmul reaches, above 0 and at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matmul_efficiency: Option<f64>,
+    /// Capacity, for example `"80 GB"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub memory: Option<Bytes>,
+    /// Peak memory bandwidth, for example `"2039 GB/s"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub memory_bandwidth: Option<BytesPerSec>,
+    /// Share of the bandwidth that a streaming kernel reaches, above 0 and at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_efficiency: Option<f64>,
+    /// Time that a kernel takes at least, for example `"4 us"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Nanos::deserialize_option",
+        serialize_with = "Nanos::serialize_option"
+    )]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub launch_overhead: Option<Nanos>,
+    /// Devices in a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices_per_node: Option<u32>,
+    /// Link between devices of one node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intra_link: Option<LinkFile>,
+    /// Link from a device to the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inter_link: Option<LinkFile>,
+}
+
+impl DeviceFile {
+    /// The fields of `self`, and those of `base` where `self` says nothing.
+    pub fn over(self, base: &Self) -> Self {
+        Self {
+            title: self.title.or_else(|| base.title.clone()),
+            fp32: self.fp32.or(base.fp32),
+            tf32: self.tf32.or(base.tf32),
+            bf16: self.bf16.or(base.bf16),
+            matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
+            memory: self.memory.or(base.memory),
+            memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
+            memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),
+            launch_overhead: self.launch_overhead.or(base.launch_overhead),
+            devices_per_node: self.devices_per_node.or(base.devices_per_node),
+            intra_link: LinkFile::over(self.intra_link, base.intra_link.as_ref()),
+            inter_link: LinkFile::over(self.inter_link, base.inter_link.as_ref()),
+        }
+    }
+}
+
+/// A link as it is written in a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFile {
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Rate per device and direction, for example `"400 Gb/s"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub bandwidth: Option<BytesPerSec>,
+    /// Time of one hop of an empty message, for example `"2 us"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Nanos::deserialize_option",
+        serialize_with = "Nanos::serialize_option"
+    )]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub latency: Option<Nanos>,
+    /// Share of the rate that large messages reach, above 0 and at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub efficiency: Option<f64>,
+}
+
+impl LinkFile {
+    fn over(this: Option<Self>, base: Option<&Self>) -> Option<Self> {
+        let Some(base) = base else { return this };
+        let this = this.unwrap_or_default();
+        Some(Self {
+            name: this.name.or_else(|| base.name.clone()),
+            bandwidth: this.bandwidth.or(base.bandwidth),
+            latency: this.latency.or(base.latency),
+            efficiency: this.efficiency.or(base.efficiency),
+        })
+    }
+}

@@ -1,0 +1,150 @@
+//! Communication: the alpha-beta model with ring and tree algorithms.
+//!
+//! Sources: Thakur, Rabenseifner & Gropp 2005, "Optimization of Collective Communication Operations in MPICH",
+//! sections 4 and 5 (ring and tree costs); bus bandwidth as in nccl-tests' PERFORMANCE.md.
+
+use crate::cluster::{Cluster, Link, RankId};
+use crate::graph::Collective;
+use crate::units::{Bytes, BytesPerSec, Nanos};
+
+/// How the ranks of a group lie on nodes: what the cost of its collectives depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupSpan {
+    /// Ranks in the group.
+    pub ranks: u32,
+    /// Nodes that they are on.
+    pub nodes: u32,
+    /// The fewest ranks on one of these nodes: as many adapters share the group's traffic between nodes.
+    pub ranks_per_node: u32,
+}
+
+impl GroupSpan {
+    /// The span of a group of ranks.
+    pub fn of(cluster: &Cluster, members: &[RankId]) -> Self {
+        let mut nodes: Vec<u32> = members.iter().map(|&rank| cluster.node_of(rank)).collect();
+        nodes.sort_unstable();
+        let per_node = nodes.chunk_by(|a, b| a == b).map(<[u32]>::len);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            ranks: count(members.len()),
+            nodes: count(per_node.clone().count()),
+            ranks_per_node: count(per_node.min().unwrap_or(0)),
+        }
+    }
+}
+
+/// The way in which a collective is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Chunks go around: best for large messages.
+    Ring,
+    /// Whole messages go up and down a binary tree: best for small ones.
+    Tree,
+}
+
+/// Bytes that every rank sends (and receives) in a ring collective of a value of `bytes` in full size.
+pub fn collective_bytes_per_rank(collective: Collective, bytes: Bytes, ranks: u32) -> Bytes {
+    let n = u64::from(ranks.max(1));
+    let once = u128::from(bytes.0) * u128::from(n - 1) / u128::from(n);
+    let once = Bytes(u64::try_from(once).unwrap_or(u64::MAX));
+    match collective {
+        Collective::AllReduce(_) => once * 2,
+        Collective::ReduceScatter | Collective::AllGather => once,
+    }
+}
+
+/// The time of a collective of a value of `bytes` in full size, by the faster algorithm.
+pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collective, bytes: Bytes) -> (Nanos, Algorithm) {
+    if span.ranks <= 1 {
+        return (Nanos::ZERO, Algorithm::Ring);
+    }
+    let ring = ring_time(cluster, span, collective, bytes);
+    match collective {
+        Collective::AllReduce(_) => {
+            let tree = tree_time(cluster, span, bytes);
+            if tree < ring { (tree, Algorithm::Tree) } else { (ring, Algorithm::Ring) }
+        }
+        Collective::ReduceScatter | Collective::AllGather => (ring, Algorithm::Ring),
+    }
+}
+
+/// `steps·α + bytes per rank / β`; the slower of the two kinds of links that the ring crosses sets β, and each
+/// step waits for its slowest hop.
+fn ring_time(cluster: &Cluster, span: GroupSpan, collective: Collective, bytes: Bytes) -> Nanos {
+    let steps = i64::from(span.ranks - 1) * if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
+    let sent = collective_bytes_per_rank(collective, bytes, span.ranks);
+    slowest_hop(cluster, span) * steps + sent / ring_bandwidth(cluster, span)
+}
+
+/// Reduce up and broadcast down a binary tree: `2·⌈log₂ n⌉·α + 2·bytes / β` (pipelined).
+fn tree_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
+    let levels = |n: u32| i64::from(n.max(1).next_power_of_two().trailing_zeros());
+    let inside = cluster.intra_link.latency * levels(span.ranks.div_ceil(span.nodes));
+    let across = cluster.inter_link.latency * levels(span.nodes);
+    (inside + across) * 2 + (bytes * 2) / ring_bandwidth(cluster, span)
+}
+
+fn slowest_hop(cluster: &Cluster, span: GroupSpan) -> Nanos {
+    if span.nodes > 1 { cluster.inter_link.latency } else { cluster.intra_link.latency }
+}
+
+/// What one rank can pass on: its link inside the node, or the share of the node's adapters that the group uses
+/// (NCCL builds one ring per adapter, so all of the group's ranks on a node carry traffic between nodes).
+fn ring_bandwidth(cluster: &Cluster, span: GroupSpan) -> BytesPerSec {
+    let intra = cluster.intra_link.effective_bandwidth().0;
+    let inter = cluster.inter_link.effective_bandwidth().0 * f64::from(span.ranks_per_node);
+    BytesPerSec(match (span.nodes > 1, span.ranks_per_node > 1 || span.ranks > span.nodes) {
+        (false, _) => intra,
+        (true, true) => intra.min(inter),
+        (true, false) => inter,
+    })
+}
+
+/// The time of a message from one rank to another: `α + bytes / β`.
+pub fn transfer_time(link: &Link, bytes: Bytes) -> Nanos {
+    link.latency + bytes / link.effective_bandwidth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Reduction;
+    use crate::scenario::Scenario;
+
+    const SUM: Collective = Collective::AllReduce(Reduction::Sum);
+
+    fn a100() -> Cluster {
+        Scenario::preset("gpt3-175b-1024xa100").expect("a preset").cluster().clone()
+    }
+
+    fn span(cluster: &Cluster, ranks: impl Iterator<Item = u32>) -> GroupSpan {
+        GroupSpan::of(cluster, &ranks.map(RankId).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_large_all_reduce_reaches_the_measured_bus_bandwidth() {
+        // NCCL on 8 × A100, 16 GiB: busbw 234.9 GB/s (collectives table, ml-engineering).
+        let cluster = a100();
+        let bytes = Bytes(1 << 34);
+        let (time, algorithm) = collective_time(&cluster, span(&cluster, 0..8), SUM, bytes);
+        let busbw = bytes.as_f64() * 2.0 * 7.0 / 8.0 / time.secs() / 1e9;
+        assert!((busbw / 234.9 - 1.0).abs() < 0.01, "{busbw} GB/s");
+        assert_eq!(algorithm, Algorithm::Ring);
+    }
+
+    #[test]
+    fn small_messages_go_by_tree_and_one_rank_needs_no_time() {
+        let cluster = a100();
+        let (_, algorithm) = collective_time(&cluster, span(&cluster, 0..8), SUM, Bytes(8));
+        assert_eq!(algorithm, Algorithm::Tree);
+        assert_eq!(collective_time(&cluster, span(&cluster, 0..1), SUM, Bytes(1 << 30)).0, Nanos::ZERO);
+    }
+
+    #[test]
+    fn ranks_of_one_node_share_its_adapters() {
+        let cluster = a100();
+        let (whole_nodes, one_each) = (span(&cluster, 0..16), span(&cluster, [0, 8].into_iter()));
+        assert_eq!((whole_nodes.nodes, whole_nodes.ranks_per_node), (2, 8));
+        assert!(ring_bandwidth(&cluster, whole_nodes).0 > 7.0 * ring_bandwidth(&cluster, one_each).0);
+    }
+}

@@ -1,0 +1,12 @@
+//! What an op costs on a cluster: a roofline for kernels, alpha-beta for communication.
+//!
+//! Every formula stands beside its function with its source; every constant comes from the scenario's device and
+//! links, whose table says where each was read.
+
+mod collective;
+mod roofline;
+mod work;
+
+pub use collective::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time, transfer_time};
+pub use roofline::{Bound, kernel_bound, kernel_time};
+pub use work::{Work, work};

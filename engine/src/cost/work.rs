@@ -1,0 +1,75 @@
+//! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
+
+use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
+use crate::units::{Bytes, Flops};
+
+/// The work of one execution of an op on one rank.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Floating-point operations.
+    pub flops: Flops,
+    /// Of them, operations that matrix units can do.
+    pub matmul_flops: Flops,
+    /// Bytes read from and written to memory, each tensor once.
+    pub bytes: Bytes,
+    /// Rows and columns of the result and the contracted length, for matmuls.
+    pub matmul: Option<[u64; 3]>,
+}
+
+/// The work of `op`.
+pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
+    let bytes = memory_traffic(tensors, op);
+    let elements = |id: TensorId| tensors[id.index()].local.elements() as f64;
+    match op.kind {
+        OpKind::Matmul { transpose_a, .. } => {
+            let (a, c) = (tensors[op.reads[0].index()].local, tensors[op.writes[0].index()].local);
+            let k = u64::from(if transpose_a { a.rows } else { a.cols });
+            let flops = Flops(2.0 * c.elements() as f64 * k as f64);
+            Work { flops, matmul_flops: flops, bytes, matmul: Some([u64::from(c.rows), u64::from(c.cols), k]) }
+        }
+        OpKind::Attention => attention(dims, tensors, op.writes[1], 2.0, bytes),
+        // Forward has two products per pair (scores, values); backward five: scores again, dV, dP, dQ and dK
+        // (Dao et al. 2022, algorithm 4).
+        OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], 5.0, bytes),
+        _ => {
+            let flops = op.writes.first().map_or(0.0, |&id| elements(id) * per_element(op.kind));
+            Work { flops: Flops(flops), matmul_flops: Flops::ZERO, bytes, matmul: None }
+        }
+    }
+}
+
+/// Causal attention: each of `products` multiplies every query with half of the keys of its sequence.
+/// The log-sum-exp has one element per token and local head.
+fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64, bytes: Bytes) -> Work {
+    let token_heads = tensors[per_head.index()].local.elements() as f64;
+    let keys = (f64::from(dims.sequence) + 1.0) / 2.0;
+    let flops = Flops(2.0 * products * token_heads * keys * f64::from(dims.head_dim));
+    Work { flops, matmul_flops: flops, bytes, matmul: None }
+}
+
+/// Arithmetic per written element, counted in the kernels (a transcendental counts as one).
+fn per_element(kind: OpKind) -> f64 {
+    match kind {
+        OpKind::Norm => 8.0,
+        OpKind::NormGrad => 12.0,
+        OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } => 8.0,
+        OpKind::GeluGrad | OpKind::SwiGluGrad => 14.0,
+        OpKind::AdamW { .. } => 14.0,
+        OpKind::Fill(_) | OpKind::Cast => 0.0,
+        _ => 2.0,
+    }
+}
+
+/// Every tensor that the op mentions moves once; accumulators move twice. Tables are read only where they are used.
+fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
+    let bytes = |id: &TensorId| tensors[id.index()].bytes();
+    let sum = |ids: &[TensorId]| ids.iter().map(bytes).sum::<Bytes>();
+    match op.kind {
+        OpKind::Embedding => sum(&op.writes) * 2,
+        OpKind::Position => sum(&op.writes) * 3,
+        OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
+        OpKind::AdamW { .. } => sum(&op.reads[..1]) + sum(&op.writes) * 2,
+        OpKind::Matmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
+        _ => sum(&op.reads) + sum(&op.writes),
+    }
+}

@@ -1,0 +1,67 @@
+//! The dataflow graph of a training step, and the passes that lower a scenario to it.
+//!
+//! [`lower`] is a compiler. Each pass takes a graph, returns a graph, and knows nothing of cost:
+//!
+//! ```text
+//! forward → differentiate → optimize → recompute → shard → precision → schedule → plan_memory
+//! └────────── OpGraph: one micro-batch, then one update ──────────┘   └─ StepGraph ─┘
+//! ```
+//!
+//! An [`OpGraph`] is what one replica does with one micro-batch and then in the update, first on one device,
+//! after `shard` on one rank of the tensor group.
+//! A [`StepGraph`] is the SPMD program of every pipeline stage: segments (petgraph DAGs of ops) and the order in
+//! which they run over micro-batches. It does not grow with the number of ranks.
+
+mod dims;
+mod op;
+pub mod passes;
+mod print;
+mod step;
+mod tensor;
+mod verify;
+
+pub use dims::Dims;
+pub use op::{Collective, Direction, Op, OpKind, Part, Reduction};
+pub use print::{StepGraphDocument, dot};
+pub use step::{Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
+pub use tensor::{DType, Dim, Placement, Role, Shape, Storage, Tensor, TensorId};
+pub use verify::GraphError;
+
+use crate::scenario::Scenario;
+
+/// The ops of one micro-batch and of the update, in program order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpGraph {
+    /// Sizes that kernels need beside their tensors' shapes.
+    pub dims: Dims,
+    /// All values.
+    pub tensors: Vec<Tensor>,
+    /// Ops in an order in which they may run.
+    pub ops: Vec<Op>,
+}
+
+impl OpGraph {
+    /// The tensor with this handle.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.index()]
+    }
+
+    /// Adds a tensor.
+    pub fn add_tensor(&mut self, tensor: Tensor) -> TensorId {
+        let id = TensorId::new(self.tensors.len());
+        self.tensors.push(tensor);
+        id
+    }
+}
+
+/// Lowers a scenario through all passes.
+pub fn lower(scenario: &Scenario) -> StepGraph {
+    let graph = passes::forward::forward(scenario);
+    let graph = passes::differentiate::differentiate(graph);
+    let graph = passes::optimize::optimize(graph);
+    let graph = passes::recompute::recompute(graph, scenario.strategy().recompute);
+    let graph = passes::shard::shard(graph, scenario.strategy());
+    let graph = passes::precision::precision(graph, scenario.strategy().precision);
+    let step = passes::schedule::schedule(graph, scenario);
+    passes::plan_memory::plan_memory(step)
+}

@@ -1,0 +1,195 @@
+//! Nodes of the graph: kernels, collectives, sends and receives.
+
+use serde::Serialize;
+
+use super::TensorId;
+use crate::cluster::Group;
+use crate::trace::{Phase, Stream};
+
+/// A part of the model; pipeline stages are made of parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Token and position embedding.
+    Embedding,
+    /// A transformer layer.
+    Layer(u32),
+    /// Final norm, output projection and loss.
+    Head,
+}
+
+/// How the terms of a partial value are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Added.
+    Sum,
+    /// The largest counts.
+    Max,
+}
+
+/// What a collective does with the tensors of a group's ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Collective {
+    /// Partial → replicated, in place.
+    AllReduce(Reduction),
+    /// Partial → sharded by rows.
+    ReduceScatter,
+    /// Sharded by rows → replicated.
+    AllGather,
+}
+
+/// The way along the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From a stage to the next: activations.
+    Next,
+    /// From a stage to the one before: their gradients.
+    Previous,
+}
+
+/// What an op computes. Reads and writes stand in the order in which the kernels bind them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpKind {
+    /// `ids, table → x`: rows of the table.
+    Embedding,
+    /// `ids, dx → dtable`.
+    EmbeddingGrad,
+    /// `x, table → y`: adds learned positions.
+    Position,
+    /// `dy → dtable`.
+    PositionGrad,
+    /// `x, weight[, shift] → y, statistics`: LayerNorm or RMSNorm.
+    Norm,
+    /// `x, weight, statistics, dy → dx`.
+    NormGrad,
+    /// `x, statistics, dy → dweight[, dshift]`.
+    NormGradParameters,
+    /// `a, b[, bias] → c`: `c = op(a)·op(b)`.
+    Matmul {
+        /// Read `a` transposed.
+        transpose_a: bool,
+        /// Read `b` transposed.
+        transpose_b: bool,
+        /// Add a bias row.
+        bias: bool,
+        /// Add to what is in `c`.
+        accumulate: bool,
+    },
+    /// `qkv → qkv`: rotates queries and keys.
+    Rope {
+        /// Rotate back: the gradient.
+        inverse: bool,
+    },
+    /// `qkv → out, logsumexp`: causal attention, scores never stored.
+    Attention,
+    /// `qkv, out, logsumexp, dout → dqkv, delta`.
+    AttentionGrad,
+    /// `x → y`.
+    Gelu,
+    /// `x, dy → dx`.
+    GeluGrad,
+    /// `gate and up, interleaved → y`.
+    SwiGlu,
+    /// `x, dy → dx`.
+    SwiGluGrad,
+    /// `a, b → a + b`.
+    Add,
+    /// `x, y[, bias] → x + y + bias`.
+    Residual {
+        /// Add a bias row.
+        bias: bool,
+    },
+    /// `dy → dbias`, added to what is there.
+    ColumnSum,
+    /// `logits → max` over this rank's columns.
+    RowMax,
+    /// `logits, max, targets → (Σ exp(logit − max), target logit − max)` over this rank's columns.
+    SumExp,
+    /// `sums → loss`, added to what is there.
+    CrossEntropy,
+    /// `logits, max, sums, targets → dlogits`.
+    CrossEntropyGrad,
+    /// `→ x`: sets every element.
+    Fill(f32),
+    /// `gradient → norm²`, added to what is there, once per replica of the parameter.
+    SumSquares,
+    /// `gradient, norm², hyper → parameter, first moment, second moment`.
+    AdamW {
+        /// Apply weight decay.
+        decay: bool,
+    },
+    /// `x → y` in another number format.
+    Cast,
+    /// Communication among the ranks of a group.
+    Collective {
+        /// What.
+        collective: Collective,
+        /// Among whom.
+        group: Group,
+    },
+    /// Hands a tensor to the neighbouring stage.
+    Send(Direction),
+    /// Takes it. `Receive(Next)` takes what was sent by `Send(Next)` of the stage before.
+    Receive(Direction),
+}
+
+impl OpKind {
+    /// A plain matmul.
+    pub const MATMUL: Self = Self::Matmul { transpose_a: false, transpose_b: false, bias: false, accumulate: false };
+
+    /// The class under which tables sum it up.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Embedding | Self::EmbeddingGrad | Self::Position | Self::PositionGrad => "embedding",
+            Self::Norm | Self::NormGrad | Self::NormGradParameters => "norm",
+            Self::Matmul { .. } => "matmul",
+            Self::Rope { .. } => "rope",
+            Self::Attention | Self::AttentionGrad => "attention",
+            Self::Gelu | Self::GeluGrad | Self::SwiGlu | Self::SwiGluGrad => "activation",
+            Self::Add | Self::Residual { .. } | Self::ColumnSum => "elementwise",
+            Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",
+            Self::Fill(_) | Self::SumSquares | Self::AdamW { .. } => "optimizer",
+            Self::Cast => "cast",
+            Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
+            Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",
+            Self::Collective { collective: Collective::AllGather, .. } => "all_gather",
+            Self::Send(_) => "send",
+            Self::Receive(_) => "receive",
+        }
+    }
+
+    /// The stream on which it runs.
+    pub fn stream(self) -> Stream {
+        match self {
+            Self::Collective { group: Group::Tensor, .. } => Stream::TensorComm,
+            Self::Collective { group: Group::Data, .. } => Stream::DataComm,
+            Self::Collective { .. } => Stream::ModelComm,
+            Self::Send(Direction::Next) => Stream::SendNext,
+            Self::Send(Direction::Previous) => Stream::SendPrevious,
+            Self::Receive(Direction::Next) => Stream::ReceivePrevious,
+            Self::Receive(Direction::Previous) => Stream::ReceiveNext,
+            _ => Stream::Compute,
+        }
+    }
+}
+
+/// A node of the graph.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Op {
+    /// What it computes.
+    pub kind: OpKind,
+    /// What it is called, for example `layer 3 qkv`.
+    pub name: String,
+    /// The part of the model it belongs to.
+    pub part: Part,
+    /// The part of the step it belongs to.
+    pub phase: Phase,
+    /// What it reads.
+    pub reads: Vec<TensorId>,
+    /// What it writes (and, where it accumulates, also reads).
+    pub writes: Vec<TensorId>,
+}

@@ -1,0 +1,195 @@
+//! Second pass: appends the backward ops, from the loss back to the embedding.
+//!
+//! A parameter's gradient is one accumulator into which every micro-batch adds.
+
+use std::collections::BTreeMap;
+
+use crate::graph::{Op, OpGraph, OpKind, Role, Tensor, TensorId};
+use crate::trace::Phase;
+
+/// Appends the gradient of every op of `graph`.
+pub fn differentiate(graph: OpGraph) -> OpGraph {
+    let forward = graph.ops.clone();
+    let mut backward = Backward { graph, gradients: BTreeMap::new() };
+    for op in forward.iter().rev() {
+        backward.op(op);
+    }
+    backward.graph
+}
+
+struct Backward {
+    graph: OpGraph,
+    /// The gradient of each value and each parameter so far.
+    gradients: BTreeMap<TensorId, TensorId>,
+}
+
+impl Backward {
+    fn op(&mut self, op: &Op) {
+        match op.kind {
+            OpKind::CrossEntropy => {}
+            OpKind::SumExp => self.cross_entropy(op),
+            OpKind::RowMax => {}
+            OpKind::Matmul { transpose_b, bias, .. } => self.matmul(op, transpose_b, bias),
+            OpKind::Norm => self.norm(op),
+            OpKind::Residual { bias } => self.residual(op, bias),
+            OpKind::Gelu => self.unary(op, OpKind::GeluGrad),
+            OpKind::SwiGlu => self.unary(op, OpKind::SwiGluGrad),
+            OpKind::Rope { .. } => self.rope(op),
+            OpKind::Attention => self.attention(op),
+            OpKind::Position => self.position(op),
+            OpKind::Embedding => self.embedding(op),
+            // Forward graphs have no other kinds.
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, of: &Op, kind: OpKind, suffix: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
+        let name = format!("{} {suffix}", of.name);
+        self.graph.ops.push(Op { kind, name, part: of.part, phase: Phase::Backward, reads, writes });
+    }
+
+    /// A new value with the shape of `like`.
+    fn value_like(&mut self, like: TensorId, prefix: &str) -> TensorId {
+        let tensor = self.graph.tensor(like).clone();
+        let name = format!("{prefix} of {}", tensor.name);
+        self.graph.add_tensor(Tensor { name, role: Role::Activation, ..tensor })
+    }
+
+    /// The accumulator of a parameter's gradient.
+    fn accumulator(&mut self, parameter: TensorId) -> TensorId {
+        if let Some(&gradient) = self.gradients.get(&parameter) {
+            return gradient;
+        }
+        let tensor = self.graph.tensor(parameter).clone();
+        let name = format!("gradient of {}", tensor.name);
+        let gradient = self.graph.add_tensor(Tensor { name, role: Role::Gradient, ..tensor });
+        self.gradients.insert(parameter, gradient);
+        gradient
+    }
+
+    /// The gradient that has reached `value`; every value of a forward graph leads to the loss.
+    fn gradient(&self, value: TensorId) -> TensorId {
+        self.gradients.get(&value).copied().unwrap_or(value)
+    }
+
+    /// Records `gradient` as a term of the gradient of `value`, adding to earlier terms.
+    fn contribute(&mut self, of: &Op, value: TensorId, gradient: TensorId) {
+        let Some(&earlier) = self.gradients.get(&value) else {
+            self.gradients.insert(value, gradient);
+            return;
+        };
+        let sum = self.value_like(value, "gradient sum");
+        self.push(of, OpKind::Add, "gradient sum", vec![earlier, gradient], vec![sum]);
+        self.gradients.insert(value, sum);
+    }
+
+    fn cross_entropy(&mut self, op: &Op) {
+        let [logits, max, targets] = op.reads[..] else { return };
+        let dlogits = self.value_like(logits, "gradient");
+        self.push(op, OpKind::CrossEntropyGrad, "gradient", vec![logits, max, op.writes[0], targets], vec![dlogits]);
+        self.contribute(op, logits, dlogits);
+    }
+
+    fn matmul(&mut self, op: &Op, transpose_b: bool, bias: bool) {
+        let (x, weight, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        let kind = OpKind::Matmul { transpose_a: false, transpose_b: !transpose_b, bias: false, accumulate: false };
+        self.push(op, kind, "input gradient", vec![dy, weight], vec![dx]);
+        let dw = self.accumulator(weight);
+        // dW = xᵀ·dy, or its transpose where the weight is read transposed.
+        let (a, b) = if transpose_b { (dy, x) } else { (x, dy) };
+        let kind = OpKind::Matmul { transpose_a: true, transpose_b: false, bias: false, accumulate: true };
+        self.push(op, kind, "weight gradient", vec![a, b], vec![dw]);
+        if bias {
+            let dbias = self.accumulator(op.reads[2]);
+            self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
+        }
+        self.contribute(op, x, dx);
+    }
+
+    fn norm(&mut self, op: &Op) {
+        let (x, weight, statistics, dy) = (op.reads[0], op.reads[1], op.writes[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        self.push(op, OpKind::NormGrad, "gradient", vec![x, weight, statistics, dy], vec![dx]);
+        let parameters: Vec<_> = op.reads[1..].iter().map(|&parameter| self.accumulator(parameter)).collect();
+        self.push(op, OpKind::NormGradParameters, "weight gradient", vec![x, statistics, dy], parameters);
+        self.contribute(op, x, dx);
+    }
+
+    fn residual(&mut self, op: &Op, bias: bool) {
+        let dy = self.gradient(op.writes[0]);
+        if bias {
+            let dbias = self.accumulator(op.reads[2]);
+            self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
+        }
+        self.contribute(op, op.reads[0], dy);
+        self.contribute(op, op.reads[1], dy);
+    }
+
+    fn unary(&mut self, op: &Op, kind: OpKind) {
+        let (x, dy) = (op.reads[0], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        self.push(op, kind, "gradient", vec![x, dy], vec![dx]);
+        self.contribute(op, x, dx);
+    }
+
+    fn rope(&mut self, op: &Op) {
+        let dy = self.gradient(op.writes[0]);
+        let dx = self.value_like(op.reads[0], "gradient");
+        self.push(op, OpKind::Rope { inverse: true }, "gradient", vec![dy], vec![dx]);
+        self.contribute(op, op.reads[0], dx);
+    }
+
+    fn attention(&mut self, op: &Op) {
+        let (qkv, out, lse) = (op.reads[0], op.writes[0], op.writes[1]);
+        let dout = self.gradient(out);
+        let dqkv = self.value_like(qkv, "gradient");
+        let delta = self.value_like(lse, "delta");
+        self.push(op, OpKind::AttentionGrad, "gradient", vec![qkv, out, lse, dout], vec![dqkv, delta]);
+        self.contribute(op, qkv, dqkv);
+    }
+
+    fn position(&mut self, op: &Op) {
+        let dy = self.gradient(op.writes[0]);
+        let dtable = self.accumulator(op.reads[1]);
+        self.push(op, OpKind::PositionGrad, "weight gradient", vec![dy], vec![dtable]);
+        self.contribute(op, op.reads[0], dy);
+    }
+
+    fn embedding(&mut self, op: &Op) {
+        let (ids, dx) = (op.reads[0], self.gradient(op.writes[0]));
+        let dtable = self.accumulator(op.reads[1]);
+        self.push(op, OpKind::EmbeddingGrad, "weight gradient", vec![ids, dx], vec![dtable]);
+    }
+}
+
+/// The gradient accumulator of each parameter, in the order of the parameters.
+pub fn parameter_gradients(graph: &OpGraph) -> Vec<(TensorId, TensorId)> {
+    let by_name: BTreeMap<&str, TensorId> =
+        tensors(graph, Role::Gradient).map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
+    tensors(graph, Role::Parameter)
+        .filter_map(|(id, tensor)| Some((id, *by_name.get(format!("gradient of {}", tensor.name).as_str())?)))
+        .collect()
+}
+
+fn tensors(graph: &OpGraph, role: Role) -> impl Iterator<Item = (TensorId, &Tensor)> {
+    graph.tensors.iter().enumerate().filter(move |(_, t)| t.role == role).map(|(i, t)| (TensorId::new(i), t))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::passes::forward::forward;
+    use crate::scenario::{Scenario, presets};
+
+    #[test]
+    fn every_parameter_gets_exactly_one_accumulator() {
+        for preset in presets() {
+            let graph = differentiate(forward(&Scenario::preset(preset.name).expect("presets are valid")));
+            graph.verify().unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+            let parameters = tensors(&graph, Role::Parameter).count();
+            assert_eq!(parameter_gradients(&graph).len(), parameters, "{}", preset.name);
+            assert_eq!(tensors(&graph, Role::Gradient).count(), parameters, "{}", preset.name);
+        }
+    }
+}

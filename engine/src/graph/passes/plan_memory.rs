@@ -1,0 +1,180 @@
+//! Last pass: liveness → allocations.
+//!
+//! Persistent tensors live through the step. A value of a micro-batch lives from the op that writes it first to
+//! the op that mentions it last; a value that the backward pass reads lives across the two segments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::graph::{Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, TensorId};
+use crate::trace::{MemoryCategory, MemoryUse};
+use crate::units::Bytes;
+
+/// Fills in what every segment allocates and frees, and what every stage needs.
+pub fn plan_memory(mut step: StepGraph) -> StepGraph {
+    let mut stages = std::mem::take(&mut step.stages);
+    for stage in &mut stages {
+        let saved = saved(&step, stage);
+        for segment in &mut stage.segments {
+            segment.memory = segment_memory(&step, segment, &saved);
+        }
+        stage.memory = stage_memory(&step, stage, &saved);
+    }
+    step.stages = stages;
+    step
+}
+
+/// The allocation-owning tensors that live from forward to backward of a micro-batch.
+pub fn saved(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
+    let of = |kind| stage.segments.iter().filter(move |s: &&Segment| s.kind == kind).flat_map(|s| mentioned(step, s));
+    let forward: BTreeSet<_> = of(SegmentKind::Forward).collect();
+    of(SegmentKind::Backward).filter(|id| forward.contains(id)).collect()
+}
+
+/// The allocation-owning tensors of a micro-batch that a segment mentions.
+fn mentioned(step: &StepGraph, segment: &Segment) -> BTreeSet<TensorId> {
+    segment.ops().flat_map(|op| roots(step, &op.reads, &op.writes)).collect()
+}
+
+fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<TensorId> {
+    let all = reads.iter().chain(writes).map(|&id| step.storage_of(id));
+    all.filter(|&id| !step.tensor(id).role.is_persistent()).collect()
+}
+
+fn segment_memory(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) -> SegmentMemory {
+    let ops = segment.graph.node_count();
+    let mut memory = SegmentMemory { allocates: vec![Vec::new(); ops], frees: vec![Vec::new(); ops] };
+    let mut span: BTreeMap<TensorId, (usize, usize)> = BTreeMap::new();
+    for (index, op) in segment.ops().enumerate() {
+        for id in roots(step, &op.reads, &op.writes) {
+            span.entry(id).and_modify(|(_, last)| *last = index).or_insert((index, index));
+        }
+    }
+    let forward = segment.kind == SegmentKind::Forward;
+    for (id, (first, last)) in span {
+        let kept = saved.contains(&id);
+        if forward || !kept {
+            memory.allocates[first].push(id);
+        }
+        if !(forward && kept) {
+            memory.frees[last].push(id);
+        }
+    }
+    memory
+}
+
+/// The category of a tensor: what is kept from forward to backward is an activation, other values are buffers.
+pub fn category(role: Role, saved: bool) -> MemoryCategory {
+    match role {
+        Role::Parameter => MemoryCategory::Parameters,
+        Role::Gradient | Role::Bucket => MemoryCategory::Gradients,
+        Role::MasterWeight | Role::Moment => MemoryCategory::OptimizerState,
+        Role::Input | Role::Activation if saved => MemoryCategory::Activations,
+        Role::Input | Role::Activation | Role::Scratch | Role::Scalar => MemoryCategory::Buffers,
+    }
+}
+
+/// Persistent, allocation-owning tensors that a stage mentions.
+pub fn persistent(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
+    let ids = stage.segments.iter().flat_map(Segment::ops).flat_map(|op| op.reads.iter().chain(&op.writes));
+    ids.map(|&id| step.storage_of(id)).filter(|&id| step.tensor(id).role.is_persistent()).collect()
+}
+
+fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> StageMemory {
+    let mut base = MemoryUse::default();
+    for id in persistent(step, stage) {
+        let tensor = step.tensor(id);
+        *base.get_mut(category(tensor.role, false)) += tensor.allocated();
+    }
+    let profiles: Vec<Profile> = stage.segments.iter().map(|segment| profile(step, segment, saved)).collect();
+    let mut memory = StageMemory { persistent: base, at_peak: base, peaks: base, micro_batches_in_flight: 0 };
+    let (mut now, mut in_flight) = (base, 0_u32);
+    for task in &stage.tasks {
+        let profile = &profiles[task.segment.0 as usize];
+        let at_peak = profile.at_peak.applied_to(now);
+        if at_peak.total() > memory.at_peak.total() {
+            memory.at_peak = at_peak;
+        }
+        memory.peaks.raise_to(&profile.peaks.applied_to(now));
+        now = profile.end.applied_to(now);
+        match stage.segment(*task).kind {
+            SegmentKind::Forward => in_flight += 1,
+            SegmentKind::Backward | SegmentKind::BackwardLast => in_flight -= 1,
+            SegmentKind::Begin | SegmentKind::Update => {}
+        }
+        memory.micro_batches_in_flight = memory.micro_batches_in_flight.max(in_flight);
+    }
+    memory
+}
+
+/// A change of memory use; negative where more was freed than allocated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change([i64; 5]);
+
+impl Change {
+    fn add(&mut self, category: MemoryCategory, bytes: Bytes, sign: i64) {
+        self.0[category as usize] += sign * i64::try_from(bytes.0).unwrap_or(i64::MAX);
+    }
+
+    fn total(&self) -> i64 {
+        self.0.iter().sum()
+    }
+
+    /// `base` after the change.
+    pub fn applied_to(&self, mut base: MemoryUse) -> MemoryUse {
+        for category in MemoryCategory::ALL {
+            let bytes = base.get_mut(category);
+            *bytes = Bytes(bytes.0.saturating_add_signed(self.0[category as usize]));
+        }
+        base
+    }
+}
+
+/// How memory changes within a segment, relative to its start.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// After the allocations of each op, and after its frees.
+    pub ops: Vec<(Change, Change)>,
+    /// When the sum is largest.
+    pub at_peak: Change,
+    /// The op at which it is.
+    pub peak_op: usize,
+    /// The largest value of each category on its own.
+    pub peaks: Change,
+    /// At the end.
+    pub end: Change,
+}
+
+/// The course of memory within a segment.
+pub fn profile(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) -> Profile {
+    let mut profile = Profile::default();
+    let mut now = Change::default();
+    let cost = |id: &TensorId| {
+        let tensor = step.tensor(*id);
+        (category(tensor.role, saved.contains(id)), tensor.allocated())
+    };
+    for (index, (allocates, frees)) in segment.memory.allocates.iter().zip(&segment.memory.frees).enumerate() {
+        for (category, bytes) in allocates.iter().map(cost) {
+            now.add(category, bytes, 1);
+        }
+        let after_allocation = now;
+        if now.total() > profile.at_peak.total() {
+            (profile.at_peak, profile.peak_op) = (now, index);
+        }
+        for (peak, value) in profile.peaks.0.iter_mut().zip(now.0) {
+            *peak = value.max(*peak);
+        }
+        for (category, bytes) in frees.iter().map(cost) {
+            now.add(category, bytes, -1);
+        }
+        profile.ops.push((after_allocation, now));
+    }
+    profile.end = now;
+    profile
+}
+
+/// The profiles of all segments of a stage.
+pub fn profiles(step: &StepGraph, stage: &Stage) -> Vec<Profile> {
+    let saved = saved(step, stage);
+    stage.segments.iter().map(|segment| profile(step, segment, &saved)).collect()
+}
+

@@ -1,0 +1,266 @@
+//! Fifth pass: placements over the tensor group → local shapes and collectives.
+//!
+//! Ops ask for their inputs in the placements of Megatron-LM (Shoeybi et al. 2019), with the residual stream
+//! replicated or, with sequence parallelism, sharded by tokens (Korthikanti et al. 2022). Wherever an input is
+//! placed otherwise the collective that converts it is inserted; nothing else communicates.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::Group;
+use crate::graph::{
+    Collective, Dim, Op, OpGraph, OpKind, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId,
+};
+use crate::scenario::Strategy;
+use crate::trace::Phase;
+
+use Placement::{Partial, Replicate, Shard};
+
+const COLS: Placement = Shard(Dim::Cols);
+const ROWS: Placement = Shard(Dim::Rows);
+
+/// Shards `graph` over the strategy's tensor group.
+pub fn shard(graph: OpGraph, strategy: &Strategy) -> OpGraph {
+    shard_with(graph, strategy, |_| true)
+}
+
+/// As [`shard`], but inserts only the collectives that `keep` lets through: tests break the pass with it to show
+/// that the equivalence test notices.
+pub fn shard_with(mut graph: OpGraph, strategy: &Strategy, keep: impl Fn(&Op) -> bool) -> OpGraph {
+    if strategy.tensor_parallel == 1 {
+        return graph;
+    }
+    let ops = std::mem::take(&mut graph.ops);
+    let stream = if strategy.sequence_parallel { ROWS } else { Replicate };
+    let mut sharder = Sharder {
+        graph,
+        ranks: strategy.tensor_parallel,
+        stream,
+        placed: BTreeMap::new(),
+        converted: BTreeMap::new(),
+        parameter_of: BTreeMap::new(),
+    };
+    for op in &ops {
+        sharder.op(op, &keep);
+    }
+    sharder.finish()
+}
+
+struct Sharder {
+    graph: OpGraph,
+    ranks: u32,
+    /// Placement of the residual stream.
+    stream: Placement,
+    /// What has been placed so far.
+    placed: BTreeMap<TensorId, Placement>,
+    /// Conversions so far. What was gathered is gathered again in another phase, so that only the shard is kept.
+    converted: BTreeMap<(TensorId, Option<Phase>), TensorId>,
+    /// The parameter of each gradient and moment, known once the optimizer names them together.
+    parameter_of: BTreeMap<TensorId, TensorId>,
+}
+
+/// The placements that an op asks of its inputs, and those of its outputs.
+struct Rule {
+    reads: Vec<Placement>,
+    writes: Vec<Placement>,
+}
+
+impl Rule {
+    fn new(reads: &[Placement], writes: &[Placement]) -> Self {
+        Self { reads: reads.to_vec(), writes: writes.to_vec() }
+    }
+
+    /// All inputs and outputs alike.
+    fn uniform(op: &Op, placement: Placement) -> Self {
+        Self { reads: vec![placement; op.reads.len()], writes: vec![placement; op.writes.len()] }
+    }
+}
+
+impl Sharder {
+    fn op(&mut self, op: &Op, keep: &impl Fn(&Op) -> bool) {
+        let rule = self.rule(op);
+        let mut op = op.clone();
+        for (read, wanted) in rule.reads.iter().enumerate() {
+            op.reads[read] = self.convert(op.reads[read], *wanted, &op, keep);
+        }
+        for (&id, &placement) in op.writes.iter().zip(&rule.writes) {
+            self.placed.insert(id, placement);
+        }
+        self.graph.ops.push(op);
+    }
+
+    fn placement(&self, id: TensorId) -> Placement {
+        self.placed.get(&id).copied().unwrap_or(Replicate)
+    }
+
+    fn rule(&mut self, op: &Op) -> Rule {
+        let s = self.stream;
+        match op.kind {
+            OpKind::Embedding => {
+                self.placed.insert(op.reads[1], ROWS);
+                Rule::new(&[Replicate, ROWS], &[Partial(Reduction::Sum)])
+            }
+            OpKind::EmbeddingGrad => Rule::new(&[Replicate, Replicate], &[ROWS]),
+            OpKind::Position => Rule::new(&[s, Replicate], &[s]),
+            OpKind::Norm => Rule { reads: self.stream_then_replicated(op, 1), writes: vec![s; 2] },
+            OpKind::Residual { .. } => Rule { reads: self.stream_then_replicated(op, 2), writes: vec![s] },
+            OpKind::NormGrad => Rule::new(&[s, Replicate, s, s], &[s]),
+            OpKind::NormGradParameters => {
+                Rule { reads: vec![s; 3], writes: vec![self.summed_over_tokens(); op.writes.len()] }
+            }
+            OpKind::PositionGrad => Rule::new(&[s], &[self.summed_over_tokens()]),
+            OpKind::Add => Rule::uniform(op, s),
+            OpKind::Matmul { accumulate: true, .. } => self.weight_gradient(op),
+            OpKind::Matmul { transpose_b, .. } => self.matmul(op, transpose_b),
+            OpKind::ColumnSum => self.bias_gradient(op),
+            OpKind::RowMax => Rule::new(&[COLS], &[Partial(Reduction::Max)]),
+            OpKind::SumExp => Rule::new(&[COLS, Replicate, Replicate], &[Partial(Reduction::Sum)]),
+            OpKind::CrossEntropy => Rule::uniform(op, Replicate),
+            OpKind::CrossEntropyGrad => Rule::new(&[COLS, Replicate, Replicate, Replicate], &[COLS]),
+            OpKind::SumSquares => Rule::new(&[self.final_gradient(op.reads[0])], &[Replicate]),
+            OpKind::AdamW { .. } => self.adamw(op),
+            OpKind::Collective { .. } => Rule::uniform(op, Replicate),
+            // Attention, rotation and activations work on whole heads or single features.
+            _ => Rule::uniform(op, COLS),
+        }
+    }
+
+    fn stream_then_replicated(&self, op: &Op, streams: usize) -> Vec<Placement> {
+        (0..op.reads.len()).map(|read| if read < streams { self.stream } else { Replicate }).collect()
+    }
+
+    /// A sum over the tokens of the residual stream: of all tokens, or of this rank's.
+    fn summed_over_tokens(&self) -> Placement {
+        if self.stream == ROWS { Partial(Reduction::Sum) } else { Replicate }
+    }
+
+    /// Column-parallel unless the input is already sharded by features; later uses follow the weight.
+    fn matmul(&mut self, op: &Op, transpose_b: bool) -> Rule {
+        let flip = |placement| match placement {
+            COLS if transpose_b => ROWS,
+            ROWS if transpose_b => COLS,
+            other => other,
+        };
+        let weight = op.reads[1];
+        let chosen = if self.placement(op.reads[0]) == COLS { ROWS } else { COLS };
+        let as_read = self.placed.get(&weight).map_or(chosen, |&placement| flip(placement));
+        self.placed.insert(weight, flip(as_read));
+        let mut reads = vec![if as_read == COLS { Replicate } else { COLS }, flip(as_read)];
+        if let Some(&bias) = op.reads.get(2) {
+            self.placed.insert(bias, ROWS);
+            reads.push(ROWS);
+        }
+        Rule { reads, writes: vec![if as_read == COLS { COLS } else { Partial(Reduction::Sum) }] }
+    }
+
+    /// `aᵀ·b` contracts the tokens, which must be whole; its result is placed like the weight.
+    fn weight_gradient(&mut self, op: &Op) -> Rule {
+        if self.placement(op.reads[1]) == COLS && self.placement(op.reads[0]) != COLS {
+            return Rule::new(&[Replicate, COLS], &[COLS]);
+        }
+        Rule::new(&[COLS, Replicate], &[ROWS])
+    }
+
+    fn bias_gradient(&mut self, op: &Op) -> Rule {
+        if self.placement(op.reads[0]) == COLS {
+            return Rule::new(&[COLS], &[ROWS]);
+        }
+        Rule::new(&[self.stream], &[self.summed_over_tokens()])
+    }
+
+    /// How a gradient must be placed when it is used: like its parameter.
+    fn final_gradient(&self, gradient: TensorId) -> Placement {
+        match self.placement(gradient) {
+            Partial(_) => Replicate,
+            other => other,
+        }
+    }
+
+    fn adamw(&mut self, op: &Op) -> Rule {
+        let parameter = op.writes[0];
+        for &id in op.reads[..1].iter().chain(&op.writes) {
+            self.parameter_of.insert(id, parameter);
+        }
+        let placement = self.placement(parameter);
+        Rule::new(&[placement, Replicate, Replicate], &[placement; 3])
+    }
+
+    /// The tensor that holds the value of `id` placed as `wanted`; appends the collective where there is none yet.
+    fn convert(&mut self, id: TensorId, wanted: Placement, reader: &Op, keep: &impl Fn(&Op) -> bool) -> TensorId {
+        let (collective, scope) = match (self.placement(id), wanted) {
+            (from, to) if from == to => return id,
+            (Partial(reduction), Replicate) => (Collective::AllReduce(reduction), None),
+            (Partial(_), ROWS) => (Collective::ReduceScatter, None),
+            (ROWS, Replicate) => (Collective::AllGather, Some(reader.phase)),
+            // No rule asks for another conversion; if one did, the verifier would refuse the graph.
+            _ => return id,
+        };
+        if let Some(&done) = self.converted.get(&(id, scope)) {
+            return done;
+        }
+        let (result, op) = self.collective(collective, id, wanted, reader);
+        if keep(&op) {
+            self.graph.ops.push(op);
+        }
+        self.converted.insert((id, scope), result);
+        result
+    }
+
+    fn collective(&mut self, collective: Collective, id: TensorId, wanted: Placement, reader: &Op) -> (TensorId, Op) {
+        let tensor = self.graph.tensor(id).clone();
+        let in_place = matches!(collective, Collective::AllReduce(_));
+        let result = if in_place && tensor.role == Role::Gradient {
+            id
+        } else {
+            let storage = if in_place { Storage::View { of: id, offset: 0 } } else { Storage::Own };
+            let name = format!("{} {}", tensor.name, if in_place { "reduced" } else { "converted" });
+            self.graph.add_tensor(Tensor { name, storage, part: reader.part, ..tensor.clone() })
+        };
+        self.placed.insert(result, wanted);
+        let mut writes = vec![result];
+        if collective != Collective::AllGather {
+            writes.push(scratch(&mut self.graph, &tensor, self.ranks));
+        }
+        let kind = OpKind::Collective { collective, group: Group::Tensor };
+        let name = format!("{} {}", tensor.name, kind.class().replace('_', "-"));
+        let op = Op { kind, name, part: reader.part, phase: reader.phase, reads: vec![id], writes };
+        (result, op)
+    }
+
+    /// Writes placements and local shapes into the tensors.
+    fn finish(mut self) -> OpGraph {
+        for (&id, &parameter) in &self.parameter_of {
+            let placement = self.placement(parameter);
+            self.graph.tensors[id.index()].placement = placement;
+        }
+        for (id, placement) in self.placed {
+            if !self.parameter_of.contains_key(&id) {
+                self.graph.tensors[id.index()].placement = placement;
+            }
+        }
+        for tensor in &mut self.graph.tensors {
+            if tensor.role != Role::Scratch {
+                tensor.local = tensor.shape.local(tensor.placement, self.ranks);
+            }
+        }
+        self.graph
+    }
+}
+
+/// Space for the chunk of `tensor` that a ring of `ranks` receives in one step.
+pub fn scratch(graph: &mut OpGraph, tensor: &Tensor, ranks: u32) -> TensorId {
+    graph.add_tensor(scratch_tensor(tensor, tensor.shape, ranks))
+}
+
+/// As [`scratch`], of a value of `shape`.
+pub fn scratch_tensor(tensor: &Tensor, shape: Shape, ranks: u32) -> Tensor {
+    let chunk = Shape::new(u32::try_from(shape.elements().div_ceil(u64::from(ranks))).unwrap_or(u32::MAX), 1);
+    Tensor {
+        name: format!("{} chunk", tensor.name),
+        shape: chunk,
+        local: chunk,
+        role: Role::Scratch,
+        placement: Replicate,
+        storage: Storage::Own,
+        ..tensor.clone()
+    }
+}

@@ -1,0 +1,148 @@
+//! The lowered step: what every pipeline stage runs, in which order, and what memory that takes.
+
+use petgraph::graph::DiGraph;
+use serde::Serialize;
+
+use super::{Dims, Op, Tensor, TensorId};
+use crate::cluster::Mesh;
+use crate::trace::MemoryUse;
+
+/// A handle into [`Stage::segments`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct SegmentId(pub u32);
+
+/// When a segment runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// Once, before the first micro-batch: clears accumulators.
+    Begin,
+    /// Forward of a micro-batch.
+    Forward,
+    /// Backward of a micro-batch.
+    Backward,
+    /// Backward of the last micro-batch, with the gradient buckets' reductions in it.
+    BackwardLast,
+    /// Once, after the last micro-batch: reductions, clipping, optimizer.
+    Update,
+}
+
+impl SegmentKind {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::BackwardLast => "backward (last)",
+            Self::Update => "update",
+        }
+    }
+}
+
+/// A DAG of ops that runs as a unit. Node indices are in program order, so every edge goes from a smaller to a
+/// larger index; an edge carries the tensor that is handed on.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// When it runs.
+    pub kind: SegmentKind,
+    /// The ops.
+    pub graph: DiGraph<Op, TensorId>,
+    /// What it allocates and frees.
+    pub memory: SegmentMemory,
+}
+
+impl Segment {
+    /// The ops in program order.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &Op> {
+        self.graph.raw_nodes().iter().map(|node| &node.weight)
+    }
+}
+
+/// What a segment allocates and frees. Filled by `plan_memory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SegmentMemory {
+    /// For each op, what comes to life when it starts.
+    pub allocates: Vec<Vec<TensorId>>,
+    /// For each op, what is no longer needed when it has ended.
+    pub frees: Vec<Vec<TensorId>>,
+}
+
+/// One entry of a stage's schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// What runs.
+    pub segment: SegmentId,
+    /// For which micro-batch; `None` for the whole step.
+    pub micro_batch: Option<u32>,
+}
+
+/// Memory of one rank of a stage. Filled by `plan_memory`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StageMemory {
+    /// What lives from step to step.
+    pub persistent: MemoryUse,
+    /// What is in use when the sum is largest, the first such moment.
+    pub at_peak: MemoryUse,
+    /// The largest value of each category on its own.
+    pub peaks: MemoryUse,
+    /// Micro-batches whose activations are alive at once, at most.
+    pub micro_batches_in_flight: u32,
+}
+
+/// The program that every rank of a pipeline stage runs.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// First and last layer, if it has any.
+    pub layers: Option<(u32, u32)>,
+    /// What runs.
+    pub segments: Vec<Segment>,
+    /// In which order.
+    pub tasks: Vec<Task>,
+    /// What it takes.
+    pub memory: StageMemory,
+}
+
+impl Stage {
+    /// The segment of a task.
+    pub fn segment(&self, task: Task) -> &Segment {
+        &self.segments[task.segment.0 as usize]
+    }
+}
+
+/// The SPMD programs of all pipeline stages for one training step.
+#[derive(Clone, Debug)]
+pub struct StepGraph {
+    /// The ranks.
+    pub mesh: Mesh,
+    /// Sizes that kernels need beside their tensors' shapes.
+    pub dims: Dims,
+    /// Micro-batches per step.
+    pub micro_batches: u32,
+    /// All values; each belongs to the stage whose ops mention it.
+    pub tensors: Vec<Tensor>,
+    /// One program per pipeline stage.
+    pub stages: Vec<Stage>,
+}
+
+impl StepGraph {
+    /// The tensor with this handle.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.index()]
+    }
+
+    /// The tensor that owns the bytes of `id`, through any number of views.
+    pub fn storage_of(&self, id: TensorId) -> TensorId {
+        match self.tensor(id).storage {
+            super::Storage::Own => id,
+            super::Storage::View { of, .. } => self.storage_of(of),
+        }
+    }
+
+    /// Ops that one rank of each stage runs in a step.
+    pub fn op_instances(&self) -> usize {
+        let of_stage = |stage: &Stage| stage.tasks.iter().map(|&task| stage.segment(task).graph.node_count()).sum::<usize>();
+        self.stages.iter().map(of_stage).sum()
+    }
+}

@@ -1,0 +1,325 @@
+//! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
+
+use super::presets::nearest_hint;
+use super::{Data, Run, Scenario, ScenarioError, ScenarioFile, Strategy};
+use crate::cluster::{self, Cluster, Device, DeviceFile, Link, LinkFile};
+use crate::model::{self, Architecture, Model, ModelFile};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+
+/// Sizes beyond any model or machine; they keep products of three within 64 bits.
+const MAX_SIZE: u32 = 1 << 20;
+
+/// More ranks than any published job.
+const MAX_RANKS: u64 = 1 << 18;
+
+/// More micro-batches than any published job; each is some thousand spans.
+const MAX_MICRO_BATCHES: u32 = 4096;
+
+/// Gradient bucket when none is given: that of PyTorch's DDP is 25 MiB, of Megatron-LM 40 M elements and more.
+const DEFAULT_BUCKET: Bytes = Bytes(100_000_000);
+
+/// The text that ships with the program.
+pub(crate) const DATASETS: &[&str] = &["persuasion"];
+
+type Checked<T> = Result<T, ScenarioError>;
+
+fn invalid(path: &'static str, value: impl ToString, allowed: impl Into<String>, hint: impl Into<String>) -> ScenarioError {
+    let value = value.to_string().chars().take(80).collect();
+    ScenarioError::Invalid { path, value, allowed: allowed.into(), hint: hint.into() }
+}
+
+/// Checks a scenario and fills in what was left out.
+pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
+    let model = check_model(&file.model)?;
+    let cluster = check_cluster(file)?;
+    let data = check_data(file, &model)?;
+    let strategy = check_strategy(file, &model, &cluster, &data)?;
+    let run = check_run(file)?;
+    let name = file.name.clone().unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
+    Ok(Scenario { name, model, cluster, strategy, data, run })
+}
+
+/// Checks a model and fills in what its preset or its other fields imply.
+pub fn check_model(file: &ModelFile) -> Checked<Model> {
+    let merged = match &file.preset {
+        Some(name) => file.clone().over(model_preset(name)?),
+        None => file.clone(),
+    };
+    let architecture = required(merged.architecture, "model.architecture", "`gpt` or `llama`")?;
+    let hidden = size(merged.hidden, "model.hidden")?;
+    let heads = size(merged.heads, "model.heads")?;
+    let kv_heads = size(merged.kv_heads.or(merged.heads), "model.kv_heads")?;
+    let head_dim = match merged.head_dim {
+        None if !hidden.is_multiple_of(heads) => {
+            let allowed = format!("a divisor of model.hidden = {hidden}");
+            return Err(invalid("model.heads", heads, allowed, "Or give model.head_dim."));
+        }
+        given => size(given.or(Some(hidden / heads)), "model.head_dim")?,
+    };
+    if !head_dim.is_multiple_of(2) || head_dim > 256 {
+        return Err(invalid("model.head_dim", head_dim, "an even number up to 256", "Change model.hidden or model.heads."));
+    }
+    divides("model.kv_heads", kv_heads, "model.heads", heads)?;
+    let rope_theta = merged.rope_theta.unwrap_or(10_000.0);
+    if !(rope_theta.is_finite() && rope_theta > 1.0) {
+        return Err(invalid("model.rope_theta", rope_theta, "a finite number above 1", "Most models have 10000 or 500000."));
+    }
+    Ok(Model {
+        name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
+        architecture,
+        layers: bounded(merged.layers, "model.layers", 4096)?,
+        hidden,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn_hidden: size(merged.ffn_hidden, "model.ffn_hidden")?,
+        vocab: size(merged.vocab, "model.vocab")?,
+        positions: size(merged.positions, "model.positions")?,
+        tied_embeddings: merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
+        rope_theta,
+    })
+}
+
+fn model_preset(name: &str) -> Checked<&'static ModelFile> {
+    model::presets().get(name).ok_or_else(|| {
+        let known: Vec<_> = model::presets().keys().map(String::as_str).collect();
+        invalid("model.preset", format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
+    })
+}
+
+fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {
+    value.ok_or_else(|| invalid(path, "(missing)", allowed, "Give it, or start from a preset."))
+}
+
+fn size(value: Option<u32>, path: &'static str) -> Checked<u32> {
+    bounded(value, path, MAX_SIZE)
+}
+
+fn bounded(value: Option<u32>, path: &'static str, max: u32) -> Checked<u32> {
+    let value = required(value, path, &format!("a whole number from 1 to {max}"))?;
+    if (1..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, format!("a whole number from 1 to {max}"), "Check for a typing error."))
+    }
+}
+
+/// `path` = `value` must divide `whole`; names the nearest values that do.
+fn divides(path: &'static str, value: u32, whole_path: &str, whole: u32) -> Checked<()> {
+    if whole.is_multiple_of(value) {
+        return Ok(());
+    }
+    Err(invalid(path, value, format!("a divisor of {whole_path} = {whole}"), nearest_divisors(value, whole)))
+}
+
+/// The divisors of `whole` next to `value`.
+fn nearest_divisors(value: u32, whole: u32) -> String {
+    let below = (1..=value.min(whole)).rev().find(|&d| whole.is_multiple_of(d));
+    let above = (value..=whole.min(value.saturating_mul(64))).find(|&d| whole.is_multiple_of(d));
+    let near: Vec<_> = [below, above].into_iter().flatten().map(|d| d.to_string()).collect();
+    format!("Nearest valid: {}.", near.join(" or "))
+}
+
+fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
+    let cluster = &file.cluster;
+    let base = match &cluster.device {
+        Some(name) => device_preset(name)?.clone(),
+        None => DeviceFile::default(),
+    };
+    let name = cluster.device.clone().unwrap_or_else(|| "custom".to_owned());
+    let device = cluster.custom.clone().unwrap_or_default().over(&base);
+    let devices_per_node = bounded(device.devices_per_node, "cluster.custom.devices_per_node", 4096)?;
+    let nodes = bounded(Some(cluster.nodes), "cluster.nodes", 1 << 16)?;
+    if u64::from(nodes) * u64::from(devices_per_node) > MAX_RANKS {
+        return Err(invalid("cluster.nodes", nodes, format!("at most {MAX_RANKS} devices in all"), "Use fewer nodes."));
+    }
+    Ok(Cluster {
+        nodes,
+        devices_per_node,
+        intra_link: check_link(device.intra_link.clone(), "cluster.custom.intra_link")?,
+        inter_link: check_link(device.inter_link.clone(), "cluster.custom.inter_link")?,
+        device: check_device(name, &device)?,
+    })
+}
+
+fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
+    cluster::presets().get(name).ok_or_else(|| {
+        let known: Vec<_> = cluster::presets().keys().map(String::as_str).collect();
+        invalid("cluster.device", format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
+    })
+}
+
+fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
+    let rate = |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
+    let fp32 = rate(file.fp32, "cluster.custom.fp32")?;
+    Ok(Device {
+        name,
+        fp32,
+        fp32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
+        bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
+        matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
+        memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
+        memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
+        memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
+        launch_overhead: latency(file.launch_overhead, "cluster.custom.launch_overhead")?,
+    })
+}
+
+fn check_link(file: Option<LinkFile>, path: &'static str) -> Checked<Link> {
+    let file = required(file, path, "a table with bandwidth and latency")?;
+    Ok(Link {
+        name: file.name.unwrap_or_else(|| "link".to_owned()),
+        bandwidth: bandwidth(file.bandwidth, path)?,
+        latency: latency(file.latency, path)?,
+        efficiency: share(file.efficiency, path)?,
+    })
+}
+
+fn positive(value: Option<f64>, path: &'static str, example: &str) -> Checked<f64> {
+    let value = required(value, path, &format!("a rate such as {example}"))?;
+    if value.is_finite() && value >= 1.0 {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, format!("a rate above zero such as {example}"), "A device without it cannot be modelled."))
+    }
+}
+
+fn bandwidth(value: Option<BytesPerSec>, path: &'static str) -> Checked<BytesPerSec> {
+    positive(value.map(|v| v.0), path, "\"400 Gb/s\"").map(BytesPerSec)
+}
+
+fn latency(value: Option<Nanos>, path: &'static str) -> Checked<Nanos> {
+    let value = required(value, path, "a time such as \"2 us\"")?;
+    if value <= Nanos(1_000_000_000) { Ok(value) } else { Err(invalid(path, value, "at most one second", "Check the unit.")) }
+}
+
+/// An efficiency: above 0 and at most 1; 1 when left out.
+fn share(value: Option<f64>, path: &'static str) -> Checked<f64> {
+    let value = value.unwrap_or(1.0);
+    if value > 1e-6 && value <= 1.0 {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, "a share above 0 and at most 1", "1 is the datasheet's peak."))
+    }
+}
+
+fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
+    let sequence_length = size(file.data.sequence_length.or(Some(model.positions)), "data.sequence_length")?;
+    if sequence_length > model.positions {
+        let allowed = format!("at most model.positions = {}", model.positions);
+        return Err(invalid("data.sequence_length", sequence_length, allowed, "Shorten it or raise model.positions."));
+    }
+    let dataset = file.data.dataset.clone().unwrap_or_else(|| DATASETS[0].to_owned());
+    if !DATASETS.contains(&dataset.as_str()) {
+        let allowed = format!("one of {}", DATASETS.join(", "));
+        return Err(invalid("data.dataset", dataset, allowed, "Only shipped texts can be read yet."));
+    }
+    Ok(Data { sequence_length, dataset })
+}
+
+fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &Data) -> Checked<Strategy> {
+    let s = &file.strategy;
+    let tensor_parallel = bounded(Some(s.tensor_parallel), "strategy.tensor_parallel", MAX_SIZE)?;
+    let pipeline_parallel = bounded(Some(s.pipeline_parallel), "strategy.pipeline_parallel", MAX_SIZE)?;
+    check_tensor(tensor_parallel, model)?;
+    if pipeline_parallel > model.layers {
+        let allowed = format!("at most model.layers = {}", model.layers);
+        return Err(invalid("strategy.pipeline_parallel", pipeline_parallel, allowed, "A stage needs a layer."));
+    }
+    let strategy = Strategy {
+        data_parallel: data_parallel(file, tensor_parallel, pipeline_parallel, cluster)?,
+        tensor_parallel,
+        sequence_parallel: s.sequence_parallel && tensor_parallel > 1,
+        pipeline_parallel,
+        schedule: s.schedule,
+        micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
+        global_batch: bounded(Some(s.global_batch), "strategy.global_batch", 1 << 24)?,
+        precision: s.precision,
+        recompute: s.recompute,
+        overlap_gradients: s.overlap_gradients,
+        bucket: bucket(s.bucket)?,
+    };
+    check_batch(&strategy)?;
+    check_tokens(&strategy, data)?;
+    Ok(strategy)
+}
+
+fn check_tensor(tensor_parallel: u32, model: &Model) -> Checked<()> {
+    divides("strategy.tensor_parallel", tensor_parallel, "model.kv_heads", model.kv_heads)?;
+    divides("strategy.tensor_parallel", tensor_parallel, "model.ffn_hidden", model.ffn_hidden)
+}
+
+fn bucket(bucket: Option<Bytes>) -> Checked<Bytes> {
+    let bucket = bucket.unwrap_or(DEFAULT_BUCKET);
+    if bucket.0 > 0 {
+        return Ok(bucket);
+    }
+    Err(invalid("strategy.bucket", bucket, "a size above zero such as \"100 MB\"", "Leave it out for the default."))
+}
+
+/// What was given, or what the other axes leave of the cluster; the mesh must fill the cluster or fit in it.
+fn data_parallel(file: &ScenarioFile, tp: u32, pp: u32, cluster: &Cluster) -> Checked<u32> {
+    let (devices, model_ranks) = (u64::from(cluster.devices()), u64::from(tp) * u64::from(pp));
+    let hint = format!("The cluster has {devices} devices; change cluster.nodes or the strategy.");
+    match file.strategy.data_parallel {
+        Some(dp) => {
+            let dp = bounded(Some(dp), "strategy.data_parallel", MAX_SIZE)?;
+            if model_ranks * u64::from(dp) > devices {
+                let allowed = format!("at most {} with tensor_parallel × pipeline_parallel = {model_ranks}", devices / model_ranks);
+                return Err(invalid("strategy.data_parallel", dp, allowed, hint));
+            }
+            Ok(dp)
+        }
+        None if model_ranks > devices || !devices.is_multiple_of(model_ranks) => {
+            let allowed = format!("tensor_parallel × pipeline_parallel that divides the {devices} devices");
+            Err(invalid("strategy.tensor_parallel", format!("{tp} (× {pp} stages)"), allowed, hint))
+        }
+        None => Ok(u32::try_from(devices / model_ranks).unwrap_or(1)),
+    }
+}
+
+fn check_batch(s: &Strategy) -> Checked<()> {
+    let per_round = u64::from(s.micro_batch) * u64::from(s.data_parallel);
+    let batch = u64::from(s.global_batch);
+    if !batch.is_multiple_of(per_round) {
+        let (below, above) = (batch / per_round * per_round, batch.div_ceil(per_round) * per_round);
+        let near = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
+        let allowed = format!("a multiple of micro_batch × data_parallel = {} × {}", s.micro_batch, s.data_parallel);
+        return Err(invalid("strategy.global_batch", s.global_batch, allowed, format!("Nearest valid: {near}.")));
+    }
+    if batch / per_round > u64::from(MAX_MICRO_BATCHES) {
+        let allowed = format!("at most {MAX_MICRO_BATCHES} micro-batches per step");
+        return Err(invalid("strategy.global_batch", s.global_batch, allowed, "Raise micro_batch or data_parallel."));
+    }
+    Ok(())
+}
+
+fn check_tokens(s: &Strategy, data: &Data) -> Checked<()> {
+    let tokens = u64::from(s.micro_batch) * u64::from(data.sequence_length);
+    if tokens > 1 << 24 {
+        return Err(invalid("strategy.micro_batch", s.micro_batch, "at most 16777216 tokens per micro-batch", "Lower it."));
+    }
+    if s.sequence_parallel && !tokens.is_multiple_of(u64::from(s.tensor_parallel)) {
+        let allowed = format!("tokens per micro-batch ({tokens}) that tensor_parallel = {} divides", s.tensor_parallel);
+        return Err(invalid("strategy.sequence_parallel", true, allowed, "Change data.sequence_length or turn it off."));
+    }
+    Ok(())
+}
+
+fn check_run(file: &ScenarioFile) -> Checked<Run> {
+    let run = &file.run;
+    let number = |value: f64, path| {
+        if value.is_finite() && (0.0..=1e6).contains(&value) {
+            Ok(value)
+        } else {
+            Err(invalid(path, value, "a finite number from 0 to 1000000", "Check for a typing error."))
+        }
+    };
+    Ok(Run {
+        steps: bounded(Some(run.steps), "run.steps", 1_000_000)?,
+        seed: run.seed,
+        learning_rate: number(run.learning_rate, "run.learning_rate")?,
+        weight_decay: number(run.weight_decay, "run.weight_decay")?,
+        gradient_clip: number(run.gradient_clip, "run.gradient_clip")?,
+    })
+}

@@ -1,0 +1,144 @@
+//! A scenario as it is written: the serde mirror of the file, with nothing checked but types.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{PipelineSchedule, Precision, Recompute};
+use crate::cluster::DeviceFile;
+use crate::model::ModelFile;
+use crate::units::Bytes;
+
+/// A training step to simulate or execute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Shardlab scenario")]
+pub struct ScenarioFile {
+    /// Address of this schema, for editors; not read.
+    #[serde(default, rename = "$schema", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// What it is called in reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it shows, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What is trained.
+    pub model: ModelFile,
+    /// What it runs on.
+    pub cluster: ClusterFile,
+    /// How the step is split.
+    #[serde(default)]
+    pub strategy: StrategyFile,
+    /// What is read.
+    #[serde(default)]
+    pub data: DataFile,
+    /// How an execution trains.
+    #[serde(default)]
+    pub run: RunFile,
+}
+
+/// Nodes of one kind of device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterFile {
+    /// Name of a device preset; `custom` changes it, or stands alone if complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Number of nodes.
+    #[serde(default = "one")]
+    pub nodes: u32,
+    /// What differs from the preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<DeviceFile>,
+}
+
+/// How the step is split, ordered and rounded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StrategyFile {
+    /// Replicas; what the other axes leave of the cluster when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_parallel: Option<u32>,
+    /// Slices of each layer; divides the key and value heads.
+    pub tensor_parallel: u32,
+    /// Shard the residual stream by tokens over the tensor group.
+    pub sequence_parallel: bool,
+    /// Pipeline stages; at most one per layer.
+    pub pipeline_parallel: u32,
+    /// Order of micro-batches: `gpipe` or `1f1b`.
+    pub schedule: PipelineSchedule,
+    /// Sequences in one micro-batch.
+    pub micro_batch: u32,
+    /// Sequences in one step, over all replicas.
+    pub global_batch: u32,
+    /// `fp32` or `bf16`.
+    pub precision: Precision,
+    /// `none` or `full`.
+    pub recompute: Recompute,
+    /// Reduce gradients while the backward pass still runs.
+    pub overlap_gradients: bool,
+    /// Size of a gradient bucket, for example `"100 MB"`.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub bucket: Option<Bytes>,
+}
+
+impl Default for StrategyFile {
+    fn default() -> Self {
+        Self {
+            data_parallel: None,
+            tensor_parallel: 1,
+            sequence_parallel: false,
+            pipeline_parallel: 1,
+            schedule: PipelineSchedule::default(),
+            micro_batch: 1,
+            global_batch: 1,
+            precision: Precision::default(),
+            recompute: Recompute::default(),
+            overlap_gradients: true,
+            bucket: None,
+        }
+    }
+}
+
+/// What is read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataFile {
+    /// Tokens in one sequence; the model's `positions` when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence_length: Option<u32>,
+    /// Name of the shipped text that an execution reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+}
+
+/// How an execution trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunFile {
+    /// Optimizer steps.
+    pub steps: u32,
+    /// Seed of weights and batches.
+    pub seed: u64,
+    /// Learning rate, constant.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 turns clipping off.
+    pub gradient_clip: f64,
+}
+
+impl Default for RunFile {
+    fn default() -> Self {
+        Self { steps: 20, seed: 1, learning_rate: 3e-3, weight_decay: 0.1, gradient_clip: 1.0 }
+    }
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,125 @@
+//! What the user says: model, cluster, strategy, data, run.
+//!
+//! [`ScenarioFile`] is what was written (serde), [`Scenario`] is what was checked: its fields are private, so a
+//! scenario that exists can be lowered, simulated and (if small) executed.
+
+mod check;
+mod error;
+mod file;
+mod parse;
+mod presets;
+mod strategy;
+
+pub use check::{check, check_model};
+pub use error::ScenarioError;
+pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
+pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
+pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
+use serde::Serialize;
+pub use strategy::{PipelineSchedule, Precision, Recompute, Strategy};
+
+use crate::cluster::{Cluster, Mesh};
+use crate::model::Model;
+use crate::units::Bytes;
+
+/// The data side of a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Data {
+    /// Tokens in one sequence.
+    pub sequence_length: u32,
+    /// Name of the shipped text that an execution reads.
+    pub dataset: String,
+}
+
+/// How an execution trains.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    /// Optimizer steps.
+    pub steps: u32,
+    /// Seed of weights and batches.
+    pub seed: u64,
+    /// Learning rate, constant.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 turns clipping off.
+    pub gradient_clip: f64,
+}
+
+/// A checked scenario.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scenario {
+    name: String,
+    model: Model,
+    cluster: Cluster,
+    strategy: Strategy,
+    data: Data,
+    run: Run,
+}
+
+impl Scenario {
+    /// The checked scenario of a preset.
+    pub fn preset(name: &str) -> Result<Self, ScenarioError> {
+        check(&preset_file(name)?)
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is trained.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// What it runs on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// How it is parallelised.
+    pub fn strategy(&self) -> &Strategy {
+        &self.strategy
+    }
+
+    /// What is read.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// How it is trained.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The ranks of the job.
+    pub fn mesh(&self) -> Mesh {
+        self.strategy.mesh()
+    }
+
+    /// Micro-batches that a pipeline works through in one step.
+    pub fn micro_batches(&self) -> u32 {
+        self.strategy.global_batch / (self.strategy.micro_batch * self.strategy.data_parallel)
+    }
+
+    /// Tokens of one micro-batch on one replica.
+    pub fn micro_batch_tokens(&self) -> u32 {
+        self.strategy.micro_batch * self.data.sequence_length
+    }
+
+    /// Tokens of one step over all replicas.
+    pub fn step_tokens(&self) -> u64 {
+        u64::from(self.strategy.global_batch) * u64::from(self.data.sequence_length)
+    }
+
+    /// Capacity of one device.
+    pub fn device_memory(&self) -> Bytes {
+        self.cluster.device.memory
+    }
+
+    /// The same scenario on another device, as the comparison of prediction with execution needs it.
+    pub fn on_cluster(&self, cluster: Cluster) -> Self {
+        Self { cluster, ..self.clone() }
+    }
+}

@@ -1,0 +1,89 @@
+//! The scenarios that ship with the program.
+
+use super::{Opened, ScenarioError, ScenarioFile, open};
+
+/// The first thing anyone sees: a 7B model on one node of eight H100.
+pub const DEFAULT_PRESET: &str = "llama2-7b-8xh100";
+
+/// A shipped scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresetInfo {
+    /// Its name on the command line and in the app.
+    pub name: &'static str,
+    /// Its file.
+    pub text: &'static str,
+    /// Whether it is small enough to be executed on one device.
+    pub executable: bool,
+}
+
+macro_rules! presets {
+    ($($name:literal $executable:literal),* $(,)?) => {
+        &[$(PresetInfo {
+            name: $name,
+            text: include_str!(concat!("../../../assets/presets/", $name, ".toml")),
+            executable: $executable,
+        }),*]
+    };
+}
+
+/// All shipped scenarios, the default first.
+pub fn presets() -> &'static [PresetInfo] {
+    presets![
+        "llama2-7b-8xh100" false,
+        "gpt2-124m-8xa100" false,
+        "llama3-8b-16xh100" false,
+        "llama3-70b-64xh100" false,
+        "gpt3-175b-1024xa100" false,
+        "llama3-405b-16384xh100" false,
+        "tiny-llama-1" true,
+        "tiny-gpt-dp2-tp2" true,
+        "tiny-llama-pp2-tp2" true,
+        "small-llama-8ranks" true,
+    ]
+}
+
+/// The file of the preset called `name`.
+pub fn preset_file(name: &str) -> Result<ScenarioFile, ScenarioError> {
+    let Some(preset) = presets().iter().find(|preset| preset.name == name) else {
+        let known: Vec<_> = presets().iter().map(|preset| preset.name).collect();
+        return Err(ScenarioError::Invalid {
+            path: "preset",
+            value: name.chars().take(80).collect(),
+            allowed: format!("one of {}", known.join(", ")),
+            hint: nearest_hint(name, &known),
+        });
+    };
+    match open(preset.text.as_bytes())? {
+        Opened::Scenario(file) => Ok(ScenarioFile { name: Some(preset.name.to_owned()), ..*file }),
+        Opened::Model(_) => Err(ScenarioError::Empty),
+    }
+}
+
+/// `Did you mean …?` with the nearest of `known`.
+pub(super) fn nearest_hint(name: &str, known: &[&str]) -> String {
+    let name: String = name.chars().take(64).collect();
+    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(&name, a).total_cmp(&strsim::jaro_winkler(&name, b)));
+    nearest.map_or_else(String::new, |nearest| format!("Did you mean `{nearest}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn every_preset_is_a_valid_scenario() {
+        for preset in presets() {
+            if let Err(error) = Scenario::preset(preset.name) {
+                panic!("{}: {error}", preset.name);
+            }
+        }
+        assert_eq!(presets()[0].name, DEFAULT_PRESET);
+    }
+
+    #[test]
+    fn an_unknown_preset_names_the_nearest() {
+        let error = preset_file("gpt3-175-1024xa100").map(|_| ()).expect_err("there is no such preset");
+        assert!(error.to_string().contains("`gpt3-175b-1024xa100`"), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! How the step is split, ordered and rounded.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Mesh;
+use crate::units::Bytes;
+
+/// Number format of weights and activations in compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Everything in 32 bits.
+    Fp32,
+    /// Weights and activations in bf16; gradients accumulate in fp32; fp32 master weights and moments
+    /// (Micikevicius et al. 2018 with bf16, as Megatron-LM does it).
+    #[default]
+    Bf16,
+}
+
+/// What the backward pass computes again instead of keeping it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Nothing: all activations are kept.
+    #[default]
+    None,
+    /// Every transformer layer, from its input (Chen et al. 2016).
+    Full,
+}
+
+/// Order of micro-batches in a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PipelineSchedule {
+    /// All forwards, then all backwards (Huang et al. 2019).
+    #[serde(rename = "gpipe")]
+    GPipe,
+    /// One forward, one backward after a warm-up (Narayanan et al. 2021, "PipeDream-Flush").
+    #[default]
+    #[serde(rename = "1f1b")]
+    OneFOneB,
+}
+
+/// A checked strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Strategy {
+    /// Replicas.
+    pub data_parallel: u32,
+    /// Slices of each layer.
+    pub tensor_parallel: u32,
+    /// Whether the residual stream is sharded by tokens over the tensor group (Korthikanti et al. 2022).
+    pub sequence_parallel: bool,
+    /// Stages.
+    pub pipeline_parallel: u32,
+    /// Order of micro-batches.
+    pub schedule: PipelineSchedule,
+    /// Sequences in one micro-batch.
+    pub micro_batch: u32,
+    /// Sequences in one step, over all replicas.
+    pub global_batch: u32,
+    /// Number format.
+    pub precision: Precision,
+    /// What is computed again.
+    pub recompute: Recompute,
+    /// Whether gradient buckets are reduced while the backward pass still runs.
+    pub overlap_gradients: bool,
+    /// Gradients are reduced in flat buckets of about this size.
+    pub bucket: Bytes,
+}
+
+impl Strategy {
+    /// The ranks.
+    pub fn mesh(&self) -> Mesh {
+        Mesh { pp: self.pipeline_parallel, dp: self.data_parallel, tp: self.tensor_parallel }
+    }
+}

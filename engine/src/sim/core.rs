@@ -1,0 +1,252 @@
+//! Plays priced programs on in-order streams.
+//!
+//! Each class runs through its program in order and keeps, for every stream, when it is free, and for every tensor
+//! of every micro-batch, when it is ready. It pauses at a collective until its whole group has arrived, and at a
+//! receive until the message was sent; other classes go on meanwhile. The order in which classes are visited
+//! does not change any time.
+
+use std::collections::VecDeque;
+
+use super::memory::MemoryRecorder;
+use super::program::{Action, Locals, PricedOp, Programs};
+use super::{Class, Folding};
+use crate::cluster::Group;
+use crate::graph::{Direction, StepGraph, Task};
+use crate::trace::{Flow, Origin, Span, Stream, Trace, Track, TrackId};
+use crate::units::Nanos;
+
+const STREAMS: usize = Stream::ALL.len();
+
+/// Plays all programs to the end.
+pub fn play(step: &StepGraph, folding: &Folding, programs: &Programs) -> Trace {
+    let mut player = Player::new(step, folding, programs);
+    let mut waiting: VecDeque<usize> = (0..folding.classes.len()).collect();
+    let mut idle = 0;
+    // The verifier has shown that every receive has its send; should a schedule still be circular, the loop ends
+    // after a round in which no class could move, and the trace shows how far it came.
+    while let Some(class) = waiting.pop_front() {
+        let moved = player.advance(class);
+        if !player.states[class].done {
+            waiting.push_back(class);
+        }
+        idle = if moved { 0 } else { idle + 1 };
+        if idle > waiting.len() {
+            break;
+        }
+    }
+    player.finish()
+}
+
+/// A message on its way: when its send started and ended, and the sending span.
+#[derive(Clone, Copy)]
+struct Message {
+    start: Nanos,
+    end: Nanos,
+    span: u32,
+}
+
+/// Where a class stands in its program.
+struct State {
+    task: usize,
+    op: usize,
+    free: [Nanos; STREAMS],
+    /// When each tensor is ready: persistent ones in slot 0, those of micro-batch `m` in slot `m + 1`.
+    ready: Vec<Nanos>,
+    tensors: usize,
+    persistent: usize,
+    /// Messages to this class, by direction.
+    inbox: [VecDeque<Message>; 2],
+    /// Collectives passed, by group: the number of the next one.
+    met: [usize; 4],
+    /// When it arrived at each collective, by group; kept because slower members ask later.
+    arrivals: [Vec<Nanos>; 4],
+    done: bool,
+}
+
+struct Player<'a> {
+    step: &'a StepGraph,
+    folding: &'a Folding,
+    programs: &'a Programs,
+    states: Vec<State>,
+    /// Classes of each class's groups.
+    groups: Vec<[Vec<u32>; 4]>,
+    /// Classes to which a class sends.
+    targets: Vec<[Option<usize>; 2]>,
+    spans: Vec<Span>,
+    flows: Vec<Flow>,
+    memory: Vec<MemoryRecorder>,
+}
+
+impl<'a> Player<'a> {
+    fn new(step: &'a StepGraph, folding: &'a Folding, programs: &'a Programs) -> Self {
+        let mesh = step.mesh;
+        let slots = step.micro_batches as usize + 1;
+        let states = programs.locals.iter().map(|&locals| State::new(locals, slots)).collect();
+        let groups = folding.classes.iter().map(|class| Group::ALL.map(|g| folding.group_classes(mesh, g, class))).collect();
+        let target = |class: &Class| {
+            let [previous, next] = super::fold::neighbours(mesh, class.representative);
+            [next, previous].map(|rank| rank.map(|rank| folding.class_of[rank.0 as usize] as usize))
+        };
+        let instances: usize = step.op_instances();
+        let memory = folding.classes.iter().map(|class| MemoryRecorder::new(step, class.stage as usize)).collect();
+        Self {
+            step,
+            folding,
+            programs,
+            states,
+            groups,
+            targets: folding.classes.iter().map(target).collect(),
+            spans: Vec::with_capacity(instances * folding.classes.len() / step.stages.len().max(1)),
+            flows: Vec::new(),
+            memory,
+        }
+    }
+
+    /// Runs a class until it has to wait or is done; returns whether it got anywhere.
+    fn advance(&mut self, class: usize) -> bool {
+        let programs = self.programs;
+        let stage = &self.step.stages[self.folding.classes[class].stage as usize];
+        let mut moved = false;
+        while let Some(&task) = stage.tasks.get(self.states[class].task) {
+            let segment = &programs.classes[class][task.segment.0 as usize];
+            while let Some(op) = segment.ops.get(self.states[class].op) {
+                if !self.op(class, task, op, &segment.tensors) {
+                    return moved;
+                }
+                self.states[class].op += 1;
+                moved = true;
+            }
+            self.states[class].task += 1;
+            self.states[class].op = 0;
+        }
+        self.states[class].done = true;
+        true
+    }
+
+    /// Plays one op; `false` if it has to wait for others.
+    fn op(&mut self, class: usize, task: Task, op: &PricedOp, tensors: &[u32]) -> bool {
+        let slot = task.micro_batch.map_or(0, |m| m as usize + 1);
+        let reads = &tensors[op.reads.0 as usize..op.reads.1 as usize];
+        let state = &self.states[class];
+        let earliest = state.earliest(op.stream, reads, slot);
+        let (start, end) = match op.action {
+            Action::Run | Action::Send(_) => (earliest, earliest + op.duration),
+            Action::Meet(group) => match self.meet(class, group, earliest) {
+                Some(start) => (start, start + op.duration),
+                None => return false,
+            },
+            Action::Receive(direction) => match self.states[class].inbox[direction as usize].pop_front() {
+                Some(message) => self.receive(message),
+                None => return false,
+            },
+        };
+        let span = self.span(class, op, start, end, task);
+        if let Action::Send(direction) = op.action {
+            self.send(class, direction, Message { start, end, span });
+        }
+        let state = &mut self.states[class];
+        state.free[op.stream.index()] = end;
+        for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
+            state.set_ready(tensor, slot, end);
+        }
+        self.memory[class].op(task, state.op, start);
+        true
+    }
+
+    /// When all classes of the group have arrived, the time at which the last of them did.
+    fn meet(&mut self, class: usize, group: Group, earliest: Nanos) -> Option<Nanos> {
+        let members = &self.groups[class][group as usize];
+        if members.len() <= 1 {
+            return Some(earliest);
+        }
+        let number = self.states[class].met[group as usize];
+        let arrivals = &mut self.states[class].arrivals[group as usize];
+        if arrivals.len() == number {
+            arrivals.push(earliest);
+        }
+        let mut start = earliest;
+        for &member in members {
+            start = start.max(*self.states[member as usize].arrivals[group as usize].get(number)?);
+        }
+        self.states[class].met[group as usize] += 1;
+        Some(start)
+    }
+
+    /// A receive takes as long as its send; messages of one sender arrive one after the other.
+    fn receive(&mut self, message: Message) -> (Nanos, Nanos) {
+        let to = u32::try_from(self.spans.len()).unwrap_or(u32::MAX);
+        self.flows.push(Flow { from: message.span, to });
+        (message.start, message.end)
+    }
+
+    fn send(&mut self, class: usize, direction: Direction, message: Message) {
+        if let Some(target) = self.targets[class][direction as usize] {
+            self.states[target].inbox[direction as usize].push_back(message);
+        }
+    }
+
+    fn span(&mut self, class: usize, op: &PricedOp, start: Nanos, end: Nanos, task: Task) -> u32 {
+        let index = u32::try_from(self.spans.len()).unwrap_or(u32::MAX);
+        let track = TrackId(u32::try_from(class * STREAMS + op.stream.index()).unwrap_or(u32::MAX));
+        let micro_batch = task.micro_batch.unwrap_or(Span::NO_MICRO_BATCH);
+        self.spans.push(Span { track, label: op.label, start, duration: end - start, micro_batch });
+        index
+    }
+
+    fn finish(self) -> Trace {
+        let tracks = self.folding.classes.iter().zip(0..).flat_map(|(class, group)| {
+            Stream::ALL.map(|stream| Track {
+                group,
+                stage: class.stage,
+                rank: class.representative.0,
+                ranks: class.ranks,
+                stream,
+            })
+        });
+        let step_time = self.spans.iter().map(Span::end).max().unwrap_or_default();
+        let memory = self.memory.into_iter().zip(0..).map(|(recorder, group)| recorder.finish(group)).collect();
+        Trace {
+            origin: Origin::Modelled,
+            labels: self.programs.labels.clone(),
+            tracks: tracks.collect(),
+            spans: self.spans,
+            flows: self.flows,
+            memory,
+            step_time,
+        }
+    }
+}
+
+impl State {
+    fn new(Locals { tensors, persistent }: Locals, slots: usize) -> Self {
+        Self {
+            task: 0,
+            op: 0,
+            free: [Nanos::ZERO; STREAMS],
+            ready: vec![Nanos::ZERO; tensors * slots],
+            tensors,
+            persistent,
+            inbox: [VecDeque::new(), VecDeque::new()],
+            met: [0; 4],
+            arrivals: Default::default(),
+            done: false,
+        }
+    }
+
+    /// When the stream is free and every input is there.
+    fn earliest(&self, stream: Stream, reads: &[u32], slot: usize) -> Nanos {
+        let free = self.free[stream.index()];
+        reads.iter().fold(free, |earliest, &tensor| earliest.max(self.ready[self.slot(tensor, slot)]))
+    }
+
+    fn set_ready(&mut self, tensor: u32, slot: usize, at: Nanos) {
+        let slot = self.slot(tensor, slot);
+        self.ready[slot] = at;
+    }
+
+    /// Persistent tensors are numbered first and have one slot; others have one for each micro-batch.
+    fn slot(&self, tensor: u32, slot: usize) -> usize {
+        let tensor = tensor as usize;
+        if tensor < self.persistent { tensor } else { slot * self.tensors + tensor }
+    }
+}

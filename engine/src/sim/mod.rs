@@ -1,0 +1,32 @@
+//! The modelled executor: prices the ops of a step graph and plays them on in-order streams.
+//!
+//! Pure: no IO, no clock, no thread. Time is the longest path through the max-plus equations of the streams
+//! (`start = max(stream free, inputs ready, group arrived)`), evaluated in program order; ties cannot occur, so the
+//! same scenario gives the same bytes on every platform.
+//!
+//! * `fold` groups identical ranks into classes,
+//! * `program` prices each op once per class,
+//! * `core` plays the programs,
+//! * `memory` turns the memory plan into curves over time.
+
+mod core;
+mod fold;
+mod memory;
+mod program;
+
+pub use fold::{Class, Folding};
+
+use crate::graph::StepGraph;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+/// Simulates one step with identical ranks folded into classes.
+pub fn simulate(step: &StepGraph, scenario: &Scenario) -> Trace {
+    simulate_folded(step, scenario, &Folding::classes(scenario.mesh(), scenario.cluster()))
+}
+
+/// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.
+pub fn simulate_folded(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Trace {
+    let programs = program::price(step, scenario, folding);
+    core::play(step, folding, &programs)
+}

@@ -1,0 +1,211 @@
+//! A stage's segments with every op priced: what the core plays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{Cluster, Group, RankId};
+use crate::cost::{self, GroupSpan};
+use crate::graph::{DType, Direction, Op, OpKind, Segment, StepGraph, TensorId};
+use crate::scenario::Scenario;
+use crate::trace::{Label, LabelId, Stream};
+use crate::units::{Bytes, Nanos};
+
+use super::Folding;
+
+/// What the core has to do besides waiting for streams and inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: a kernel.
+    Run,
+    /// Wait until all classes of the group have arrived.
+    Meet(Group),
+    /// Hand a message to the neighbouring stage.
+    Send(Direction),
+    /// Take one.
+    Receive(Direction),
+}
+
+/// An op, priced for one class.
+#[derive(Clone, Debug)]
+pub struct PricedOp {
+    /// What it is called.
+    pub label: LabelId,
+    /// Where it runs.
+    pub stream: Stream,
+    /// How long it takes.
+    pub duration: Nanos,
+    /// What else it has to do.
+    pub action: Action,
+    /// Range of [`PricedSegment::tensors`] that it reads.
+    pub reads: (u32, u32),
+    /// Range of [`PricedSegment::tensors`] that it writes.
+    pub writes: (u32, u32),
+}
+
+/// A segment, priced for one class.
+#[derive(Clone, Debug, Default)]
+pub struct PricedSegment {
+    /// Its ops in program order.
+    pub ops: Vec<PricedOp>,
+    /// Tensors that they mention, numbered within the stage.
+    pub tensors: Vec<u32>,
+}
+
+/// All programs.
+#[derive(Debug, Default)]
+pub struct Programs {
+    /// Names of ops.
+    pub labels: Vec<Label>,
+    /// For each class, its segments.
+    pub classes: Vec<Vec<PricedSegment>>,
+    /// For each class, how many tensors its program mentions.
+    pub locals: Vec<Locals>,
+}
+
+/// How many tensors a program mentions; persistent ones are numbered first.
+#[derive(Clone, Copy, Debug)]
+pub struct Locals {
+    /// All of them.
+    pub tensors: usize,
+    /// Those that live through the step.
+    pub persistent: usize,
+}
+
+/// Prices the ops of every class.
+pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Programs {
+    let mut programs = Programs::default();
+    let mut labels_of_stage: Vec<Option<u32>> = vec![None; step.stages.len()];
+    for class in &folding.classes {
+        let stage = class.stage as usize;
+        let first_label = match labels_of_stage[stage] {
+            Some(first) => first,
+            None => add_labels(step, stage, &mut programs.labels),
+        };
+        labels_of_stage[stage] = Some(first_label);
+        let mut pricer = Pricer {
+            step,
+            cluster: scenario.cluster(),
+            spans: Group::ALL.map(|group| GroupSpan::of(scenario.cluster(), &step.mesh.members(group, class.representative))),
+            rank: class.representative,
+            numbers: numbers(step, stage),
+            label: first_label,
+        };
+        let segments = step.stages[stage].segments.iter().map(|segment| pricer.segment(segment)).collect();
+        programs.classes.push(segments);
+        programs.locals.push(pricer.numbers.locals);
+    }
+    programs
+}
+
+/// Appends the labels of all ops of a stage; returns the first.
+fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
+    let first = u32::try_from(labels.len()).unwrap_or(u32::MAX);
+    for op in step.stages[stage].segments.iter().flat_map(Segment::ops) {
+        labels.push(label(step, op));
+    }
+    first
+}
+
+/// The label of an op with its work.
+pub fn label(step: &StepGraph, op: &Op) -> Label {
+    let work = cost::work(&step.dims, &step.tensors, op);
+    let moved = communicated_bytes(step, op);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "work is not negative; the cast saturates")]
+    Label {
+        name: op.name.clone(),
+        class: op.kind.class(),
+        phase: op.phase,
+        flops: work.flops.0 as u64,
+        bytes: moved.unwrap_or(work.bytes).0,
+    }
+}
+
+/// Bytes that one rank sends for an op, if it communicates.
+pub fn communicated_bytes(step: &StepGraph, op: &Op) -> Option<Bytes> {
+    match op.kind {
+        OpKind::Collective { collective, group } => {
+            let full = full_size(step, op);
+            Some(cost::collective_bytes_per_rank(collective, full, step.mesh.group_size(group)))
+        }
+        OpKind::Send(_) => Some(step.tensor(op.reads[0]).bytes()),
+        OpKind::Receive(_) => Some(step.tensor(op.writes[0]).bytes()),
+        _ => None,
+    }
+}
+
+/// The size of a collective's value in full: its larger side.
+fn full_size(step: &StepGraph, op: &Op) -> Bytes {
+    step.tensor(op.reads[0]).bytes().max(step.tensor(op.writes[0]).bytes())
+}
+
+struct Pricer<'a> {
+    step: &'a StepGraph,
+    cluster: &'a Cluster,
+    spans: [GroupSpan; 4],
+    rank: RankId,
+    numbers: Numbers,
+    label: u32,
+}
+
+/// Numbers of a stage's tensors, persistent ones first.
+struct Numbers {
+    of: BTreeMap<TensorId, u32>,
+    locals: Locals,
+}
+
+fn numbers(step: &StepGraph, stage: usize) -> Numbers {
+    let ops = step.stages[stage].segments.iter().flat_map(Segment::ops);
+    let all: BTreeSet<TensorId> = ops.flat_map(|op| op.reads.iter().chain(&op.writes).copied()).collect();
+    let (persistent, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|&id| step.tensor(id).role.is_persistent());
+    let locals = Locals { tensors: persistent.len() + others.len(), persistent: persistent.len() };
+    Numbers { of: persistent.into_iter().chain(others).zip(0..).collect(), locals }
+}
+
+impl Pricer<'_> {
+    fn segment(&mut self, segment: &Segment) -> PricedSegment {
+        let mut priced = PricedSegment::default();
+        for op in segment.ops() {
+            let reads = self.range(&op.reads, &mut priced.tensors);
+            let writes = self.range(&op.writes, &mut priced.tensors);
+            let (duration, action) = self.op(op);
+            let (label, stream) = (LabelId(self.label), op.kind.stream());
+            priced.ops.push(PricedOp { label, stream, duration, action, reads, writes });
+            self.label += 1;
+        }
+        priced
+    }
+
+    fn range(&self, ids: &[TensorId], tensors: &mut Vec<u32>) -> (u32, u32) {
+        let start = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
+        tensors.extend(ids.iter().filter_map(|id| self.numbers.of.get(id)));
+        (start, u32::try_from(tensors.len()).unwrap_or(u32::MAX))
+    }
+
+    fn op(&self, op: &Op) -> (Nanos, Action) {
+        match op.kind {
+            OpKind::Collective { collective, group } => {
+                let span = self.spans[group as usize];
+                let (time, _) = cost::collective_time(self.cluster, span, collective, full_size(self.step, op));
+                (time + self.cluster.device.launch_overhead, Action::Meet(group))
+            }
+            OpKind::Send(direction) => (self.send_time(op, direction), Action::Send(direction)),
+            // A receive takes as long as the send that it belongs to.
+            OpKind::Receive(direction) => (Nanos::ZERO, Action::Receive(direction)),
+            _ => {
+                let work = cost::work(&self.step.dims, &self.step.tensors, op);
+                (cost::kernel_time(&self.cluster.device, &work, self.input_type(op)), Action::Run)
+            }
+        }
+    }
+
+    fn send_time(&self, op: &Op, direction: Direction) -> Nanos {
+        let [previous, next] = super::fold::neighbours(self.step.mesh, self.rank);
+        let to = if direction == Direction::Next { next } else { previous };
+        let link = self.cluster.link_between(self.rank, to.unwrap_or(self.rank));
+        cost::transfer_time(link, self.step.tensor(op.reads[0]).bytes())
+    }
+
+    /// The number format in which an op computes: that of its first input.
+    fn input_type(&self, op: &Op) -> DType {
+        op.reads.first().or(op.writes.first()).map_or(DType::F32, |&id| self.step.tensor(id).dtype)
+    }
+}

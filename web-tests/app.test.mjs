@@ -1,0 +1,97 @@
+// Drives the built page in a real browser: what a visitor sees first, and what they can do then.
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { command, execute, stateOf, until } from './lib/app.mjs';
+import { coloursOf, launch, openPage } from './lib/browser.mjs';
+import { serve } from './lib/server.mjs';
+
+const DIST = new URL('../dist/', import.meta.url).pathname;
+const OUT = new URL('./out/', import.meta.url).pathname;
+
+/** The first thing anyone sees: a 7B model on one node of eight H100. */
+const DEFAULT_PRESET = 'llama2-7b-8xh100';
+const OTHER_PRESET = 'gpt2-124m-8xa100';
+
+/** Software WebGPU on a shared machine is slow; these are limits, not expectations. */
+const LOAD_SECONDS = 60;
+const CHANGE_SECONDS = 60;
+const EXECUTE_SECONDS = 300;
+const LOSS_TOLERANCE = 1e-3;
+
+let server, browser, page, errors;
+
+before(async () => {
+  await mkdir(OUT, { recursive: true });
+  server = await serve(DIST);
+  browser = await launch();
+  ({ page, errors } = await openPage(browser));
+  await page.goto(server.url);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const screenshot = async (name) => {
+  const png = await page.screenshot();
+  await writeFile(`${OUT}${name}.png`, png);
+  return png;
+};
+
+const noErrors = () => assert.deepEqual(errors, [], 'expected no error on the console');
+
+test('the first thing to see is a finished run of the default scenario', async () => {
+  const state = await until(page, 'a finished default run', (s) => s.ready && s.step_time_ns > 0, LOAD_SECONDS);
+  assert.equal(state.preset, DEFAULT_PRESET);
+  assert.equal(state.fits, true);
+  assert.equal(state.language, 'en');
+  await page.locator('#cover').waitFor({ state: 'hidden' });
+  const colours = await coloursOf(browser, await screenshot('default'));
+  assert.ok(colours > 20, `expected a painted picture in out/default.png, it has ${colours} colours`);
+  noErrors();
+});
+
+test('another preset is simulated when chosen', async () => {
+  const earlier = await stateOf(page);
+  await command(page, { preset: OTHER_PRESET });
+  const changed = (s) => s.ready && s.preset === OTHER_PRESET && s.step_time_ns !== earlier.step_time_ns;
+  const state = await until(page, `the run of ${OTHER_PRESET}`, changed, CHANGE_SECONDS);
+  assert.ok(state.step_time_ns > 0);
+  noErrors();
+});
+
+test('ten real steps on WebGPU and on the CPU give the same falling loss', { timeout: 700_000 }, async () => {
+  await command(page, { tab: 'execute' });
+  const onGpu = await execute(page, 10, 'wgpu', EXECUTE_SECONDS);
+  await screenshot('execute');
+  const onCpu = await execute(page, 10, 'cpu', EXECUTE_SECONDS);
+  for (const [step, loss] of onGpu.entries()) {
+    const apart = Math.abs(loss - onCpu[step]) / Math.abs(onCpu[step]);
+    assert.ok(apart <= LOSS_TOLERANCE, `step ${step}: ${loss} on WebGPU, ${onCpu[step]} on the CPU`);
+  }
+  assert.ok(onGpu.at(-1) < onGpu[0], `expected the loss to fall, got ${onGpu.join(', ')}`);
+  assert.ok(onCpu.at(-1) < onCpu[0], `expected the loss to fall, got ${onCpu.join(', ')}`);
+  noErrors();
+});
+
+test('a malformed scenario that is dropped gives an error, and the app goes on', async () => {
+  const text = '[strategy]\ntensor_parallel = "many"\n\u0000';
+  await command(page, { drop: { name: 'x.toml', text } });
+  const state = await until(page, 'an error about x.toml', (s) => Boolean(s.toast), CHANGE_SECONDS);
+  assert.ok(JSON.stringify(state.toast).length > 10, 'expected the error to say something');
+  await screenshot('malformed');
+  await command(page, { preset: DEFAULT_PRESET });
+  const back = (s) => s.ready && s.preset === DEFAULT_PRESET && s.step_time_ns > 0;
+  await until(page, 'the default run again', back, CHANGE_SECONDS);
+  noErrors();
+});
+
+test('the language can be changed to Chinese', async () => {
+  await command(page, { language: 'zh' });
+  await until(page, 'the Chinese interface', (s) => s.language === 'zh', CHANGE_SECONDS);
+  const colours = await coloursOf(browser, await screenshot('chinese'));
+  assert.ok(colours > 20, `expected a painted picture in out/chinese.png, it has ${colours} colours`);
+  noErrors();
+});

@@ -1,0 +1,34 @@
+// Serves a folder over loopback, on any free port.
+import { createServer } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { extname, join, normalize } from 'node:path';
+
+const KINDS = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.wasm': 'application/wasm',
+};
+
+const answer = (folder) => async (request, response) => {
+  const path = normalize(new URL(request.url, 'http://localhost').pathname);
+  const file = join(folder, path === '/' ? 'index.html' : path);
+  try {
+    const bytes = await readFile(file);
+    const kind = KINDS[extname(file)] ?? 'application/octet-stream';
+    response.writeHead(200, { 'content-type': kind, 'content-length': bytes.length });
+    response.end(bytes);
+  } catch {
+    response.writeHead(404).end('there is no such file');
+  }
+};
+
+/** Starts the server; returns its address and a function that stops it. */
+export const serve = async (folder) => {
+  const server = createServer(answer(folder));
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  const close = () => {
+    server.closeAllConnections();
+    return new Promise((done) => server.close(done));
+  };
+  return { url: `http://127.0.0.1:${server.address().port}/`, close };
+};
