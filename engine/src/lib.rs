@@ -29,7 +29,7 @@
 pub mod analysis;
 pub mod cluster;
 pub mod cost;
-// pub mod exec;
+pub mod exec;
 pub mod graph;
 pub mod model;
 // pub mod report;

@@ -4,9 +4,11 @@
 //! links, whose table says where each was read.
 
 mod collective;
+mod label;
 mod roofline;
 mod work;
 
 pub use collective::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time, transfer_time};
+pub use label::{communicated_bytes, full_size, label};
 pub use roofline::{Bound, kernel_bound, kernel_time};
 pub use work::{Work, work};

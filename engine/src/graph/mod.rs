@@ -24,7 +24,7 @@ pub use dims::Dims;
 pub use op::{Collective, Direction, Op, OpKind, Part, Reduction};
 pub use print::{StepGraphDocument, dot};
 pub use step::{Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
-pub use tensor::{DType, Dim, Placement, Role, Shape, Storage, Tensor, TensorId};
+pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Storage, Tensor, TensorId};
 pub use verify::GraphError;
 
 use crate::scenario::Scenario;

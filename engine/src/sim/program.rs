@@ -7,7 +7,7 @@ use crate::cost::{self, GroupSpan};
 use crate::graph::{DType, Direction, Op, OpKind, Segment, StepGraph, TensorId};
 use crate::scenario::Scenario;
 use crate::trace::{Label, LabelId, Stream};
-use crate::units::{Bytes, Nanos};
+use crate::units::Nanos;
 
 use super::Folding;
 
@@ -100,41 +100,9 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
 fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
     let first = u32::try_from(labels.len()).unwrap_or(u32::MAX);
     for op in step.stages[stage].segments.iter().flat_map(Segment::ops) {
-        labels.push(label(step, op));
+        labels.push(cost::label(step, op));
     }
     first
-}
-
-/// The label of an op with its work.
-pub fn label(step: &StepGraph, op: &Op) -> Label {
-    let work = cost::work(&step.dims, &step.tensors, op);
-    let moved = communicated_bytes(step, op);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "work is not negative; the cast saturates")]
-    Label {
-        name: op.name.clone(),
-        class: op.kind.class(),
-        phase: op.phase,
-        flops: work.flops.0 as u64,
-        bytes: moved.unwrap_or(work.bytes).0,
-    }
-}
-
-/// Bytes that one rank sends for an op, if it communicates.
-pub fn communicated_bytes(step: &StepGraph, op: &Op) -> Option<Bytes> {
-    match op.kind {
-        OpKind::Collective { collective, group } => {
-            let full = full_size(step, op);
-            Some(cost::collective_bytes_per_rank(collective, full, step.mesh.group_size(group)))
-        }
-        OpKind::Send(_) => Some(step.tensor(op.reads[0]).bytes()),
-        OpKind::Receive(_) => Some(step.tensor(op.writes[0]).bytes()),
-        _ => None,
-    }
-}
-
-/// The size of a collective's value in full: its larger side.
-fn full_size(step: &StepGraph, op: &Op) -> Bytes {
-    step.tensor(op.reads[0]).bytes().max(step.tensor(op.writes[0]).bytes())
 }
 
 struct Pricer<'a> {
@@ -184,7 +152,7 @@ impl Pricer<'_> {
         match op.kind {
             OpKind::Collective { collective, group } => {
                 let span = self.spans[group as usize];
-                let (time, _) = cost::collective_time(self.cluster, span, collective, full_size(self.step, op));
+                let (time, _) = cost::collective_time(self.cluster, span, collective, cost::full_size(self.step, op));
                 (time + self.cluster.device.launch_overhead, Action::Meet(group))
             }
             OpKind::Send(direction) => (self.send_time(op, direction), Action::Send(direction)),

@@ -1,0 +1,123 @@
+//! Measures what the cost model needs to know of this device: matmul rate, copy bandwidth, time per kernel call,
+//! and how fast ranks that share it exchange data.
+
+use serde::Serialize;
+
+use super::cpu::add::AddParams;
+use super::cpu::fill::FillParams;
+use super::cpu::matmul::MatmulParams;
+use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
+use crate::cluster::{Cluster, Device, Link};
+use crate::trace::{LabelId, Span, Stream};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+
+/// Repetitions of each measurement; the median counts.
+const REPEATS: usize = 5;
+
+/// Measured rates of a device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// What was measured, and how it was timed.
+    pub backend: BackendInfo,
+    /// fp32 matmul of about the size of the scenario's.
+    pub matmul: FlopsPerSec,
+    /// The side of that square matmul.
+    pub matmul_side: u32,
+    /// Bytes read and written by an elementwise kernel, per second.
+    pub memory_bandwidth: BytesPerSec,
+    /// Time of a kernel call that does nothing.
+    pub launch_overhead: Nanos,
+    /// Bytes copied from one buffer to another, per second.
+    pub copy_bandwidth: BytesPerSec,
+}
+
+impl Calibration {
+    /// The device as the cost model sees it. Its rates were measured, so its efficiencies are 1.
+    pub fn cluster(&self, ranks: u32, memory: Bytes) -> Cluster {
+        let link = Link {
+            name: "buffers of one device".to_owned(),
+            bandwidth: self.copy_bandwidth,
+            latency: self.launch_overhead,
+            efficiency: 1.0,
+        };
+        let device = Device {
+            name: self.backend.name.clone(),
+            fp32: self.matmul,
+            fp32_matmul: self.matmul,
+            bf16_matmul: self.matmul,
+            matmul_efficiency: 1.0,
+            memory,
+            memory_bandwidth: self.memory_bandwidth,
+            memory_efficiency: 1.0,
+            launch_overhead: self.launch_overhead,
+        };
+        Cluster { device, nodes: 1, devices_per_node: ranks, intra_link: link.clone(), inter_link: link }
+    }
+}
+
+/// Measures the device with a matmul of side `matmul_side`; takes about a second.
+pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibration, ExecError> {
+    let side = matmul_side.clamp(16, 512);
+    let elements = 1_u32 << 20;
+    let [a, b, c] = [0; 3].map(|_| whole(backend, u64::from(elements.max(side * side)) * 4));
+    let matmul = median(backend, &matmul(side, a, b, c)).await?;
+    let add = median(backend, &Dispatch::new(&AddParams { n: elements, pad: [0; 3] }, [a, b, c])).await?;
+    let copy = median(backend, &collectives::copy(a, 0, b, 0, elements)).await?;
+    let fill = FillParams { n: 1, value: 0.0, pad: [0; 2] };
+    let launch = median(backend, &Dispatch::new(&fill, [c])).await?;
+    let bytes = f64::from(elements) * 4.0;
+    Ok(Calibration {
+        backend: backend.info().clone(),
+        matmul: FlopsPerSec(2.0 * f64::from(side).powi(3) / busy(matmul, launch)),
+        matmul_side: side,
+        memory_bandwidth: BytesPerSec(3.0 * bytes / busy(add, launch)),
+        launch_overhead: launch,
+        copy_bandwidth: BytesPerSec(bytes / busy(copy, launch)),
+    })
+}
+
+/// Seconds beyond the launch overhead, at least a nanosecond.
+fn busy(time: Nanos, launch: Nanos) -> f64 {
+    (time - launch).max(Nanos(1)).secs()
+}
+
+fn whole(backend: &mut Backend, bytes: u64) -> Slice {
+    Slice { buffer: backend.create(bytes), offset: 0, size: bytes }
+}
+
+fn matmul(side: u32, a: Slice, b: Slice, c: Slice) -> Dispatch {
+    let params = MatmulParams {
+        m: side,
+        n: side,
+        k: side,
+        a_row_stride: side,
+        a_col_stride: 1,
+        b_row_stride: side,
+        b_col_stride: 1,
+        accumulate: 0,
+        has_bias: 0,
+        pad: [0; 3],
+    };
+    Dispatch::new(&params, [a, b, a, c])
+}
+
+/// The median time of a dispatch, after one run to warm up (compile, allocate).
+async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
+    let scope = |index: u32| Scope {
+        rank: 0,
+        group: None,
+        stream: Stream::Compute,
+        label: LabelId(0),
+        micro_batch: Span::NO_MICRO_BATCH,
+        first: index,
+        last: index + 1,
+    };
+    let repeats = u32::try_from(REPEATS).unwrap_or(1) + 1;
+    let dispatches = vec![dispatch.clone(); repeats as usize];
+    let recording = Recording { dispatches, scopes: (0..repeats).map(scope).collect() };
+    backend.prepare(&recording).await?;
+    let times = backend.replay(&recording).await?;
+    let mut durations: Vec<Nanos> = times.iter().skip(1).map(|&(start, end)| end - start).collect();
+    durations.sort_unstable();
+    Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
+}

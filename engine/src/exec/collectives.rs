@@ -1,0 +1,129 @@
+//! Ring collectives between the buffers of ranks (Thakur et al. 2005): every chunk really moves, in the order in
+//! which a ring would move it, so results are bit-reproducible.
+
+use super::cpu::copy::CopyParams;
+use super::cpu::reduce::ReduceParams;
+use super::{Dispatch, Slice};
+use crate::graph::{Collective, Reduction};
+
+/// The buffers with which one rank takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// What it brings.
+    pub input: Slice,
+    /// What it gets; the same as `input` for an all-reduce.
+    pub output: Slice,
+    /// Where a chunk is received before it is reduced.
+    pub scratch: Option<Slice>,
+}
+
+/// Writes a collective down and counts the bytes that it moves from rank to rank.
+pub struct Ring<'a> {
+    members: &'a [Member],
+    dispatches: &'a mut Vec<Dispatch>,
+    /// Bytes moved so far, over all ranks.
+    pub moved: u64,
+}
+
+impl<'a> Ring<'a> {
+    /// A ring of `members` in order.
+    pub fn new(members: &'a [Member], dispatches: &'a mut Vec<Dispatch>) -> Self {
+        Self { members, dispatches, moved: 0 }
+    }
+
+    /// Writes down `collective`.
+    pub fn run(&mut self, collective: Collective) {
+        match collective {
+            Collective::AllReduce(reduction) => {
+                self.reduce_scatter(reduction);
+                self.all_gather();
+            }
+            Collective::ReduceScatter => {
+                self.reduce_scatter(Reduction::Sum);
+                self.keep_own_chunk();
+            }
+            Collective::AllGather => {
+                self.place_own_chunk();
+                self.all_gather();
+            }
+        }
+    }
+
+    fn ranks(&self) -> usize {
+        self.members.len()
+    }
+
+    /// First element and number of elements of chunk `index` of a value of `elements`.
+    fn chunk(&self, elements: u64, index: usize) -> (u32, u32) {
+        let size = elements.div_ceil(self.ranks() as u64);
+        let start = (size * index as u64).min(elements);
+        let end = (start + size).min(elements);
+        let word = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        (word(start), word(end - start))
+    }
+
+    /// After `n - 1` rounds, rank `r` holds the reduction of chunk `r` in its input buffer.
+    fn reduce_scatter(&mut self, reduction: Reduction) {
+        let (n, elements) = (self.ranks(), self.members[0].input.size / 4);
+        for round in 0..n - 1 {
+            let sent = |rank: usize| (rank + 2 * n - round - 1) % n;
+            for rank in 0..n {
+                let (start, count) = self.chunk(elements, sent(rank));
+                let to = self.members[(rank + 1) % n];
+                self.copy(self.members[rank].input, start, to.scratch.unwrap_or(to.output), 0, count);
+                self.moved += u64::from(count) * 4;
+            }
+            for rank in 0..n {
+                let (start, count) = self.chunk(elements, sent((rank + n - 1) % n));
+                self.reduce(self.members[rank], start, count, reduction);
+            }
+        }
+    }
+
+    /// Passes chunks around until every rank has all of them in its output buffer.
+    fn all_gather(&mut self) {
+        let (n, elements) = (self.ranks(), self.members[0].output.size / 4);
+        for round in 0..n - 1 {
+            for rank in 0..n {
+                let (start, count) = self.chunk(elements, (rank + n - round) % n);
+                let (from, to) = (self.members[rank].output, self.members[(rank + 1) % n].output);
+                self.copy(from, start, to, start, count);
+                self.moved += u64::from(count) * 4;
+            }
+        }
+    }
+
+    fn keep_own_chunk(&mut self) {
+        for (rank, member) in self.members.iter().enumerate() {
+            let (start, count) = self.chunk(member.input.size / 4, rank);
+            self.copy(member.input, start, member.output, 0, count);
+        }
+    }
+
+    fn place_own_chunk(&mut self) {
+        for (rank, member) in self.members.iter().enumerate() {
+            let (start, count) = self.chunk(member.output.size / 4, rank);
+            self.copy(member.input, 0, member.output, start, count);
+        }
+    }
+
+    fn copy(&mut self, from: Slice, source: u32, to: Slice, target: u32, count: u32) {
+        if count > 0 {
+            self.dispatches.push(copy(from, source, to, target, count));
+        }
+    }
+
+    fn reduce(&mut self, member: Member, start: u32, count: u32, reduction: Reduction) {
+        if count > 0 {
+            let op = if reduction == Reduction::Sum { 0 } else { 1 };
+            let params = ReduceParams { n: count, op, dst_offset: start, pad: 0 };
+            let scratch = member.scratch.unwrap_or(member.output);
+            self.dispatches.push(Dispatch::new(&params, [scratch, member.input]));
+        }
+    }
+}
+
+/// Copies `count` elements from element `source` of `from` to element `target` of `to`.
+pub fn copy(from: Slice, source: u32, to: Slice, target: u32, count: u32) -> Dispatch {
+    Dispatch::new(&CopyParams { n: count, src_offset: source, dst_offset: target, pad: 0 }, [from, to])
+}

@@ -1,0 +1,62 @@
+//! One AdamW update (Loshchilov & Hutter 2019, algorithm 2), with clipping by the global norm:
+//!
+//! `g = grad * min(1, clip / (sqrt(norm_sq) + 1e-6))`,
+//! `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+//! `param -= lr * (m/bias1 / (sqrt(v/bias2) + eps) + weight_decay * param)`.
+//!
+//! `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip]` with `bias1 = 1 - beta1^t`, `bias2 = 1 - beta2^t`.
+//! It is a buffer because it changes with every step while the recording stays.
+//! A `clip` of 0 or less means no clipping; `decay` is 0 for parameters without weight decay.
+
+use super::{Real, real};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
+
+/// Parameters of [`adamw`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct AdamwParams {
+    /// Number of elements.
+    pub n: u32,
+    /// 1 if weight decay applies.
+    pub decay: u32,
+    /// Fills up 16 bytes.
+    pub pad: [u32; 2],
+}
+
+impl KernelParams for AdamwParams {
+    const KERNEL: Kernel = Kernel::Adamw;
+
+    fn grid(&self) -> [u32; 3] {
+        elementwise_grid(self.n)
+    }
+}
+
+/// Updates `param`, `m` and `v`.
+pub fn adamw<T: Real>(
+    grad: &[T],
+    norm_sq: &[T],
+    hyper: &[T],
+    param: &mut [T],
+    m: &mut [T],
+    v: &mut [T],
+    p: &AdamwParams,
+) {
+    let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
+    let weight_decay = if p.decay == 1 { hyper[4] } else { T::zero() };
+    let [bias1, bias2] = [hyper[5], hyper[6]];
+    let clip = clip_factor(hyper[7], norm_sq[0]);
+    for i in 0..p.n as usize {
+        let g = grad[i] * clip;
+        m[i] = beta1 * m[i] + (T::one() - beta1) * g;
+        v[i] = beta2 * v[i] + (T::one() - beta2) * g * g;
+        let step = m[i] / bias1 / ((v[i] / bias2).sqrt() + eps);
+        param[i] = param[i] - lr * (step + weight_decay * param[i]);
+    }
+}
+
+fn clip_factor<T: Real>(clip: T, norm_sq: T) -> T {
+    if clip <= T::zero() {
+        return T::one();
+    }
+    T::one().min(clip / (norm_sq.sqrt() + real(1e-6)))
+}

@@ -1,0 +1,246 @@
+//! The CPU twins of the shaders.
+//!
+//! `exec/cpu/NAME.rs` computes what `shaders/NAME.wgsl` computes, with the same bindings, the same nouns and the same
+//! order of loops, so that the two can be read side by side.
+//! The twins are generic over [`Real`]: training runs them in f32, the tests check gradients in f64.
+
+use std::fmt::Debug;
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
+use thiserror::Error;
+
+use super::kernel::{Kernel, KernelParams};
+
+pub mod adamw;
+pub mod add;
+pub mod attention;
+pub mod attention_delta;
+pub mod attention_grad_kv;
+pub mod attention_grad_q;
+pub mod backend;
+pub mod column_sum;
+pub mod copy;
+pub mod cross_entropy;
+pub mod cross_entropy_grad;
+pub mod embedding;
+pub mod embedding_grad;
+pub mod fill;
+pub mod gelu;
+pub mod gelu_grad;
+pub mod layer_norm;
+pub mod layer_norm_grad;
+pub mod layer_norm_grad_params;
+pub mod matmul;
+pub mod position;
+pub mod position_grad;
+pub mod reduce;
+pub mod residual;
+pub mod rms_norm;
+pub mod rms_norm_grad;
+pub mod rms_norm_grad_params;
+pub mod rope;
+pub mod row_max;
+pub mod scale;
+pub mod sum_exp;
+pub mod sum_squares;
+pub mod swiglu;
+pub mod swiglu_grad;
+
+#[cfg(test)]
+mod gradient_checks;
+
+/// A float the twins compute in.
+pub trait Real: num_traits::Float + AddAssign + SubAssign + MulAssign + DivAssign + Debug + 'static {
+    /// The nearest number to `value`.
+    fn of(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    fn of(value: f64) -> f32 {
+        value as f32
+    }
+}
+
+impl Real for f64 {
+    fn of(value: f64) -> f64 {
+        value
+    }
+}
+
+/// A constant or a parameter as a float of the kernel.
+fn real<T: Real>(value: impl Into<f64>) -> T {
+    T::of(value.into())
+}
+
+/// Lanes of the kernels that reduce a whole buffer in one workgroup.
+const LANES: usize = 256;
+
+/// Sums `term(0..n)` as a workgroup does: lane by lane, then as a tree, always in the same order.
+fn lane_sum<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    for i in 0..n {
+        lanes[i % LANES] += term(i);
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = lanes[lane] + lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// A storage buffer bound to a kernel.
+///
+/// Token ids lie in the same buffers as floats, bit for bit.
+#[derive(Debug)]
+pub enum Binding<'a> {
+    /// A buffer that is only read.
+    Read(&'a [f32]),
+    /// A buffer that is written.
+    Write(&'a mut [f32]),
+}
+
+/// What is bound does not fit the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BindingMismatch {
+    /// The number of buffers or what may be done with them differs from [`Kernel::bindings`].
+    #[error("kernel {} takes {} storage buffers, which are not the {bound} that are bound", .kernel.name(), .kernel.bindings().len())]
+    Buffers {
+        /// The kernel.
+        kernel: Kernel,
+        /// How many buffers are bound.
+        bound: usize,
+    },
+    /// The parameters have another size than the parameters of the kernel.
+    #[error("kernel {} takes {expected} words of parameters, not {words}", .kernel.name())]
+    Params {
+        /// The kernel.
+        kernel: Kernel,
+        /// Words of the kernel's parameters.
+        expected: usize,
+        /// Words that were given.
+        words: usize,
+    },
+}
+
+/// The binding a twin's buffer is taken from.
+macro_rules! pattern {
+    (read $buffer:ident) => {
+        Binding::Read($buffer)
+    };
+    (tokens $buffer:ident) => {
+        Binding::Read($buffer)
+    };
+    (write $buffer:ident) => {
+        Binding::Write($buffer)
+    };
+}
+
+/// The buffer as the twin wants it.
+macro_rules! buffer {
+    (tokens $buffer:ident) => {
+        bytemuck::cast_slice($buffer)
+    };
+    ($access:ident $buffer:ident) => {
+        $buffer
+    };
+}
+
+/// Runs the twin of `kernel` in f32.
+pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> Result<(), BindingMismatch> {
+    /// Calls `$name::$name` with the buffers taken out of `bindings` in order.
+    macro_rules! twin {
+        ($name:ident: $($access:ident $buffer:ident),+) => {
+            match bindings {
+                [$(pattern!($access $buffer)),+] => {
+                    $name::$name($(buffer!($access $buffer)),+, &read_params(params)?);
+                    Ok(())
+                }
+                _ => Err(BindingMismatch::Buffers { kernel, bound: bindings.len() }),
+            }
+        };
+    }
+    match kernel {
+        Kernel::Matmul => twin!(matmul: read a, read b, read bias, write c),
+        Kernel::Embedding => twin!(embedding: tokens ids, read table, write out),
+        Kernel::EmbeddingGrad => twin!(embedding_grad: tokens ids, read dout, write dtable),
+        Kernel::Position => twin!(position: read x, read table, write out),
+        Kernel::PositionGrad => twin!(position_grad: read dout, write dtable),
+        Kernel::LayerNorm => twin!(layer_norm: read x, read w, read b, write y, write stats),
+        Kernel::LayerNormGrad => twin!(layer_norm_grad: read x, read w, read stats, read dy, write dx),
+        Kernel::LayerNormGradParams => twin!(layer_norm_grad_params: read x, read stats, read dy, write dw, write db),
+        Kernel::RmsNorm => twin!(rms_norm: read x, read w, write y, write stats),
+        Kernel::RmsNormGrad => twin!(rms_norm_grad: read x, read w, read stats, read dy, write dx),
+        Kernel::RmsNormGradParams => twin!(rms_norm_grad_params: read x, read stats, read dy, write dw),
+        Kernel::Rope => twin!(rope: read x, write y),
+        Kernel::Attention => twin!(attention: read qkv, write out, write lse),
+        Kernel::AttentionDelta => twin!(attention_delta: read out, read dout, write delta),
+        Kernel::AttentionGradQ => twin!(attention_grad_q: read qkv, read dout, read lse, read delta, write dqkv),
+        Kernel::AttentionGradKv => twin!(attention_grad_kv: read qkv, read dout, read lse, read delta, write dqkv),
+        Kernel::Gelu => twin!(gelu: read x, write y),
+        Kernel::GeluGrad => twin!(gelu_grad: read x, read dy, write dx),
+        Kernel::Swiglu => twin!(swiglu: read x, write y),
+        Kernel::SwigluGrad => twin!(swiglu_grad: read x, read dy, write dx),
+        Kernel::Add => twin!(add: read a, read b, write c),
+        Kernel::Residual => twin!(residual: read x, read y, read bias, write out),
+        Kernel::ColumnSum => twin!(column_sum: read x, write out),
+        Kernel::RowMax => twin!(row_max: read logits, write out),
+        Kernel::SumExp => twin!(sum_exp: read logits, read m, tokens targets, write out),
+        Kernel::CrossEntropy => twin!(cross_entropy: read stats, write loss),
+        Kernel::CrossEntropyGrad => {
+            twin!(cross_entropy_grad: read logits, read m, read stats, tokens targets, write dlogits)
+        }
+        Kernel::Fill => twin!(fill: write out),
+        Kernel::Reduce => twin!(reduce: read src, write dst),
+        Kernel::SumSquares => twin!(sum_squares: read x, write out),
+        Kernel::Adamw => twin!(adamw: read grad, read norm_sq, read hyper, write param, write m, write v),
+        Kernel::Copy => twin!(copy: read src, write dst),
+        Kernel::Scale => twin!(scale: write x),
+    }
+}
+
+fn read_params<P: KernelParams>(params: &[u32]) -> Result<P, BindingMismatch> {
+    let expected = size_of::<P>() / size_of::<u32>();
+    let mismatch = BindingMismatch::Params { kernel: P::KERNEL, expected, words: params.len() };
+    bytemuck::try_pod_read_unaligned(bytemuck::cast_slice(params)).map_err(|_| mismatch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Access;
+    use super::*;
+
+    #[test]
+    fn execute_runs_the_twin() {
+        let mut sum = [0.0; 2];
+        let mut bindings = [Binding::Read(&[1.0, 2.0]), Binding::Read(&[10.0, 20.0]), Binding::Write(&mut sum)];
+        execute(Kernel::Add, &[2, 0, 0, 0], &mut bindings).unwrap();
+        assert_eq!(sum, [11.0, 22.0]);
+    }
+
+    #[test]
+    fn execute_refuses_what_does_not_fit() {
+        let kernel = Kernel::Fill;
+        let refused = execute(kernel, &[1, 0, 0, 0], &mut [Binding::Read(&[0.0])]);
+        assert_eq!(refused, Err(BindingMismatch::Buffers { kernel, bound: 1 }));
+        let refused = execute(kernel, &[1], &mut [Binding::Write(&mut [0.0])]);
+        assert_eq!(refused, Err(BindingMismatch::Params { kernel, expected: 4, words: 1 }));
+    }
+
+    #[test]
+    fn every_kernel_is_called_with_its_declared_bindings() {
+        for &kernel in Kernel::ALL {
+            let mut buffers = kernel.bindings().iter().map(|_| Vec::new()).collect::<Vec<Vec<f32>>>();
+            let bind = |(access, buffer): (&Access, _)| match access {
+                Access::Read => Binding::Read(buffer),
+                Access::ReadWrite => Binding::Write(buffer),
+            };
+            let mut bindings = kernel.bindings().iter().zip(&mut buffers).map(bind).collect::<Vec<_>>();
+            // No parameters at all: what is refused then is the parameters, not the buffers.
+            let refused = execute(kernel, &[], &mut bindings);
+            assert!(matches!(refused, Err(BindingMismatch::Params { .. })), "{}: {refused:?}", kernel.name());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq, :]`.
+//!
+//! `x` and `out` are `[T, cols]`, `table` is `[seq, cols]`.
+
+use super::Real;
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
+
+/// Parameters of [`position`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PositionParams {
+    /// Rows, one per token.
+    pub rows: u32,
+    /// Columns of a row.
+    pub cols: u32,
+    /// Tokens of a sequence.
+    pub seq: u32,
+    /// Position of the first row.
+    pub row_offset: u32,
+}
+
+impl KernelParams for PositionParams {
+    const KERNEL: Kernel = Kernel::Position;
+
+    fn grid(&self) -> [u32; 3] {
+        elementwise_grid(self.rows * self.cols)
+    }
+}
+
+/// Writes `out`.
+pub fn position<T: Real>(x: &[T], table: &[T], out: &mut [T], p: &PositionParams) {
+    let cols = p.cols as usize;
+    for i in 0..p.rows as usize * cols {
+        let position = (p.row_offset as usize + i / cols) % p.seq as usize;
+        out[i] = x[i] + table[position * cols + i % cols];
+    }
+}

@@ -1,0 +1,40 @@
+//! Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with (row_offset + t) mod seq = s`.
+//!
+//! The shader gathers: each table element steps through its rows, so nothing races.
+//! The twin has one thread and scatters row by row, which adds in the same order.
+
+use super::Real;
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
+
+/// Parameters of [`position_grad`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PositionGradParams {
+    /// Rows, one per token.
+    pub rows: u32,
+    /// Columns of a row.
+    pub cols: u32,
+    /// Tokens of a sequence.
+    pub seq: u32,
+    /// Position of the first row.
+    pub row_offset: u32,
+}
+
+impl KernelParams for PositionGradParams {
+    const KERNEL: Kernel = Kernel::PositionGrad;
+
+    fn grid(&self) -> [u32; 3] {
+        elementwise_grid(self.seq * self.cols)
+    }
+}
+
+/// Adds to `dtable`.
+pub fn position_grad<T: Real>(dout: &[T], dtable: &mut [T], p: &PositionGradParams) {
+    let cols = p.cols as usize;
+    for t in 0..p.rows as usize {
+        let position = (p.row_offset as usize + t) % p.seq as usize;
+        for j in 0..cols {
+            dtable[position * cols + j] += dout[t * cols + j];
+        }
+    }
+}

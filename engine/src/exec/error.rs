@@ -1,0 +1,70 @@
+//! What can go wrong in an execution, and what to do about it.
+
+use crate::units::Bytes;
+
+/// Why a scenario cannot be executed, or why an execution stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecError {
+    /// There is no GPU that can compute.
+    #[error("no GPU adapter that can run compute shaders ({0}); use the cpu backend, or install a Vulkan driver")]
+    NoAdapter(String),
+    /// The program was built without the GPU backend.
+    #[error("this program was built without the wgpu backend; use the cpu backend")]
+    NotBuiltIn,
+    /// The precision cannot be executed yet.
+    #[error("strategy.precision = bf16 can be simulated but not executed yet; set it to \"fp32\"")]
+    Precision,
+    /// More ranks than buffers of one device are shared among.
+    #[error("an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`")]
+    TooManyRanks {
+        /// Ranks of the scenario.
+        ranks: u32,
+        /// What is allowed.
+        most: u32,
+    },
+    /// The plan needs more memory than an execution may use.
+    #[error("the plan needs {needed} over all ranks, an execution may use {limit}; use a smaller model or micro-batch")]
+    TooMuchMemory {
+        /// Planned, over all ranks.
+        needed: Bytes,
+        /// The limit.
+        limit: Bytes,
+    },
+    /// The step has more kernel calls than can be recorded.
+    #[error("the step has {ops} ops over all ranks, an execution at most {most}; use fewer layers or micro-batches")]
+    TooManyOps {
+        /// Ops over all ranks.
+        ops: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// The text has characters that the vocabulary has no room for, or is too short.
+    #[error("the text `{name}` has {characters} distinct characters and {length} in all; model.vocab = {vocab} must be at least the former, data.sequence_length below the latter")]
+    Text {
+        /// The dataset.
+        name: String,
+        /// Distinct characters.
+        characters: u32,
+        /// All characters.
+        length: usize,
+        /// The model's vocabulary.
+        vocab: u32,
+    },
+    /// The device reported an error, or was lost.
+    #[error("the device stopped: {0}; the run has ended, start it again or use the cpu backend")]
+    Device(String),
+    /// The programs of the ranks wait for each other in a circle; the verifier excludes it.
+    #[error("the schedule is circular: rank {rank} waits in task {task}; this is a defect, please report it")]
+    Stuck {
+        /// The first waiting rank.
+        rank: u32,
+        /// Where it waits.
+        task: usize,
+    },
+    /// A kernel was called with other buffers than it expects.
+    #[error("kernel call: {0}; this is a defect, please report it")]
+    Kernel(String),
+    /// The user cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}

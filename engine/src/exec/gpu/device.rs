@@ -1,0 +1,123 @@
+//! The adapter and device: opening, waiting, reading back, errors.
+
+use std::sync::{Arc, Mutex};
+
+use super::timing::TimingMode;
+use crate::exec::{BackendInfo, BackendKind, ExecError};
+
+/// An open device with its queue.
+#[derive(Debug)]
+pub struct OpenDevice {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub info: BackendInfo,
+    pub timing: TimingMode,
+    /// The first error that the device reported outside of a call.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl OpenDevice {
+    /// Opens the adapter that wgpu prefers.
+    pub async fn open() -> Result<Self, ExecError> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..wgpu::RequestAdapterOptions::default()
+        };
+        let adapter = instance.request_adapter(&options).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
+        if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+            return Err(ExecError::NoAdapter("the adapter has no compute shaders".to_owned()));
+        }
+        let timing = TimingMode::of(adapter.features());
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("shardlab"),
+            required_features: timing.features(),
+            required_limits: adapter.limits(),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
+        let info = describe(&adapter.get_info(), timing);
+        let failure = watch(&device);
+        Ok(Self { device, queue, info, timing, failure })
+    }
+
+    /// A buffer, at least four bytes long.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let size = bytes.max(4);
+        self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+    }
+
+    /// Waits until everything submitted so far is done.
+    pub async fn wait(&self) -> Result<(), ExecError> {
+        let (done, receive) = flume::bounded(1);
+        self.queue.on_submitted_work_done(move || {
+            done.send(()).ok();
+        });
+        self.poll()?;
+        receive.recv_async().await.map_err(|_| ExecError::Device("it was lost".to_owned()))?;
+        self.check()
+    }
+
+    /// Copies bytes of a buffer to the host.
+    pub async fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>, ExecError> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("read back", bytes, usage);
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, offset, &staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        let (done, receive) = flume::bounded(1);
+        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+            done.send(result).ok();
+        });
+        self.poll()?;
+        match receive.recv_async().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ExecError::Device(error.to_string())),
+            Err(_) => return Err(ExecError::Device("it was lost".to_owned())),
+        }
+        let view = staging.slice(..).get_mapped_range().map_err(|error| ExecError::Device(error.to_string()))?;
+        let copied = view.to_vec();
+        self.check()?;
+        Ok(copied)
+    }
+
+    /// Lets callbacks run. In a browser they run by themselves.
+    fn poll(&self) -> Result<(), ExecError> {
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| ExecError::Device(error.to_string()))?;
+        Ok(())
+    }
+
+    /// The error that the device has reported meanwhile, if any.
+    pub fn check(&self) -> Result<(), ExecError> {
+        match self.failure.lock() {
+            Ok(failure) => failure.clone().map_or(Ok(()), |message| Err(ExecError::Device(message))),
+            Err(_) => Err(ExecError::Device("an error handler failed".to_owned())),
+        }
+    }
+}
+
+fn describe(info: &wgpu::AdapterInfo, timing: TimingMode) -> BackendInfo {
+    let name = if info.name.is_empty() { format!("{:?} adapter", info.device_type) } else { info.name.clone() };
+    let detail = format!("{:?} {} {}", info.backend, info.driver, info.driver_info).trim().to_owned();
+    BackendInfo { kind: BackendKind::Wgpu, name, detail, timing: timing.name() }
+}
+
+/// Notes the first error and the loss of the device.
+fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<String>>> {
+    let failure: Arc<Mutex<Option<String>>> = Arc::default();
+    let note = |failure: &Arc<Mutex<Option<String>>>, message: String| {
+        if let Ok(mut slot) = failure.lock() {
+            slot.get_or_insert(message);
+        }
+    };
+    let (on_error, on_loss) = (Arc::clone(&failure), Arc::clone(&failure));
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&on_error, error.to_string())));
+    device.set_device_lost_callback(move |reason, message| {
+        // Dropping the device on purpose is no loss.
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            note(&on_loss, format!("it was lost ({reason:?}): {message}"));
+        }
+    });
+    failure
+}

@@ -1,0 +1,89 @@
+//! Replays recordings on a wgpu device: Vulkan, Metal, DirectX 12, or the browser's WebGPU.
+//!
+//! One compute pass stays open across the dispatches of a submission; parameters ride in one uniform buffer;
+//! submissions in flight are capped. Ops are timed by timestamps inside the pass, where the device has none by
+//! timestamps at pass ends, and where it has none at all by queue time.
+
+mod device;
+mod prepare;
+mod replay;
+mod timing;
+
+use std::collections::BTreeMap;
+
+pub(super) use device::OpenDevice;
+
+use super::{BackendInfo, BufferId, ExecError, Kernel, Recording};
+use crate::units::Nanos;
+use prepare::Prepared;
+use timing::TimingMode;
+
+/// A device, its buffers, and the pipelines compiled so far.
+#[derive(Debug)]
+pub struct GpuBackend {
+    device: OpenDevice,
+    buffers: Vec<wgpu::Buffer>,
+    created_bytes: u64,
+    pipelines: BTreeMap<Kernel, wgpu::ComputePipeline>,
+    prepared: Option<Prepared>,
+}
+
+impl GpuBackend {
+    /// Opens the default adapter.
+    pub async fn open() -> Result<Self, ExecError> {
+        let device = OpenDevice::open().await?;
+        let (buffers, pipelines) = (Vec::new(), BTreeMap::new());
+        Ok(Self { device, buffers, created_bytes: 0, pipelines, prepared: None })
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &BackendInfo {
+        &self.device.info
+    }
+
+    /// Bytes of all buffers.
+    pub fn created_bytes(&self) -> u64 {
+        self.created_bytes
+    }
+
+    /// Creates a buffer of zeros (WebGPU clears buffers).
+    pub fn create(&mut self, bytes: u64) -> BufferId {
+        let id = BufferId(u32::try_from(self.buffers.len()).unwrap_or(u32::MAX));
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        self.buffers.push(self.device.buffer("tensor", bytes, usage));
+        self.created_bytes += bytes;
+        id
+    }
+
+    /// Queues a write to the start of a buffer; the queue keeps it in order with submissions.
+    pub fn write(&mut self, buffer: BufferId, words: &[u32]) {
+        self.device.queue.write_buffer(&self.buffers[buffer.0 as usize], 0, bytemuck::cast_slice(words));
+    }
+
+    /// Compiles the kernels of `recording` and binds its buffers.
+    pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
+        for dispatch in &recording.dispatches {
+            if !self.pipelines.contains_key(&dispatch.kernel) {
+                let pipeline = prepare::pipeline(&self.device.device, dispatch.kernel);
+                self.pipelines.insert(dispatch.kernel, pipeline);
+            }
+        }
+        self.prepared = Some(Prepared::new(&self.device, &self.pipelines, &self.buffers, recording));
+        self.device.wait().await
+    }
+
+    /// Runs the recording; returns start and end of every scope.
+    pub async fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
+        let Some(prepared) = &self.prepared else { return Err(ExecError::Kernel("nothing is prepared".into())) };
+        match self.device.timing {
+            TimingMode::Queue => replay::by_queue_time(&self.device, prepared, &self.pipelines, recording).await,
+            mode => replay::by_timestamps(&self.device, prepared, &self.pipelines, recording, mode).await,
+        }
+    }
+
+    /// Reads words back.
+    pub async fn read(&mut self, buffer: BufferId, offset: u64, words: usize) -> Result<Vec<f32>, ExecError> {
+        let bytes = self.device.read(&self.buffers[buffer.0 as usize], offset, words as u64 * 4).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a recording needs before it can be replayed: pipelines, parameters, bind groups.
+
+use std::collections::BTreeMap;
+
+use super::OpenDevice;
+use crate::exec::{Kernel, Recording, Slice};
+
+/// Offsets of uniform bindings are multiples of this, on every device.
+const UNIFORM_STRIDE: u64 = 256;
+
+/// The parameters and bind groups of a recording.
+#[derive(Debug)]
+pub struct Prepared {
+    /// One for each dispatch.
+    pub bind_groups: Vec<wgpu::BindGroup>,
+}
+
+impl Prepared {
+    /// Writes all parameters into one buffer and binds the buffers of every dispatch.
+    pub fn new(
+        device: &OpenDevice,
+        pipelines: &BTreeMap<Kernel, wgpu::ComputePipeline>,
+        buffers: &[wgpu::Buffer],
+        recording: &Recording,
+    ) -> Self {
+        let uniforms = uniforms(device, recording);
+        let bind = |(index, dispatch): (u64, &crate::exec::Dispatch)| {
+            let layout = pipelines.get(&dispatch.kernel)?.get_bind_group_layout(0);
+            let storage = (0..).zip(&dispatch.bindings).map(|(binding, slice)| entry(binding, buffers, slice));
+            let uniform = wgpu::BindGroupEntry {
+                binding: u32::try_from(dispatch.bindings.len()).unwrap_or(u32::MAX),
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &uniforms,
+                    offset: index * UNIFORM_STRIDE,
+                    size: std::num::NonZeroU64::new(dispatch.params.len() as u64 * 4),
+                }),
+            };
+            let entries: Vec<_> = storage.chain([uniform]).collect();
+            let label = Some(dispatch.kernel.name());
+            let descriptor = wgpu::BindGroupDescriptor { label, layout: &layout, entries: &entries };
+            Some(device.device.create_bind_group(&descriptor))
+        };
+        Self { bind_groups: (0..).zip(&recording.dispatches).filter_map(bind).collect() }
+    }
+}
+
+fn entry<'a>(binding: u32, buffers: &'a [wgpu::Buffer], slice: &Slice) -> wgpu::BindGroupEntry<'a> {
+    wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &buffers[slice.buffer.0 as usize],
+            offset: slice.offset,
+            size: std::num::NonZeroU64::new(slice.size),
+        }),
+    }
+}
+
+fn uniforms(device: &OpenDevice, recording: &Recording) -> wgpu::Buffer {
+    let stride = usize::try_from(UNIFORM_STRIDE / 4).unwrap_or(64);
+    let mut words = vec![0_u32; stride * recording.dispatches.len().max(1)];
+    for (block, dispatch) in words.chunks_mut(stride).zip(&recording.dispatches) {
+        block[..dispatch.params.len()].copy_from_slice(&dispatch.params);
+    }
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let buffer = device.buffer("parameters", words.len() as u64 * 4, usage);
+    device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&words));
+    buffer
+}
+
+/// Compiles a kernel.
+pub fn pipeline(device: &wgpu::Device, kernel: Kernel) -> wgpu::ComputePipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.name()),
+        source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name()),
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        cache: None,
+    })
+}

@@ -1,0 +1,174 @@
+//! Replays a prepared recording and times its scopes.
+
+use std::collections::BTreeMap;
+
+use web_time::Instant;
+
+use super::OpenDevice;
+use super::prepare::Prepared;
+use super::timing::TimingMode;
+use crate::exec::{ExecError, Kernel, Recording, Scope};
+use crate::units::Nanos;
+
+/// Scopes in one submission: two timestamps each stay below the 4096 of a query set, and a submission stays short.
+const SCOPES_PER_SUBMISSION: usize = 512;
+
+/// Submissions that may be unfinished at once.
+const SUBMISSIONS_IN_FLIGHT: usize = 4;
+
+type Pipelines = BTreeMap<Kernel, wgpu::ComputePipeline>;
+
+/// Start and end of every scope, on the recording's clock.
+pub type ScopeTimes = Vec<(Nanos, Nanos)>;
+
+/// Times every scope by a submission of its own.
+pub async fn by_queue_time(
+    device: &OpenDevice,
+    prepared: &Prepared,
+    pipelines: &Pipelines,
+    recording: &Recording,
+) -> Result<ScopeTimes, ExecError> {
+    let origin = Instant::now();
+    let now = || Nanos(i64::try_from(origin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+    let mut times = Vec::with_capacity(recording.scopes.len());
+    for scope in &recording.scopes {
+        let start = now();
+        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+        }
+        device.queue.submit([encoder.finish()]);
+        device.wait().await?;
+        times.push((start, now()));
+    }
+    Ok(times)
+}
+
+/// Times scopes by timestamp queries, in submissions of many scopes.
+pub async fn by_timestamps(
+    device: &OpenDevice,
+    prepared: &Prepared,
+    pipelines: &Pipelines,
+    recording: &Recording,
+    mode: TimingMode,
+) -> Result<ScopeTimes, ExecError> {
+    let mut submitted = Vec::new();
+    for (number, scopes) in recording.scopes.chunks(SCOPES_PER_SUBMISSION).enumerate() {
+        let queries = Queries::new(device, scopes.len());
+        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        match mode {
+            TimingMode::InsidePasses => one_pass(&mut encoder, &queries, scopes, prepared, pipelines, recording),
+            _ => pass_for_each(&mut encoder, &queries, scopes, prepared, pipelines, recording),
+        }
+        queries.resolve(&mut encoder);
+        device.queue.submit([encoder.finish()]);
+        submitted.push(queries);
+        if (number + 1) % SUBMISSIONS_IN_FLIGHT == 0 {
+            device.wait().await?;
+        }
+    }
+    let mut ticks = Vec::with_capacity(recording.scopes.len());
+    for queries in &submitted {
+        ticks.extend(queries.read(device).await?);
+    }
+    Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
+}
+
+/// All scopes in one open pass, a timestamp before and after each.
+fn one_pass(
+    encoder: &mut wgpu::CommandEncoder,
+    queries: &Queries,
+    scopes: &[Scope],
+    prepared: &Prepared,
+    pipelines: &Pipelines,
+    recording: &Recording,
+) {
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    for (index, scope) in (0_u32..).zip(scopes) {
+        pass.write_timestamp(&queries.set, 2 * index);
+        dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+        pass.write_timestamp(&queries.set, 2 * index + 1);
+    }
+}
+
+/// A pass for every scope, timed at its ends.
+fn pass_for_each(
+    encoder: &mut wgpu::CommandEncoder,
+    queries: &Queries,
+    scopes: &[Scope],
+    prepared: &Prepared,
+    pipelines: &Pipelines,
+    recording: &Recording,
+) {
+    for (index, scope) in (0_u32..).zip(scopes) {
+        let timestamp_writes = Some(wgpu::ComputePassTimestampWrites {
+            query_set: &queries.set,
+            beginning_of_pass_write_index: Some(2 * index),
+            end_of_pass_write_index: Some(2 * index + 1),
+        });
+        let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+    }
+}
+
+fn dispatch_scope(
+    pass: &mut wgpu::ComputePass<'_>,
+    scope: &Scope,
+    prepared: &Prepared,
+    pipelines: &Pipelines,
+    recording: &Recording,
+) {
+    let range = scope.first as usize..scope.last as usize;
+    for (dispatch, bind_group) in recording.dispatches[range.clone()].iter().zip(&prepared.bind_groups[range]) {
+        if let Some(pipeline) = pipelines.get(&dispatch.kernel) {
+            let [x, y, z] = dispatch.grid;
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+/// The timestamps of one submission.
+struct Queries {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    count: u32,
+}
+
+impl Queries {
+    fn new(device: &OpenDevice, scopes: usize) -> Self {
+        let count = u32::try_from(2 * scopes).unwrap_or(u32::MAX);
+        let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = device.buffer("timestamps", u64::from(count) * 8, usage);
+        Self { set: device.device.create_query_set(&descriptor), resolved, count }
+    }
+
+    fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.set, 0..self.count, &self.resolved, 0);
+    }
+
+    /// Start and end of every scope in ticks.
+    async fn read(&self, device: &OpenDevice) -> Result<Vec<(u64, u64)>, ExecError> {
+        let bytes = device.read(&self.resolved, 0, u64::from(self.count) * 8).await?;
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+        Ok(ticks.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    }
+}
+
+/// Ticks as nanoseconds since the first; a scope starts no earlier than the one before ended, since both run on one
+/// in-order queue (timestamps are quantised, and their order may be lost within a quantum).
+fn on_one_clock(ticks: &[(u64, u64)], period: f64) -> ScopeTimes {
+    let origin = ticks.first().map_or(0, |(start, _)| *start);
+    let nanos = |tick: u64| Nanos::from_secs(tick.saturating_sub(origin) as f64 * period / 1e9);
+    let mut last = Nanos::ZERO;
+    let clamp = |(start, end): &(u64, u64)| {
+        let start = nanos(*start).max(last);
+        last = nanos(*end).max(start);
+        (start, last)
+    };
+    ticks.iter().map(clamp).collect()
+}

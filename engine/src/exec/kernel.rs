@@ -1,0 +1,223 @@
+//! The kernels by name: their WGSL source, their bindings and the size of their grids.
+//!
+//! Every kernel exists twice, as `shaders/NAME.wgsl` and as its CPU twin `exec/cpu/NAME.rs`.
+//! Both take the same buffers in the same order, then the parameters: storage buffers are bindings `0..k` of group 0
+//! and the parameters are the uniform buffer at binding `k`.
+
+/// Threads in a workgroup of an elementwise kernel; the shaders declare the same number.
+pub const WORKGROUP_SIZE: u32 = 64;
+
+/// The most workgroups WebGPU promises in one dimension of a grid.
+const MAX_WORKGROUPS: u32 = 65_535;
+
+/// What a kernel does with a storage buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The kernel only reads the buffer.
+    Read,
+    /// The kernel writes the buffer and may read it.
+    ReadWrite,
+}
+
+/// The parameters of a kernel, laid out as the `Params` struct of its shader.
+pub trait KernelParams: bytemuck::Pod {
+    /// The kernel these are the parameters of.
+    const KERNEL: Kernel;
+
+    /// How many workgroups cover the output.
+    fn grid(&self) -> [u32; 3];
+}
+
+/// The grid of an elementwise kernel over `n` elements, folded into `y` where one row of workgroups is too long.
+pub fn elementwise_grid(n: u32) -> [u32; 3] {
+    let groups = n.div_ceil(WORKGROUP_SIZE).max(1);
+    let x = groups.min(MAX_WORKGROUPS);
+    [x, groups.div_ceil(x), 1]
+}
+
+/// Declares the kernels: one line each, `Variant "name" [access of each storage buffer]`.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $variant:ident $name:literal [$($access:ident)*],)*) => {
+        /// A compute kernel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kernel {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Kernel {
+            /// All kernels, in order of declaration.
+            pub const ALL: &'static [Kernel] = &[$(Kernel::$variant),*];
+
+            /// The name of the shader file and of the CPU twin.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Kernel::$variant => $name,)*
+                }
+            }
+
+            /// The WGSL source.
+            pub fn source(self) -> &'static str {
+                match self {
+                    $(Kernel::$variant => include_str!(concat!("../../../shaders/", $name, ".wgsl")),)*
+                }
+            }
+
+            /// The storage buffers in order of binding; the uniform parameters follow after the last.
+            pub fn bindings(self) -> &'static [Access] {
+                match self {
+                    $(Kernel::$variant => &[$(access!($access)),*],)*
+                }
+            }
+        }
+    };
+}
+
+/// Short words for [`Access`], so that the table of kernels fits its lines.
+macro_rules! access {
+    (read) => {
+        Access::Read
+    };
+    (write) => {
+        Access::ReadWrite
+    };
+}
+
+kernels! {
+    /// `c = a b + bias`.
+    Matmul "matmul" [read read read write],
+    /// Rows of a table by token id.
+    Embedding "embedding" [read read write],
+    /// Gradient of [`Kernel::Embedding`] for the table.
+    EmbeddingGrad "embedding_grad" [read read write],
+    /// Adds learned positions.
+    Position "position" [read read write],
+    /// Gradient of [`Kernel::Position`] for the table.
+    PositionGrad "position_grad" [read write],
+    /// Layer norm over each row.
+    LayerNorm "layer_norm" [read read read write write],
+    /// Gradient of [`Kernel::LayerNorm`] for its input.
+    LayerNormGrad "layer_norm_grad" [read read read read write],
+    /// Gradient of [`Kernel::LayerNorm`] for weight and bias.
+    LayerNormGradParams "layer_norm_grad_params" [read read read write write],
+    /// Root mean square norm over each row.
+    RmsNorm "rms_norm" [read read write write],
+    /// Gradient of [`Kernel::RmsNorm`] for its input.
+    RmsNormGrad "rms_norm_grad" [read read read read write],
+    /// Gradient of [`Kernel::RmsNorm`] for its weight.
+    RmsNormGradParams "rms_norm_grad_params" [read read read write],
+    /// Rotary positions on queries and keys; backwards it is its own gradient.
+    Rope "rope" [read write],
+    /// Causal attention with an online softmax.
+    Attention "attention" [read write write],
+    /// The row sums `out · dout` that both attention gradients need.
+    AttentionDelta "attention_delta" [read read write],
+    /// Gradient of [`Kernel::Attention`] for the queries.
+    AttentionGradQ "attention_grad_q" [read read read read write],
+    /// Gradient of [`Kernel::Attention`] for keys and values.
+    AttentionGradKv "attention_grad_kv" [read read read read write],
+    /// GELU, in the tanh approximation of GPT-2.
+    Gelu "gelu" [read write],
+    /// Gradient of [`Kernel::Gelu`].
+    GeluGrad "gelu_grad" [read read write],
+    /// `silu(gate) * up` of interleaved columns.
+    Swiglu "swiglu" [read write],
+    /// Gradient of [`Kernel::Swiglu`].
+    SwigluGrad "swiglu_grad" [read read write],
+    /// `c = a + b`.
+    Add "add" [read read write],
+    /// `out = x + y + bias`.
+    Residual "residual" [read read read write],
+    /// Adds the sum of each column.
+    ColumnSum "column_sum" [read write],
+    /// The largest logit of each row in this vocabulary shard.
+    RowMax "row_max" [read write],
+    /// Sum of exponentials and target logit of each row in this vocabulary shard.
+    SumExp "sum_exp" [read read read write],
+    /// The cross entropy of all rows from the reduced [`Kernel::SumExp`].
+    CrossEntropy "cross_entropy" [read write],
+    /// Gradient of [`Kernel::CrossEntropy`] for the logits.
+    CrossEntropyGrad "cross_entropy_grad" [read read read read write],
+    /// Writes one value everywhere.
+    Fill "fill" [write],
+    /// The step of a collective: `dst = dst + src` or `dst = max(dst, src)`.
+    Reduce "reduce" [read write],
+    /// Adds the scaled sum of squares.
+    SumSquares "sum_squares" [read write],
+    /// One AdamW update.
+    Adamw "adamw" [read read read write write write],
+    /// `dst = src`.
+    Copy "copy" [read write],
+    /// Multiplies in place.
+    Scale "scale" [write],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::{AddressSpace, Module, StorageAccess};
+
+    use super::*;
+
+    fn parse(kernel: Kernel) -> Module {
+        naga::front::wgsl::parse_str(kernel.source())
+            .unwrap_or_else(|error| panic!("{}: {}", kernel.name(), error.emit_to_string(kernel.source())))
+    }
+
+    fn address_spaces(module: &Module) -> BTreeMap<u32, AddressSpace> {
+        let bound = module.global_variables.iter().filter_map(|(_, variable)| {
+            let binding = variable.binding.as_ref()?;
+            assert_eq!(binding.group, 0);
+            Some((binding.binding, variable.space))
+        });
+        bound.collect()
+    }
+
+    #[test]
+    fn every_shader_is_valid_and_has_one_entry_point() {
+        for &kernel in Kernel::ALL {
+            let module = parse(kernel);
+            // No capability beyond the core of WebGPU may be needed.
+            let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+            assert!(validated.is_ok(), "{}: {validated:?}", kernel.name());
+            assert_eq!(module.entry_points.len(), 1, "{}", kernel.name());
+            assert_eq!(module.entry_points[0].name, "main", "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn every_shader_has_the_declared_bindings() {
+        for &kernel in Kernel::ALL {
+            let access = |access: &Access| match access {
+                Access::Read => AddressSpace::Storage { access: StorageAccess::LOAD },
+                Access::ReadWrite => AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE },
+            };
+            let storage = kernel.bindings().iter().map(access);
+            let declared = (0..).zip(storage.chain([AddressSpace::Uniform])).collect::<BTreeMap<_, _>>();
+            assert_eq!(address_spaces(&parse(kernel)), declared, "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn every_shader_uses_all_its_bindings() {
+        for &kernel in Kernel::ALL {
+            let module = parse(kernel);
+            let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+            // A binding that is never used drops out of an automatic layout.
+            for (handle, variable) in module.global_variables.iter() {
+                let used = !info.get_entry_point(0)[handle].is_empty();
+                assert!(used, "{}: {:?} is unused", kernel.name(), variable.name);
+            }
+        }
+    }
+
+    #[test]
+    fn elementwise_grid_covers_every_element() {
+        for n in [0, 1, 64, 65, 64 * 65_535, 64 * 65_535 + 1, u32::MAX] {
+            let [x, y, z] = elementwise_grid(n);
+            assert!(x <= MAX_WORKGROUPS && y <= MAX_WORKGROUPS && z == 1);
+            assert!(u64::from(x) * u64::from(y) * u64::from(WORKGROUP_SIZE) >= u64::from(n));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The real executor: runs the step graph with numbers, on wgpu or on the CPU.
+//!
+//! * `record` walks the programs of all ranks and writes the step down as data: dispatches with their bindings,
+//! * `backend` replays a [`Recording`]: the wgpu device in `gpu`, the CPU twins in `cpu`,
+//! * `pool` hands out buffers and accounts for them by category,
+//! * `collectives` writes rings: chunks really move between the buffers of ranks,
+//! * `train` feeds batches, replays the step and reads the results,
+//! * `calibrate` measures the rates that the cost model needs.
+//!
+//! Ranks are sets of buffers on one device, so a step on N ranks takes about N times as long as on one;
+//! scaling is never derived from it.
+//!
+//! **Invariant:** no wgpu type appears outside `exec::gpu`. Everything is async: a browser can never block.
+
+mod backend;
+mod calibrate;
+mod collectives;
+pub mod cpu;
+mod error;
+#[cfg(feature = "gpu")]
+mod gpu;
+mod kernel;
+mod ops;
+mod parameters;
+mod pool;
+mod record;
+mod recording;
+mod text;
+mod train;
+
+pub use backend::{Backend, BackendInfo, BackendKind, open};
+pub use calibrate::{Calibration, calibrate};
+pub use error::ExecError;
+pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
+pub use pool::PoolStatistics;
+pub use record::{executable, record};
+pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
+pub use text::{Text, dataset};
+pub use train::{StepResult, Trainer};

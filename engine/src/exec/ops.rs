@@ -1,0 +1,270 @@
+//! From an op of the graph to kernel calls: shapes and places of this rank become parameters.
+
+use super::cpu::adamw::AdamwParams;
+use super::cpu::add::AddParams;
+use super::cpu::attention::AttentionParams;
+use super::cpu::attention_delta::AttentionDeltaParams;
+use super::cpu::attention_grad_kv::AttentionGradKvParams;
+use super::cpu::attention_grad_q::AttentionGradQParams;
+use super::cpu::column_sum::ColumnSumParams;
+use super::cpu::cross_entropy::CrossEntropyParams;
+use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
+use super::cpu::embedding::EmbeddingParams;
+use super::cpu::embedding_grad::EmbeddingGradParams;
+use super::cpu::fill::FillParams;
+use super::cpu::gelu::GeluParams;
+use super::cpu::gelu_grad::GeluGradParams;
+use super::cpu::layer_norm::LayerNormParams;
+use super::cpu::layer_norm_grad::LayerNormGradParams;
+use super::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
+use super::cpu::matmul::MatmulParams;
+use super::cpu::position::PositionParams;
+use super::cpu::position_grad::PositionGradParams;
+use super::cpu::residual::ResidualParams;
+use super::cpu::rms_norm::RmsNormParams;
+use super::cpu::rms_norm_grad::RmsNormGradParams;
+use super::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
+use super::cpu::rope::RopeParams;
+use super::cpu::row_max::RowMaxParams;
+use super::cpu::sum_exp::SumExpParams;
+use super::cpu::sum_squares::SumSquaresParams;
+use super::cpu::swiglu::SwigluParams;
+use super::cpu::swiglu_grad::SwigluGradParams;
+use super::{Dispatch, ExecError, Slice};
+use crate::graph::{Dim, Op, OpKind, Placement, Shape, StepGraph, Tensor, TensorId};
+
+/// The step, and the place of the rank in its tensor group.
+pub struct OpContext<'a> {
+    /// The graph.
+    pub step: &'a StepGraph,
+    /// Which slice of the tensor group the rank holds.
+    pub slice_index: u32,
+}
+
+type Calls = Result<Vec<Dispatch>, ExecError>;
+
+/// The kernel calls of a compute op; `reads` and `writes` are its tensors' bytes on the rank.
+pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[Slice]) -> Calls {
+    let call = Call { context, op, reads, writes };
+    Ok(match op.kind {
+        OpKind::Embedding | OpKind::EmbeddingGrad | OpKind::Position | OpKind::PositionGrad => call.embedding(),
+        OpKind::Norm | OpKind::NormGrad | OpKind::NormGradParameters => call.norm(),
+        OpKind::Matmul { transpose_a, transpose_b, bias, accumulate } => {
+            vec![call.matmul(transpose_a, transpose_b, bias, accumulate)]
+        }
+        OpKind::Rope { inverse } => vec![call.rope(inverse)],
+        OpKind::Attention | OpKind::AttentionGrad => call.attention(),
+        OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => vec![call.activation()],
+        OpKind::Add | OpKind::Residual { .. } | OpKind::ColumnSum => vec![call.elementwise()],
+        OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
+        OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
+        OpKind::SumSquares | OpKind::AdamW { .. } => vec![call.optimizer()],
+        OpKind::Cast => return Err(ExecError::Precision),
+        OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
+            return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
+        }
+    })
+}
+
+struct Call<'a> {
+    context: &'a OpContext<'a>,
+    op: &'a Op,
+    reads: &'a [Slice],
+    writes: &'a [Slice],
+}
+
+impl Call<'_> {
+    fn tensor(&self, id: TensorId) -> &Tensor {
+        self.context.step.tensor(id)
+    }
+
+    fn read_shape(&self, index: usize) -> Shape {
+        self.tensor(self.op.reads[index]).local
+    }
+
+    fn write_shape(&self, index: usize) -> Shape {
+        self.tensor(self.op.writes[index]).local
+    }
+
+    /// Elements of a written tensor.
+    fn written(&self, index: usize) -> u32 {
+        elements(self.write_shape(index))
+    }
+
+    /// Binds the reads, then the writes, as most kernels do.
+    fn simple<P: super::KernelParams>(&self, params: &P) -> Dispatch {
+        Dispatch::new(params, [self.reads, self.writes].concat())
+    }
+
+    /// The first row of the whole that this rank holds of a tensor.
+    fn row_offset(&self, id: TensorId) -> u32 {
+        let tensor = self.tensor(id);
+        if tensor.placement == Placement::Shard(Dim::Rows) { self.context.slice_index * tensor.local.rows } else { 0 }
+    }
+
+    fn embedding(&self) -> Vec<Dispatch> {
+        let seq = self.context.step.dims.sequence;
+        let (ids, table) = (self.op.reads[0], self.op.writes[0]);
+        vec![match self.op.kind {
+            OpKind::Embedding => {
+                let (out, table) = (self.write_shape(0), self.op.reads[1]);
+                let (vocab_offset, vocab_local) = (self.row_offset(table), self.tensor(table).local.rows);
+                self.simple(&EmbeddingParams { rows: out.rows, cols: out.cols, vocab_offset, vocab_local })
+            }
+            OpKind::EmbeddingGrad => {
+                let (dx, vocab_offset) = (self.read_shape(1), self.row_offset(table));
+                let vocab_local = self.tensor(table).local.rows;
+                self.simple(&EmbeddingGradParams { rows: dx.rows, cols: dx.cols, vocab_offset, vocab_local })
+            }
+            OpKind::Position => {
+                let (out, row_offset) = (self.write_shape(0), self.row_offset(self.op.writes[0]));
+                self.simple(&PositionParams { rows: out.rows, cols: out.cols, seq, row_offset })
+            }
+            _ => {
+                let (dy, row_offset) = (self.read_shape(0), self.row_offset(ids));
+                self.simple(&PositionGradParams { rows: dy.rows, cols: dy.cols, seq, row_offset })
+            }
+        }]
+    }
+
+    fn norm(&self) -> Vec<Dispatch> {
+        let (Shape { rows, cols }, eps) = (self.read_shape(0), self.context.step.dims.norm_eps as f32);
+        let pad = [0; 2];
+        vec![match (self.op.kind, self.context.step.dims.layer_norm) {
+            (OpKind::Norm, true) => self.simple(&LayerNormParams { rows, cols, eps, pad: [0] }),
+            (OpKind::Norm, false) => self.simple(&RmsNormParams { rows, cols, eps, pad: [0] }),
+            (OpKind::NormGrad, true) => self.simple(&LayerNormGradParams { rows, cols, pad }),
+            (OpKind::NormGrad, false) => self.simple(&RmsNormGradParams { rows, cols, pad }),
+            (_, true) => self.simple(&LayerNormGradParamsParams { rows, cols, pad }),
+            (_, false) => self.simple(&RmsNormGradParamsParams { rows, cols, pad }),
+        }]
+    }
+
+    /// Transposes are strides; without a bias, `a` is bound in its place and not read.
+    fn matmul(&self, transpose_a: bool, transpose_b: bool, bias: bool, accumulate: bool) -> Dispatch {
+        let (a, b, c) = (self.read_shape(0), self.read_shape(1), self.write_shape(0));
+        let strides = |shape: Shape, transposed: bool| if transposed { (1, shape.cols) } else { (shape.cols, 1) };
+        let ((a_row_stride, a_col_stride), (b_row_stride, b_col_stride)) = (strides(a, transpose_a), strides(b, transpose_b));
+        let params = MatmulParams {
+            m: c.rows,
+            n: c.cols,
+            k: if transpose_a { a.rows } else { a.cols },
+            a_row_stride,
+            a_col_stride,
+            b_row_stride,
+            b_col_stride,
+            accumulate: accumulate.into(),
+            has_bias: bias.into(),
+            ..MatmulParams::default()
+        };
+        let bias = if bias { self.reads[2] } else { self.reads[0] };
+        Dispatch::new(&params, [self.reads[0], self.reads[1], bias, self.writes[0]])
+    }
+
+    /// Groups of query heads that this rank holds of a fused projection.
+    fn groups(&self, qkv: Shape) -> u32 {
+        qkv.cols / self.context.step.dims.group_width()
+    }
+
+    fn rope(&self, inverse: bool) -> Dispatch {
+        let (shape, dims) = (self.read_shape(0), &self.context.step.dims);
+        self.simple(&RopeParams {
+            rows: shape.rows,
+            seq: dims.sequence,
+            groups: self.groups(shape),
+            q_per_group: dims.queries_per_group,
+            head_dim: dims.head_dim,
+            theta: dims.rope_theta as f32,
+            direction: if inverse { -1.0 } else { 1.0 },
+            pad: [0],
+        })
+    }
+
+    fn attention(&self) -> Vec<Dispatch> {
+        let dims = &self.context.step.dims;
+        let params = AttentionParams {
+            batch: dims.batch,
+            seq: dims.sequence,
+            groups: self.groups(self.read_shape(0)),
+            q_per_group: dims.queries_per_group,
+            head_dim: dims.head_dim,
+            scale: (1.0 / f64::from(dims.head_dim).sqrt()) as f32,
+            ..AttentionParams::default()
+        };
+        if self.op.kind == OpKind::Attention {
+            return vec![self.simple(&params)];
+        }
+        let [qkv, out, lse, dout] = self.reads[..] else { return Vec::new() };
+        let [dqkv, delta] = self.writes[..] else { return Vec::new() };
+        // The parameter blocks of the four attention kernels have the same layout.
+        let gradient = [qkv, dout, lse, delta, dqkv];
+        vec![
+            Dispatch::new(&bytemuck::cast::<_, AttentionDeltaParams>(params), [out, dout, delta]),
+            Dispatch::new(&bytemuck::cast::<_, AttentionGradQParams>(params), gradient),
+            Dispatch::new(&bytemuck::cast::<_, AttentionGradKvParams>(params), gradient),
+        ]
+    }
+
+    fn activation(&self) -> Dispatch {
+        let pad = [0; 3];
+        let n = self.written(0);
+        match self.op.kind {
+            OpKind::Gelu => self.simple(&GeluParams { n, pad }),
+            OpKind::GeluGrad => self.simple(&GeluGradParams { n, pad }),
+            OpKind::SwiGlu => self.simple(&SwigluParams { n, pad }),
+            // Counted by the gradient that comes in, half as wide as the one that goes out.
+            _ => self.simple(&SwigluGradParams { n: elements(self.read_shape(1)), pad }),
+        }
+    }
+
+    fn elementwise(&self) -> Dispatch {
+        match self.op.kind {
+            OpKind::Add => self.simple(&AddParams { n: self.written(0), pad: [0; 3] }),
+            OpKind::ColumnSum => {
+                let Shape { rows, cols } = self.read_shape(0);
+                self.simple(&ColumnSumParams { rows, cols, pad: [0; 2] })
+            }
+            _ => {
+                let (cols, bias) = (self.write_shape(0).cols, self.reads.get(2));
+                let params = ResidualParams { n: self.written(0), cols, has_bias: bias.is_some().into(), pad: [0] };
+                let bias = bias.copied().unwrap_or(self.reads[0]);
+                Dispatch::new(&params, [self.reads[0], self.reads[1], bias, self.writes[0]])
+            }
+        }
+    }
+
+    fn loss(&self) -> Dispatch {
+        let Shape { rows, cols } = self.read_shape(0);
+        let logits = self.tensor(self.op.reads[0]);
+        let sharded = logits.placement == Placement::Shard(Dim::Cols);
+        let vocab_offset = if sharded { self.context.slice_index * cols } else { 0 };
+        let (vocab_total, scale) = (self.context.step.dims.vocab, (1.0 / self.context.step.dims.loss_tokens as f64) as f32);
+        match self.op.kind {
+            OpKind::RowMax => self.simple(&RowMaxParams { rows, cols, vocab_offset, vocab_total }),
+            OpKind::SumExp => self.simple(&SumExpParams { rows, cols, vocab_offset, vocab_total }),
+            OpKind::CrossEntropy => self.simple(&CrossEntropyParams { rows, scale, pad: [0; 2] }),
+            _ => {
+                let pad = [0; 3];
+                self.simple(&CrossEntropyGradParams { rows, cols, vocab_offset, vocab_total, scale, pad })
+            }
+        }
+    }
+
+    fn optimizer(&self) -> Dispatch {
+        let pad = [0; 2];
+        match self.op.kind {
+            OpKind::AdamW { decay } => self.simple(&AdamwParams { n: self.written(0), decay: decay.into(), pad }),
+            _ => {
+                // A replicated gradient stands on every rank of the tensor group; each adds its share.
+                let replicated = self.tensor(self.op.reads[0]).placement == Placement::Replicate;
+                let copies = if replicated { self.context.step.mesh.tp } else { 1 };
+                let scale = 1.0 / copies as f32;
+                self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad })
+            }
+        }
+    }
+}
+
+fn elements(shape: Shape) -> u32 {
+    u32::try_from(shape.elements()).unwrap_or(u32::MAX)
+}

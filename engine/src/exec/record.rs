@@ -1,0 +1,389 @@
+//! Writes a step down: walks the programs of all ranks in order, hands out buffers, and records every kernel call
+//! and every chunk that moves.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::collectives::{Member, Ring, copy};
+use super::ops::{OpContext, dispatches};
+use super::pool::Pool;
+use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slice};
+use crate::cluster::{Group, RankId};
+use crate::graph::passes::plan_memory::{category, persistent, saved};
+use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Storage, Task, TensorId};
+use crate::scenario::{Precision, Scenario};
+use crate::trace::{LabelId, MemoryUse, Span};
+use crate::units::Bytes;
+
+/// Ranks that share one device, at most.
+const MAX_RANKS: u32 = 16;
+
+/// Memory that an execution may plan, over all ranks.
+const MAX_MEMORY: Bytes = Bytes(1 << 30);
+
+/// Op instances that are recorded, at most.
+const MAX_OPS: usize = 200_000;
+
+/// Whether the scenario can be executed on one device; says why not.
+pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
+    if scenario.strategy().precision != Precision::Fp32 {
+        return Err(ExecError::Precision);
+    }
+    let ranks = scenario.mesh().ranks();
+    if ranks > MAX_RANKS {
+        return Err(ExecError::TooManyRanks { ranks, most: MAX_RANKS });
+    }
+    let text = super::dataset(&scenario.data().dataset);
+    let (vocab, length) = (scenario.model().vocab, scenario.data().sequence_length as usize);
+    if text.vocabulary() > vocab || text.len() <= length + 1 {
+        let (name, characters) = (text.name.clone(), text.vocabulary());
+        return Err(ExecError::Text { name, characters, length: text.len(), vocab });
+    }
+    Ok(())
+}
+
+/// Whether the lowered step stays within the limits of an execution.
+pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
+    let per_stage = u64::from(step.mesh.dp * step.mesh.tp);
+    let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
+    if needed > MAX_MEMORY {
+        return Err(ExecError::TooMuchMemory { needed, limit: MAX_MEMORY });
+    }
+    let ops = step.op_instances() * usize::try_from(per_stage).unwrap_or(usize::MAX);
+    if ops > MAX_OPS {
+        return Err(ExecError::TooManyOps { ops, most: MAX_OPS });
+    }
+    Ok(())
+}
+
+/// A step written down, with what is needed to feed it and to read its results.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The kernel calls.
+    pub recording: Recording,
+    /// Persistent buffers: of each rank, by tensor.
+    pub persistent: Vec<BTreeMap<TensorId, BufferId>>,
+    /// Where the batch of each replica is written: its micro-batches' tokens, then targets.
+    pub feeds: Vec<BufferId>,
+    /// What each rank's pool handed out.
+    pub pools: Vec<PoolStatistics>,
+    /// Bytes moved between ranks in a step, by axis.
+    pub moved: BTreeMap<&'static str, u64>,
+    /// For each rank, its memory from the given scope on.
+    pub memory: Vec<Vec<(usize, MemoryUse)>>,
+}
+
+/// Bytes of one micro-batch's tokens (or targets) in a feed.
+pub fn feed_stride(step: &StepGraph) -> u64 {
+    Bytes(u64::from(step.dims.tokens()) * 4).align_up(crate::graph::ALLOCATION_ALIGNMENT).0
+}
+
+/// Records one step of all ranks.
+pub fn record(step: &StepGraph, backend: &mut Backend) -> Result<Recorded, ExecError> {
+    let mut recorder = Recorder::new(step, backend);
+    recorder.run()?;
+    Ok(recorder.finish())
+}
+
+/// Where a rank stands in its program.
+#[derive(Default)]
+struct Rank {
+    stage: usize,
+    task: usize,
+    op: usize,
+    pool: Pool,
+    persistent: BTreeMap<TensorId, BufferId>,
+    /// Buffers of micro-batches' values.
+    values: BTreeMap<(TensorId, Option<u32>), BufferId>,
+    inbox: [VecDeque<BufferId>; 2],
+    /// Collectives passed, by group.
+    met: [usize; 4],
+    /// Whether the current op's memory has been allocated.
+    allocated: bool,
+    /// Memory in use from a scope on.
+    memory: Vec<(usize, MemoryUse)>,
+}
+
+struct Recorder<'a> {
+    step: &'a StepGraph,
+    backend: &'a mut Backend,
+    ranks: Vec<Rank>,
+    saved: Vec<BTreeSet<TensorId>>,
+    /// First label of each stage's segments.
+    labels: Vec<Vec<u32>>,
+    feeds: Vec<BufferId>,
+    recording: Recording,
+    /// Ranks that wait at each collective, by group, first member and number.
+    waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
+    /// Buffers of messages on their way.
+    wire: Pool,
+    moved: BTreeMap<&'static str, u64>,
+}
+
+impl<'a> Recorder<'a> {
+    fn new(step: &'a StepGraph, backend: &'a mut Backend) -> Self {
+        let feed = 2 * u64::from(step.micro_batches) * feed_stride(step);
+        let feeds = (0..step.mesh.dp).map(|_| backend.create(feed)).collect();
+        let mut recorder = Self {
+            step,
+            backend,
+            ranks: Vec::new(),
+            saved: step.stages.iter().map(|stage| saved(step, stage)).collect(),
+            labels: first_labels(step),
+            feeds,
+            recording: Recording::default(),
+            waiting: BTreeMap::new(),
+            wire: Pool::default(),
+            moved: BTreeMap::new(),
+        };
+        for rank in (0..step.mesh.ranks()).map(RankId) {
+            recorder.add_rank(rank);
+        }
+        recorder
+    }
+
+    fn add_rank(&mut self, rank: RankId) {
+        let stage = self.step.mesh.coordinates(rank).pp as usize;
+        let mut state = Rank { stage, ..Rank::default() };
+        for id in persistent(self.step, &self.step.stages[stage]) {
+            let tensor = self.step.tensor(id);
+            let backend = &mut *self.backend;
+            let buffer = state.pool.allocate(tensor.allocated(), category(tensor.role, false), |n| backend.create(n.0));
+            state.persistent.insert(id, buffer);
+        }
+        self.ranks.push(state);
+    }
+
+    /// Visits the ranks in turn until all are done.
+    fn run(&mut self) -> Result<(), ExecError> {
+        let mut open: VecDeque<RankId> = (0..self.step.mesh.ranks()).map(RankId).collect();
+        let mut idle = 0;
+        while let Some(rank) = open.pop_front() {
+            let moved = self.advance(rank)?;
+            if !self.done(rank) {
+                open.push_back(rank);
+            }
+            idle = if moved { 0 } else { idle + 1 };
+            if idle > open.len() {
+                return Err(ExecError::Stuck { rank: rank.0, task: self.state(rank).task });
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, rank: RankId) -> &mut Rank {
+        &mut self.ranks[rank.0 as usize]
+    }
+
+    fn done(&self, rank: RankId) -> bool {
+        let state = &self.ranks[rank.0 as usize];
+        state.task == self.step.stages[state.stage].tasks.len()
+    }
+
+    /// Records a rank's ops until it has to wait or is done; returns whether it got anywhere.
+    fn advance(&mut self, rank: RankId) -> Result<bool, ExecError> {
+        let step = self.step;
+        let stage = &step.stages[self.state(rank).stage];
+        let mut moved = false;
+        while let Some(&task) = stage.tasks.get(self.state(rank).task) {
+            let segment = stage.segment(task);
+            while let Some(node) = segment.graph.raw_nodes().get(self.state(rank).op) {
+                let index = self.state(rank).op;
+                self.allocate(rank, task, &segment.memory.allocates[index]);
+                if !self.op(rank, task, &node.weight)? {
+                    return Ok(moved);
+                }
+                self.free(rank, task, &segment.memory.frees[index]);
+                let state = self.state(rank);
+                (state.op, state.allocated, moved) = (index + 1, false, true);
+            }
+            let state = self.state(rank);
+            (state.task, state.op) = (state.task + 1, 0);
+        }
+        Ok(moved)
+    }
+
+    /// Brings the values to life that start at the current op.
+    fn allocate(&mut self, rank: RankId, task: Task, ids: &[TensorId]) {
+        if std::mem::replace(&mut self.state(rank).allocated, true) {
+            return;
+        }
+        let stage = self.ranks[rank.0 as usize].stage;
+        for &id in ids {
+            let tensor = self.step.tensor(id);
+            let category = category(tensor.role, self.saved[stage].contains(&id));
+            let (backend, state) = (&mut *self.backend, &mut self.ranks[rank.0 as usize]);
+            let buffer = state.pool.allocate(tensor.allocated(), category, |n| backend.create(n.0));
+            state.values.insert((id, task.micro_batch), buffer);
+            if tensor.role == Role::Input {
+                self.load(rank, task, id);
+            }
+        }
+        self.note_memory(rank);
+    }
+
+    fn note_memory(&mut self, rank: RankId) {
+        let scope = self.recording.scopes.len();
+        let state = self.state(rank);
+        let live = state.pool.statistics().live;
+        if state.memory.last().is_none_or(|(_, last)| *last != live) {
+            state.memory.push((scope, live));
+        }
+    }
+
+    fn free(&mut self, rank: RankId, task: Task, ids: &[TensorId]) {
+        let state = self.state(rank);
+        for &id in ids {
+            if let Some(buffer) = state.values.remove(&(id, task.micro_batch)) {
+                state.pool.free(buffer);
+            }
+        }
+        self.note_memory(rank);
+    }
+
+    /// Copies a micro-batch's tokens or targets from the replica's feed.
+    fn load(&mut self, rank: RankId, task: Task, id: TensorId) {
+        let coordinates = self.step.mesh.coordinates(rank);
+        let (stride, tensor) = (feed_stride(self.step), self.step.tensor(id));
+        let targets = if tensor.name.ends_with("targets") { u64::from(self.step.micro_batches) } else { 0 };
+        let offset = (targets + u64::from(task.micro_batch.unwrap_or(0))) * stride;
+        let from = Slice { buffer: self.feeds[coordinates.dp as usize], offset, size: tensor.bytes().0 };
+        let to = self.slice(rank, task, id);
+        self.recording.dispatches.push(copy(from, 0, to, 0, self.step.dims.tokens()));
+    }
+
+    /// The bytes of a tensor on a rank.
+    fn slice(&self, rank: RankId, task: Task, id: TensorId) -> Slice {
+        let (mut root, mut offset) = (id, 0);
+        while let Storage::View { of, offset: elements } = self.step.tensor(root).storage {
+            (root, offset) = (of, offset + elements * 4);
+        }
+        let state = &self.ranks[rank.0 as usize];
+        let value = state.values.get(&(root, task.micro_batch));
+        // The verifier has shown that what is mentioned is alive.
+        let buffer = value.or_else(|| state.persistent.get(&root)).copied().unwrap_or(BufferId(0));
+        Slice { buffer, offset, size: self.step.tensor(id).bytes().0 }
+    }
+
+    /// Records one op; `false` if the rank has to wait for others.
+    fn op(&mut self, rank: RankId, task: Task, op: &Op) -> Result<bool, ExecError> {
+        match op.kind {
+            OpKind::Collective { collective, group } => return Ok(self.collective(rank, task, op, collective, group)),
+            OpKind::Send(direction) => self.send(rank, task, op, direction),
+            OpKind::Receive(direction) => return Ok(self.receive(rank, task, op, direction)),
+            _ => {
+                let context = OpContext { step: self.step, slice_index: self.step.mesh.coordinates(rank).tp };
+                let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
+                let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;
+                self.recording.dispatches.extend(calls);
+                self.close_scope(rank, None, task, op);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends the scope of an op: all dispatches since the last scope are its.
+    fn close_scope(&mut self, rank: RankId, group: Option<Group>, task: Task, op: &Op) {
+        let state = &self.ranks[rank.0 as usize];
+        let index = u32::try_from(state.op).unwrap_or(u32::MAX);
+        let label = LabelId(self.labels[state.stage][task.segment.0 as usize] + index);
+        let first = self.recording.scopes.last().map_or(0, |scope| scope.last);
+        let last = u32::try_from(self.recording.dispatches.len()).unwrap_or(u32::MAX);
+        let micro_batch = task.micro_batch.unwrap_or(Span::NO_MICRO_BATCH);
+        let stream = op.kind.stream();
+        self.recording.scopes.push(Scope { rank: rank.0, group, stream, label, micro_batch, first, last });
+    }
+
+    /// The last member to arrive records the ring; the others find it done when they are visited again.
+    fn collective(&mut self, rank: RankId, task: Task, op: &Op, collective: Collective, group: Group) -> bool {
+        let members = self.step.mesh.members(group, rank);
+        let number = self.state(rank).met[group as usize];
+        let arrived = self.waiting.entry((group, members[0], number)).or_default();
+        arrived.insert(rank);
+        if arrived.len() < members.len() {
+            return false;
+        }
+        if self.ranks[rank.0 as usize].met[group as usize] == number && members.iter().all(|&m| self.met(m, group) == number) {
+            self.ring(&members, task, op, collective, group);
+        }
+        self.state(rank).met[group as usize] += 1;
+        true
+    }
+
+    fn met(&self, rank: RankId, group: Group) -> usize {
+        self.ranks[rank.0 as usize].met[group as usize]
+    }
+
+    fn ring(&mut self, members: &[RankId], task: Task, op: &Op, collective: Collective, group: Group) {
+        let taking_part: Vec<Member> = members.iter().map(|&member| self.member(member, task, op)).collect();
+        let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches);
+        ring.run(collective);
+        let moved = ring.moved;
+        *self.moved.entry(group.axis()).or_default() += moved;
+        self.close_scope(members[0], Some(group), task, op);
+    }
+
+    /// A member's buffers. Members on other stages (tied embeddings, the norm) run the op under other handles.
+    fn member(&self, member: RankId, task: Task, op: &Op) -> Member {
+        let state = &self.ranks[member.0 as usize];
+        let stage = &self.step.stages[state.stage];
+        let own = stage.tasks.get(state.task).and_then(|&t| stage.segment(t).graph.raw_nodes().get(state.op));
+        let (op, task) = own.map_or((op, task), |node| (&node.weight, stage.tasks[state.task]));
+        Member {
+            input: self.slice(member, task, op.reads[0]),
+            output: self.slice(member, task, op.writes[0]),
+            scratch: op.writes.get(1).map(|&id| self.slice(member, task, id)),
+        }
+    }
+
+    fn send(&mut self, rank: RankId, task: Task, op: &Op, direction: Direction) {
+        let from = self.slice(rank, task, op.reads[0]);
+        let backend = &mut *self.backend;
+        let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
+        let buffer = self.wire.allocate(bytes, crate::trace::MemoryCategory::Buffers, |n| backend.create(n.0));
+        self.transfer(from, Slice { buffer, offset: 0, size: from.size });
+        *self.moved.entry("pp").or_default() += from.size;
+        let per_stage = self.step.mesh.dp * self.step.mesh.tp;
+        let to = if direction == Direction::Next { rank.0 + per_stage } else { rank.0 - per_stage };
+        self.ranks[to as usize].inbox[direction as usize].push_back(buffer);
+        self.close_scope(rank, None, task, op);
+    }
+
+    fn receive(&mut self, rank: RankId, task: Task, op: &Op, direction: Direction) -> bool {
+        let Some(buffer) = self.state(rank).inbox[direction as usize].pop_front() else { return false };
+        let to = self.slice(rank, task, op.writes[0]);
+        self.transfer(Slice { buffer, offset: 0, size: to.size }, to);
+        self.wire.free(buffer);
+        self.close_scope(rank, None, task, op);
+        true
+    }
+
+    fn transfer(&mut self, from: Slice, to: Slice) {
+        let words = u32::try_from(from.size / 4).unwrap_or(u32::MAX);
+        self.recording.dispatches.push(copy(from, 0, to, 0, words));
+    }
+
+    fn finish(self) -> Recorded {
+        Recorded {
+            pools: self.ranks.iter().map(|rank| rank.pool.statistics()).collect(),
+            memory: self.ranks.iter().map(|rank| rank.memory.clone()).collect(),
+            persistent: self.ranks.into_iter().map(|rank| rank.persistent).collect(),
+            recording: self.recording,
+            feeds: self.feeds,
+            moved: self.moved,
+        }
+    }
+}
+
+/// The label of the first op of every segment, numbered as the simulator numbers them.
+pub fn first_labels(step: &StepGraph) -> Vec<Vec<u32>> {
+    let mut next = 0;
+    let mut of_stage = |stage: &crate::graph::Stage| {
+        let first = |segment: &crate::graph::Segment| {
+            let first = next;
+            next += u32::try_from(segment.graph.node_count()).unwrap_or(u32::MAX);
+            first
+        };
+        stage.segments.iter().map(first).collect()
+    };
+    step.stages.iter().map(&mut of_stage).collect()
+}

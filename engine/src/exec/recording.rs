@@ -1,0 +1,69 @@
+//! Work on a device written down as data: it can be replayed on any backend, counted and profiled.
+
+use super::{Kernel, KernelParams};
+use crate::cluster::Group;
+use crate::trace::{LabelId, Stream};
+
+/// A buffer of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+/// A part of a buffer; `offset` and `size` in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// First byte; a multiple of 256.
+    pub offset: u64,
+    /// Number of bytes; a multiple of 4.
+    pub size: u64,
+}
+
+/// One kernel call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// Which kernel.
+    pub kernel: Kernel,
+    /// Its buffers, in the kernel's order.
+    pub bindings: Vec<Slice>,
+    /// Words of its parameter block, at most 16.
+    pub params: Vec<u32>,
+    /// Work groups.
+    pub grid: [u32; 3],
+}
+
+impl Dispatch {
+    /// A call of the kernel that `params` belong to.
+    pub fn new<P: KernelParams>(params: &P, bindings: impl Into<Vec<Slice>>) -> Self {
+        let words = bytemuck::cast_slice(bytemuck::bytes_of(params)).to_vec();
+        Self { kernel: P::KERNEL, bindings: bindings.into(), params: words, grid: params.grid() }
+    }
+}
+
+/// The dispatches of one op on one rank: the unit that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The rank; for a collective the first of its group.
+    pub rank: u32,
+    /// The group, for a collective.
+    pub group: Option<Group>,
+    /// The stream.
+    pub stream: Stream,
+    /// The op.
+    pub label: LabelId,
+    /// The micro-batch, or [`crate::trace::Span::NO_MICRO_BATCH`].
+    pub micro_batch: u32,
+    /// Its dispatches: `first..last`.
+    pub first: u32,
+    /// One past its last dispatch.
+    pub last: u32,
+}
+
+/// A step, recorded once and replayed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// Kernel calls in order.
+    pub dispatches: Vec<Dispatch>,
+    /// What they belong to, in order; together they cover all dispatches.
+    pub scopes: Vec<Scope>,
+}

@@ -1,0 +1,283 @@
+//! The training loop: feeds batches, replays the recorded step, reads loss, times and gradients.
+
+use std::collections::BTreeMap;
+
+use web_time::Instant;
+
+use super::record::{Recorded, feed_stride, record, within_limits};
+use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, dataset, executable, parameters};
+use crate::cluster::{Coordinates, RankId};
+use crate::graph::passes::optimize::HYPER_PARAMETERS;
+use crate::graph::{Role, StepGraph, Storage, TensorId, lower};
+use crate::scenario::Scenario;
+use crate::trace::{
+    Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId,
+};
+use crate::units::{Bytes, Nanos};
+
+/// AdamW's decay rates of the moments and its stabiliser (Kingma & Ba 2015; the rates of GPT-3).
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.95;
+const EPSILON: f64 = 1e-8;
+
+/// What one training step gave.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Its number, from 1.
+    pub step: u32,
+    /// Mean cross-entropy over the batch in nats, before the update.
+    pub loss: f64,
+    /// From feeding the batch to having the loss, on the host's clock.
+    pub wall: Nanos,
+    /// Tokens of the batch over `wall`.
+    pub tokens_per_s: f64,
+    /// Peak memory of every rank, as its pool handed it out.
+    pub peak: Vec<MemoryUse>,
+    /// Bytes of all buffers on the device.
+    pub reserved: Bytes,
+    /// Bytes moved between ranks, by axis.
+    pub moved: Vec<(&'static str, Bytes)>,
+    /// What ran when.
+    pub trace: Trace,
+}
+
+/// A model in training, on ranks that share one device.
+#[derive(Debug)]
+pub struct Trainer {
+    scenario: Scenario,
+    step_graph: StepGraph,
+    backend: Backend,
+    recorded: Recorded,
+    text: Text,
+    labels: Vec<Label>,
+    steps: u32,
+}
+
+impl Trainer {
+    /// Lowers the scenario, creates all buffers, and writes the initial weights.
+    pub async fn new(scenario: &Scenario, backend: Backend) -> Result<Self, ExecError> {
+        executable(scenario)?;
+        Self::of_graph(scenario, lower(scenario), backend).await
+    }
+
+    /// As [`Trainer::new`], of a graph that was lowered already; tests give it broken ones.
+    pub async fn of_graph(scenario: &Scenario, step_graph: StepGraph, mut backend: Backend) -> Result<Self, ExecError> {
+        within_limits(&step_graph)?;
+        let recorded = record(&step_graph, &mut backend)?;
+        let text = dataset(&scenario.data().dataset);
+        let labels = labels(&step_graph);
+        let mut trainer = Self { scenario: scenario.clone(), step_graph, backend, recorded, text, labels, steps: 0 };
+        trainer.write_parameters();
+        trainer.backend.prepare(&trainer.recorded.recording).await?;
+        Ok(trainer)
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &BackendInfo {
+        self.backend.info()
+    }
+
+    /// The graph that runs.
+    pub fn step_graph(&self) -> &StepGraph {
+        &self.step_graph
+    }
+
+    /// Gives the device back.
+    pub fn into_backend(self) -> Backend {
+        self.backend
+    }
+
+    /// Trains one step.
+    pub async fn step(&mut self) -> Result<StepResult, ExecError> {
+        let begin = Instant::now();
+        self.steps += 1;
+        self.feed();
+        self.write_hyper_parameters();
+        let times = self.backend.replay(&self.recorded.recording).await?;
+        let loss = self.loss().await?;
+        let wall = Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+        Ok(StepResult {
+            step: self.steps,
+            loss,
+            wall,
+            tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
+            peak: self.recorded.pools.iter().map(|pool| pool.at_peak).collect(),
+            reserved: Bytes(self.backend.created_bytes()),
+            moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
+            trace: self.trace(&times),
+        })
+    }
+
+    /// Statistics of every rank's pool.
+    pub fn pools(&self) -> &[super::PoolStatistics] {
+        &self.recorded.pools
+    }
+
+    /// The whole gradient of every parameter after the last step, by name, put together from the shards of the
+    /// first replica.
+    pub async fn gradients(&mut self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+        self.gather(Role::Gradient).await
+    }
+
+    /// The whole value of every parameter, by name.
+    pub async fn parameters(&mut self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+        self.gather(Role::Parameter).await
+    }
+
+    async fn gather(&mut self, role: Role) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+        let mut whole: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+        for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
+            let at = self.step_graph.mesh.coordinates(rank);
+            if at.dp > 0 {
+                continue;
+            }
+            for (id, buffer, offset) in self.placed(rank, role) {
+                let tensor = self.step_graph.tensor(id);
+                let words = usize::try_from(tensor.local.elements()).unwrap_or(0);
+                let part = self.backend.read(buffer, offset, words).await?;
+                let tensor = self.step_graph.tensor(id);
+                let size = usize::try_from(tensor.shape.elements()).unwrap_or(0);
+                let value = whole.entry(tensor.name.clone()).or_insert_with(|| vec![0.0; size]);
+                parameters::unshard(&part, tensor, at.tp, value);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Tensors of a role on a rank: handle, buffer and first byte.
+    fn placed(&self, rank: RankId, role: Role) -> Vec<(TensorId, BufferId, u64)> {
+        let buffers = &self.recorded.persistent[rank.0 as usize];
+        let place = |index: usize| {
+            let id = TensorId::new(index);
+            let (root, offset) = match self.step_graph.tensor(id).storage {
+                Storage::Own => (id, 0),
+                Storage::View { of, offset } => (of, offset * 4),
+            };
+            Some((id, *buffers.get(&root)?, offset))
+        };
+        let of_role = |index: &usize| self.step_graph.tensors[*index].role == role;
+        (0..self.step_graph.tensors.len()).filter(of_role).filter_map(place).collect()
+    }
+
+    fn write_parameters(&mut self) {
+        let (seed, layers) = (self.scenario.run().seed, self.scenario.model().layers);
+        for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
+            let slice = self.step_graph.mesh.coordinates(rank).tp;
+            for (id, buffer, _) in self.placed(rank, Role::Parameter) {
+                let tensor = self.step_graph.tensor(id);
+                let whole = parameters::initial(tensor, seed, layers);
+                let part = parameters::shard(&whole, tensor, slice);
+                self.backend.write(buffer, bytemuck::cast_slice(&part));
+            }
+        }
+    }
+
+    /// Writes the step's batch: sequence `(m·dp + d)·b + i` goes to micro-batch `m` of replica `d`, so that every
+    /// mesh trains on the same sequences.
+    fn feed(&mut self) {
+        let (strategy, data) = (self.scenario.strategy(), self.scenario.data());
+        let batch = self.text.batch(self.scenario.run().seed, self.steps, strategy.global_batch, data.sequence_length);
+        let stride = usize::try_from(feed_stride(&self.step_graph) / 4).unwrap_or(0);
+        let (replicas, per_batch) = (strategy.data_parallel as usize, strategy.micro_batch as usize);
+        let micro_batches = self.step_graph.micro_batches as usize;
+        for (replica, &buffer) in self.recorded.feeds.iter().enumerate() {
+            let mut words = vec![0_u32; 2 * micro_batches * stride];
+            for m in 0..micro_batches {
+                let first = (m * replicas + replica) * per_batch;
+                let sequences = &batch[first..first + per_batch];
+                let tokens = sequences.iter().flat_map(|(x, _)| x.iter());
+                let targets = sequences.iter().flat_map(|(_, y)| y.iter());
+                words[m * stride..].iter_mut().zip(tokens).for_each(|(word, &token)| *word = token);
+                words[(micro_batches + m) * stride..].iter_mut().zip(targets).for_each(|(word, &token)| *word = token);
+            }
+            self.backend.write(buffer, &words);
+        }
+    }
+
+    fn write_hyper_parameters(&mut self) {
+        let run = self.scenario.run();
+        let step = f64::from(self.steps);
+        let values: [f64; HYPER_PARAMETERS as usize] = [
+            run.learning_rate,
+            BETA_1,
+            BETA_2,
+            EPSILON,
+            run.weight_decay,
+            1.0 - BETA_1.powf(step),
+            1.0 - BETA_2.powf(step),
+            run.gradient_clip,
+        ];
+        let words = values.map(|value| (value as f32).to_bits());
+        for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
+            for (id, buffer, _) in self.placed(rank, Role::Scalar) {
+                if self.step_graph.tensor(id).shape.rows == HYPER_PARAMETERS {
+                    self.backend.write(buffer, &words);
+                }
+            }
+        }
+    }
+
+    /// The loss on the last stage, after its reduction over the replicas.
+    async fn loss(&mut self) -> Result<f64, ExecError> {
+        let mesh = self.step_graph.mesh;
+        let rank = mesh.rank(Coordinates { pp: mesh.pp - 1, dp: 0, tp: 0 });
+        let is_loss = |(id, _, _): &(TensorId, BufferId, u64)| self.step_graph.tensor(*id).name == "head loss";
+        let Some((_, buffer, _)) = self.placed(rank, Role::Scalar).into_iter().find(is_loss) else {
+            return Err(ExecError::Kernel("the graph has no loss".to_owned()));
+        };
+        let words = self.backend.read(buffer, 0, 1).await?;
+        Ok(words.first().map_or(f64::NAN, |&loss| f64::from(loss)))
+    }
+
+    fn trace(&self, times: &[(Nanos, Nanos)]) -> Trace {
+        let mesh = self.step_graph.mesh;
+        let ranks = (0..mesh.ranks()).map(RankId);
+        let tracks = ranks.flat_map(|rank| {
+            let stage = mesh.coordinates(rank).pp;
+            Stream::ALL.map(|stream| Track { group: rank.0, stage, rank: rank.0, ranks: 1, stream })
+        });
+        let mut spans = Vec::with_capacity(times.len());
+        for (scope, &(start, end)) in self.recorded.recording.scopes.iter().zip(times) {
+            for rank in self.ranks_of(scope) {
+                let index = rank.0 as usize * Stream::ALL.len() + scope.stream.index();
+                let track = TrackId(u32::try_from(index).unwrap_or(u32::MAX));
+                let (label, micro_batch) = (scope.label, scope.micro_batch);
+                spans.push(Span { track, label, start, duration: end - start, micro_batch });
+            }
+        }
+        let step_time = times.last().map_or(Nanos::ZERO, |&(_, end)| end);
+        Trace {
+            origin: Origin::Executed,
+            labels: self.labels.clone(),
+            tracks: tracks.collect(),
+            spans,
+            flows: Vec::new(),
+            memory: self.memory_curves(times),
+            step_time,
+        }
+    }
+
+    fn ranks_of(&self, scope: &Scope) -> Vec<RankId> {
+        match scope.group {
+            Some(group) => self.step_graph.mesh.members(group, RankId(scope.rank)),
+            None => vec![RankId(scope.rank)],
+        }
+    }
+
+    fn memory_curves(&self, times: &[(Nanos, Nanos)]) -> Vec<MemoryCurve> {
+        let end = times.last().map_or(Nanos::ZERO, |&(_, end)| end);
+        let at = |scope: usize| times.get(scope).map_or(end, |&(start, _)| start);
+        let curve = |(rank, memory): (u32, &Vec<(usize, MemoryUse)>)| MemoryCurve {
+            group: rank,
+            stage: self.step_graph.mesh.coordinates(RankId(rank)).pp,
+            samples: memory.iter().map(|&(scope, used)| MemorySample { at: at(scope), used }).collect(),
+        };
+        (0..).zip(&self.recorded.memory).map(curve).collect()
+    }
+}
+
+/// Labels in the order in which the recorder numbers ops.
+fn labels(step: &StepGraph) -> Vec<Label> {
+    let segments = step.stages.iter().flat_map(|stage| &stage.segments);
+    segments.flat_map(crate::graph::Segment::ops).map(|op| crate::cost::label(step, op)).collect()
+}

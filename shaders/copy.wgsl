@@ -1,0 +1,22 @@
+// Copy of a part of a buffer: `dst[dst_offset + i] = src[src_offset + i]`, as a rank sends a chunk to another.
+//
+// CPU twin: engine/src/exec/cpu/copy.rs
+
+struct Params {
+    n: u32,
+    src_offset: u32,
+    dst_offset: u32,
+}
+
+@group(0) @binding(0) var<storage, read> src: array<f32>;
+@group(0) @binding(1) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let i = gid.x + gid.y * workgroups.x * 64u;
+    if i >= params.n {
+        return;
+    }
+    dst[params.dst_offset + i] = src[params.src_offset + i];
+}

@@ -1,0 +1,84 @@
+// Matrix product: `c[i, j] = (accumulate ? c[i, j] : 0) + sum_k a[i, k] * b[k, j] + (has_bias ? bias[j] : 0)`.
+//
+// `c` is `[m, n]`, dense and row-major; `a` and `b` are addressed by strides, so one kernel serves all transposes.
+// Without a bias `has_bias` is 0 and any buffer may be bound in its place.
+// An invocation of the shader computes 8 rows by 4 columns in registers.
+// It uses no workgroup memory, which is the slowest there is on a software GPU.
+//
+// CPU twin: engine/src/exec/cpu/matmul.rs
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    a_row_stride: u32,
+    a_col_stride: u32,
+    b_row_stride: u32,
+    b_col_stride: u32,
+    accumulate: u32,
+    has_bias: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+const ROWS: u32 = 8u;
+const COLS: u32 = 4u;
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+    let row = gid.y * ROWS;
+    let col = gid.x * COLS;
+    if row >= params.m || col >= params.n {
+        return;
+    }
+    // Rows and columns beyond the edge are computed from the last one and dropped.
+    let last = vec4<u32>(params.m - 1u);
+    let upper = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), last) * params.a_row_stride;
+    let lower = min(vec4<u32>(row) + vec4<u32>(4u, 5u, 6u, 7u), last) * params.a_row_stride;
+    let cols = min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.n - 1u)) * params.b_col_stride;
+
+    // A column of these matrices is a row of c: eight vectors that no compiler moves out of registers.
+    var top = mat4x4<f32>();
+    var bottom = mat4x4<f32>();
+    for (var k = 0u; k < params.k; k++) {
+        let ak = k * params.a_col_stride;
+        let bk = cols + k * params.b_row_stride;
+        let y = vec4<f32>(b[bk.x], b[bk.y], b[bk.z], b[bk.w]);
+        top += mat4x4<f32>(
+            a[upper.x + ak] * y, a[upper.y + ak] * y, a[upper.z + ak] * y, a[upper.w + ak] * y,
+        );
+        bottom += mat4x4<f32>(
+            a[lower.x + ak] * y, a[lower.y + ak] * y, a[lower.z + ak] * y, a[lower.w + ak] * y,
+        );
+    }
+
+    store(row, col, top[0]);
+    store(row + 1u, col, top[1]);
+    store(row + 2u, col, top[2]);
+    store(row + 3u, col, top[3]);
+    store(row + 4u, col, bottom[0]);
+    store(row + 5u, col, bottom[1]);
+    store(row + 6u, col, bottom[2]);
+    store(row + 7u, col, bottom[3]);
+}
+
+fn store(i: u32, col: u32, sums: vec4<f32>) {
+    if i >= params.m {
+        return;
+    }
+    for (var x = 0u; x < COLS && col + x < params.n; x++) {
+        let j = col + x;
+        var sum = sums[x];
+        if params.accumulate == 1u {
+            sum += c[i * params.n + j];
+        }
+        if params.has_bias == 1u {
+            sum += bias[j];
+        }
+        c[i * params.n + j] = sum;
+    }
+}

@@ -1,0 +1,20 @@
+// Product with a number, in place: `x = x * factor`.
+//
+// CPU twin: engine/src/exec/cpu/scale.rs
+
+struct Params {
+    n: u32,
+    factor: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let i = gid.x + gid.y * workgroups.x * 64u;
+    if i >= params.n {
+        return;
+    }
+    x[i] *= params.factor;
+}
