@@ -28,11 +28,12 @@
 
 pub mod analysis;
 pub mod cluster;
+pub mod compare;
 pub mod cost;
 pub mod exec;
 pub mod graph;
 pub mod model;
-// pub mod report;
+pub mod report;
 pub mod scenario;
 pub mod sim;
 pub mod trace;

@@ -101,7 +101,7 @@ impl Backend {
     /// Gets ready to replay `recording` many times: compiles its kernels and binds its buffers.
     pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
         match &mut self.0 {
-            Inner::Cpu(_) => Ok(()),
+            Inner::Cpu(backend) => backend.prepare(recording),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.prepare(recording).await,
         }

@@ -55,6 +55,12 @@ impl CpuBackend {
         self.buffers[buffer.0 as usize][start..start + words].to_vec()
     }
 
+    /// Checks that every dispatch binds as many buffers as its kernel takes.
+    pub fn prepare(&self, recording: &Recording) -> Result<(), ExecError> {
+        let wrong = |dispatch: &&Dispatch| dispatch.bindings.len() != dispatch.kernel.bindings().len();
+        recording.dispatches.iter().find(wrong).map_or(Ok(()), |dispatch| Err(aliased(dispatch)))
+    }
+
     /// Runs every dispatch in order.
     pub fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let origin = Instant::now();

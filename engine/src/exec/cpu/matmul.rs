@@ -85,7 +85,7 @@ fn add_row_by_row<T: Real>(a: &[T], b: &[T], row: &mut [T], i: usize, p: &Matmul
 fn add_dot_by_dot<T: Real>(a: &[T], b: &[T], row: &mut [T], i: usize, p: &MatmulParams) {
     let (a_row, a_col) = (p.a_row_stride as usize, p.a_col_stride as usize);
     let (b_row, b_col) = (p.b_row_stride as usize, p.b_col_stride as usize);
-    let last = row.len() - 1;
+    let last = row.len().saturating_sub(1);
     for j0 in (0..row.len()).step_by(COLS) {
         // Columns beyond the edge are computed from the last one and dropped.
         let col: [usize; COLS] = std::array::from_fn(|x| (j0 + x).min(last) * b_col);

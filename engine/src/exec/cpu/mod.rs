@@ -232,12 +232,14 @@ mod tests {
     #[test]
     fn every_kernel_is_called_with_its_declared_bindings() {
         for &kernel in Kernel::ALL {
-            let mut buffers = kernel.bindings().iter().map(|_| Vec::new()).collect::<Vec<Vec<f32>>>();
-            let bind = |(access, buffer): (&Access, _)| match access {
-                Access::Read => Binding::Read(buffer),
-                Access::ReadWrite => Binding::Write(buffer),
-            };
-            let mut bindings = kernel.bindings().iter().zip(&mut buffers).map(bind).collect::<Vec<_>>();
+            let mut buffers = vec![Vec::<f32>::new(); kernel.bindings().len()];
+            let mut bindings = Vec::new();
+            for (access, buffer) in kernel.bindings().iter().zip(&mut buffers) {
+                bindings.push(match access {
+                    Access::Read => Binding::Read(buffer),
+                    Access::ReadWrite => Binding::Write(buffer),
+                });
+            }
             // No parameters at all: what is refused then is the parameters, not the buffers.
             let refused = execute(kernel, &[], &mut bindings);
             assert!(matches!(refused, Err(BindingMismatch::Params { .. })), "{}: {refused:?}", kernel.name());

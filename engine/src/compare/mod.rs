@@ -1,0 +1,162 @@
+//! Prediction beside execution: the device is measured, the step predicted with what was measured, then executed.
+//!
+//! Ranks share the device, so the sum over all ranks is compared, not the step time of a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::exec::{Backend, BackendInfo, Calibration, ExecError, Trainer, calibrate};
+use crate::graph::{StepGraph, lower};
+use crate::scenario::Scenario;
+use crate::sim::{Folding, simulate_folded};
+use crate::trace::{MemoryUse, Origin, Trace};
+use crate::units::Nanos;
+
+/// One class of ops, summed over all ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ComparisonRow {
+    /// The class, for example `matmul`.
+    pub class: &'static str,
+    /// What the cost model says, with the measured rates.
+    pub predicted: Nanos,
+    /// What it took: the median over the executed steps.
+    pub executed: Nanos,
+}
+
+impl ComparisonRow {
+    /// Executed over predicted.
+    pub fn ratio(&self) -> f64 {
+        ratio(self.predicted, self.executed)
+    }
+}
+
+/// A step predicted and executed on the same device.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The device.
+    pub backend: BackendInfo,
+    /// What was measured of it.
+    pub calibration: Calibration,
+    /// By class of op, the longest first.
+    pub rows: Vec<ComparisonRow>,
+    /// Sum of the predicted rows.
+    pub predicted_step: Nanos,
+    /// Sum of the executed rows.
+    pub executed_step: Nanos,
+    /// The prediction, every rank on its own.
+    pub predicted_trace: Trace,
+    /// The last executed step.
+    pub executed_trace: Trace,
+    /// Peak memory of every stage: planned, and allocated by the pool.
+    pub memory: Vec<(u32, MemoryUse, MemoryUse)>,
+}
+
+impl Comparison {
+    /// Executed over predicted.
+    pub fn ratio(&self) -> f64 {
+        ratio(self.predicted_step, self.executed_step)
+    }
+
+    /// Whether every stage allocated exactly what was planned.
+    pub fn memory_agrees(&self) -> bool {
+        self.memory.iter().all(|(_, planned, allocated)| planned == allocated)
+    }
+}
+
+fn ratio(predicted: Nanos, executed: Nanos) -> f64 {
+    executed.secs() / predicted.secs().max(1e-9)
+}
+
+/// Steps before the first that counts: kernels are compiled in it.
+const WARM_UP: u32 = 1;
+
+/// Measures the device, predicts the step, and executes it `steps` times.
+///
+/// `progress` is told how much is done, from 0 to 1, and returns whether to go on.
+pub async fn predict_and_execute(
+    scenario: &Scenario,
+    mut backend: Backend,
+    steps: u32,
+    progress: &mut dyn FnMut(f32) -> bool,
+) -> Result<Comparison, ExecError> {
+    crate::exec::executable(scenario)?;
+    let graph = lower(scenario);
+    let calibration = calibrate(&mut backend, scenario.micro_batch_tokens()).await?;
+    let predicted_trace = predict(scenario, &graph, &calibration);
+    let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;
+    let mut executed: BTreeMap<&'static str, Vec<Nanos>> = BTreeMap::new();
+    let mut last = None;
+    let all = steps.max(1) + WARM_UP;
+    for step in 0..all {
+        if !progress(step as f32 / all as f32) {
+            return Err(ExecError::Cancelled);
+        }
+        let result = trainer.step().await?;
+        if step >= WARM_UP {
+            for (class, time) in class_times(&result.trace) {
+                executed.entry(class).or_default().push(time);
+            }
+        }
+        last = Some(result.trace);
+    }
+    let executed: BTreeMap<_, _> = executed.into_iter().map(|(class, times)| (class, median(times))).collect();
+    let rows = rows(&class_times(&predicted_trace), &executed);
+    Ok(Comparison {
+        backend: trainer.backend().clone(),
+        calibration,
+        predicted_step: rows.iter().map(|row| row.predicted).sum(),
+        executed_step: rows.iter().map(|row| row.executed).sum(),
+        rows,
+        executed_trace: last.unwrap_or_else(|| predicted_trace.clone()),
+        predicted_trace,
+        memory: memory(&trainer),
+    })
+}
+
+/// The step on a cluster whose devices are this one, every rank on its own.
+fn predict(scenario: &Scenario, graph: &StepGraph, calibration: &Calibration) -> Trace {
+    let cluster = calibration.cluster(scenario.mesh().ranks(), scenario.device_memory());
+    let here = scenario.on_cluster(cluster);
+    simulate_folded(graph, &here, &Folding::unfolded(here.mesh()))
+}
+
+/// Time by class of op over all ranks.
+///
+/// An executed collective runs once for its whole group, and its span stands on every member's stream: it counts
+/// once. A modelled one counts for each member, whose sends share the device here.
+fn class_times(trace: &Trace) -> BTreeMap<&'static str, Nanos> {
+    let mut times: BTreeMap<&'static str, Nanos> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for span in &trace.spans {
+        let again = trace.origin == Origin::Executed && !seen.insert((span.start, span.end(), span.label));
+        if !again {
+            *times.entry(trace.label(span).class).or_default() += span.duration;
+        }
+    }
+    times
+}
+
+fn median(mut times: Vec<Nanos>) -> Nanos {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn rows(predicted: &BTreeMap<&'static str, Nanos>, executed: &BTreeMap<&'static str, Nanos>) -> Vec<ComparisonRow> {
+    let row = |(&class, &predicted): (&&'static str, &Nanos)| ComparisonRow {
+        class,
+        predicted,
+        executed: executed.get(class).copied().unwrap_or_default(),
+    };
+    let mut rows: Vec<_> = predicted.iter().map(row).collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.executed), row.class));
+    rows
+}
+
+/// Planned and allocated peaks of the first rank of every stage.
+fn memory(trainer: &Trainer) -> Vec<(u32, MemoryUse, MemoryUse)> {
+    let graph = trainer.step_graph();
+    let per_stage = (graph.mesh.dp * graph.mesh.tp) as usize;
+    let pools = trainer.pools().iter().step_by(per_stage);
+    (0..).zip(graph.stages.iter().zip(pools)).map(|(n, (stage, pool))| (n, stage.memory.at_peak, pool.at_peak)).collect()
+}

@@ -1,0 +1,40 @@
+//! Tables as CSV, one file per table.
+
+use std::fmt::Write as _;
+
+use crate::analysis::op_classes;
+use crate::trace::{MemoryCategory, Trace};
+
+/// Time, count and work by class of op, for every group of ranks.
+pub fn op_table_csv(trace: &Trace) -> String {
+    let mut text = String::from("group,stage,class,count,time_ns,flops,bytes\n");
+    let mut groups: Vec<(u32, u32)> = trace.tracks.iter().map(|track| (track.group, track.stage)).collect();
+    groups.dedup();
+    for (group, stage) in groups {
+        for class in op_classes(trace, group) {
+            let (name, count, time, flops, bytes) = (class.class, class.count, class.time.0, class.flops.0, class.bytes);
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{group},{stage},{name},{count},{time},{flops:.0},{bytes}");
+        }
+    }
+    text
+}
+
+/// Memory over time of every group of ranks, by category.
+pub fn memory_csv(trace: &Trace) -> String {
+    let mut text = String::from("group,stage,time_ns");
+    for category in MemoryCategory::ALL {
+        let _ = write!(text, ",{}_bytes", category.name());
+    }
+    text.push('\n');
+    for curve in &trace.memory {
+        for sample in &curve.samples {
+            let _ = write!(text, "{},{},{}", curve.group, curve.stage, sample.at.0);
+            for category in MemoryCategory::ALL {
+                let _ = write!(text, ",{}", sample.used.get(category).0);
+            }
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,16 @@
+//! Traces and figures as files: JSON for machines, tables for people, CSV, and the Perfetto / Chrome trace format.
+//!
+//! Pure functions from values to text: the same serve the command line and the app's export menu.
+
+mod csv;
+mod json;
+mod perfetto;
+mod table;
+
+pub use csv::{memory_csv, op_table_csv};
+pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json};
+pub use perfetto::perfetto_json;
+pub use table::{comparison_table, report_table};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Figures as a table for people.
+
+use std::fmt::Write as _;
+
+use crate::analysis::{StepReport, op_classes};
+use crate::compare::Comparison;
+use crate::model::ParameterCount;
+use crate::scenario::Scenario;
+use crate::trace::{MemoryCategory, Origin, Trace};
+use crate::units::{Bytes, Nanos};
+
+/// Characters of a bar that stands for the whole step.
+const BAR: f64 = 40.0;
+
+/// The figures of a step: time, throughput, where the time goes, memory, and whether it fits.
+pub fn report_table(scenario: &Scenario, trace: &Trace, report: &StepReport) -> String {
+    let mut text = String::new();
+    header(&mut text, scenario, report);
+    figures(&mut text, report);
+    breakdown(&mut text, report);
+    op_table(&mut text, trace, report.critical_stage);
+    memory(&mut text, report);
+    text
+}
+
+fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
+    let (s, mesh) = (scenario.strategy(), scenario.mesh());
+    let parameters = ParameterCount::of(scenario.model()).total();
+    let origin = match report.origin {
+        Origin::Modelled => "modelled",
+        Origin::Executed => "executed on this device",
+        Origin::Imported => "imported",
+    };
+    let _ = writeln!(text, "{}   [{origin}]", scenario.name());
+    let _ = writeln!(text, "  model     {} ({:.2} B parameters)", scenario.model().name, parameters as f64 / 1e9);
+    let cluster = scenario.cluster();
+    let _ = writeln!(text, "  cluster   {} × {} {}", cluster.nodes, cluster.devices_per_node, cluster.device.name);
+    let _ = writeln!(
+        text,
+        "  strategy  dp {} × tp {}{} × pp {} = {} ranks, batch {} = {} micro-batches of {} × {} tokens per replica, {:?}, recompute {:?}",
+        mesh.dp,
+        mesh.tp,
+        if s.sequence_parallel { " (sequence parallel)" } else { "" },
+        mesh.pp,
+        mesh.ranks(),
+        s.global_batch,
+        scenario.micro_batches(),
+        s.micro_batch,
+        scenario.data().sequence_length,
+        s.precision,
+        s.recompute,
+    );
+}
+
+fn figures(text: &mut String, report: &StepReport) {
+    let _ = writeln!(text, "\n  step time   {}", report.step_time);
+    let _ = writeln!(text, "  throughput  {:.0} tokens/s", report.tokens_per_s);
+    if report.origin == Origin::Modelled {
+        let _ = writeln!(text, "  MFU         {:.1} %   (HFU {:.1} %)", report.mfu * 100.0, report.hfu * 100.0);
+        let _ = writeln!(text, "  bubble      {:.1} % of the average stage", report.bubble_fraction * 100.0);
+    }
+}
+
+fn breakdown(text: &mut String, report: &StepReport) {
+    let _ = writeln!(text, "\n  where the time goes (stage {}, the busiest)", report.critical_stage);
+    let total = report.step_time.secs().max(1e-12);
+    for (name, time) in report.breakdown.parts() {
+        if time > Nanos::ZERO {
+            let share = time.secs() / total;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 40")]
+            let bar = "█".repeat((share * BAR).round() as usize);
+            let _ = writeln!(text, "    {name:<14} {:>10} {:>5.1} %  {bar}", time.to_string(), share * 100.0);
+        }
+    }
+    let _ = writeln!(text, "    {:<14} {:>10}", "sum", report.breakdown.total().to_string());
+}
+
+fn op_table(text: &mut String, trace: &Trace, stage: u32) {
+    let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+    let _ = writeln!(text, "\n    {:<14} {:>8} {:>10} {:>14}", "ops", "count", "time", "rate");
+    for class in op_classes(trace, group) {
+        let rate = class.flops.0 / class.time.secs().max(1e-12) / 1e12;
+        let rate = if rate >= 0.01 { format!("{rate:.2} TFLOP/s") } else { String::new() };
+        let _ = writeln!(text, "    {:<14} {:>8} {:>10} {rate:>14}", class.class, class.count, class.time.to_string());
+    }
+}
+
+fn memory(text: &mut String, report: &StepReport) {
+    let _ = write!(text, "\n  peak memory per rank\n    {:<6}", "stage");
+    for category in MemoryCategory::ALL {
+        let _ = write!(text, " {:>15}", category.name());
+    }
+    let _ = writeln!(text, " {:>12}", "total");
+    for peak in &report.peak_memory {
+        let _ = write!(text, "    {:<6}", peak.stage);
+        for category in MemoryCategory::ALL {
+            let _ = write!(text, " {:>15}", peak.used.get(category).to_string());
+        }
+        let _ = writeln!(text, " {:>12}", peak.total.to_string());
+    }
+    let fit = &report.fit;
+    let verdict = if fit.fits { "fits" } else { "DOES NOT FIT" };
+    let _ = writeln!(text, "  {verdict}: stage {} needs {} of {}", fit.stage, fit.needed, fit.capacity);
+    if !fit.fits {
+        let over = Bytes(fit.needed.0.saturating_sub(fit.capacity.0));
+        let _ = writeln!(text, "  over by {over}; the biggest block is {} with {}", fit.biggest.name(), fit.biggest_bytes);
+    }
+}
+
+/// Prediction beside execution.
+pub fn comparison_table(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    let (backend, calibration) = (&comparison.backend, &comparison.calibration);
+    let _ = writeln!(text, "predicted and executed on {} ({}; {})", backend.name, backend.detail, backend.timing);
+    let _ = writeln!(
+        text,
+        "  measured: matmul {} at side {}, memory {}, copy {}, kernel call {}",
+        calibration.matmul,
+        calibration.matmul_side,
+        calibration.memory_bandwidth,
+        calibration.copy_bandwidth,
+        calibration.launch_overhead
+    );
+    let _ = writeln!(text, "\n  {:<16} {:>12} {:>12} {:>8}", "op class", "predicted", "executed", "ratio");
+    for row in &comparison.rows {
+        let (predicted, executed) = (row.predicted.to_string(), row.executed.to_string());
+        let _ = writeln!(text, "  {:<16} {predicted:>12} {executed:>12} {:>8.2}", row.class, row.ratio());
+    }
+    let (predicted, executed) = (comparison.predicted_step.to_string(), comparison.executed_step.to_string());
+    let _ = writeln!(text, "  {:<16} {predicted:>12} {executed:>12} {:>8.2}", "all ranks", comparison.ratio());
+    for (stage, planned, allocated) in &comparison.memory {
+        let verdict = if planned == allocated { "equal, byte for byte" } else { "DIFFERENT" };
+        let (planned, allocated) = (planned.total(), allocated.total());
+        let _ = writeln!(text, "  memory of stage {stage}: planned {planned}, allocated {allocated}: {verdict}");
+    }
+    text
+}

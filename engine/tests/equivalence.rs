@@ -1,0 +1,257 @@
+//! The test this project exists for: a strategy is correct when the sharded graph, executed with real numbers on N
+//! ranks, gives the loss and every gradient of the unsharded graph.
+
+use std::collections::BTreeMap;
+
+use shardlab_engine::cluster::Group;
+use shardlab_engine::exec::{Backend, BackendKind, Trainer, open};
+use shardlab_engine::graph::passes::{
+    differentiate, forward, optimize, plan_memory, precision, recompute, schedule, shard,
+};
+use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, lower};
+use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
+
+/// Data, tensor and pipeline parallel ranks.
+type Axes = (u32, u32, u32);
+
+/// Loss and gradients after one step.
+struct Outcome {
+    loss: f64,
+    gradients: BTreeMap<String, Vec<f32>>,
+}
+
+fn backend(kind: BackendKind) -> Backend {
+    pollster::block_on(open(kind)).expect("the backend opens")
+}
+
+fn run(scenario: &Scenario, graph: StepGraph, backend: Backend) -> Outcome {
+    pollster::block_on(async {
+        let mut trainer = Trainer::of_graph(scenario, graph, backend).await.expect("the scenario is executable");
+        let loss = trainer.step().await.expect("a step runs").loss;
+        Outcome { loss, gradients: trainer.gradients().await.expect("gradients are read") }
+    })
+}
+
+fn on_cpu(scenario: &Scenario, graph: StepGraph) -> Outcome {
+    run(scenario, graph, backend(BackendKind::Cpu))
+}
+
+/// The largest distance of a gradient's element, relative to the gradient's largest.
+///
+/// In fp32 a sum of n terms in another order differs by at most n·2⁻²⁴ of the sum of magnitudes (Higham 2002,
+/// section 4.2). The longest sums here have some hundred terms (tokens, features), passed through some ten ops.
+const TOLERANCE: f64 = 1e-4;
+
+fn distance(a: &Outcome, b: &Outcome) -> (f64, String) {
+    let names = |o: &Outcome| o.gradients.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(a), names(b), "the same parameters have gradients");
+    let mut worst = ((a.loss - b.loss).abs() / b.loss.abs(), "loss".to_owned());
+    for (name, expected) in &b.gradients {
+        let scale = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+        assert!(scale > 0.0 && scale.is_finite(), "{name} has a gradient");
+        let apart = a.gradients[name].iter().zip(expected).map(|(x, y)| f64::from((x - y).abs() / scale));
+        // A NaN counts as infinitely far.
+        let apart = apart.map(|x| if x.is_nan() { f64::INFINITY } else { x }).fold(0.0, f64::max);
+        if apart > worst.0 {
+            worst = (apart, name.clone());
+        }
+    }
+    worst
+}
+
+/// Small models whose heads every mesh of up to 8 ranks divides; the other sizes are odd.
+fn model(seed: u32) -> &'static str {
+    match seed {
+        0 => {
+            "architecture = \"llama\"\nlayers = 4\nhidden = 24\nheads = 8\nhead_dim = 6\nffn_hidden = 40\nvocab = 83\n\
+              positions = 64"
+        }
+        1 => {
+            "architecture = \"gpt\"\nlayers = 4\nhidden = 32\nheads = 8\nffn_hidden = 56\nvocab = 77\npositions = 40\n\
+              tied_embeddings = true"
+        }
+        2 => {
+            "architecture = \"llama\"\nlayers = 5\nhidden = 48\nheads = 16\nkv_heads = 8\nhead_dim = 4\n\
+              ffn_hidden = 24\nvocab = 96\npositions = 64\ntied_embeddings = true"
+        }
+        _ => {
+            "architecture = \"gpt\"\nlayers = 4\nhidden = 20\nheads = 8\nhead_dim = 2\nffn_hidden = 16\nvocab = 101\n\
+              positions = 33\ntied_embeddings = false"
+        }
+    }
+}
+
+/// A scenario of the given mesh; `extra` goes into `[strategy]`.
+fn scenario(seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
+    let text = format!(
+        "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
+         pipeline_parallel = {pp}\nmicro_batch = 1\nglobal_batch = 16\nprecision = \"fp32\"\nbucket = \"20 kB\"\n{extra}\n\
+         [data]\nsequence_length = {}\n[run]\nseed = {seed}\n",
+        model(seed),
+        8 * (1 + seed)
+    );
+    let Ok(Opened::Scenario(file)) = open_scenario(text.as_bytes()) else { panic!("a scenario: {text}") };
+    check(&file).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Every mesh of 2, 4 and 8 ranks.
+fn meshes() -> Vec<Axes> {
+    let axis = [1, 2, 4, 8];
+    let all = axis.iter().flat_map(|&dp| axis.iter().flat_map(move |&tp| [1, 2, 4].map(|pp| (dp, tp, pp))));
+    all.filter(|(dp, tp, pp)| [2, 4, 8].contains(&(dp * tp * pp))).collect()
+}
+
+fn every_mesh_equals_one_rank(seed: u32) {
+    let single = scenario(seed, (1, 1, 1), "");
+    let reference = on_cpu(&single, lower(&single));
+    for (index, mesh) in (seed..).zip(meshes()) {
+        // The options take turns, so that over the four models every mesh is seen with each of them.
+        let extra = match index % 4 {
+            0 => "sequence_parallel = true",
+            1 => "recompute = \"full\"\nschedule = \"gpipe\"",
+            2 => "sequence_parallel = true\nrecompute = \"full\"",
+            _ => "overlap_gradients = false",
+        };
+        let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
+        let sharded = scenario(seed, mesh, extra);
+        let graph = lower(&sharded);
+        graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (apart, worst) = distance(&on_cpu(&sharded, graph), &reference);
+        assert!(apart <= TOLERANCE, "{what}: {worst} is {apart:e} apart");
+    }
+}
+
+#[test]
+fn llama_on_every_mesh_equals_one_rank() {
+    every_mesh_equals_one_rank(0);
+}
+
+#[test]
+fn gpt_with_a_tied_embedding_on_every_mesh_equals_one_rank() {
+    every_mesh_equals_one_rank(1);
+}
+
+#[test]
+fn tied_llama_with_grouped_queries_and_uneven_stages_on_every_mesh_equals_one_rank() {
+    every_mesh_equals_one_rank(2);
+}
+
+#[test]
+fn untied_gpt_with_a_vocabulary_that_does_not_divide_on_every_mesh_equals_one_rank() {
+    every_mesh_equals_one_rank(3);
+}
+
+/// Lowers with some of the tensor-parallel collectives left out.
+fn lower_broken(scenario: &Scenario, keep: impl Fn(&Op) -> bool) -> StepGraph {
+    let graph = optimize::optimize(differentiate::differentiate(forward::forward(scenario)));
+    let graph = recompute::recompute(graph, scenario.strategy().recompute);
+    let graph = shard::shard_with(graph, scenario.strategy(), keep);
+    let graph = precision::precision(graph, scenario.strategy().precision);
+    plan_memory::plan_memory(schedule::schedule(graph, scenario))
+}
+
+/// Removes every op of the lowered step for which `broken` holds.
+fn without(scenario: &Scenario, broken: impl Fn(&Op) -> bool) -> StepGraph {
+    let mut step = lower(scenario);
+    for segment in step.stages.iter_mut().flat_map(|stage| &mut stage.segments) {
+        segment.graph = segment.graph.filter_map(|_, op| (!broken(op)).then(|| op.clone()), |_, id| Some(*id));
+    }
+    plan_memory::plan_memory(step)
+}
+
+/// A weight that is placed by the wrong dimension: rows are taken where columns are meant.
+fn wrong_shard(scenario: &Scenario) -> StepGraph {
+    let mut step = lower(scenario);
+    let weight = step.tensors.iter_mut().find(|tensor| tensor.name == "layer 1 qkv weight");
+    weight.expect("there is such a weight").placement = Placement::Shard(Dim::Rows);
+    step
+}
+
+fn is_all_reduce(op: &Op, wanted: Group) -> bool {
+    matches!(op.kind, OpKind::Collective { collective: Collective::AllReduce(_), group } if group == wanted)
+}
+
+#[test]
+fn a_deliberately_broken_pass_fails_the_test() {
+    let single = scenario(1, (1, 1, 1), "");
+    let reference = on_cpu(&single, lower(&single));
+    let sharded = scenario(1, (2, 2, 2), "");
+    let (sound, worst) = distance(&on_cpu(&sharded, lower(&sharded)), &reference);
+    assert!(sound <= TOLERANCE, "unbroken, it passes: {worst} is {sound:e} apart");
+    let bucket = |op: &Op| is_all_reduce(op, Group::Data) && op.name.contains("bucket");
+    let mutants = [
+        ("no all-reduce after a projection", lower_broken(&sharded, |op| op.name != "layer 0 projection all-reduce")),
+        ("no reduction of the loss's sums", lower_broken(&sharded, |op| op.name != "head loss sums all-reduce")),
+        ("no gradient reduction over the replicas", without(&sharded, bucket)),
+        ("no reduction of the tied embedding", without(&sharded, |op| is_all_reduce(op, Group::TiedEmbedding))),
+        ("a weight sharded by the wrong dimension", wrong_shard(&sharded)),
+    ];
+    for (what, graph) in mutants {
+        let (apart, _) = distance(&on_cpu(&sharded, graph), &reference);
+        assert!(apart > 10.0 * TOLERANCE, "{what} goes unnoticed: {apart:e}");
+    }
+}
+
+#[test]
+fn the_memory_plan_equals_what_the_pools_allocate_byte_for_byte() {
+    let options = ["", "sequence_parallel = true\nrecompute = \"full\"", "schedule = \"gpipe\"\noverlap_gradients = false"];
+    for seed in 0..4 {
+        for mesh in [(1, 1, 1), (2, 2, 2), (1, 4, 2), (1, 1, 4), (4, 2, 1)] {
+            for extra in options {
+                plan_equals_pools(&scenario(seed, mesh, extra), &format!("model {seed} {mesh:?} {extra}"));
+            }
+        }
+    }
+}
+
+fn plan_equals_pools(scenario: &Scenario, what: &str) {
+    let trainer = pollster::block_on(Trainer::new(scenario, backend(BackendKind::Cpu))).expect("executable");
+    let graph = trainer.step_graph();
+    let per_stage = (graph.mesh.dp * graph.mesh.tp) as usize;
+    for (rank, pool) in trainer.pools().iter().enumerate() {
+        let stage = &graph.stages[rank / per_stage];
+        assert_eq!(stage.memory.at_peak, pool.at_peak, "{what} rank {rank}");
+        assert_eq!(stage.memory.peaks, pool.peaks, "{what} rank {rank}");
+    }
+}
+
+#[test]
+fn bytes_on_every_axis_move_as_modelled() {
+    for (mesh, extra) in [((2, 2, 2), ""), ((1, 4, 2), "sequence_parallel = true\nrecompute = \"full\"")] {
+        let scenario = scenario(1, mesh, extra);
+        let graph = lower(&scenario);
+        let modelled = shardlab_engine::cost::bytes_moved(&graph);
+        let mut trainer = pollster::block_on(Trainer::new(&scenario, backend(BackendKind::Cpu))).expect("executable");
+        let moved: BTreeMap<_, _> = pollster::block_on(trainer.step()).expect("a step runs").moved.into_iter().collect();
+        assert_eq!(modelled, moved, "{mesh:?} {extra}");
+    }
+}
+
+#[cfg(feature = "gpu")]
+mod on_the_gpu {
+    use super::*;
+
+    /// The device, or `None` where there is none and nobody requires one; says so.
+    fn gpu() -> Option<Backend> {
+        match pollster::block_on(open(BackendKind::Wgpu)) {
+            Ok(backend) => Some(backend),
+            Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
+            Err(error) => {
+                eprintln!("SKIPPED: needs compute shaders; {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn sharded_steps_on_the_gpu_equal_one_rank_on_the_cpu() {
+        for (seed, mesh, extra) in [(0, (1, 2, 1), "sequence_parallel = true"), (1, (2, 2, 2), "recompute = \"full\"")] {
+            let Some(device) = gpu() else { return };
+            let single = scenario(seed, (1, 1, 1), "");
+            let reference = on_cpu(&single, lower(&single));
+            let sharded = scenario(seed, mesh, extra);
+            let (apart, worst) = distance(&run(&sharded, lower(&sharded), device), &reference);
+            assert!(apart <= TOLERANCE, "model {seed} {mesh:?} {extra}: {worst} is {apart:e} apart");
+        }
+    }
+}

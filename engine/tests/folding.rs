@@ -1,0 +1,108 @@
+//! Folding loses nothing: on everything small enough to unfold, folded and unfolded traces agree to the nanosecond.
+
+use proptest::prelude::*;
+use shardlab_engine::analysis::step_report;
+use shardlab_engine::graph::lower;
+use shardlab_engine::scenario::{Opened, Scenario, check, open};
+use shardlab_engine::sim::{Folding, simulate, simulate_folded};
+use shardlab_engine::trace::{Span, Stream, Trace};
+
+/// A random job on up to 64 ranks.
+#[derive(Clone, Debug)]
+struct Job {
+    mesh: (u32, u32, u32),
+    devices_per_node: u32,
+    micro_batches: u32,
+    layers: u32,
+    gpt: bool,
+    sequence_parallel: bool,
+    gpipe: bool,
+    recompute: bool,
+    overlap: bool,
+    bf16: bool,
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    let mesh = (1_u32..=8, prop::sample::select(vec![1_u32, 2, 3, 4, 6, 12]), 1_u32..=6);
+    let mesh = mesh.prop_filter("at most 64 ranks", |(dp, tp, pp)| dp * tp * pp <= 64);
+    let flags = prop::array::uniform6(any::<bool>());
+    (mesh, 1_u32..=9, 1_u32..=6, 6_u32..=9, flags).prop_map(|(mesh, devices_per_node, micro_batches, layers, flags)| {
+        let [gpt, sequence_parallel, gpipe, recompute, overlap, bf16] = flags;
+        Job { mesh, devices_per_node, micro_batches, layers, gpt, sequence_parallel, gpipe, recompute, overlap, bf16 }
+    })
+}
+
+fn scenario(job: &Job) -> Scenario {
+    let (dp, tp, pp) = job.mesh;
+    let pick = |flag: bool, yes: &'static str, no: &'static str| if flag { yes } else { no };
+    let text = format!(
+        "[model]\narchitecture = \"{}\"\nlayers = {}\nhidden = 96\nheads = 12\nffn_hidden = 192\nvocab = 1000\n\
+         positions = 48\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = {}\n[cluster.custom]\ndevices_per_node = {}\n\
+         [strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {}\n\
+         schedule = \"{}\"\nmicro_batch = 1\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\n\
+         overlap_gradients = {}\nbucket = \"300 kB\"\n",
+        pick(job.gpt, "gpt", "llama"),
+        job.layers,
+        (dp * tp * pp).div_ceil(job.devices_per_node),
+        job.devices_per_node,
+        job.sequence_parallel,
+        pick(job.gpipe, "gpipe", "1f1b"),
+        dp * job.micro_batches,
+        pick(job.bf16, "bf16", "fp32"),
+        pick(job.recompute, "full", "none"),
+        job.overlap,
+    );
+    let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+    check(&file).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// What a group of ranks does: stream, op, start, duration, micro-batch.
+fn doings(trace: &Trace, group: u32) -> Vec<(Stream, i64, i64, String, u32)> {
+    let of_group = |span: &&Span| trace.track(span).group == group;
+    let doing = |span: &Span| {
+        let name = trace.label(span).name.clone();
+        (trace.track(span).stream, span.start.0, span.duration.0, name, span.micro_batch)
+    };
+    let mut doings: Vec<_> = trace.spans.iter().filter(of_group).map(doing).collect();
+    doings.sort();
+    doings
+}
+
+fn check_job(job: &Job) {
+    let scenario = scenario(job);
+    let step = lower(&scenario);
+    step.verify().unwrap_or_else(|error| panic!("{job:?}: {error}"));
+    let folding = Folding::classes(scenario.mesh(), scenario.cluster());
+    let folded = simulate(&step, &scenario);
+    let unfolded = simulate_folded(&step, &scenario, &Folding::unfolded(scenario.mesh()));
+    assert_eq!(folded.step_time, unfolded.step_time, "{job:?}");
+    let all = step.op_instances() * (job.mesh.0 * job.mesh.1) as usize;
+    assert_eq!(unfolded.spans.len(), all, "every op of every rank is played: {job:?}");
+    let of_classes: Vec<_> = (0..).take(folding.classes.len()).map(|class| doings(&folded, class)).collect();
+    for (rank, &class) in (0..).zip(&folding.class_of) {
+        assert_eq!(of_classes[class as usize], doings(&unfolded, rank), "rank {rank} of class {class}: {job:?}");
+    }
+    for trace in [&folded, &unfolded] {
+        trace.verify().unwrap_or_else(|error| panic!("{job:?}: {error}"));
+        let report = step_report(&step, &scenario, trace);
+        assert_eq!(report.breakdown.total(), trace.step_time, "the breakdown adds up: {job:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn folded_and_unfolded_traces_agree_exactly(job in job()) {
+        check_job(&job);
+    }
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_bytes() {
+    for preset in ["llama2-7b-8xh100", "small-llama-8ranks"] {
+        let scenario = Scenario::preset(preset).expect("a preset");
+        let bytes = || serde_json::to_vec(&simulate(&lower(&scenario), &scenario)).expect("a trace is JSON");
+        assert!(bytes() == bytes(), "{preset}");
+    }
+}
