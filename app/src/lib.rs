@@ -1,1 +1,1 @@
-//! x
+//! The app: hosts of the engine.

@@ -32,7 +32,9 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         // (Dao et al. 2022, algorithm 4).
         OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], 5.0, bytes),
         _ => {
-            let flops = op.writes.first().map_or(0.0, |&id| elements(id) * per_element(op.kind));
+            // Reductions work on what they read, all else on what it writes.
+            let counted = if is_reduction(op.kind) { op.reads.first() } else { op.writes.first() };
+            let flops = counted.map_or(0.0, |&id| elements(id) * per_element(op.kind));
             Work { flops: Flops(flops), matmul_flops: Flops::ZERO, bytes, matmul: None }
         }
     }
@@ -47,16 +49,24 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64,
     Work { flops, matmul_flops: flops, bytes, matmul: None }
 }
 
-/// Arithmetic per written element, counted in the kernels (a transcendental counts as one).
+/// Whether an op's result is smaller than what it computes on.
+fn is_reduction(kind: OpKind) -> bool {
+    use OpKind::{ColumnSum, CrossEntropy, NormGradParameters, RowMax, SumExp, SumSquares};
+    matches!(kind, ColumnSum | CrossEntropy | NormGradParameters | RowMax | SumExp | SumSquares)
+}
+
+/// Arithmetic per element, counted in the kernels (a transcendental counts as one). Communication counts as none:
+/// its time is in its bytes.
 fn per_element(kind: OpKind) -> f64 {
     match kind {
         OpKind::Norm => 8.0,
         OpKind::NormGrad => 12.0,
+        OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } => 8.0,
-        OpKind::GeluGrad | OpKind::SwiGluGrad => 14.0,
-        OpKind::AdamW { .. } => 14.0,
-        OpKind::Fill(_) | OpKind::Cast => 0.0,
-        _ => 2.0,
+        OpKind::GeluGrad | OpKind::SwiGluGrad | OpKind::AdamW { .. } => 14.0,
+        OpKind::Add | OpKind::RowMax | OpKind::ColumnSum | OpKind::Position | OpKind::PositionGrad => 1.0,
+        OpKind::Residual { .. } | OpKind::SumSquares | OpKind::CrossEntropy => 2.0,
+        _ => 0.0,
     }
 }
 

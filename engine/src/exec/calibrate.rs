@@ -1,10 +1,11 @@
-//! Measures what the cost model needs to know of this device: matmul rate, copy bandwidth, time per kernel call,
+//! Measures what the cost model needs to know of this device: matmul and vector rate, bandwidths, time per kernel call,
 //! and how fast ranks that share it exchange data.
 
 use serde::Serialize;
 
 use super::cpu::add::AddParams;
 use super::cpu::fill::FillParams;
+use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
 use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
 use crate::cluster::{Cluster, Device, Link};
@@ -23,6 +24,8 @@ pub struct Calibration {
     pub matmul: FlopsPerSec,
     /// The side of that square matmul.
     pub matmul_side: u32,
+    /// Elementwise fp32 arithmetic: GELU, counted as eight operations an element as the cost model does.
+    pub vector: FlopsPerSec,
     /// Bytes read and written by an elementwise kernel, per second.
     pub memory_bandwidth: BytesPerSec,
     /// Time of a kernel call that does nothing.
@@ -42,7 +45,7 @@ impl Calibration {
         };
         let device = Device {
             name: self.backend.name.clone(),
-            fp32: self.matmul,
+            fp32: self.vector,
             fp32_matmul: self.matmul,
             bf16_matmul: self.matmul,
             matmul_efficiency: 1.0,
@@ -62,6 +65,7 @@ pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibr
     let [a, b, c] = [0; 3].map(|_| whole(backend, u64::from(elements.max(side * side)) * 4));
     let matmul = median(backend, &matmul(side, a, b, c)).await?;
     let add = median(backend, &Dispatch::new(&AddParams { n: elements, pad: [0; 3] }, [a, b, c])).await?;
+    let gelu = median(backend, &Dispatch::new(&GeluParams { n: elements, pad: [0; 3] }, [a, b])).await?;
     let copy = median(backend, &collectives::copy(a, 0, b, 0, elements)).await?;
     let fill = FillParams { n: 1, value: 0.0, pad: [0; 2] };
     let launch = median(backend, &Dispatch::new(&fill, [c])).await?;
@@ -70,6 +74,7 @@ pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibr
         backend: backend.info().clone(),
         matmul: FlopsPerSec(2.0 * f64::from(side).powi(3) / busy(matmul, launch)),
         matmul_side: side,
+        vector: FlopsPerSec(8.0 * f64::from(elements) / busy(gelu, launch)),
         memory_bandwidth: BytesPerSec(3.0 * bytes / busy(add, launch)),
         launch_overhead: launch,
         copy_bandwidth: BytesPerSec(bytes / busy(copy, launch)),

@@ -152,6 +152,7 @@ kernels! {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a broken shader shall fail the test with its message")]
 mod tests {
     use std::collections::BTreeMap;
 

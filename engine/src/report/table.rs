@@ -18,8 +18,9 @@ pub fn report_table(scenario: &Scenario, trace: &Trace, report: &StepReport) -> 
     header(&mut text, scenario, report);
     figures(&mut text, report);
     breakdown(&mut text, report);
-    op_table(&mut text, trace, report.critical_stage);
-    memory(&mut text, report);
+    let group = trace.tracks.iter().find(|track| track.stage == report.critical_stage).map_or(0, |track| track.group);
+    text.push_str(&op_class_table(trace, group));
+    text.push_str(&memory_table(report));
     text
 }
 
@@ -75,18 +76,20 @@ fn breakdown(text: &mut String, report: &StepReport) {
     let _ = writeln!(text, "    {:<14} {:>10}", "sum", report.breakdown.total().to_string());
 }
 
-fn op_table(text: &mut String, trace: &Trace, stage: u32) {
-    let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
-    let _ = writeln!(text, "\n    {:<14} {:>8} {:>10} {:>14}", "ops", "count", "time", "rate");
+/// Time and rate of every class of op on a group of ranks.
+pub fn op_class_table(trace: &Trace, group: u32) -> String {
+    let mut text = format!("\n    {:<14} {:>8} {:>10} {:>14}\n", "ops", "count", "time", "rate");
     for class in op_classes(trace, group) {
         let rate = class.flops.0 / class.time.secs().max(1e-12) / 1e12;
         let rate = if rate >= 0.01 { format!("{rate:.2} TFLOP/s") } else { String::new() };
         let _ = writeln!(text, "    {:<14} {:>8} {:>10} {rate:>14}", class.class, class.count, class.time.to_string());
     }
+    text
 }
 
-fn memory(text: &mut String, report: &StepReport) {
-    let _ = write!(text, "\n  peak memory per rank\n    {:<6}", "stage");
+/// Peak memory of every stage by category, and whether it fits.
+pub fn memory_table(report: &StepReport) -> String {
+    let mut text = format!("\n  peak memory per rank\n    {:<6}", "stage");
     for category in MemoryCategory::ALL {
         let _ = write!(text, " {:>15}", category.name());
     }
@@ -105,6 +108,7 @@ fn memory(text: &mut String, report: &StepReport) {
         let over = Bytes(fit.needed.0.saturating_sub(fit.capacity.0));
         let _ = writeln!(text, "  over by {over}; the biggest block is {} with {}", fit.biggest.name(), fit.biggest_bytes);
     }
+    text
 }
 
 /// Prediction beside execution.
@@ -114,9 +118,10 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     let _ = writeln!(text, "predicted and executed on {} ({}; {})", backend.name, backend.detail, backend.timing);
     let _ = writeln!(
         text,
-        "  measured: matmul {} at side {}, memory {}, copy {}, kernel call {}",
+        "  measured: matmul {} at side {}, elementwise {}, memory {}, copy {}, kernel call {}",
         calibration.matmul,
         calibration.matmul_side,
+        calibration.vector,
         calibration.memory_bandwidth,
         calibration.copy_bandwidth,
         calibration.launch_overhead

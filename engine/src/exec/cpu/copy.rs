@@ -28,7 +28,6 @@ impl KernelParams for CopyParams {
 /// Writes `dst`.
 pub fn copy<T: Real>(src: &[T], dst: &mut [T], p: &CopyParams) {
     let (source, target) = (p.src_offset as usize, p.dst_offset as usize);
-    for i in 0..p.n as usize {
-        dst[target + i] = src[source + i];
-    }
+    let n = p.n as usize;
+    dst[target..][..n].copy_from_slice(&src[source..][..n]);
 }

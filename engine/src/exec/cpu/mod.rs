@@ -84,7 +84,7 @@ fn lane_sum<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
-            lanes[lane] = lanes[lane] + lanes[lane + half];
+            lanes[lane] += lanes[lane + half];
         }
         half /= 2;
     }
@@ -216,7 +216,7 @@ mod tests {
     fn execute_runs_the_twin() {
         let mut sum = [0.0; 2];
         let mut bindings = [Binding::Read(&[1.0, 2.0]), Binding::Read(&[10.0, 20.0]), Binding::Write(&mut sum)];
-        execute(Kernel::Add, &[2, 0, 0, 0], &mut bindings).unwrap();
+        assert_eq!(execute(Kernel::Add, &[2, 0, 0, 0], &mut bindings), Ok(()));
         assert_eq!(sum, [11.0, 22.0]);
     }
 

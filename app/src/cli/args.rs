@@ -1,0 +1,194 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use shardlab_engine::exec::BackendKind;
+use shardlab_engine::scenario::DEFAULT_PRESET;
+
+/// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Exit codes: 0 done, 1 the answer is no (for example: does not fit), 2 bad input or failure.")]
+pub struct Arguments {
+    /// What to do; without one, the window where there is a display, else the default simulation.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate a training step and print where time and memory go
+    Simulate(SimulateOptions),
+    /// Train for real on this device, all ranks sharing it
+    Execute(ExecuteOptions),
+    /// Measure this device, predict the step with it, execute it, and show both
+    Compare(CompareOptions),
+    /// Measure matmul rate, bandwidths and kernel-call time of this device
+    Calibrate(CalibrateOptions),
+    /// Print the lowered step graph as Graphviz DOT or JSON
+    Graph(GraphOptions),
+    /// List the scenarios that ship with the program
+    Presets {
+        /// Print this preset's file instead, to start from
+        #[arg(long, value_name = "NAME")]
+        show: Option<String>,
+    },
+    /// Print the JSON Schema of scenario files
+    Schema,
+    /// Print a completion script
+    Completions {
+        /// For this shell
+        shell: Shell,
+    },
+    /// Open the window
+    Gui,
+}
+
+impl Command {
+    /// The window where there is a display, else the default simulation.
+    pub fn default_for_this_machine() -> Self {
+        let display = !cfg!(target_os = "linux")
+            || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
+        if cfg!(feature = "gui") && display { Self::Gui } else { Self::Simulate(SimulateOptions::default()) }
+    }
+}
+
+/// What a command works on.
+#[derive(Clone, Debug, Args)]
+pub struct ScenarioOption {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = DEFAULT_PRESET)]
+    pub scenario: String,
+}
+
+impl Default for ScenarioOption {
+    fn default() -> Self {
+        Self { scenario: DEFAULT_PRESET.to_owned() }
+    }
+}
+
+/// Files that results are written to besides standard output.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ExportOptions {
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the trace for the Perfetto UI or chrome://tracing (- for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+    /// Write the table of op classes as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write memory over time as CSV
+    #[arg(long, value_name = "FILE")]
+    pub memory_csv: Option<PathBuf>,
+}
+
+/// `shardlab simulate`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SimulateOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    #[command(flatten)]
+    pub export: ExportOptions,
+}
+
+/// Where kernels run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// The GPU if there is one, else the CPU
+    Auto,
+    /// Compute shaders through wgpu
+    Wgpu,
+    /// The kernels' CPU twins
+    Cpu,
+}
+
+impl BackendChoice {
+    /// The kind that was asked for by name.
+    pub fn kind(self) -> Option<BackendKind> {
+        match self {
+            Self::Auto => None,
+            Self::Wgpu => Some(BackendKind::Wgpu),
+            Self::Cpu => Some(BackendKind::Cpu),
+        }
+    }
+}
+
+/// Where kernels run.
+#[derive(Clone, Debug, Args)]
+pub struct BackendOption {
+    /// Where kernels run
+    #[arg(long, value_enum, default_value_t = BackendChoice::Auto)]
+    pub backend: BackendChoice,
+}
+
+/// A scenario that is small enough to be executed.
+#[derive(Clone, Debug, Args)]
+pub struct SmallScenarioOption {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = "tiny-llama-1")]
+    pub scenario: String,
+}
+
+/// `shardlab execute`.
+#[derive(Clone, Debug, Args)]
+pub struct ExecuteOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// Steps to train; run.steps of the scenario when left out
+    #[arg(long)]
+    pub steps: Option<u32>,
+    #[command(flatten)]
+    pub export: ExportOptions,
+}
+
+/// `shardlab compare`.
+#[derive(Clone, Debug, Args)]
+pub struct CompareOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// Executed steps; the median counts
+    #[arg(long, default_value_t = 5)]
+    pub steps: u32,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shardlab calibrate`.
+#[derive(Clone, Debug, Args)]
+pub struct CalibrateOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The language of a printed graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Graphviz
+    Dot,
+    /// One document with tensors, stages, segments, ops and edges
+    Json,
+}
+
+/// `shardlab graph`.
+#[derive(Clone, Debug, Args)]
+pub struct GraphOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// Language
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub format: GraphFormat,
+}

@@ -1,0 +1,206 @@
+//! The commands, one function each.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use pollster::block_on;
+use shardlab_engine::analysis::step_report;
+use shardlab_engine::compare::predict_and_execute;
+use shardlab_engine::exec::{self, Backend, BackendKind, StepResult, Trainer};
+use shardlab_engine::graph::{dot, lower};
+use shardlab_engine::scenario::{self, Scenario};
+use shardlab_engine::{report, sim};
+
+use super::args::{
+    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, GraphFormat, GraphOptions,
+    SimulateOptions,
+};
+use super::output::{export, note, print, progress};
+use super::{Answer, input};
+
+/// `shardlab simulate`.
+pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    let step = lower(&scenario);
+    let trace = sim::simulate(&step, &scenario);
+    let figures = step_report(&step, &scenario, &trace);
+    export(&options.export, &trace)?;
+    print(&if options.export.json {
+        report::report_json(&scenario, &step, &trace, &figures)
+    } else {
+        report::report_table(&scenario, &trace, &figures)
+    })?;
+    Ok(if figures.fit.fits { Answer::Yes } else { Answer::No })
+}
+
+/// `shardlab execute`.
+pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    exec::executable(&scenario)?;
+    let backend = open(options.backend.backend)?;
+    let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
+    let mut trainer = block_on(Trainer::new(&scenario, backend))?;
+    let results = train(&mut trainer, steps)?;
+    let last = results.last().context("no step was trained")?;
+    export(&options.export, &last.trace)?;
+    print(&if options.export.json {
+        report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results)
+    } else {
+        execution_table(&scenario, &trainer, &results)
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn train(trainer: &mut Trainer, steps: u32) -> anyhow::Result<Vec<StepResult>> {
+    let bar = progress(steps.into());
+    let mut results: Vec<StepResult> = Vec::new();
+    for _ in 0..steps {
+        let result = block_on(trainer.step())?;
+        bar.set_message(format!("loss {:.4}", result.loss));
+        bar.inc(1);
+        // Only the last step's trace is reported; thousands of them would fill the memory.
+        if let Some(previous) = results.last_mut() {
+            previous.trace.spans = Vec::new();
+            previous.trace.memory = Vec::new();
+        }
+        results.push(result);
+    }
+    bar.finish_and_clear();
+    Ok(results)
+}
+
+fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult]) -> String {
+    let (mut text, backend, ranks) = (String::new(), trainer.backend(), scenario.mesh().ranks());
+    let _ = writeln!(text, "{}   [executed on this device; {ranks} rank(s) share it]", scenario.name());
+    let _ = writeln!(text, "  backend   {} {} ({}), timed by {}", backend.kind.name(), backend.name, backend.detail, backend.timing);
+    let _ = writeln!(text, "\n  {:>6} {:>10} {:>12} {:>12}", "step", "loss", "time", "tokens/s");
+    let every = results.len().div_ceil(20).max(1);
+    for (index, result) in results.iter().enumerate() {
+        if index % every == 0 || index + 1 == results.len() {
+            let (loss, wall) = (result.loss, result.wall.to_string());
+            let _ = writeln!(text, "  {:>6} {loss:>10.4} {wall:>12} {:>12.0}", result.step, result.tokens_per_s);
+        }
+    }
+    if let Some(last) = results.last() {
+        let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
+        let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
+        let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
+        let _ = writeln!(text, "  buffers on the device: {}", last.reserved);
+        let figures = step_report(trainer.step_graph(), scenario, &last.trace);
+        text.push_str(&report::op_class_table(&last.trace, 0));
+        text.push_str(&report::memory_table(&figures));
+    }
+    text
+}
+
+/// `shardlab compare`.
+pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    exec::executable(&scenario)?;
+    let backend = open(options.backend.backend)?;
+    let bar = progress(100);
+    let mut told = |done: f32| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+        bar.set_position((done * 100.0) as u64);
+        true
+    };
+    let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut told))?;
+    bar.finish_and_clear();
+    print(&if options.json { report::comparison_json(&comparison) } else { report::comparison_table(&comparison) })?;
+    Ok(if comparison.memory_agrees() { Answer::Yes } else { Answer::No })
+}
+
+/// `shardlab calibrate`.
+pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    let mut backend = open(options.backend.backend)?;
+    let measured = block_on(exec::calibrate(&mut backend, scenario.micro_batch_tokens()))?;
+    if options.json {
+        print(&format!("{:#}\n", serde_json::to_value(&measured)?))?;
+        return Ok(Answer::Yes);
+    }
+    let info = &measured.backend;
+    print(&format!(
+        "{} ({}), timed by {}\n  matmul (side {})   {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n",
+        info.name,
+        info.detail,
+        info.timing,
+        measured.matmul_side,
+        measured.matmul,
+        measured.vector,
+        measured.memory_bandwidth,
+        measured.copy_bandwidth,
+        measured.launch_overhead
+    ))?;
+    Ok(Answer::Yes)
+}
+
+/// Opens the backend that was asked for; `auto` falls back to the CPU and says so.
+fn open(choice: BackendChoice) -> anyhow::Result<Backend> {
+    if let Some(kind) = choice.kind() {
+        return Ok(block_on(exec::open(kind))?);
+    }
+    match block_on(exec::open(BackendKind::Wgpu)) {
+        Ok(backend) => Ok(backend),
+        Err(error) => {
+            note(&format!("shardlab: {error}; kernels run on the CPU"));
+            Ok(block_on(exec::open(BackendKind::Cpu))?)
+        }
+    }
+}
+
+/// `shardlab graph`.
+pub fn graph(options: &GraphOptions) -> anyhow::Result<Answer> {
+    let step = lower(&input::scenario(&options.scenario.scenario)?);
+    print(&match options.format {
+        GraphFormat::Dot => dot(&step),
+        GraphFormat::Json => format!("{}\n", serde_json::to_string(&step.document())?),
+    })?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab presets`.
+pub fn presets(show: Option<&str>) -> anyhow::Result<Answer> {
+    if let Some(name) = show {
+        // An unknown name is refused with the nearest known one.
+        scenario::preset_file(name)?;
+        let text = scenario::presets().iter().find(|preset| preset.name == name).map_or("", |preset| preset.text);
+        print(text)?;
+        return Ok(Answer::Yes);
+    }
+    let mut text = String::new();
+    for preset in scenario::presets() {
+        let description = scenario::preset_file(preset.name)?.description.unwrap_or_default();
+        let mark = if preset.executable { "execute" } else { "simulate" };
+        let _ = writeln!(text, "{:<24} {mark:<9} {description}", preset.name);
+    }
+    print(&text)?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab schema`.
+pub fn schema() -> anyhow::Result<Answer> {
+    print(&format!("{:#}\n", scenario::schema()))?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab completions`.
+pub fn completions(shell: Shell) -> anyhow::Result<Answer> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "shardlab", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab gui`.
+pub fn gui() -> anyhow::Result<Answer> {
+    #[cfg(feature = "gui")]
+    {
+        shardlab::run_window().map_err(|error| anyhow::anyhow!("the window could not be opened: {error}"))?;
+        Ok(Answer::Yes)
+    }
+    #[cfg(not(feature = "gui"))]
+    anyhow::bail!("this program was built without a window; build it with the feature `gui`, or use `shardlab simulate`")
+}

@@ -1,0 +1,44 @@
+//! From a word on the command line to a scenario.
+
+use std::fs::File;
+use std::io::{Read, stdin};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use shardlab_engine::scenario::{MAX_FILE_BYTES, Opened, Scenario, ScenarioFile, check, open, presets};
+
+/// The scenario that `word` names: a preset, a file, or `-`.
+pub fn scenario(word: &str) -> anyhow::Result<Scenario> {
+    if word == "-" {
+        return parse(&read(stdin().lock())?).context("standard input");
+    }
+    if presets().iter().any(|preset| preset.name == word) {
+        return Ok(Scenario::preset(word)?);
+    }
+    let path = Path::new(word);
+    let looks_like_a_file = path.extension().is_some() || word.contains(std::path::MAIN_SEPARATOR);
+    if !path.exists() && !looks_like_a_file {
+        // The error lists the presets and names the nearest.
+        return Ok(Scenario::preset(word)?);
+    }
+    let file = File::open(path).with_context(|| format!("cannot open `{word}`"))?;
+    parse(&read(file).with_context(|| word.to_owned())?).with_context(|| word.to_owned())
+}
+
+/// Reads one byte more than a scenario may have, so that a longer one is noticed and never read whole.
+fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> anyhow::Result<Scenario> {
+    let file: ScenarioFile = match open(bytes)? {
+        Opened::Scenario(file) => *file,
+        Opened::Model(_) => bail!(
+            "this is a Hugging Face config.json, a model without a cluster; put its path into no scenario, \
+             but drop it on the app, or write a scenario with [model] and [cluster]"
+        ),
+    };
+    Ok(check(&file)?)
+}

@@ -1,0 +1,56 @@
+//! From arguments to results.
+
+mod args;
+mod commands;
+mod input;
+mod output;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+
+/// The answer of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done, and good.
+    Yes,
+    /// Done, and the answer is no.
+    No,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<Answer> {
+    match arguments.command.unwrap_or_else(Command::default_for_this_machine) {
+        Command::Simulate(options) => commands::simulate(&options),
+        Command::Execute(options) => commands::execute(&options),
+        Command::Compare(options) => commands::compare(&options),
+        Command::Calibrate(options) => commands::calibrate(&options),
+        Command::Graph(options) => commands::graph(&options),
+        Command::Presets { show } => commands::presets(show.as_deref()),
+        Command::Schema => commands::schema(),
+        Command::Completions { shell } => commands::completions(shell),
+        Command::Gui => commands::gui(),
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

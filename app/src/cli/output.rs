@@ -1,0 +1,66 @@
+//! Results to standard output, the rest to standard error.
+#![allow(clippy::print_stderr, reason = "this is the command line's way to speak")]
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::path::Path;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use shardlab_engine::report;
+use shardlab_engine::trace::Trace;
+
+use super::args::ExportOptions;
+
+/// Writes a result.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Says what went wrong, cause after cause.
+pub fn error(error: &anyhow::Error) {
+    eprintln!("shardlab: {error:#}");
+}
+
+/// Says something that is not the result.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Writes the files that were asked for.
+pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
+    let files = [
+        (&options.perfetto, report::perfetto_json as fn(&Trace) -> String),
+        (&options.csv, report::op_table_csv),
+        (&options.memory_csv, report::memory_csv),
+    ];
+    for (path, write) in files {
+        if let Some(path) = path {
+            write_file(path, &write(trace))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return print(text);
+    }
+    fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    note(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// A progress bar on standard error, where somebody sees it.
+pub fn progress(steps: u64) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(steps);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} steps  {elapsed} (about {eta} left)  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

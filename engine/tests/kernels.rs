@@ -1,0 +1,252 @@
+//! Every shader against its CPU twin, on random data of odd sizes, with the outputs poisoned before.
+#![cfg(feature = "gpu")]
+
+use std::collections::BTreeSet;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use shardlab_engine::exec::cpu::{
+    adamw, add, attention, attention_delta, attention_grad_kv, attention_grad_q, column_sum, copy, cross_entropy,
+    cross_entropy_grad, embedding, embedding_grad, fill, gelu, gelu_grad, layer_norm, layer_norm_grad,
+    layer_norm_grad_params, matmul, position, position_grad, reduce, residual, rms_norm, rms_norm_grad,
+    rms_norm_grad_params, rope, row_max, scale, sum_exp, sum_squares, swiglu, swiglu_grad,
+};
+use shardlab_engine::exec::{Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open};
+use shardlab_engine::trace::{LabelId, Stream};
+
+/// A kernel call: its parameters and the length of each buffer.
+struct Case {
+    dispatch: Dispatch,
+    lengths: Vec<usize>,
+}
+
+fn case<P: KernelParams>(params: P, lengths: &[usize]) -> Case {
+    Case { dispatch: Dispatch::new(&params, []), lengths: lengths.to_vec() }
+}
+
+macro_rules! params {
+    ($module:ident :: $name:ident { $($field:ident : $value:expr),* $(,)? }) => {
+        $module::$name { $($field: $value,)* ..Default::default() }
+    };
+}
+
+/// Sizes that divide nothing: sequences, groups, queries per group, head width.
+const ATTENTION: (u32, u32, u32, u32, u32) = (2, 37, 2, 3, 10);
+
+fn attention_cases() -> Vec<Case> {
+    let (batch, seq, groups, q_per_group, head_dim) = ATTENTION;
+    let tokens = (batch * seq) as usize;
+    let qkv = tokens * (groups * (q_per_group + 2) * head_dim) as usize;
+    let heads = tokens * (groups * q_per_group) as usize;
+    let out = heads * head_dim as usize;
+    macro_rules! of {
+        ($module:ident :: $name:ident) => {
+            params!($module::$name { batch: batch, seq: seq, groups: groups, q_per_group: q_per_group, head_dim: head_dim, scale: 0.3 })
+        };
+    }
+    let rope = |direction: f32| {
+        params!(rope::RopeParams {
+            rows: batch * seq, seq: seq, groups: groups, q_per_group: q_per_group, head_dim: head_dim,
+            theta: 10_000.0, direction: direction,
+        })
+    };
+    vec![
+        case(of!(attention::AttentionParams), &[qkv, out, heads]),
+        case(of!(attention_delta::AttentionDeltaParams), &[out, out, heads]),
+        case(of!(attention_grad_q::AttentionGradQParams), &[qkv, out, heads, heads, qkv]),
+        case(of!(attention_grad_kv::AttentionGradKvParams), &[qkv, out, heads, heads, qkv]),
+        case(rope(1.0), &[qkv, qkv]),
+        case(rope(-1.0), &[qkv, qkv]),
+    ]
+}
+
+fn matmul_cases() -> Vec<Case> {
+    let plain = params!(matmul::MatmulParams {
+        m: 67, n: 45, k: 33, a_row_stride: 33, a_col_stride: 1, b_row_stride: 45, b_col_stride: 1, has_bias: 1,
+    });
+    let transposed = params!(matmul::MatmulParams {
+        m: 130, n: 71, k: 9, a_row_stride: 1, a_col_stride: 130, b_row_stride: 1, b_col_stride: 9, accumulate: 1,
+    });
+    let tiny = params!(matmul::MatmulParams {
+        m: 1, n: 1, k: 5, a_row_stride: 5, a_col_stride: 1, b_row_stride: 1, b_col_stride: 1,
+    });
+    vec![
+        case(plain, &[67 * 33, 33 * 45, 45, 67 * 45]),
+        case(transposed, &[130 * 9, 9 * 71, 1, 130 * 71]),
+        case(tiny, &[5, 5, 1, 1]),
+    ]
+}
+
+fn norm_cases() -> Vec<Case> {
+    let (rows, cols) = (70, 13);
+    vec![
+        case(params!(layer_norm::LayerNormParams { rows: rows, cols: cols, eps: 1e-5 }), &[910, 13, 13, 910, 140]),
+        case(params!(layer_norm_grad::LayerNormGradParams { rows: rows, cols: cols }), &[910, 13, 140, 910, 910]),
+        case(params!(layer_norm_grad_params::LayerNormGradParamsParams { rows: rows, cols: cols }), &[910, 140, 910, 13, 13]),
+        case(params!(rms_norm::RmsNormParams { rows: rows, cols: cols, eps: 1e-5 }), &[910, 13, 910, 70]),
+        case(params!(rms_norm_grad::RmsNormGradParams { rows: rows, cols: cols }), &[910, 13, 70, 910, 910]),
+        case(params!(rms_norm_grad_params::RmsNormGradParamsParams { rows: rows, cols: cols }), &[910, 70, 910, 13]),
+    ]
+}
+
+fn table_cases() -> Vec<Case> {
+    vec![
+        case(params!(embedding::EmbeddingParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }), &[91, 77, 637]),
+        case(params!(embedding_grad::EmbeddingGradParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }), &[91, 637, 77]),
+        case(params!(position::PositionParams { rows: 91, cols: 7, seq: 13, row_offset: 17 }), &[637, 91, 637]),
+        case(params!(position_grad::PositionGradParams { rows: 91, cols: 7, seq: 13, row_offset: 17 }), &[637, 91]),
+    ]
+}
+
+fn loss_cases() -> Vec<Case> {
+    let (rows, cols, vocab_total) = (77, 12, 15);
+    let shard = |vocab_offset: u32| params!(row_max::RowMaxParams { rows: rows, cols: cols, vocab_offset: vocab_offset, vocab_total: vocab_total });
+    let sums = params!(sum_exp::SumExpParams { rows: rows, cols: cols, vocab_offset: 5, vocab_total: vocab_total });
+    let gradient = params!(cross_entropy_grad::CrossEntropyGradParams {
+        rows: rows, cols: cols, vocab_offset: 5, vocab_total: vocab_total, scale: 0.3,
+    });
+    vec![
+        case(shard(5), &[924, 77]),
+        case(shard(24), &[924, 77]),
+        case(sums, &[924, 77, 77, 154]),
+        case(params!(cross_entropy::CrossEntropyParams { rows: 777, scale: 0.1 }), &[1554, 1]),
+        case(gradient, &[924, 77, 154, 77, 924]),
+    ]
+}
+
+fn elementwise_cases() -> Vec<Case> {
+    let mut cases = vec![
+        case(params!(gelu::GeluParams { n: 1001 }), &[1001; 2]),
+        case(params!(gelu_grad::GeluGradParams { n: 1001 }), &[1001; 3]),
+        case(params!(swiglu::SwigluParams { n: 501 }), &[1002, 501]),
+        case(params!(swiglu_grad::SwigluGradParams { n: 501 }), &[1002, 501, 1002]),
+        case(params!(add::AddParams { n: 501 }), &[501; 3]),
+        case(params!(residual::ResidualParams { n: 500, cols: 20, has_bias: 1 }), &[500, 500, 20, 500]),
+        case(params!(residual::ResidualParams { n: 500, cols: 20 }), &[500, 500, 1, 500]),
+        case(params!(column_sum::ColumnSumParams { rows: 77, cols: 70 }), &[5390, 70]),
+        case(params!(fill::FillParams { n: 99, value: 2.5 }), &[99]),
+        case(params!(sum_squares::SumSquaresParams { n: 9999, scale: 0.5 }), &[9999, 1]),
+        case(params!(copy::CopyParams { n: 40, src_offset: 11, dst_offset: 59 }), &[99; 2]),
+        // Beyond one row of work groups: the grid folds.
+        case(params!(scale::ScaleParams { n: 5_000_000, factor: 0.7 }), &[5_000_000]),
+    ];
+    cases.extend([0, 1].map(|op| case(params!(reduce::ReduceParams { n: 40, op: op, dst_offset: 59 }), &[40, 99])));
+    cases.extend([0, 1].map(|decay| case(params!(adamw::AdamwParams { n: 99, decay: decay }), &[99, 1, 8, 99, 99, 99])));
+    cases
+}
+
+/// Random buffers in the range that the kernel's inputs have in training.
+fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
+    let mut uniform = || (f64::from(random.next_u32()) / 2_147_483_648.0 - 1.0) as f32;
+    let mut data: Vec<Vec<f32>> = case.lengths.iter().map(|&n| (0..n).map(|_| uniform()).collect()).collect();
+    let positive = |values: &mut Vec<f32>, least: f32| values.iter_mut().for_each(|x| *x = x.abs() + least);
+    let tokens = |values: &mut Vec<f32>| values.iter_mut().for_each(|x| *x = f32::from_bits(((*x + 1.0) * 9.9) as u32));
+    match case.dispatch.kernel {
+        Kernel::Embedding | Kernel::EmbeddingGrad => tokens(&mut data[0]),
+        Kernel::SumExp => tokens(&mut data[2]),
+        Kernel::CrossEntropy => positive(&mut data[0], 0.5),
+        Kernel::CrossEntropyGrad => {
+            positive(&mut data[2], 0.5);
+            tokens(&mut data[3]);
+        }
+        Kernel::Adamw => {
+            data[1][0] = 4.0;
+            data[2] = vec![0.01, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.2, 1.0];
+            positive(&mut data[5], 0.0);
+        }
+        Kernel::Gelu | Kernel::GeluGrad | Kernel::Swiglu | Kernel::SwigluGrad => {
+            data[0].iter_mut().for_each(|x| *x *= 6.0);
+            data[0][3..6].copy_from_slice(&[1000.0, -1000.0, 0.0]);
+        }
+        _ => {}
+    }
+    poison(case, &mut data);
+    data
+}
+
+/// Outputs that are not accumulated into are filled with a value that no kernel writes.
+fn poison(case: &Case, data: &mut [Vec<f32>]) {
+    use Kernel::{Adamw, Attention, AttentionGradKv, AttentionGradQ, Copy, Embedding, Fill, Gelu, GeluGrad, LayerNorm};
+    use Kernel::{Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad};
+    let overwrites = [Attention, Embedding, Fill, Gelu, GeluGrad, LayerNorm, Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad];
+    let partly = [AttentionGradKv, AttentionGradQ, Copy, Adamw];
+    let kernel = case.dispatch.kernel;
+    if overwrites.contains(&kernel) || partly.contains(&kernel) && kernel != Adamw {
+        for (values, access) in data.iter_mut().zip(kernel.bindings()) {
+            if *access == Access::ReadWrite {
+                values.fill(-123_456.0);
+            }
+        }
+    }
+}
+
+/// Runs the case on a backend and returns all buffers, guard words included.
+fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    const GUARD: [f32; 8] = [777.0; 8];
+    let mut bindings = Vec::new();
+    for values in data {
+        let buffer = backend.create((values.len() + GUARD.len()) as u64 * 4);
+        let words: Vec<u32> = values.iter().chain(&GUARD).map(|x| x.to_bits()).collect();
+        backend.write(buffer, &words);
+        bindings.push(Slice { buffer, offset: 0, size: values.len() as u64 * 4 });
+    }
+    let dispatch = Dispatch { bindings: bindings.clone(), ..case.dispatch.clone() };
+    let scope = Scope { rank: 0, group: None, stream: Stream::Compute, label: LabelId(0), micro_batch: 0, first: 0, last: 1 };
+    let recording = Recording { dispatches: vec![dispatch], scopes: vec![scope] };
+    pollster::block_on(async {
+        backend.prepare(&recording).await.expect("it prepares");
+        backend.replay(&recording).await.expect("it runs");
+        let mut results = Vec::new();
+        for slice in bindings {
+            let words = (slice.size / 4) as usize;
+            let mut values = backend.read(slice.buffer, 0, words + GUARD.len()).await.expect("it is read back");
+            assert_eq!(values.split_off(words), GUARD, "{} wrote beyond its buffer", case.dispatch.kernel.name());
+            results.push(values);
+        }
+        results
+    })
+}
+
+/// Largest distance relative to the largest element of the buffer.
+///
+/// Both sides compute in fp32 in the same order, so most kernels agree to the bit. Transcendental functions differ:
+/// WGSL allows exp 3 + 2·|x| ulp, tanh and sin/cos an absolute 2⁻¹¹ (WGSL specification, 14.6.3); observed are some
+/// ulp. For rope the angle itself is rounded: up to `seq` radians times 2⁻²⁴.
+fn tolerance(kernel: Kernel) -> f32 {
+    if kernel == Kernel::Rope { 1e-7 * ATTENTION.1 as f32 } else { 1e-5 }
+}
+
+fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>]) {
+    for (index, (gpu, cpu)) in gpu.iter().zip(cpu).enumerate() {
+        if kernel.bindings()[index] == Access::Read {
+            continue;
+        }
+        let largest = cpu.iter().filter(|x| **x > -1e5).fold(1e-6_f32, |max, x| max.max(x.abs()));
+        for (i, (g, c)) in gpu.iter().zip(cpu).enumerate() {
+            assert!(g.is_finite() && c.is_finite(), "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU", kernel.name());
+            let apart = (g - c).abs() / largest;
+            assert!(apart <= tolerance(kernel), "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn every_shader_computes_what_its_cpu_twin_computes() {
+    let mut gpu = match pollster::block_on(open(BackendKind::Wgpu)) {
+        Ok(backend) => backend,
+        Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
+        Err(error) => return eprintln!("SKIPPED: needs compute shaders; {error}"),
+    };
+    let mut cpu = pollster::block_on(open(BackendKind::Cpu)).expect("the CPU is always there");
+    let mut random = ChaCha8Rng::seed_from_u64(20);
+    let cases = [attention_cases(), matmul_cases(), norm_cases(), table_cases(), loss_cases(), elementwise_cases()];
+    let mut seen = BTreeSet::new();
+    for case in cases.into_iter().flatten() {
+        let data = data(&case, &mut random);
+        let kernel = case.dispatch.kernel;
+        compare(kernel, &run(&mut gpu, &case, &data), &run(&mut cpu, &case, &data));
+        seen.insert(kernel);
+    }
+    let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !seen.contains(kernel)).collect();
+    assert!(missing.is_empty(), "kernels without a case: {missing:?}");
+}
