@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use shardlab_engine::scenario::{MAX_FILE_BYTES, Opened, Scenario, ScenarioFile, check, open, presets};
+use anyhow::Context as _;
+use shardlab_engine::scenario::{DEFAULT_PRESET, MAX_FILE_BYTES, Opened, Scenario, check, open, preset_file, presets};
+
+use super::output::note;
 
 /// The scenario that `word` names: a preset, a file, or `-`.
 pub fn scenario(word: &str) -> anyhow::Result<Scenario> {
@@ -32,13 +34,14 @@ fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A Hugging Face `config.json` is a model without a cluster: it takes those of the default scenario.
 fn parse(bytes: &[u8]) -> anyhow::Result<Scenario> {
-    let file: ScenarioFile = match open(bytes)? {
+    let file = match open(bytes)? {
         Opened::Scenario(file) => *file,
-        Opened::Model(_) => bail!(
-            "this is a Hugging Face config.json, a model without a cluster; put its path into no scenario, \
-             but drop it on the app, or write a scenario with [model] and [cluster]"
-        ),
+        Opened::Model(model) => {
+            note(&format!("shardlab: a model without a cluster; cluster and strategy are those of `{DEFAULT_PRESET}`"));
+            preset_file(DEFAULT_PRESET)?.with_model(*model)
+        }
     };
     Ok(check(&file)?)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{collective_bytes_per_rank, work};
 use crate::cluster::Group;
-use crate::graph::{Collective, Op, OpKind, StepGraph};
+use crate::graph::{Collective, DType, Op, OpKind, StepGraph};
 use crate::trace::Label;
 use crate::units::Bytes;
 
@@ -20,6 +20,11 @@ pub fn label(step: &StepGraph, op: &Op) -> Label {
         flops: work.flops.0 as u64,
         bytes: moved.unwrap_or(work.bytes).0,
     }
+}
+
+/// The number format in which an op computes: that of its first input.
+pub fn input_type(step: &StepGraph, op: &Op) -> DType {
+    op.reads.first().or(op.writes.first()).map_or(DType::F32, |&id| step.tensor(id).dtype)
 }
 
 /// Bytes that one rank sends for an op, if it communicates.

@@ -9,6 +9,6 @@ mod roofline;
 mod work;
 
 pub use collective::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time, transfer_time};
-pub use label::{bytes_moved, communicated_bytes, full_size, label};
+pub use label::{bytes_moved, communicated_bytes, full_size, input_type, label};
 pub use roofline::{Bound, kernel_bound, kernel_time};
 pub use work::{Work, work};

@@ -37,6 +37,17 @@ pub struct ScenarioFile {
     pub run: RunFile,
 }
 
+impl ScenarioFile {
+    /// The same cluster and strategy with another model, as a Hugging Face `config.json` brings it. The sequences
+    /// become as short as the model needs them.
+    pub fn with_model(&self, model: ModelFile) -> Self {
+        let longest = model.positions.unwrap_or(u32::MAX);
+        let sequence_length = self.data.sequence_length.map(|length| length.min(longest));
+        let data = DataFile { sequence_length, ..self.data.clone() };
+        Self { name: None, description: None, model, data, ..self.clone() }
+    }
+}
+
 /// Nodes of one kind of device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Cluster, Group, RankId};
 use crate::cost::{self, GroupSpan};
-use crate::graph::{DType, Direction, Op, OpKind, Segment, StepGraph, TensorId};
+use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId};
 use crate::scenario::Scenario;
 use crate::trace::{Label, LabelId, Stream};
 use crate::units::Nanos;
@@ -160,7 +160,7 @@ impl Pricer<'_> {
             OpKind::Receive(direction) => (Nanos::ZERO, Action::Receive(direction)),
             _ => {
                 let work = cost::work(&self.step.dims, &self.step.tensors, op);
-                (cost::kernel_time(&self.cluster.device, &work, self.input_type(op)), Action::Run)
+                (cost::kernel_time(&self.cluster.device, &work, cost::input_type(self.step, op)), Action::Run)
             }
         }
     }
@@ -170,10 +170,5 @@ impl Pricer<'_> {
         let to = if direction == Direction::Next { next } else { previous };
         let link = self.cluster.link_between(self.rank, to.unwrap_or(self.rank));
         cost::transfer_time(link, self.step.tensor(op.reads[0]).bytes())
-    }
-
-    /// The number format in which an op computes: that of its first input.
-    fn input_type(&self, op: &Op) -> DType {
-        op.reads.first().or(op.writes.first()).map_or(DType::F32, |&id| self.step.tensor(id).dtype)
     }
 }

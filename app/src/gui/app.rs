@@ -1,0 +1,472 @@
+//! The app: its state, what happens each frame, and the layout.
+
+use egui::{Key, Ui};
+use shardlab_engine::exec::BackendKind;
+
+use super::command::Command;
+use super::compare::CompareView;
+use super::execute::ExecuteView;
+use super::export::Exporter;
+use super::graph_view::GraphView;
+use super::i18n::{Language, language, set_language, t, t_with};
+use super::inspector::Selection;
+use super::open_file::Opener;
+use super::session::Session;
+use super::timeline::TimelineView;
+use super::toast::Toasts;
+use super::{design_tokens, form, inspector, memory, widgets};
+
+/// A view in the centre.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tab {
+    /// Spans over time.
+    Timeline,
+    /// Memory over time.
+    Memory,
+    /// The step graph.
+    Graph,
+    /// Baseline beside current, prediction beside execution.
+    Compare,
+    /// Training on this device.
+    Execute,
+}
+
+impl Tab {
+    /// All views in order.
+    pub const ALL: [Self; 5] = [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute];
+
+    /// The key of its name.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Timeline => "tab.timeline",
+            Self::Memory => "tab.memory",
+            Self::Graph => "tab.graph",
+            Self::Compare => "tab.compare",
+            Self::Execute => "tab.execute",
+        }
+    }
+
+    /// The digit that shows it.
+    pub fn digit(self) -> Key {
+        match self {
+            Self::Timeline => Key::Num1,
+            Self::Memory => Key::Num2,
+            Self::Graph => Key::Num3,
+            Self::Compare => Key::Num4,
+            Self::Execute => Key::Num5,
+        }
+    }
+}
+
+/// What is kept between visits.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Settings {
+    language: Language,
+    dark: bool,
+    form: bool,
+    inspector: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { language: Language::English, dark: true, form: true, inspector: true }
+    }
+}
+
+/// An action that comes from outside the window: the page's test interface.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remote {
+    /// Load a preset.
+    Preset(String),
+    /// Show a view.
+    Tab(Tab),
+    /// Train.
+    Execute {
+        /// Steps.
+        steps: u32,
+        /// `wgpu` or `cpu`.
+        backend: String,
+    },
+    /// Change the language.
+    Language(String),
+    /// Drop a file.
+    Drop {
+        /// Its name.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
+}
+
+/// The whole state of the front end.
+pub struct App {
+    session: Session,
+    settings: Settings,
+    tiles: egui_tiles::Tree<Tab>,
+    timeline: TimelineView,
+    graph: GraphView,
+    compare: CompareView,
+    execute: ExecuteView,
+    form: form::FormState,
+    selection: Selection,
+    toasts: Toasts,
+    opener: Opener,
+    exporter: Exporter,
+    palette: Option<String>,
+    help: bool,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Starts with the default scenario simulated.
+    ///
+    /// # Errors
+    /// Never in practice: a test shows that the default preset is valid.
+    pub fn try_new(context: &eframe::CreationContext<'_>) -> Result<Self, shardlab_engine::scenario::ScenarioError> {
+        let settings: Settings = context.storage.and_then(|s| eframe::get_value(s, eframe::APP_KEY)).unwrap_or_default();
+        install_fonts(&context.egui_ctx);
+        design_tokens::apply(&context.egui_ctx);
+        context.egui_ctx.set_theme(if settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
+        set_language(settings.language);
+        Ok(Self {
+            session: Session::new()?,
+            settings,
+            tiles: egui_tiles::Tree::new_tabs(egui::Id::unique("centre"), Tab::ALL.to_vec()),
+            timeline: TimelineView::default(),
+            graph: GraphView::default(),
+            compare: CompareView::default(),
+            execute: ExecuteView::default(),
+            form: form::FormState::default(),
+            selection: Selection::default(),
+            toasts: Toasts::default(),
+            opener: Opener::default(),
+            exporter: Exporter::default(),
+            palette: None,
+            help: false,
+        })
+    }
+
+    /// Starts with the default scenario simulated.
+    ///
+    /// # Panics
+    /// If the default preset were not valid, which a test excludes.
+    #[expect(clippy::expect_used, reason = "a test shows that every preset is valid")]
+    pub fn new(context: &eframe::CreationContext<'_>) -> Self {
+        Self::try_new(context).expect("the default preset is valid")
+    }
+
+    /// Does what a command says.
+    pub(super) fn run_command(&mut self, command: Command, context: &egui::Context) {
+        match command {
+            Command::OpenFile => self.opener.ask(context),
+            Command::SaveScenario => self.exporter.scenario(context, &self.session),
+            Command::ExportJson => self.exporter.json(context, &self.session.run),
+            Command::ExportCsv => self.exporter.csv(context, &self.session.run),
+            Command::ExportMemory => self.exporter.memory(context, &self.session.run),
+            Command::ExportPerfetto => self.exporter.perfetto(context, &self.session.run),
+            Command::ExportGraph => self.exporter.graph(context, &self.session.run),
+            Command::Undo => self.session.undo(context),
+            Command::Redo => self.session.redo(context),
+            Command::PinBaseline => {
+                self.session.baseline = Some(self.session.run.clone());
+                self.toasts.notice(t_with("compare.pinned", self.session.run.scenario.name()));
+            }
+            Command::Show(tab) => self.show_tab(tab),
+            Command::ToggleForm => self.settings.form = !self.settings.form,
+            Command::ToggleInspector => self.settings.inspector = !self.settings.inspector,
+            Command::ToggleTheme => self.toggle_theme(context),
+            Command::ToggleLanguage => self.toggle_language(),
+            Command::FitTimeline => self.timeline.fit(),
+            Command::Palette => self.palette = Some(String::new()),
+            Command::Help => self.help = !self.help,
+        }
+    }
+
+    /// Brings a view to the front.
+    pub fn show_tab(&mut self, tab: Tab) {
+        self.tiles.make_active(|_, tile| matches!(tile, egui_tiles::Tile::Pane(pane) if *pane == tab));
+    }
+
+    fn toggle_theme(&mut self, context: &egui::Context) {
+        self.settings.dark = !self.settings.dark;
+        context.set_theme(if self.settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
+    }
+
+    fn toggle_language(&mut self) {
+        let other = if language() == Language::English { Language::Chinese } else { Language::English };
+        self.settings.language = other;
+        set_language(other);
+    }
+
+    /// Does what came from outside.
+    pub fn run_remote(&mut self, remote: &Remote, context: &egui::Context) {
+        match remote {
+            Remote::Preset(name) => match shardlab_engine::scenario::presets().iter().find(|p| p.name == name.as_str()) {
+                Some(preset) => self.session.load_preset(preset.name),
+                None => self.toasts.error(t_with("error.preset", name)),
+            },
+            Remote::Tab(tab) => self.show_tab(*tab),
+            Remote::Execute { steps, backend } => self.execute_remote(*steps, backend, context),
+            Remote::Language(code) => {
+                let chosen = if code == "zh" { Language::Chinese } else { Language::English };
+                self.settings.language = chosen;
+                set_language(chosen);
+            }
+            Remote::Drop { name, text } => self.open(name, text.as_bytes()),
+        }
+    }
+
+    fn execute_remote(&mut self, steps: u32, backend: &str, context: &egui::Context) {
+        let kind = if backend == "cpu" { BackendKind::Cpu } else { BackendKind::Wgpu };
+        self.execute.start_small(&mut self.session, kind, steps, context);
+    }
+
+    /// Opens the bytes of a file, or says what is wrong with them; the scenario on screen stays then.
+    pub fn open(&mut self, name: &str, bytes: &[u8]) {
+        match super::open_file::open(bytes, &self.session.file) {
+            Ok(file) => {
+                self.session.load(file, None);
+                self.toasts.notice(t_with("open.done", name));
+            }
+            Err(error) => self.toasts.error(format!("{name}: {error}")),
+        }
+    }
+
+    /// Shows an error until it is dismissed.
+    pub fn tell_error(&mut self, text: String) {
+        self.toasts.error(text);
+    }
+
+    /// The state that tests read, as JSON.
+    pub fn state(&self) -> String {
+        let active = self.tiles.active_tiles().into_iter().find_map(|id| match self.tiles.tiles.get(id) {
+            Some(egui_tiles::Tile::Pane(tab)) => Some(*tab),
+            _ => None,
+        });
+        let run = &self.session.run;
+        let state = serde_json::json!({
+            "ready": !self.session.is_busy(),
+            "screen": active,
+            "scenario": run.scenario.name(),
+            "preset": self.session.preset,
+            "language": language().code(),
+            "step_time_ns": run.trace.step_time.0,
+            "fits": run.report.fit.fits,
+            "error": self.session.error.as_ref().map(ToString::to_string),
+            "backend": self.execute.backend_name(),
+            "execute": self.execute.state(),
+            "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
+        });
+        state.to_string()
+    }
+
+    /// Everything that happens without drawing: files, shortcuts, background work.
+    pub fn think(&mut self, context: &egui::Context) {
+        self.opener.take_dropped(context);
+        for (name, bytes) in self.opener.received() {
+            match bytes {
+                Ok(bytes) => self.open(&name, &bytes),
+                Err(error) => self.toasts.error(format!("{name}: {error}")),
+            }
+        }
+        if let Some(command) = Command::pressed(context) {
+            self.run_command(command, context);
+        }
+        if self.session.update(context) {
+            self.selection = Selection::default();
+            self.timeline.fit();
+        }
+        for outcome in self.exporter.outcomes() {
+            match outcome {
+                Ok(text) => self.toasts.notice(text),
+                Err(text) => self.toasts.error(text),
+            }
+        }
+        for error in self.execute.receive().into_iter().chain(self.compare.receive()) {
+            self.toasts.error(error);
+        }
+    }
+
+    fn top_bar_ui(&mut self, ui: &mut Ui) {
+        ui.horizontal(|ui| {
+            ui.strong("Shardlab");
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..20), ("menu.help", 20..22)];
+            for (title, commands) in menus {
+                ui.menu_button(t(title), |ui| {
+                    for command in &Command::ALL[commands] {
+                        self.menu_item_ui(ui, *command);
+                    }
+                });
+            }
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                for (command, text) in [(Command::ToggleLanguage, t("language.other")), (Command::ToggleTheme, "◑")] {
+                    if ui.button(text).on_hover_text(t(command.keys().1)).clicked() {
+                        self.run_command(command, ui.ctx());
+                    }
+                }
+                ui.weak(t("privacy"));
+            });
+        });
+    }
+
+    fn menu_item_ui(&mut self, ui: &mut Ui, command: Command) {
+        let (text, tip) = command.keys();
+        let mut button = egui::Button::new(t(text));
+        if let Some(shortcut) = command.shortcut() {
+            button = button.shortcut_text(ui.ctx().format_shortcut(&shortcut));
+        }
+        if ui.add(button).on_hover_text(t(tip)).clicked() {
+            ui.close();
+            self.run_command(command, ui.ctx());
+        }
+    }
+
+    fn status_bar_ui(&self, ui: &mut Ui) {
+        let run = &self.session.run;
+        ui.horizontal(|ui| {
+            widgets::origin_ui(ui, run.trace.origin);
+            ui.separator();
+            ui.label(run.scenario.name());
+            ui.separator();
+            ui.weak(t_with("status.spans", run.trace.spans.len()));
+            ui.weak(t_with("status.seconds", format!("{:.1}", run.seconds * 1e3)));
+            if self.session.is_busy() {
+                ui.spinner();
+            }
+        });
+    }
+
+    fn palette_ui(&mut self, context: &egui::Context) {
+        let Some(mut query) = self.palette.take() else { return };
+        let (mut chosen, mut open) = (None, true);
+        let window = egui::Window::new(t("command.palette")).collapsible(false).resizable(false).open(&mut open);
+        window.anchor(egui::Align2::CENTER_TOP, [0.0, 60.0]).show(context, |ui| {
+            ui.text_edit_singleline(&mut query).request_focus();
+            let fits = |command: &Command| t(command.keys().0).to_lowercase().contains(&query.to_lowercase());
+            for command in Command::ALL.into_iter().filter(fits).take(12) {
+                let enter = chosen.is_none() && ui.input(|input| input.key_pressed(Key::Enter));
+                if ui.selectable_label(false, t(command.keys().0)).clicked() || enter {
+                    chosen = Some(command);
+                }
+            }
+        });
+        let escaped = context.input(|input| input.key_pressed(Key::Escape));
+        if chosen.is_none() && open && !escaped {
+            self.palette = Some(query);
+        }
+        if let Some(command) = chosen {
+            self.run_command(command, context);
+        }
+    }
+
+    fn help_ui(&mut self, context: &egui::Context) {
+        egui::Window::new(t("command.help")).open(&mut self.help).resizable(false).show(context, |ui| {
+            egui::Grid::new("shortcuts").striped(true).show(ui, |ui| {
+                for command in Command::ALL {
+                    if let Some(shortcut) = command.shortcut() {
+                        ui.monospace(context.format_shortcut(&shortcut));
+                        ui.label(t(command.keys().0));
+                        ui.end_row();
+                    }
+                }
+                for (keys, text) in [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step")] {
+                    ui.monospace(keys);
+                    ui.label(t(text));
+                    ui.end_row();
+                }
+            });
+        });
+    }
+}
+
+/// The centre: tabs that can be dragged apart.
+struct Centre<'a> {
+    session: &'a mut Session,
+    timeline: &'a mut TimelineView,
+    graph: &'a mut GraphView,
+    compare: &'a mut CompareView,
+    execute: &'a mut ExecuteView,
+    selection: &'a mut Selection,
+}
+
+impl egui_tiles::Behavior<Tab> for Centre<'_> {
+    fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
+        egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
+            Tab::Timeline => self.timeline.ui(ui, &self.session.run, self.selection),
+            Tab::Memory => memory::ui(ui, &self.session.run),
+            Tab::Graph => self.graph.ui(ui, &self.session.run, self.selection),
+            Tab::Compare => self.compare.ui(ui, self.session),
+            Tab::Execute => self.execute.ui(ui, self.session),
+        });
+        egui_tiles::UiResponse::None
+    }
+
+    fn tab_title_for_pane(&mut self, tab: &Tab) -> egui::WidgetText {
+        t(tab.key()).into()
+    }
+
+    fn simplification_options(&self) -> egui_tiles::SimplificationOptions {
+        egui_tiles::SimplificationOptions { all_panes_must_have_tabs: true, ..Default::default() }
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, context: &egui::Context, _: &mut eframe::Frame) {
+        self.think(context);
+        #[cfg(target_arch = "wasm32")]
+        super::web::exchange(self, context);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
+        egui::Panel::top("top").show(ui, |ui| self.top_bar_ui(ui));
+        egui::Panel::bottom("status").show(ui, |ui| self.status_bar_ui(ui));
+        if self.settings.form {
+            let panel = egui::Panel::left("form").default_size(design_tokens::FORM_WIDTH).resizable(true);
+            panel.show(ui, |ui| form::ui(ui, &mut self.session, &mut self.form));
+        }
+        if self.settings.inspector {
+            let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
+            panel.show(ui, |ui| inspector::ui(ui, &self.session.run, &mut self.selection));
+        }
+        egui::CentralPanel::default().frame(egui::Frame::new()).show(ui, |ui| {
+            let mut centre = Centre {
+                session: &mut self.session,
+                timeline: &mut self.timeline,
+                graph: &mut self.graph,
+                compare: &mut self.compare,
+                execute: &mut self.execute,
+                selection: &mut self.selection,
+            };
+            self.tiles.ui(&mut centre, ui);
+        });
+        let context = ui.ctx().clone();
+        self.palette_ui(&context);
+        self.help_ui(&context);
+        self.toasts.ui(&context);
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, eframe::APP_KEY, &self.settings);
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn as_any_mut(&mut self) -> Option<&mut dyn std::any::Any> {
+        Some(&mut *self)
+    }
+}
+
+/// Adds the Chinese subset behind the default fonts.
+fn install_fonts(context: &egui::Context) {
+    use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
+    let data = egui::FontData::from_static(include_bytes!("../../../assets/fonts/NotoSansSC-subset.otf"));
+    let family = |family| InsertFontFamily { family, priority: FontPriority::Lowest };
+    let families = vec![family(egui::FontFamily::Proportional), family(egui::FontFamily::Monospace)];
+    context.add_font(FontInsert::new("Noto Sans SC", data, families));
+}

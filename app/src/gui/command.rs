@@ -1,0 +1,134 @@
+//! Every action, once: its text, its tooltip and its shortcut feed the menu, the palette and the help sheet.
+
+use egui::{Key, KeyboardShortcut, Modifiers};
+
+use super::app::Tab;
+
+/// Something that a user can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open a scenario or a Hugging Face config.
+    OpenFile,
+    /// Save the scenario.
+    SaveScenario,
+    /// Save the figures as JSON.
+    ExportJson,
+    /// Save the op classes as CSV.
+    ExportCsv,
+    /// Save memory over time as CSV.
+    ExportMemory,
+    /// Save the trace for Perfetto.
+    ExportPerfetto,
+    /// Save the step graph as DOT.
+    ExportGraph,
+    /// Undo the last edit.
+    Undo,
+    /// Redo it.
+    Redo,
+    /// Remember this run to compare others with it.
+    PinBaseline,
+    /// Show a view.
+    Show(Tab),
+    /// Show or hide the left panel.
+    ToggleForm,
+    /// Show or hide the right panel.
+    ToggleInspector,
+    /// Switch between dark and light.
+    ToggleTheme,
+    /// Switch between English and Chinese.
+    ToggleLanguage,
+    /// Show all of the timeline.
+    FitTimeline,
+    /// Search for a command.
+    Palette,
+    /// List the shortcuts.
+    Help,
+}
+
+impl Command {
+    /// All commands in the order of the menu.
+    pub const ALL: [Self; 22] = [
+        Self::OpenFile,
+        Self::SaveScenario,
+        Self::ExportJson,
+        Self::ExportCsv,
+        Self::ExportMemory,
+        Self::ExportPerfetto,
+        Self::ExportGraph,
+        Self::Undo,
+        Self::Redo,
+        Self::PinBaseline,
+        Self::Show(Tab::Timeline),
+        Self::Show(Tab::Memory),
+        Self::Show(Tab::Graph),
+        Self::Show(Tab::Compare),
+        Self::Show(Tab::Execute),
+        Self::ToggleForm,
+        Self::ToggleInspector,
+        Self::ToggleTheme,
+        Self::ToggleLanguage,
+        Self::FitTimeline,
+        Self::Palette,
+        Self::Help,
+    ];
+
+    /// Keys of its text and its tooltip.
+    pub fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OpenFile => ("command.open", "command.open.tip"),
+            Self::SaveScenario => ("command.save", "command.save.tip"),
+            Self::ExportJson => ("command.export_json", "command.export_json.tip"),
+            Self::ExportCsv => ("command.export_csv", "command.export_csv.tip"),
+            Self::ExportMemory => ("command.export_memory", "command.export_memory.tip"),
+            Self::ExportPerfetto => ("command.export_perfetto", "command.export_perfetto.tip"),
+            Self::ExportGraph => ("command.export_graph", "command.export_graph.tip"),
+            Self::Undo => ("command.undo", "command.undo.tip"),
+            Self::Redo => ("command.redo", "command.redo.tip"),
+            Self::PinBaseline => ("command.pin", "command.pin.tip"),
+            Self::Show(tab) => (tab.key(), "command.show.tip"),
+            Self::ToggleForm => ("command.form", "command.form.tip"),
+            Self::ToggleInspector => ("command.inspector", "command.inspector.tip"),
+            Self::ToggleTheme => ("command.theme", "command.theme.tip"),
+            Self::ToggleLanguage => ("command.language", "command.language.tip"),
+            Self::FitTimeline => ("command.fit", "command.fit.tip"),
+            Self::Palette => ("command.palette", "command.palette.tip"),
+            Self::Help => ("command.help", "command.help.tip"),
+        }
+    }
+
+    /// Its shortcut.
+    pub fn shortcut(self) -> Option<KeyboardShortcut> {
+        let (modifiers, key) = match self {
+            Self::OpenFile => (Modifiers::COMMAND, Key::O),
+            Self::SaveScenario => (Modifiers::COMMAND, Key::S),
+            Self::ExportPerfetto => (Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::E),
+            Self::Undo => (Modifiers::COMMAND, Key::Z),
+            Self::Redo => (Modifiers::COMMAND, Key::Y),
+            Self::PinBaseline => (Modifiers::NONE, Key::B),
+            Self::Show(tab) => (Modifiers::NONE, tab.digit()),
+            Self::FitTimeline => (Modifiers::NONE, Key::Num0),
+            Self::Palette => (Modifiers::COMMAND, Key::K),
+            Self::Help => (Modifiers::NONE, Key::Questionmark),
+            _ => return None,
+        };
+        Some(KeyboardShortcut::new(modifiers, key))
+    }
+
+    /// The command whose shortcut was pressed. Plain keys do nothing while somebody types.
+    pub fn pressed(context: &egui::Context) -> Option<Self> {
+        let typing = context.egui_wants_keyboard_input();
+        let active = |command: &Self| {
+            let Some(shortcut) = command.shortcut() else { return false };
+            (!typing || shortcut.modifiers.any()) && context.input_mut(|input| consume(input, &shortcut))
+        };
+        Self::ALL.into_iter().find(active)
+    }
+}
+
+/// `?` needs Shift on most keyboards, so a key without modifiers may come with it.
+fn consume(input: &mut egui::InputState, shortcut: &KeyboardShortcut) -> bool {
+    if shortcut.logical_key == Key::Questionmark {
+        return input.key_pressed(Key::Questionmark);
+    }
+    input.consume_shortcut(shortcut)
+}

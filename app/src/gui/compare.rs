@@ -1,0 +1,255 @@
+//! Two comparisons: this run beside the pinned baseline, and the prediction beside the execution on this device.
+
+use egui::{Grid, RichText, Ui};
+use egui_extras::{Column, TableBuilder};
+use shardlab_engine::compare::Comparison;
+use shardlab_engine::exec::{BackendKind, executable};
+
+use super::design_tokens::{part_color, signals};
+use super::i18n::{t, t_or_name, t_with};
+use super::job::{Job, Message};
+use super::session::{Run, Session};
+use super::widgets::{heading_ui, origin_ui, stacked_bar_ui};
+
+/// Steps that a comparison executes after the first.
+const STEPS: u32 = 3;
+
+/// A running comparison and its result.
+#[derive(Debug, Default)]
+pub struct CompareView {
+    job: Option<Job>,
+    done: f32,
+    result: Option<Box<Comparison>>,
+    /// The scenario that the result belongs to.
+    of: String,
+    note: Option<String>,
+}
+
+impl CompareView {
+    /// Takes what the job has told; returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
+        let mut errors = Vec::new();
+        for message in messages {
+            match message {
+                Message::Progress(done) => self.done = done,
+                Message::Opened(_, note) => self.note = note,
+                Message::Compared(result) => self.result = Some(result),
+                Message::Failed(error) => errors.push(error),
+                Message::Step(_) | Message::Done => {}
+            }
+        }
+        errors
+    }
+
+    /// Draws the view.
+    pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
+            baseline_ui(ui, session);
+            ui.separator();
+            self.prediction_ui(ui, session);
+        });
+    }
+
+    fn prediction_ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        heading_ui(ui, t("compare.prediction"));
+        ui.weak(t("compare.prediction.about"));
+        if let Err(error) = executable(&session.run.scenario) {
+            ui.colored_label(signals(ui.visuals()).warn, error.to_string());
+            if ui.button(t("execute.load_small")).clicked() {
+                session.load_preset(super::execute::SMALL_PRESET);
+            }
+            return;
+        }
+        let running = self.job.as_ref().is_some_and(Job::is_running);
+        ui.horizontal(|ui| {
+            if ui.add_enabled(!running, egui::Button::new(t("compare.start"))).clicked() {
+                self.start(ui.ctx(), session);
+            }
+            if let Some(job) = self.job.as_ref().filter(|_| running) {
+                ui.add(egui::ProgressBar::new(self.done).desired_width(180.0).show_percentage());
+                if ui.button(t("execute.cancel")).clicked() {
+                    job.cancel();
+                }
+            }
+        });
+        if let Some(note) = &self.note {
+            ui.colored_label(signals(ui.visuals()).warn, note);
+        }
+        if let Some(result) = &self.result {
+            result_ui(ui, &self.of, result);
+        }
+    }
+
+    fn start(&mut self, context: &egui::Context, session: &Session) {
+        self.done = 0.0;
+        self.result = None;
+        self.of = session.run.scenario.name().to_owned();
+        self.job = Some(Job::compare(context, session.run.scenario.clone(), BackendKind::Wgpu, STEPS));
+    }
+}
+
+fn result_ui(ui: &mut Ui, of: &str, result: &Comparison) {
+    ui.label(format!("{of} · {} ({}; {})", result.backend.name, result.backend.detail, result.backend.timing));
+    let c = &result.calibration;
+    ui.weak(format!(
+        "{}: {} {} · {} {} · {} {} · {} {} · {} {}",
+        t("compare.measured"),
+        t("compare.matmul"),
+        c.matmul,
+        t("compare.vector"),
+        c.vector,
+        t("compare.memory_bandwidth"),
+        c.memory_bandwidth,
+        t("compare.copy"),
+        c.copy_bandwidth,
+        t("compare.call"),
+        c.launch_overhead
+    ));
+    Grid::new("prediction").num_columns(4).striped(true).min_col_width(110.0).show(ui, |ui| {
+        for key in ["compare.class", "compare.predicted", "compare.executed", "compare.ratio"] {
+            ui.strong(t(key));
+        }
+        ui.end_row();
+        for row in &result.rows {
+            ui.label(t_or_name("class", row.class));
+            ui.monospace(row.predicted.to_string());
+            ui.monospace(row.executed.to_string());
+            ui.monospace(format!("{:.2}", row.ratio()));
+            ui.end_row();
+        }
+        ui.strong(t("compare.all_ranks"));
+        ui.monospace(result.predicted_step.to_string());
+        ui.monospace(result.executed_step.to_string());
+        ui.monospace(format!("{:.2}", result.ratio()));
+        ui.end_row();
+    });
+    let colors = signals(ui.visuals());
+    for (stage, planned, allocated) in &result.memory {
+        let (color, key) = if planned == allocated { (colors.good, "compare.equal") } else { (colors.bad, "compare.different") };
+        let stage = t_with("graph.stage", stage);
+        let (planned, allocated) = (planned.total(), allocated.total());
+        ui.horizontal_wrapped(|ui| {
+            ui.label(format!("{stage}: {} {planned} · {} {allocated}", t("compare.planned"), t("compare.allocated")));
+            ui.colored_label(color, t(key));
+        });
+    }
+}
+
+fn baseline_ui(ui: &mut Ui, session: &mut Session) {
+    ui.horizontal(|ui| {
+        heading_ui(ui, t("compare.baseline"));
+        origin_ui(ui, session.run.trace.origin);
+        if ui.button(t("command.pin")).on_hover_text(t("command.pin.tip")).clicked() {
+            session.baseline = Some(session.run.clone());
+        }
+        if session.baseline.is_some() && ui.button(t("compare.unpin")).clicked() {
+            session.baseline = None;
+        }
+    });
+    let Some(baseline) = session.baseline.clone() else {
+        ui.weak(t("compare.no_baseline"));
+        return;
+    };
+    let run = session.run.clone();
+    for (name, run) in [(t("compare.pinned_run"), &baseline), (t("compare.current"), &run)] {
+        ui.label(format!("{name}: {}", described(run)));
+        let parts = run.report.breakdown.parts();
+        let bars: Vec<_> =
+            parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
+        stacked_bar_ui(ui, &bars);
+    }
+    difference_ui(ui, &baseline, &run);
+}
+
+/// The strategy in one line.
+fn described(run: &Run) -> String {
+    let (mesh, strategy) = (run.scenario.mesh(), run.scenario.strategy());
+    format!(
+        "{} · pp {} dp {} tp {} · {:?} · {:?} · {:?}",
+        run.scenario.name(),
+        mesh.pp,
+        mesh.dp,
+        mesh.tp,
+        strategy.schedule,
+        strategy.precision,
+        strategy.recompute
+    )
+}
+
+/// A row of the comparison: key, both values as text and as numbers, and whether less is better.
+struct Difference {
+    name: String,
+    texts: [String; 2],
+    values: [f64; 2],
+    less_is_better: bool,
+}
+
+fn differences(a: &Run, b: &Run) -> Vec<Difference> {
+    let row = |name: &str, value: &dyn Fn(&Run) -> f64, text: &dyn Fn(&Run) -> String, less_is_better: bool| Difference {
+        name: name.to_owned(),
+        texts: [text(a), text(b)],
+        values: [value(a), value(b)],
+        less_is_better,
+    };
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let mut rows = vec![
+        row(t("inspector.step_time"), &|r| r.report.step_time.secs(), &|r| r.report.step_time.to_string(), true),
+        row(t("inspector.tokens"), &|r| r.report.tokens_per_s, &|r| format!("{:.0}", r.report.tokens_per_s), false),
+        row(t("inspector.mfu"), &|r| r.report.mfu, &|r| percent(r.report.mfu), false),
+        row(t("inspector.bubble"), &|r| r.report.bubble_fraction, &|r| percent(r.report.bubble_fraction), true),
+        row(t("memory.peak"), &|r| r.report.fit.needed.as_f64(), &|r| r.report.fit.needed.to_string(), true),
+    ];
+    for index in 0..a.report.breakdown.parts().len() {
+        let part = move |run: &Run| run.report.breakdown.parts()[index];
+        if part(a).1.0 > 0 || part(b).1.0 > 0 {
+            rows.push(row(t_or_name("part", part(a).0), &|r| part(r).1.secs(), &|r| part(r).1.to_string(), true));
+        }
+    }
+    rows
+}
+
+fn difference_ui(ui: &mut Ui, a: &Run, b: &Run) {
+    let rows = differences(a, b);
+    let colors = signals(ui.visuals());
+    let table = TableBuilder::new(ui).striped(true).vscroll(false).id_salt("differences").column(Column::exact(190.0));
+    let table = table.columns(Column::exact(120.0), 2).column(Column::exact(90.0));
+    let header = table.header(20.0, |mut header| {
+        for key in ["compare.figure", "compare.pinned_run", "compare.current", "compare.change"] {
+            header.col(|ui| {
+                ui.strong(t(key));
+            });
+        }
+    });
+    header.body(|body| {
+        body.rows(20.0, rows.len(), |mut line| {
+            let row = &rows[line.index()];
+            line.col(|ui| {
+                ui.label(&row.name);
+            });
+            for text in &row.texts {
+                line.col(|ui| {
+                    ui.monospace(text);
+                });
+            }
+            line.col(|ui| {
+                let [before, after] = row.values;
+                let better = (after < before) == row.less_is_better;
+                let color = if better { colors.good } else { colors.bad };
+                let text = RichText::new(change(before, after)).monospace();
+                ui.label(if before == after { text } else { text.color(color) });
+            });
+        });
+    });
+}
+
+/// The change in percent of what was before.
+fn change(before: f64, after: f64) -> String {
+    if before == after {
+        "=".to_owned()
+    } else if before == 0.0 {
+        "+∞".to_owned()
+    } else {
+        format!("{:+.1} %", (after / before - 1.0) * 100.0)
+    }
+}

@@ -1,0 +1,136 @@
+//! All colours and sizes of the interface, for dark and light.
+//!
+//! Categories have distinct lightness as well as hue, after the palettes of Okabe & Ito 2008 and Tol 2021, so that
+//! they can be told apart with any colour vision.
+
+use egui::{Color32, Context, Stroke, Visuals};
+use shardlab_engine::trace::MemoryCategory;
+
+/// Height of a row of the timeline.
+pub const TRACK_HEIGHT: f32 = 18.0;
+/// Width of the timeline's names.
+pub const TRACK_NAMES: f32 = 148.0;
+/// Width of the left panel at first.
+pub const FORM_WIDTH: f32 = 292.0;
+/// Width of the right panel at first.
+pub const INSPECTOR_WIDTH: f32 = 288.0;
+
+const fn rgb(hex: u32) -> Color32 {
+    Color32::from_rgb((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
+}
+
+/// The colour of a class of ops.
+pub fn class_color(class: &str) -> Color32 {
+    rgb(match class {
+        "matmul" => 0x3b7dd8,
+        "attention" => 0x2a9d8f,
+        "norm" => 0x8ab17d,
+        "activation" => 0x76b7e5,
+        "rope" => 0x5aa9a0,
+        "elementwise" => 0x9fb3c8,
+        "embedding" => 0x6c8ebf,
+        "loss" => 0xb07cc6,
+        "optimizer" => 0x8d6cab,
+        "cast" => 0x7a8794,
+        "all_reduce" => 0xe07a3f,
+        "all_gather" => 0xf2a541,
+        "reduce_scatter" => 0xd9622b,
+        "send" => 0xe9c46a,
+        "receive" => 0xc9a227,
+        _ => 0x888888,
+    })
+}
+
+/// The colour of a part of the step time.
+pub fn part_color(part: &str) -> Color32 {
+    rgb(match part {
+        "forward" => 0x3b7dd8,
+        "recompute" => 0x76b7e5,
+        "backward" => 0x2a9d8f,
+        "update" => 0x8d6cab,
+        "exposed_tp" => 0xe07a3f,
+        "exposed_dp" => 0xf2a541,
+        "exposed_pp" => 0xe9c46a,
+        "exposed_model" => 0xb5651d,
+        _ => 0x69707a,
+    })
+}
+
+/// The colour of a memory category.
+pub fn memory_color(category: MemoryCategory) -> Color32 {
+    rgb(match category {
+        MemoryCategory::Parameters => 0x3b7dd8,
+        MemoryCategory::Gradients => 0x2a9d8f,
+        MemoryCategory::OptimizerState => 0x8d6cab,
+        MemoryCategory::Activations => 0xf2a541,
+        MemoryCategory::Buffers => 0x9fb3c8,
+    })
+}
+
+/// Good, bad and noteworthy.
+#[derive(Clone, Copy, Debug)]
+pub struct Signals {
+    /// It fits, it got better.
+    pub good: Color32,
+    /// It does not fit, it got worse.
+    pub bad: Color32,
+    /// Attention.
+    pub warn: Color32,
+}
+
+/// The signal colours, readable on the theme's background.
+pub fn signals(visuals: &Visuals) -> Signals {
+    if visuals.dark_mode {
+        Signals { good: rgb(0x5ec98f), bad: rgb(0xff7b72), warn: rgb(0xf2c14e) }
+    } else {
+        Signals { good: rgb(0x1a7f4b), bad: rgb(0xc62828), warn: rgb(0x9a6700) }
+    }
+}
+
+/// Text on a coloured slice.
+pub fn on_slice() -> Color32 {
+    rgb(0x10151c)
+}
+
+/// The outline of the selected slice.
+pub fn selection_stroke(visuals: &Visuals) -> Stroke {
+    Stroke::new(2.0, visuals.strong_text_color())
+}
+
+/// The background of every other row.
+pub fn row_shade(visuals: &Visuals) -> Color32 {
+    visuals.faint_bg_color
+}
+
+/// Lines of a grid.
+pub fn grid_stroke(visuals: &Visuals) -> Stroke {
+    Stroke::new(1.0, visuals.weak_text_color().gamma_multiply(0.35))
+}
+
+/// Edges of a graph.
+pub fn edge_stroke(visuals: &Visuals) -> Stroke {
+    Stroke::new(1.0, visuals.weak_text_color().gamma_multiply(0.8))
+}
+
+/// Lines of a chart: the current one and the one it is compared with.
+pub fn line_colors() -> [Color32; 2] {
+    [rgb(0x4f9df0), rgb(0xf2a541)]
+}
+
+/// Rounds corners less and packs tighter than egui's default: this is a tool, not a page.
+pub fn apply(context: &Context) {
+    context.all_styles_mut(|style| {
+        style.spacing.item_spacing = egui::vec2(6.0, 4.0);
+        style.spacing.interact_size.y = 20.0;
+        let visuals = &mut style.visuals;
+        visuals.window_corner_radius = 6.into();
+        if visuals.dark_mode {
+            visuals.panel_fill = rgb(0x161a20);
+            visuals.extreme_bg_color = rgb(0x0f1216);
+            visuals.faint_bg_color = rgb(0x1c2129);
+        } else {
+            visuals.panel_fill = rgb(0xf7f8fa);
+            visuals.faint_bg_color = rgb(0xedf0f4);
+        }
+    });
+}

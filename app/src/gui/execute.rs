@@ -1,0 +1,258 @@
+//! Real training on this device: loss curve, throughput, memory, bytes moved and times by class of op, live.
+
+use egui::{Grid, Ui};
+use egui_plot::{Line, Plot, PlotPoints};
+use shardlab_engine::analysis::{OpClassTime, op_classes};
+use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, executable};
+use shardlab_engine::scenario::{Scenario, check, preset_file};
+use shardlab_engine::trace::{MemoryCategory, Origin};
+
+use super::design_tokens::{class_color, line_colors, memory_color, signals};
+use super::i18n::{t, t_or_name, t_with};
+use super::job::{Job, Message};
+use super::session::Session;
+use super::widgets::{figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
+
+/// The preset that is offered where the scenario is too large for this device.
+pub const SMALL_PRESET: &str = "tiny-llama-1";
+
+/// A training run and what it has told so far.
+#[derive(Debug)]
+pub struct ExecuteView {
+    job: Option<Job>,
+    /// What was asked for.
+    kind: BackendKind,
+    /// What runs.
+    backend: Option<BackendInfo>,
+    /// Why it is not what was asked for.
+    note: Option<String>,
+    /// Loss by step.
+    losses: Vec<(u32, f64)>,
+    /// Tokens per second by step.
+    rates: Vec<[f64; 2]>,
+    last: Option<Box<StepResult>>,
+    classes: Vec<OpClassTime>,
+    steps: u32,
+    error: Option<String>,
+    of: String,
+}
+
+impl Default for ExecuteView {
+    fn default() -> Self {
+        Self {
+            job: None,
+            kind: BackendKind::Wgpu,
+            backend: None,
+            note: None,
+            losses: Vec::new(),
+            rates: Vec::new(),
+            last: None,
+            classes: Vec::new(),
+            steps: 0,
+            error: None,
+            of: String::new(),
+        }
+    }
+}
+
+impl ExecuteView {
+    /// The backend that runs, once it is open.
+    pub fn backend_name(&self) -> Option<&str> {
+        self.backend.as_ref().map(|backend| backend.kind.name())
+    }
+
+    /// What tests read: the backend that was asked for, and the loss of every step.
+    pub fn state(&self) -> serde_json::Value {
+        let steps: Vec<_> = self.losses.iter().map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss })).collect();
+        serde_json::json!({
+            "running": self.is_running(),
+            "backend": self.kind.name(),
+            "device": self.backend.as_ref().map(|backend| &backend.name),
+            "note": self.note,
+            "steps": steps,
+            "error": self.error,
+        })
+    }
+
+    fn is_running(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::is_running)
+    }
+
+    /// Takes what the job has told; returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
+        let mut errors = Vec::new();
+        for message in messages {
+            match message {
+                Message::Opened(backend, note) => (self.backend, self.note) = (Some(backend), note),
+                Message::Step(result) => self.add(result),
+                Message::Failed(error) => {
+                    self.error = Some(error.clone());
+                    errors.push(error);
+                }
+                Message::Progress(_) | Message::Compared(_) | Message::Done => {}
+            }
+        }
+        errors
+    }
+
+    fn add(&mut self, result: Box<StepResult>) {
+        self.losses.push((result.step, result.loss));
+        self.rates.push([f64::from(result.step), result.tokens_per_s]);
+        self.classes = op_classes(&result.trace, 0);
+        self.last = Some(result);
+    }
+
+    /// Trains `steps` steps of the scenario on screen, or of the small preset where that is too large.
+    pub fn start_small(&mut self, session: &mut Session, kind: BackendKind, steps: u32, context: &egui::Context) {
+        let current = check(&session.file).ok().filter(|scenario| executable(scenario).is_ok());
+        let scenario = current.or_else(|| {
+            session.load_preset(SMALL_PRESET);
+            check(&preset_file(SMALL_PRESET).ok()?).ok()
+        });
+        if let Some(scenario) = scenario {
+            self.start(context, scenario, kind, steps);
+        }
+    }
+
+    fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) {
+        *self = Self { kind, steps, of: scenario.name().to_owned(), ..Self::default() };
+        self.job = Some(Job::train(context, scenario, kind, steps));
+    }
+
+    /// Draws the view.
+    pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            ui.horizontal(|ui| {
+                heading_ui(ui, t("execute.title"));
+                origin_ui(ui, Origin::Executed);
+            });
+            ui.weak(t("execute.about"));
+            match executable(&session.run.scenario) {
+                Ok(()) => self.controls_ui(ui, session),
+                Err(error) => too_large_ui(ui, session, &error.to_string()),
+            }
+            self.device_ui(ui);
+            if let Some(error) = &self.error {
+                ui.colored_label(signals(ui.visuals()).bad, error);
+            }
+            if self.last.is_some() {
+                self.result_ui(ui);
+            }
+        });
+    }
+
+    fn controls_ui(&mut self, ui: &mut Ui, session: &Session) {
+        let running = self.is_running();
+        ui.horizontal(|ui| {
+            for (kind, key) in [(BackendKind::Wgpu, "execute.wgpu"), (BackendKind::Cpu, "execute.cpu")] {
+                ui.add_enabled_ui(!running, |ui| ui.selectable_value(&mut self.kind, kind, t(key)));
+            }
+            ui.separator();
+            let Some(job) = self.job.as_ref().filter(|_| running) else {
+                if ui.button(t("execute.start")).on_hover_text(t("execute.start.tip")).clicked() {
+                    let run = &session.run.scenario;
+                    self.start(ui.ctx(), run.clone(), self.kind, run.run().steps);
+                }
+                return;
+            };
+            let pause = if job.is_paused() { "execute.resume" } else { "execute.pause" };
+            if ui.button(t(pause)).clicked() {
+                job.set_paused(!job.is_paused());
+            }
+            if ui.button(t("execute.stop")).on_hover_text(t("execute.stop.tip")).clicked() {
+                job.cancel();
+            }
+            let done = self.losses.len() as f32 / self.steps.max(1) as f32;
+            ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(format!("{} / {}", self.losses.len(), self.steps)));
+        });
+    }
+
+    /// The device, and a banner where it is not the one that was asked for.
+    fn device_ui(&self, ui: &mut Ui) {
+        if let Some(note) = &self.note {
+            let color = signals(ui.visuals()).warn;
+            egui::Frame::group(ui.style()).stroke(egui::Stroke::new(1.0, color)).show(ui, |ui| {
+                ui.colored_label(color, t("execute.fallback"));
+                ui.label(note);
+            });
+        }
+        if let Some(backend) = &self.backend {
+            ui.weak(format!("{} · {} · {} · {}", self.of, backend.name, backend.detail, t_or_name("timing", backend.timing)));
+        }
+    }
+
+    fn result_ui(&self, ui: &mut Ui) {
+        let losses: Vec<[f64; 2]> = self.losses.iter().map(|&(step, loss)| [f64::from(step), loss]).collect();
+        let [loss_color, rate_color] = line_colors();
+        ui.columns(2, |cells| {
+            curve_ui(&mut cells[0], "execute.loss", &losses, loss_color, false);
+            curve_ui(&mut cells[1], "execute.tokens", &self.rates, rate_color, true);
+        });
+        let Some(last) = &self.last else { return };
+        ui.columns(2, |cells| {
+            figures_ui(&mut cells[0], last);
+            self.classes_ui(&mut cells[1]);
+        });
+    }
+
+    fn classes_ui(&self, ui: &mut Ui) {
+        heading_ui(ui, t("execute.classes"));
+        Grid::new("executed classes").num_columns(4).striped(true).show(ui, |ui| {
+            for class in &self.classes {
+                ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
+                ui.monospace(class.count.to_string());
+                ui.monospace(class.time.to_string());
+                let rate = class.flops.0 / class.time.secs().max(1e-12) / 1e9;
+                ui.monospace(if rate >= 0.01 { format!("{rate:.2} GFLOP/s") } else { String::new() });
+                ui.end_row();
+            }
+        });
+    }
+}
+
+fn curve_ui(ui: &mut Ui, key: &'static str, points: &[[f64; 2]], color: egui::Color32, from_zero: bool) {
+    ui.strong(t(key));
+    let mut plot = Plot::new(key).height(180.0).allow_scroll(false).x_axis_label(t("execute.step"));
+    if from_zero {
+        plot = plot.include_y(0.0);
+    }
+    plot.show(ui, |plot| {
+        plot.line(Line::new(t(key), PlotPoints::from(points.to_vec())).color(color).width(1.8));
+    });
+}
+
+fn figures_ui(ui: &mut Ui, last: &StepResult) {
+    heading_ui(ui, t("execute.last"));
+    Grid::new("executed").num_columns(2).striped(true).show(ui, |ui| {
+        figure_ui(ui, "execute.step", &last.step.to_string());
+        figure_ui(ui, "execute.loss", &format!("{:.4}", last.loss));
+        figure_ui(ui, "execute.wall", &last.wall.to_string());
+        figure_ui(ui, "execute.tokens", &format!("{:.0}", last.tokens_per_s));
+        figure_ui(ui, "execute.reserved", &last.reserved.to_string());
+        for (axis, bytes) in &last.moved {
+            figure_ui(ui, "execute.moved", &format!("{} {bytes}", t_or_name("axis", axis)));
+        }
+    });
+    ui.strong(t("execute.memory"));
+    for (rank, used) in last.peak.iter().enumerate() {
+        let bars = MemoryCategory::ALL.map(|c| (t_or_name("memory", c.name()).to_owned(), used.get(c).as_f64(), memory_color(c)));
+        ui.horizontal(|ui| {
+            ui.label(t_with("execute.rank", rank));
+            ui.monospace(used.total().to_string());
+        });
+        stacked_bar_ui(ui, &bars);
+    }
+    ui.horizontal_wrapped(|ui| {
+        for category in MemoryCategory::ALL {
+            swatch_ui(ui, memory_color(category), t_or_name("memory", category.name()));
+        }
+    });
+}
+
+fn too_large_ui(ui: &mut Ui, session: &mut Session, why: &str) {
+    ui.colored_label(signals(ui.visuals()).warn, why);
+    if ui.button(t("execute.load_small")).on_hover_text(t("execute.load_small.tip")).clicked() {
+        session.load_preset(SMALL_PRESET);
+    }
+}

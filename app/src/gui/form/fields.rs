@@ -1,0 +1,107 @@
+//! The kinds of fields: a name with an explanation on the left, the value with its unit on the right, and what is
+//! wrong with it below.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use egui::{DragValue, Ui};
+
+use crate::gui::design_tokens::signals;
+use crate::gui::i18n::{t, tip};
+
+/// A row: name, value, and the error below.
+pub fn row_ui<R>(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl FnOnce(&mut Ui) -> R) -> R {
+    let inner = ui.horizontal(|ui| {
+        let label = ui.label(t(key));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let result = ui.scope(value);
+            result.response.labelled_by(label.id);
+            if let Some(tip) = tip(key) {
+                label.on_hover_text(tip);
+            }
+            result.inner
+        })
+        .inner
+    });
+    if let Some(error) = error {
+        ui.colored_label(signals(ui.visuals()).bad, error);
+    }
+    inner.inner
+}
+
+/// A whole number.
+pub fn number_ui(ui: &mut Ui, key: &'static str, value: &mut u32, range: RangeInclusive<u32>, error: Option<&str>) {
+    row_ui(ui, key, error, |ui| ui.add(DragValue::new(value).range(range).speed(0.1)));
+}
+
+/// A whole number that a preset or another field gives when it is left out.
+pub fn optional_ui(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut Option<u32>,
+    effective: u32,
+    range: RangeInclusive<u32>,
+    error: Option<&str>,
+) {
+    row_ui(ui, key, error, |ui| {
+        if value.is_some() && ui.small_button("↺").on_hover_text(t("form.reset")).clicked() {
+            *value = None;
+        }
+        let mut shown = value.unwrap_or(effective);
+        if ui.add(DragValue::new(&mut shown).range(range).speed(0.1)).changed() {
+            *value = Some(shown);
+        }
+    });
+}
+
+/// Yes or no.
+pub fn flag_ui(ui: &mut Ui, key: &'static str, value: &mut bool) {
+    row_ui(ui, key, None, |ui| ui.checkbox(value, ""));
+}
+
+/// One of a few.
+pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mut T, options: &[(T, &'static str)]) {
+    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, key)| t(key));
+    row_ui(ui, key, None, |ui| {
+        egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
+            for (option, key) in options {
+                ui.selectable_value(value, *option, t(key));
+            }
+        });
+    });
+}
+
+/// One of many names.
+pub fn name_ui(ui: &mut Ui, key: &'static str, names: &[&str], value: &mut Option<String>, error: Option<&str>) {
+    row_ui(ui, key, error, |ui| {
+        let current = value.clone().unwrap_or_else(|| t("form.preset.custom").to_owned());
+        egui::ComboBox::from_id_salt(key).selected_text(current).width(150.0).show_ui(ui, |ui| {
+            for name in names {
+                ui.selectable_value(value, Some((*name).to_owned()), *name);
+            }
+        });
+    });
+}
+
+/// A quantity with its unit, as text; what is typed is kept until it is a quantity.
+pub fn text_ui<T: FromStr<Err: Display> + Display>(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut Option<T>,
+    typed: &mut Option<String>,
+    effective: T,
+) {
+    let mut text = typed.clone().unwrap_or_else(|| value.as_ref().unwrap_or(&effective).to_string());
+    let error = typed.as_ref().and_then(|text| text.parse::<T>().err()).map(|error| error.to_string());
+    let edit = egui::TextEdit::singleline(&mut text).desired_width(90.0);
+    let response = row_ui(ui, key, error.as_deref(), |ui| ui.add(edit));
+    if response.changed() {
+        if let Ok(parsed) = text.parse() {
+            *value = Some(parsed);
+        }
+        *typed = Some(text);
+    } else if response.lost_focus() && error.is_none() {
+        *typed = None;
+    }
+}

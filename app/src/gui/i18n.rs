@@ -1,0 +1,103 @@
+//! Texts in English and Chinese, by key.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A language of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Language {
+    /// English.
+    English,
+    /// Simplified Chinese.
+    Chinese,
+}
+
+impl Language {
+    /// Its code in files and in the state that tests read.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
+    }
+}
+
+type Table = BTreeMap<String, String>;
+
+static CHINESE: AtomicBool = AtomicBool::new(false);
+static EN: LazyLock<Table> = LazyLock::new(|| table(include_str!("../../../assets/i18n/en.toml")));
+static ZH: LazyLock<Table> = LazyLock::new(|| table(include_str!("../../../assets/i18n/zh.toml")));
+
+/// The tables are part of the program and a test reads them, so an error cannot reach a user.
+fn table(text: &str) -> Table {
+    toml::from_str(text).unwrap_or_default()
+}
+
+/// Chooses the language of the whole interface.
+pub fn set_language(language: Language) {
+    CHINESE.store(language == Language::Chinese, Ordering::Relaxed);
+}
+
+/// The language in use.
+pub fn language() -> Language {
+    if CHINESE.load(Ordering::Relaxed) { Language::Chinese } else { Language::English }
+}
+
+/// The text of `key`. A missing Chinese text falls back to English, a missing key shows itself.
+pub fn t(key: &'static str) -> &'static str {
+    find(key).unwrap_or(key)
+}
+
+/// The text of a key that is put together at run time, or the last part of the key where there is none: names of
+/// op classes and the like, which are the same in all languages.
+pub fn t_or_name(prefix: &str, name: &'static str) -> &'static str {
+    find(&format!("{prefix}.{name}")).unwrap_or(name)
+}
+
+/// The explanation of `key`, where it has one.
+pub fn tip(key: &str) -> Option<&'static str> {
+    find(&format!("{key}.tip"))
+}
+
+fn find(key: &str) -> Option<&'static str> {
+    let chinese = (language() == Language::Chinese).then(|| ZH.get(key)).flatten();
+    chinese.or_else(|| EN.get(key)).map(String::as_str)
+}
+
+/// The text of `key` with `{}` replaced by `value`.
+pub fn t_with(key: &'static str, value: impl ToString) -> String {
+    t(key).replacen("{}", &value.to_string(), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_languages_have_the_same_keys_and_placeholders() {
+        let keys = |table: &Table| table.keys().cloned().collect::<Vec<_>>();
+        assert!(EN.len() > 100, "the table parses");
+        assert_eq!(keys(&EN), keys(&ZH));
+        for (key, text) in EN.iter() {
+            assert_eq!(text.matches("{}").count(), ZH[key].matches("{}").count(), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_subset_font_has_every_character_of_the_chinese_texts() {
+        let font = include_bytes!("../../../assets/fonts/NotoSansSC-subset.otf");
+        let mut fonts = egui::FontDefinitions::empty();
+        fonts.font_data.insert("zh".into(), egui::FontData::from_static(font).into());
+        fonts.families.insert(egui::FontFamily::Proportional, vec!["zh".into()]);
+        fonts.families.insert(egui::FontFamily::Monospace, vec!["zh".into()]);
+        let context = egui::Context::default();
+        context.set_fonts(fonts);
+        let _ = context.run_ui(egui::RawInput::default(), |ui| {
+            for c in ZH.values().flat_map(|text| text.chars()).filter(|c| !c.is_control()) {
+                let has = ui.ctx().fonts_mut(|fonts| fonts.has_glyph(&egui::FontId::proportional(14.0), c));
+                assert!(has, "{c} is missing: run `cargo xtask font`");
+            }
+        });
+    }
+}

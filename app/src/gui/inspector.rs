@@ -1,0 +1,231 @@
+//! The right panel: the figures of the step, or of the slice or the op that is selected.
+
+use egui::{Grid, RichText, Ui};
+use shardlab_engine::analysis::op_classes;
+use shardlab_engine::cost;
+use shardlab_engine::graph::{Op, Placement, StepGraph, TensorId};
+use shardlab_engine::trace::{Origin, Span};
+
+use super::design_tokens::{class_color, part_color, signals};
+use super::i18n::{t, t_or_name};
+use super::session::Run;
+use super::widgets::{figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
+
+/// What the right panel shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// The step as a whole.
+    #[default]
+    Summary,
+    /// A span, by its index in the trace.
+    Span(u32),
+    /// An op of the step graph.
+    Op {
+        /// Index of the stage.
+        stage: usize,
+        /// Index of the segment in the stage.
+        segment: usize,
+        /// Index of the op in the segment.
+        op: usize,
+    },
+}
+
+/// Draws the panel.
+pub fn ui(ui: &mut Ui, run: &Run, selection: &mut Selection) {
+    egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        if *selection != Selection::Summary && ui.button(t("inspector.back")).clicked() {
+            *selection = Selection::Summary;
+        }
+        match *selection {
+            Selection::Summary => summary_ui(ui, run),
+            Selection::Span(index) => match run.trace.spans.get(index as usize) {
+                Some(span) => span_ui(ui, run, span),
+                None => *selection = Selection::Summary,
+            },
+            Selection::Op { stage, segment, op } => {
+                let segment = run.step.stages.get(stage).and_then(|stage| stage.segments.get(segment));
+                match segment.and_then(|segment| segment.ops().nth(op)) {
+                    Some(op) => op_ui(ui, run, op, stage),
+                    None => *selection = Selection::Summary,
+                }
+            }
+        }
+    });
+}
+
+fn summary_ui(ui: &mut Ui, run: &Run) {
+    let report = &run.report;
+    ui.horizontal(|ui| {
+        heading_ui(ui, t("inspector.summary"));
+        origin_ui(ui, report.origin);
+    });
+    ui.label(RichText::new(report.step_time.to_string()).heading().strong()).on_hover_text(t("inspector.step_time.tip"));
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model()).total();
+    let mesh = run.scenario.mesh();
+    Grid::new("figures").num_columns(2).striped(true).show(ui, |ui| {
+        figure_ui(ui, "inspector.tokens", &format!("{:.0} /s", report.tokens_per_s));
+        figure_ui(ui, "inspector.mfu", &percent(report.mfu));
+        figure_ui(ui, "inspector.hfu", &percent(report.hfu));
+        figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
+        figure_ui(ui, "inspector.parameters", &format!("{:.3} B", parameters as f64 / 1e9));
+        figure_ui(ui, "inspector.ranks", &format!("{} = pp {} × dp {} × tp {}", mesh.ranks(), mesh.pp, mesh.dp, mesh.tp));
+        figure_ui(ui, "inspector.micro_batches", &run.scenario.micro_batches().to_string());
+    });
+    fit_ui(ui, run);
+    breakdown_ui(ui, run);
+    exposed_ui(ui, run);
+    classes_ui(ui, run);
+}
+
+/// Whether the step fits; where it does not, which block is the biggest.
+fn fit_ui(ui: &mut Ui, run: &Run) {
+    heading_ui(ui, t("inspector.memory"));
+    fit_badge_ui(ui, run);
+}
+
+/// One line: it fits, or by how much it does not and what the biggest block is.
+pub fn fit_badge_ui(ui: &mut Ui, run: &Run) {
+    let (fit, colors) = (&run.report.fit, signals(ui.visuals()));
+    let (color, verdict) = if fit.fits { (colors.good, "inspector.fits") } else { (colors.bad, "inspector.does_not_fit") };
+    ui.horizontal_wrapped(|ui| {
+        ui.colored_label(color, RichText::new(t(verdict)).strong()).on_hover_text(t("inspector.fits.tip"));
+        ui.label(format!("{} / {}", fit.needed, fit.capacity));
+        ui.weak(format!("{} {}", t("timeline.stage"), fit.stage));
+    });
+    if !fit.fits {
+        let biggest = t_or_name("memory", fit.biggest.name());
+        ui.colored_label(color, format!("{}: {biggest}, {}", t("inspector.biggest"), fit.biggest_bytes));
+    }
+}
+
+fn breakdown_ui(ui: &mut Ui, run: &Run) {
+    let report = &run.report;
+    heading_ui(ui, t("inspector.breakdown"));
+    let parts = report.breakdown.parts();
+    let bars: Vec<_> =
+        parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
+    stacked_bar_ui(ui, &bars);
+    Grid::new("breakdown").num_columns(3).striped(true).show(ui, |ui| {
+        for (name, time) in parts.into_iter().filter(|(_, time)| time.0 > 0) {
+            ui.horizontal(|ui| swatch_ui(ui, part_color(name), t_or_name("part", name)));
+            right_ui(ui, &time.to_string());
+            right_ui(ui, &format!("{:.1} %", time.secs() / report.step_time.secs().max(1e-12) * 100.0));
+            ui.end_row();
+        }
+        ui.label(t("inspector.sum"));
+        right_ui(ui, &report.breakdown.total().to_string());
+        ui.end_row();
+    });
+    ui.weak(format!("{} {}", t("inspector.busiest_stage"), report.critical_stage));
+}
+
+fn exposed_ui(ui: &mut Ui, run: &Run) {
+    heading_ui(ui, t("inspector.exposed"));
+    Grid::new("exposed").num_columns(2).striped(true).show(ui, |ui| {
+        for (axis, time) in shardlab_engine::analysis::exposed_communication(&run.report.breakdown) {
+            ui.label(t_or_name("axis", axis));
+            right_ui(ui, &time.to_string());
+            ui.end_row();
+        }
+    });
+}
+
+fn classes_ui(ui: &mut Ui, run: &Run) {
+    heading_ui(ui, t("inspector.classes"));
+    let trace = &run.trace;
+    let stage = run.report.critical_stage;
+    let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+    Grid::new("classes").num_columns(3).striped(true).show(ui, |ui| {
+        for class in op_classes(trace, group) {
+            ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
+            right_ui(ui, &class.count.to_string());
+            right_ui(ui, &class.time.to_string());
+            ui.end_row();
+        }
+    });
+}
+
+/// A value at the right of its cell.
+fn right_ui(ui: &mut Ui, text: &str) {
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(text));
+}
+
+fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
+    let (label, track) = (run.trace.label(span), run.trace.track(span));
+    title_ui(ui, &label.name, label.class, run.trace.origin);
+    let secs = span.duration.secs().max(1e-12);
+    Grid::new("span").num_columns(2).striped(true).show(ui, |ui| {
+        figure_ui(ui, "inspector.phase", t_or_name("part", label.phase.name()));
+        figure_ui(ui, "inspector.stream", t_or_name("stream", track.stream.name()));
+        figure_ui(ui, "inspector.stage", &format!("{} (×{})", track.stage, track.ranks));
+        if span.micro_batch != Span::NO_MICRO_BATCH {
+            figure_ui(ui, "inspector.micro_batch", &span.micro_batch.to_string());
+        }
+        figure_ui(ui, "inspector.start", &span.start.to_string());
+        figure_ui(ui, "inspector.duration", &span.duration.to_string());
+        figure_ui(ui, "inspector.bytes", &shardlab_engine::units::Bytes(label.bytes).to_string());
+        figure_ui(ui, "inspector.bandwidth", &format!("{:.1} GB/s", label.bytes as f64 / secs / 1e9));
+        if label.flops > 0 {
+            figure_ui(ui, "inspector.flops", &shardlab_engine::units::Flops(label.flops as f64).to_string());
+            figure_ui(ui, "inspector.rate", &format!("{:.2} TFLOP/s", label.flops as f64 / secs / 1e12));
+        }
+    });
+}
+
+fn op_ui(ui: &mut Ui, run: &Run, op: &Op, stage: usize) {
+    title_ui(ui, &op.name, op.kind.class(), Origin::Modelled);
+    let step = &run.step;
+    Grid::new("op").num_columns(2).striped(true).show(ui, |ui| {
+        figure_ui(ui, "inspector.phase", t_or_name("part", op.phase.name()));
+        figure_ui(ui, "inspector.stream", t_or_name("stream", op.kind.stream().name()));
+        figure_ui(ui, "inspector.stage", &stage.to_string());
+        let label = cost::label(step, op);
+        figure_ui(ui, "inspector.bytes", &shardlab_engine::units::Bytes(label.bytes).to_string());
+        if op.kind.stream().is_communication() {
+            return;
+        }
+        let (device, work) = (&run.scenario.cluster().device, cost::work(&step.dims, &step.tensors, op));
+        let input = cost::input_type(step, op);
+        figure_ui(ui, "inspector.flops", &work.flops.to_string());
+        figure_ui(ui, "inspector.intensity", &format!("{:.1} FLOP/B", work.flops.0 / work.bytes.as_f64().max(1.0)));
+        figure_ui(ui, "inspector.duration", &cost::kernel_time(device, &work, input).to_string());
+        let bound = match cost::kernel_bound(device, &work, input) {
+            cost::Bound::Compute => "bound.compute",
+            cost::Bound::Memory => "bound.memory",
+            cost::Bound::Launch => "bound.launch",
+        };
+        figure_ui(ui, "inspector.bound", t(bound));
+    });
+    tensors_ui(ui, step, t("inspector.reads"), &op.reads);
+    tensors_ui(ui, step, t("inspector.writes"), &op.writes);
+}
+
+fn title_ui(ui: &mut Ui, name: &str, class: &'static str, origin: Origin) {
+    ui.strong(name);
+    ui.horizontal(|ui| {
+        swatch_ui(ui, class_color(class), t_or_name("class", class));
+        origin_ui(ui, origin);
+    });
+}
+
+/// Shapes on one rank and over the tensor group, number format and placement.
+fn tensors_ui(ui: &mut Ui, step: &StepGraph, title: &str, ids: &[TensorId]) {
+    heading_ui(ui, title);
+    for &id in ids {
+        let tensor = step.tensor(id);
+        let (local, whole) = (tensor.local, tensor.shape);
+        ui.label(&tensor.name);
+        let placement = match tensor.placement {
+            Placement::Replicate => t("placement.replicate").to_owned(),
+            Placement::Shard(dim) => format!("{} {dim:?}", t("placement.shard")),
+            Placement::Partial(reduction) => format!("{} {reduction:?}", t("placement.partial")),
+        };
+        let shape = format!("  {}×{} / {}×{} {:?}", local.rows, local.cols, whole.rows, whole.cols, tensor.dtype);
+        ui.horizontal_wrapped(|ui| {
+            ui.monospace(shape).on_hover_text(t("inspector.shape.tip"));
+            ui.weak(placement);
+            ui.weak(tensor.bytes().to_string());
+        });
+    }
+}

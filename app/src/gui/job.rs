@@ -1,0 +1,241 @@
+//! Work in the background: on a named thread natively, between frames in a browser.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shardlab_engine::compare::{Comparison, predict_and_execute};
+use shardlab_engine::exec::{Backend, BackendInfo, BackendKind, ExecError, StepResult, Trainer, open};
+use shardlab_engine::scenario::Scenario;
+
+/// Runs a future to its end without blocking the interface.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn spawn(name: &str, future: impl Future<Output = ()> + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    // Where no thread can be started the work does not happen, and whoever waits for it sees the channel close.
+    thread.spawn(move || pollster::block_on(future)).ok();
+}
+
+/// Runs a future to its end without blocking the interface.
+#[cfg(target_arch = "wasm32")]
+pub fn spawn(_name: &str, future: impl Future<Output = ()> + 'static) {
+    wasm_bindgen_futures::spawn_local(future);
+}
+
+/// As [`spawn`], of a future that must be made where it runs.
+#[cfg(not(target_arch = "wasm32"))]
+fn spawn_with<F: Future<Output = ()>>(name: &str, make: impl FnOnce() -> F + Send + 'static) {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || pollster::block_on(make())).ok();
+}
+
+/// As [`spawn`], of a future that must be made where it runs.
+#[cfg(target_arch = "wasm32")]
+fn spawn_with<F: Future<Output = ()> + 'static>(_name: &str, make: impl FnOnce() -> F + 'static) {
+    wasm_bindgen_futures::spawn_local(make());
+}
+
+/// Lets the browser paint and handle input; natively the interface has a thread of its own.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn breathe() {}
+
+/// Lets the browser paint and handle input.
+#[cfg(target_arch = "wasm32")]
+pub async fn breathe() {
+    super::web::next_task().await;
+}
+
+/// What the interface asks of a running job.
+#[derive(Debug, Default)]
+pub struct Control {
+    cancelled: AtomicBool,
+    paused: AtomicBool,
+}
+
+impl Control {
+    /// Whether to stop.
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// What a job tells the interface.
+#[derive(Debug)]
+pub enum Message {
+    /// The device is open; a note says when it is not the one that was asked for.
+    Opened(BackendInfo, Option<String>),
+    /// A step was trained.
+    Step(Box<StepResult>),
+    /// Share done.
+    Progress(f32),
+    /// A comparison is finished.
+    Compared(Box<Comparison>),
+    /// It ended with an error.
+    Failed(String),
+    /// It ended.
+    Done,
+}
+
+/// A job that runs.
+#[derive(Debug)]
+pub struct Job {
+    messages: flume::Receiver<Message>,
+    control: Arc<Control>,
+    finished: bool,
+}
+
+impl Job {
+    /// Trains `steps` steps.
+    pub fn train(context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) -> Self {
+        Self::start(context, "train", move |reporter| async move { train(&reporter, &scenario, kind, steps).await })
+    }
+
+    /// Measures, predicts and executes.
+    pub fn compare(context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) -> Self {
+        Self::start(context, "compare", move |reporter| async move { compare(&reporter, &scenario, kind, steps).await })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn start<F>(context: &egui::Context, name: &str, make: impl FnOnce(Reporter) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), ExecError>>,
+    {
+        let (job, reporter) = Self::channel(context);
+        spawn_with(name, move || run(make, reporter));
+        job
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn start<F>(context: &egui::Context, name: &str, make: impl FnOnce(Reporter) -> F + 'static) -> Self
+    where
+        F: Future<Output = Result<(), ExecError>> + 'static,
+    {
+        let (job, reporter) = Self::channel(context);
+        spawn_with(name, move || run(make, reporter));
+        job
+    }
+
+    fn channel(context: &egui::Context) -> (Self, Reporter) {
+        let (send, messages) = flume::unbounded();
+        let control = Arc::new(Control::default());
+        let reporter = Reporter { send, control: Arc::clone(&control), context: context.clone() };
+        (Self { messages, control, finished: false }, reporter)
+    }
+
+    /// What it has told since the last call.
+    pub fn receive(&mut self) -> Vec<Message> {
+        let messages: Vec<Message> = self.messages.try_iter().collect();
+        let ended = |message: &Message| matches!(message, Message::Done | Message::Failed(_));
+        self.finished |= messages.iter().any(ended) || self.messages.is_disconnected();
+        messages
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        !self.finished
+    }
+
+    /// Asks it to stop after the current step.
+    pub fn cancel(&self) {
+        self.control.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Pauses or resumes it.
+    pub fn set_paused(&self, paused: bool) {
+        self.control.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.control.paused.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// A job's side of the channel.
+#[derive(Clone)]
+struct Reporter {
+    send: flume::Sender<Message>,
+    control: Arc<Control>,
+    context: egui::Context,
+}
+
+impl Reporter {
+    fn tell(&self, message: Message) {
+        self.send.send(message).ok();
+        self.context.request_repaint();
+    }
+
+    /// Waits while paused; false when cancelled.
+    async fn go_on(&self) -> bool {
+        breathe().await;
+        while self.control.paused.load(Ordering::Relaxed) && !self.control.is_cancelled() {
+            rest().await;
+        }
+        !self.control.is_cancelled()
+    }
+}
+
+/// A short rest in a pause.
+#[cfg(not(target_arch = "wasm32"))]
+async fn rest() {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+}
+
+/// A short rest in a pause.
+#[cfg(target_arch = "wasm32")]
+async fn rest() {
+    breathe().await;
+}
+
+async fn run<F>(make: impl FnOnce(Reporter) -> F, reporter: Reporter)
+where
+    F: Future<Output = Result<(), ExecError>>,
+{
+    let outcome = make(reporter.clone()).await;
+    reporter.tell(match outcome {
+        Ok(()) | Err(ExecError::Cancelled) => Message::Done,
+        Err(error) => Message::Failed(error.to_string()),
+    });
+}
+
+/// Opens the backend, or the CPU where there is no GPU, and says so.
+async fn open_or_cpu(reporter: &Reporter, kind: BackendKind) -> Result<Backend, ExecError> {
+    let (backend, note) = match open(kind).await {
+        Ok(backend) => (backend, None),
+        Err(error) if kind == BackendKind::Wgpu => (open(BackendKind::Cpu).await?, Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    reporter.tell(Message::Opened(backend.info().clone(), note));
+    Ok(backend)
+}
+
+async fn train(reporter: &Reporter, scenario: &Scenario, kind: BackendKind, steps: u32) -> Result<(), ExecError> {
+    shardlab_engine::exec::executable(scenario)?;
+    let backend = open_or_cpu(reporter, kind).await?;
+    let mut trainer = Trainer::new(scenario, backend).await?;
+    for _ in 0..steps {
+        if !reporter.go_on().await {
+            break;
+        }
+        let result = trainer.step().await?;
+        reporter.tell(Message::Step(Box::new(result)));
+    }
+    Ok(())
+}
+
+async fn compare(reporter: &Reporter, scenario: &Scenario, kind: BackendKind, steps: u32) -> Result<(), ExecError> {
+    let backend = open_or_cpu(reporter, kind).await?;
+    let mut progress = |done: f32| {
+        reporter.tell(Message::Progress(done));
+        !reporter.control.is_cancelled()
+    };
+    let comparison = predict_and_execute(scenario, backend, steps, &mut progress).await?;
+    reporter.tell(Message::Compared(Box::new(comparison)));
+    Ok(())
+}

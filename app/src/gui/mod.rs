@@ -1,0 +1,35 @@
+//! The front end: left the scenario, in the centre the views, right what is selected.
+//!
+//! * `session` is the document: the scenario as edited, and the last good run of it,
+//! * `job` trains or compares in the background,
+//! * `command` lists every action once, for menu, palette, shortcuts and the help sheet,
+//! * the other modules draw; functions that draw end in `_ui` and hold no logic.
+//!
+//! **Invariant:** no string that a user sees stands in code (see `i18n`), no colour outside `design_tokens`.
+
+mod app;
+mod command;
+mod compare;
+mod design_tokens;
+mod execute;
+mod export;
+mod form;
+mod graph_view;
+mod i18n;
+mod inspector;
+mod job;
+mod memory;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
+mod open_file;
+mod session;
+mod timeline;
+mod toast;
+mod widgets;
+#[cfg(target_arch = "wasm32")]
+mod web;
+
+pub use app::{App, Remote, Tab};
+pub use i18n::{Language, set_language};
+#[cfg(target_arch = "wasm32")]
+pub use web::start;

@@ -1,0 +1,111 @@
+//! Files that come in: picked in a dialog or dropped on the window.
+
+use shardlab_engine::scenario::{MAX_FILE_BYTES, Opened, ScenarioError, ScenarioFile, check, check_model};
+
+use super::job::spawn;
+
+/// A file's name and its bytes, or why they could not be read.
+pub type Arrival = (String, Result<Vec<u8>, String>);
+
+/// Reads files in the background and hands them over.
+#[derive(Debug)]
+pub struct Opener {
+    send: flume::Sender<Arrival>,
+    receive: flume::Receiver<Arrival>,
+}
+
+impl Default for Opener {
+    fn default() -> Self {
+        let (send, receive) = flume::unbounded();
+        Self { send, receive }
+    }
+}
+
+impl Opener {
+    /// Asks for a file.
+    pub fn ask(&self, context: &egui::Context) {
+        let (send, context) = (self.send.clone(), context.clone());
+        spawn("open", async move {
+            let dialog = rfd::AsyncFileDialog::new().add_filter("TOML, JSON", &["toml", "json"]);
+            if let Some(handle) = dialog.pick_file().await {
+                let name = handle.file_name();
+                send.send((name, read_picked(&handle).await)).ok();
+                context.request_repaint();
+            }
+        });
+    }
+
+    /// Takes what was dropped on the window in this frame.
+    pub fn take_dropped(&self, context: &egui::Context) {
+        for file in context.input(|input| input.raw.dropped_files.clone()) {
+            let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.take(context, name, file);
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn take(&self, _: &egui::Context, name: String, file: egui::DroppedFileHandle) {
+        self.send.send((name, read_path(file.path()))).ok();
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn take(&self, context: &egui::Context, name: String, file: egui::DroppedFileHandle) {
+        let (send, context) = (self.send.clone(), context.clone());
+        spawn("open", async move {
+            let bytes = match file.web_file().map(|file| file.size()) {
+                Some(size) if size > MAX_FILE_BYTES as f64 => Err(too_large(size as u64)),
+                _ => file.bytes_async().await,
+            };
+            send.send((name, bytes)).ok();
+            context.request_repaint();
+        });
+    }
+
+    /// What has arrived since the last call.
+    pub fn received(&self) -> Vec<Arrival> {
+        self.receive.try_iter().collect()
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn too_large(bytes: u64) -> String {
+    ScenarioError::TooLarge { bytes, limit: MAX_FILE_BYTES }.to_string()
+}
+
+/// Reads one byte more than a scenario may have: what is larger is noticed and never read whole.
+#[cfg(not(target_arch = "wasm32"))]
+fn read_path(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn read_picked(handle: &rfd::FileHandle) -> Result<Vec<u8>, String> {
+    read_path(handle.path())
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn read_picked(handle: &rfd::FileHandle) -> Result<Vec<u8>, String> {
+    Ok(handle.read().await)
+}
+
+/// The scenario in a file. A Hugging Face `config.json` replaces the model of the scenario on screen.
+///
+/// # Errors
+/// What is wrong with the file. A scenario is checked whole; of a model only the model, since the form then shows
+/// where the strategy on screen does not go with it.
+pub fn open(bytes: &[u8], current: &ScenarioFile) -> Result<ScenarioFile, ScenarioError> {
+    match shardlab_engine::scenario::open(bytes)? {
+        Opened::Scenario(file) => {
+            check(&file)?;
+            Ok(*file)
+        }
+        Opened::Model(model) => {
+            check_model(&model)?;
+            Ok(current.with_model(*model))
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The document: the scenario as it is edited, the last good run of it, the baseline, and the way back.
+
+use std::sync::Arc;
+
+use shardlab_engine::analysis::{StepReport, step_report};
+use shardlab_engine::graph::{StepGraph, lower};
+use shardlab_engine::scenario::{DEFAULT_PRESET, Scenario, ScenarioError, ScenarioFile, check, preset_file};
+use shardlab_engine::sim::simulate;
+use shardlab_engine::trace::Trace;
+use web_time::Instant;
+
+use super::job::spawn;
+use super::timeline::TrackIndex;
+
+/// A scenario, lowered and simulated.
+#[derive(Debug)]
+pub struct Run {
+    /// What was asked for.
+    pub scenario: Scenario,
+    /// What it was lowered to.
+    pub step: StepGraph,
+    /// What the simulation gave.
+    pub trace: Trace,
+    /// Its figures.
+    pub report: StepReport,
+    /// Spans by track.
+    pub index: TrackIndex,
+    /// Seconds that lowering and simulating took.
+    pub seconds: f64,
+}
+
+impl Run {
+    /// Lowers and simulates a scenario.
+    pub fn new(scenario: Scenario) -> Self {
+        let begin = Instant::now();
+        let step = lower(&scenario);
+        let trace = simulate(&step, &scenario);
+        let report = step_report(&step, &scenario, &trace);
+        let seconds = begin.elapsed().as_secs_f64();
+        let index = TrackIndex::new(&trace);
+        Self { scenario, step, trace, report, index, seconds }
+    }
+}
+
+/// Edits that can be undone.
+const HISTORY: usize = 100;
+
+/// The document.
+#[derive(Debug)]
+pub struct Session {
+    /// The scenario as edited; may be invalid.
+    pub file: ScenarioFile,
+    /// The preset it came from.
+    pub preset: Option<&'static str>,
+    /// What is wrong with it, if anything. The last good run stays.
+    pub error: Option<ScenarioError>,
+    /// The last good run.
+    pub run: Arc<Run>,
+    /// The run to compare with.
+    pub baseline: Option<Arc<Run>>,
+    past: Vec<ScenarioFile>,
+    future: Vec<ScenarioFile>,
+    /// The scenario that was checked last.
+    checked: ScenarioFile,
+    pending: Option<flume::Receiver<Run>>,
+}
+
+impl Session {
+    /// The default scenario, already simulated: the first thing to see is a finished run.
+    ///
+    /// # Errors
+    /// When the default preset is not valid; a test excludes it.
+    pub fn new() -> Result<Self, ScenarioError> {
+        let file = preset_file(DEFAULT_PRESET)?;
+        let run = Arc::new(Run::new(check(&file)?));
+        Ok(Self {
+            checked: file.clone(),
+            file,
+            preset: Some(DEFAULT_PRESET),
+            error: None,
+            run,
+            baseline: None,
+            past: Vec::new(),
+            future: Vec::new(),
+            pending: None,
+        })
+    }
+
+    /// Replaces the scenario.
+    pub fn load(&mut self, file: ScenarioFile, preset: Option<&'static str>) {
+        self.file = file;
+        self.preset = preset;
+    }
+
+    /// Loads a preset.
+    pub fn load_preset(&mut self, name: &'static str) {
+        match preset_file(name) {
+            Ok(file) => self.load(file, Some(name)),
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    /// Checks what was edited and simulates it in the background; call it every frame. True when a new run is there.
+    pub fn update(&mut self, context: &egui::Context) -> bool {
+        if self.file != self.checked {
+            self.past.push(std::mem::replace(&mut self.checked, self.file.clone()));
+            let surplus = self.past.len().saturating_sub(HISTORY);
+            self.past.drain(..surplus);
+            self.future.clear();
+            self.check(context);
+        }
+        self.receive()
+    }
+
+    fn check(&mut self, context: &egui::Context) {
+        match check(&self.file) {
+            Ok(scenario) => {
+                self.error = None;
+                self.start(scenario, context);
+            }
+            Err(error) => {
+                self.error = Some(error);
+                self.pending = None;
+            }
+        }
+    }
+
+    /// Starts a simulation; the receiver of an older one is dropped, so the latest wins.
+    fn start(&mut self, scenario: Scenario, context: &egui::Context) {
+        let (send, receive) = flume::bounded(1);
+        let context = context.clone();
+        self.pending = Some(receive);
+        spawn("simulate", async move {
+            super::job::breathe().await;
+            send.send(Run::new(scenario)).ok();
+            context.request_repaint();
+        });
+    }
+
+    fn receive(&mut self) -> bool {
+        let Some(run) = self.pending.as_ref().and_then(|receive| receive.try_recv().ok()) else { return false };
+        self.run = Arc::new(run);
+        self.pending = None;
+        true
+    }
+
+    /// Whether a simulation is under way.
+    pub fn is_busy(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Goes back one edit.
+    pub fn undo(&mut self, context: &egui::Context) {
+        if let Some(file) = self.past.pop() {
+            self.future.push(self.checked.clone());
+            self.restore(file, context);
+        }
+    }
+
+    /// Goes forward again.
+    pub fn redo(&mut self, context: &egui::Context) {
+        if let Some(file) = self.future.pop() {
+            self.past.push(self.checked.clone());
+            self.restore(file, context);
+        }
+    }
+
+    fn restore(&mut self, file: ScenarioFile, context: &egui::Context) {
+        self.file = file.clone();
+        self.checked = file;
+        self.check(context);
+    }
+
+    /// The path in the file that the error names, and the message.
+    pub fn error_at(&self) -> Option<(String, String)> {
+        let error = self.error.as_ref()?;
+        let path = match error {
+            ScenarioError::Invalid { path, .. } => (*path).to_owned(),
+            ScenarioError::WrongType { path, .. } | ScenarioError::UnknownKey { path, .. } => path.clone(),
+            _ => String::new(),
+        };
+        Some((path, error.to_string()))
+    }
+}

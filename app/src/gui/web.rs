@@ -1,0 +1,83 @@
+//! The browser's side: the entry point, and `window.shardlab`, through which tests read the state and give commands.
+
+use std::cell::RefCell;
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use super::{App, Remote};
+
+#[derive(Default)]
+struct Bridge {
+    state: String,
+    commands: Vec<String>,
+    context: Option<egui::Context>,
+}
+
+thread_local! {
+    static BRIDGE: RefCell<Bridge> = RefCell::default();
+}
+
+/// Starts the app on the canvas with this id.
+///
+/// # Errors
+/// When there is no such canvas, or nothing can draw on it.
+#[wasm_bindgen]
+pub async fn start(canvas_id: String) -> Result<(), JsValue> {
+    let document = web_sys::window().and_then(|window| window.document()).ok_or("there is no document")?;
+    let canvas = document.get_element_by_id(&canvas_id).ok_or_else(|| format!("there is no element `{canvas_id}`"))?;
+    let canvas: web_sys::HtmlCanvasElement = canvas.dyn_into().map_err(|_| format!("`{canvas_id}` is not a canvas"))?;
+    expose()?;
+    let make: eframe::AppCreator<'static> = Box::new(|context| Ok(Box::new(App::try_new(context)?)));
+    eframe::WebRunner::new().start(canvas, eframe::WebOptions::default(), make).await
+}
+
+/// Sets `window.shardlab = { state(), command(text) }`.
+fn expose() -> Result<(), JsValue> {
+    let object = js_sys::Object::new();
+    let state = Closure::<dyn Fn() -> Option<String>>::new(|| {
+        BRIDGE.with_borrow(|bridge| Some(bridge.state.clone()).filter(|state| !state.is_empty()))
+    });
+    let command = Closure::<dyn Fn(String)>::new(|text: String| {
+        BRIDGE.with_borrow_mut(|bridge| {
+            bridge.commands.push(text);
+            if let Some(context) = &bridge.context {
+                context.request_repaint();
+            }
+        });
+    });
+    js_sys::Reflect::set(&object, &"state".into(), state.as_ref())?;
+    js_sys::Reflect::set(&object, &"command".into(), command.as_ref())?;
+    // They live as long as the page.
+    state.forget();
+    command.forget();
+    let window = web_sys::window().ok_or("there is no window")?;
+    js_sys::Reflect::set(&window, &"shardlab".into(), &object)?;
+    Ok(())
+}
+
+/// Does what was asked through `window.shardlab`, and publishes the state.
+pub fn exchange(app: &mut App, context: &egui::Context) {
+    let commands = BRIDGE.with_borrow_mut(|bridge| {
+        bridge.context.get_or_insert_with(|| context.clone());
+        std::mem::take(&mut bridge.commands)
+    });
+    for text in commands {
+        match serde_json::from_str::<Remote>(&text) {
+            Ok(remote) => app.run_remote(&remote, context),
+            Err(error) => app.tell_error(format!("{text}: {error}")),
+        }
+    }
+    let state = app.state();
+    BRIDGE.with_borrow_mut(|bridge| bridge.state = state);
+}
+
+/// Lets the browser paint and handle input.
+pub async fn next_task() {
+    let promise = js_sys::Promise::new(&mut |resolve, _| {
+        if let Some(window) = web_sys::window() {
+            window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0).ok();
+        }
+    });
+    JsFuture::from(promise).await.ok();
+}
