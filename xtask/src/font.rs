@@ -13,7 +13,7 @@ const FACE: &str = "--font-number=2";
 const RESULT: &str = "assets/fonts/NotoSansSC-subset.otf";
 
 /// Punctuation, and the language's own name, which the menu shows in every language.
-const ALWAYS: &str = "中文，。、；：？！（）【】《》“”‘’—…·×→←↑↓≤≥≈±µ°％";
+const ALWAYS: &str = "◑▶⚠✓√∞÷中文，。、；：？！（）【】《》“”‘’—…·×→←↑↓≤≥≈±µ°％";
 
 const OPTIONS: [&str; 7] = [
     FACE,

@@ -335,10 +335,11 @@ impl App {
             ui.separator();
             ui.label(run.scenario.name());
             ui.separator();
-            ui.weak(t_with("status.spans", run.trace.spans.len()));
-            ui.weak(t_with("status.seconds", format!("{:.1}", run.seconds * 1e3)));
+            let spans = ui.weak(t_with("status.spans", run.trace.spans.len()));
+            spans.on_hover_text(t_with("status.seconds", format!("{:.1}", run.seconds * 1e3)));
             if self.session.is_busy() {
                 ui.spinner();
+                ui.weak(t("status.busy"));
             }
         });
     }

@@ -59,11 +59,13 @@ impl GraphView {
 
     fn choosers_ui(&mut self, ui: &mut Ui, run: &Run) {
         let stages = &run.step.stages;
-        ComboBox::from_id_salt("graph stage").selected_text(t_with("graph.stage", self.stage)).show_ui(ui, |ui| {
+        let label = ui.label(t("timeline.stage"));
+        let combo = ComboBox::from_id_salt("graph stage").selected_text(self.stage.to_string()).show_ui(ui, |ui| {
             for index in 0..stages.len() {
-                ui.selectable_value(&mut self.stage, index, t_with("graph.stage", index));
+                ui.selectable_value(&mut self.stage, index, index.to_string());
             }
         });
+        combo.response.labelled_by(label.id);
         let segments = &stages[self.stage].segments;
         self.segment = self.segment.min(segments.len().saturating_sub(1));
         for (index, segment) in segments.iter().enumerate() {

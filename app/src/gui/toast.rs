@@ -74,12 +74,12 @@ fn toast_ui(ui: &mut egui::Ui, toast: &Toast) -> bool {
     let inner = frame.show(ui, |ui| {
         ui.set_max_width(440.0);
         ui.horizontal_top(|ui| {
-            ui.colored_label(color, if toast.error { "⚠" } else { "✔" });
+            ui.colored_label(color, if toast.error { "⚠" } else { "✓" });
             ui.vertical(|ui| {
                 ui.set_max_width(380.0);
                 ui.label(&toast.text);
             });
-            ui.small_button("✕").on_hover_text(t("toast.dismiss")).clicked()
+            ui.small_button("×").on_hover_text(t("toast.dismiss")).clicked()
         })
     });
     inner.inner.inner

@@ -1,6 +1,6 @@
 //! Small pieces that several views share.
 
-use egui::{Color32, Rect, Sense, Ui, vec2};
+use egui::{Color32, Rect, Response, Sense, Ui, vec2};
 use shardlab_engine::trace::Origin;
 
 use super::design_tokens::signals;
@@ -56,7 +56,7 @@ pub fn figure_ui(ui: &mut Ui, key: &'static str, value: &str) {
 }
 
 /// A heading inside a panel.
-pub fn heading_ui(ui: &mut Ui, text: &str) {
+pub fn heading_ui(ui: &mut Ui, text: &str) -> Response {
     ui.add_space(4.0);
-    ui.strong(text);
+    ui.strong(text)
 }

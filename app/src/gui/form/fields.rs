@@ -5,29 +5,24 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use egui::{DragValue, Ui};
+use egui::{DragValue, Response, Ui};
 
 use crate::gui::design_tokens::signals;
 use crate::gui::i18n::{t, tip};
 
-/// A row: name, value, and the error below.
-pub fn row_ui<R>(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl FnOnce(&mut Ui) -> R) -> R {
-    let inner = ui.horizontal(|ui| {
-        let label = ui.label(t(key));
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let result = ui.scope(value);
-            result.response.labelled_by(label.id);
-            if let Some(tip) = tip(key) {
-                label.on_hover_text(tip);
-            }
-            result.inner
-        })
-        .inner
+/// A row: name, value, and the error below. Returns the value's response, labelled by the name.
+pub fn row_ui(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl FnOnce(&mut Ui) -> Response) -> Response {
+    let response = ui.horizontal(|ui| {
+        let mut label = ui.label(t(key));
+        if let Some(tip) = tip(key) {
+            label = label.on_hover_text(tip);
+        }
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), value).inner.labelled_by(label.id)
     });
     if let Some(error) = error {
         ui.colored_label(signals(ui.visuals()).bad, error);
     }
-    inner.inner
+    response.inner
 }
 
 /// A whole number.
@@ -45,13 +40,15 @@ pub fn optional_ui(
     error: Option<&str>,
 ) {
     row_ui(ui, key, error, |ui| {
-        if value.is_some() && ui.small_button("↺").on_hover_text(t("form.reset")).clicked() {
+        if value.is_some() && ui.small_button("×").on_hover_text(t("form.reset")).clicked() {
             *value = None;
         }
         let mut shown = value.unwrap_or(effective);
-        if ui.add(DragValue::new(&mut shown).range(range).speed(0.1)).changed() {
+        let response = ui.add(DragValue::new(&mut shown).range(range).speed(0.1));
+        if response.changed() {
             *value = Some(shown);
         }
+        response
     });
 }
 
@@ -64,11 +61,12 @@ pub fn flag_ui(ui: &mut Ui, key: &'static str, value: &mut bool) {
 pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mut T, options: &[(T, &'static str)]) {
     let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, key)| t(key));
     row_ui(ui, key, None, |ui| {
-        egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
+        let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
             for (option, key) in options {
                 ui.selectable_value(value, *option, t(key));
             }
         });
+        combo.response
     });
 }
 
@@ -76,11 +74,12 @@ pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mu
 pub fn name_ui(ui: &mut Ui, key: &'static str, names: &[&str], value: &mut Option<String>, error: Option<&str>) {
     row_ui(ui, key, error, |ui| {
         let current = value.clone().unwrap_or_else(|| t("form.preset.custom").to_owned());
-        egui::ComboBox::from_id_salt(key).selected_text(current).width(150.0).show_ui(ui, |ui| {
+        let combo = egui::ComboBox::from_id_salt(key).selected_text(current).width(150.0).show_ui(ui, |ui| {
             for name in names {
                 ui.selectable_value(value, Some((*name).to_owned()), *name);
             }
         });
+        combo.response
     });
 }
 

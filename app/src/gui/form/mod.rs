@@ -39,10 +39,11 @@ pub fn ui(ui: &mut Ui, session: &mut Session, state: &mut FormState) {
 }
 
 fn preset_ui(ui: &mut Ui, session: &mut Session) {
-    heading_ui(ui, t("form.preset"));
+    let heading = heading_ui(ui, t("form.preset"));
     let current = session.preset.unwrap_or(t("form.preset.custom"));
     let mut chosen = None;
-    egui::ComboBox::from_id_salt("preset").width(ui.available_width()).selected_text(current).show_ui(ui, |ui| {
+    let combo = egui::ComboBox::from_id_salt("preset").width(ui.available_width()).selected_text(current);
+    let combo = combo.show_ui(ui, |ui| {
         for preset in presets() {
             let mark = if preset.executable { " ▶" } else { "" };
             if ui.selectable_label(session.preset == Some(preset.name), format!("{}{mark}", preset.name)).clicked() {
@@ -50,6 +51,7 @@ fn preset_ui(ui: &mut Ui, session: &mut Session) {
             }
         }
     });
+    combo.response.labelled_by(heading.id);
     if let Some(name) = chosen {
         session.load_preset(name);
     }
