@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod parse;
 
-pub use parse::{BitRate, ParseQuantityError};
+pub use parse::{ParseQuantityError, Quantity};
 
 /// A span of time or a point on a trace's clock, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -436,7 +436,8 @@ impl eframe::App for App {
             let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
             panel.show(ui, |ui| inspector::ui(ui, &self.session.run, &mut self.selection));
         }
-        egui::CentralPanel::default().frame(egui::Frame::new()).show(ui, |ui| {
+        let frame = egui::Frame::new().fill(ui.visuals().panel_fill);
+        egui::CentralPanel::default().frame(frame).show(ui, |ui| {
             let mut centre = Centre {
                 session: &mut self.session,
                 timeline: &mut self.timeline,

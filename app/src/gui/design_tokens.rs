@@ -6,8 +6,8 @@
 use egui::{Color32, Context, Stroke, Visuals};
 use shardlab_engine::trace::MemoryCategory;
 
-/// Height of a row of the timeline.
-pub const TRACK_HEIGHT: f32 = 18.0;
+/// Height of a row of the timeline, at least and at most.
+pub const TRACK_HEIGHT: std::ops::RangeInclusive<f32> = 18.0..=30.0;
 /// Width of the timeline's names.
 pub const TRACK_NAMES: f32 = 148.0;
 /// Width of the left panel at first.
@@ -124,6 +124,7 @@ pub fn apply(context: &Context) {
         style.spacing.interact_size.y = 20.0;
         let visuals = &mut style.visuals;
         visuals.window_corner_radius = 6.into();
+        visuals.widgets.noninteractive.fg_stroke.color = if visuals.dark_mode { rgb(0xc8d0da) } else { rgb(0x2a313b) };
         if visuals.dark_mode {
             visuals.panel_fill = rgb(0x161a20);
             visuals.extreme_bg_color = rgb(0x0f1216);

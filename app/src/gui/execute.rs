@@ -224,7 +224,7 @@ fn curve_ui(ui: &mut Ui, key: &'static str, points: &[[f64; 2]], color: egui::Co
 
 fn figures_ui(ui: &mut Ui, last: &StepResult) {
     heading_ui(ui, t("execute.last"));
-    Grid::new("executed").num_columns(2).striped(true).show(ui, |ui| {
+    ui.group(|ui| {
         figure_ui(ui, "execute.step", &last.step.to_string());
         figure_ui(ui, "execute.loss", &format!("{:.4}", last.loss));
         figure_ui(ui, "execute.wall", &last.wall.to_string());

@@ -60,6 +60,11 @@ pub fn tip(key: &str) -> Option<&'static str> {
     find(&format!("{key}.tip"))
 }
 
+/// The unit of the field `key` with a space before it; nothing where it is a plain number.
+pub fn unit(key: &str) -> String {
+    find(&format!("{key}.unit")).map_or_else(String::new, |unit| format!(" {unit}"))
+}
+
 fn find(key: &str) -> Option<&'static str> {
     let chinese = (language() == Language::Chinese).then(|| ZH.get(key)).flatten();
     chinese.or_else(|| EN.get(key)).map(String::as_str)

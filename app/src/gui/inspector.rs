@@ -63,15 +63,13 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model()).total();
     let mesh = run.scenario.mesh();
-    Grid::new("figures").num_columns(2).striped(true).show(ui, |ui| {
-        figure_ui(ui, "inspector.tokens", &format!("{:.0} /s", report.tokens_per_s));
-        figure_ui(ui, "inspector.mfu", &percent(report.mfu));
-        figure_ui(ui, "inspector.hfu", &percent(report.hfu));
-        figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
-        figure_ui(ui, "inspector.parameters", &format!("{:.3} B", parameters as f64 / 1e9));
-        figure_ui(ui, "inspector.ranks", &format!("{} = pp {} × dp {} × tp {}", mesh.ranks(), mesh.pp, mesh.dp, mesh.tp));
-        figure_ui(ui, "inspector.micro_batches", &run.scenario.micro_batches().to_string());
-    });
+    figure_ui(ui, "inspector.tokens", &format!("{:.0}", report.tokens_per_s));
+    figure_ui(ui, "inspector.mfu", &percent(report.mfu));
+    figure_ui(ui, "inspector.hfu", &percent(report.hfu));
+    figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
+    figure_ui(ui, "inspector.parameters", &format!("{:.3} B", parameters as f64 / 1e9));
+    figure_ui(ui, "inspector.ranks", &format!("{} = pp {} × dp {} × tp {}", mesh.ranks(), mesh.pp, mesh.dp, mesh.tp));
+    figure_ui(ui, "inspector.micro_batches", &run.scenario.micro_batches().to_string());
     fit_ui(ui, run);
     breakdown_ui(ui, run);
     exposed_ui(ui, run);
@@ -106,7 +104,7 @@ fn breakdown_ui(ui: &mut Ui, run: &Run) {
     let bars: Vec<_> =
         parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
     stacked_bar_ui(ui, &bars);
-    Grid::new("breakdown").num_columns(3).striped(true).show(ui, |ui| {
+    Grid::new("breakdown").num_columns(3).show(ui, |ui| {
         for (name, time) in parts.into_iter().filter(|(_, time)| time.0 > 0) {
             ui.horizontal(|ui| swatch_ui(ui, part_color(name), t_or_name("part", name)));
             right_ui(ui, &time.to_string());
@@ -122,13 +120,12 @@ fn breakdown_ui(ui: &mut Ui, run: &Run) {
 
 fn exposed_ui(ui: &mut Ui, run: &Run) {
     heading_ui(ui, t("inspector.exposed"));
-    Grid::new("exposed").num_columns(2).striped(true).show(ui, |ui| {
-        for (axis, time) in shardlab_engine::analysis::exposed_communication(&run.report.breakdown) {
+    for (axis, time) in shardlab_engine::analysis::exposed_communication(&run.report.breakdown) {
+        ui.horizontal(|ui| {
             ui.label(t_or_name("axis", axis));
             right_ui(ui, &time.to_string());
-            ui.end_row();
-        }
-    });
+        });
+    }
 }
 
 fn classes_ui(ui: &mut Ui, run: &Run) {
@@ -136,7 +133,7 @@ fn classes_ui(ui: &mut Ui, run: &Run) {
     let trace = &run.trace;
     let stage = run.report.critical_stage;
     let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
-    Grid::new("classes").num_columns(3).striped(true).show(ui, |ui| {
+    Grid::new("classes").num_columns(3).show(ui, |ui| {
         for class in op_classes(trace, group) {
             ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
             right_ui(ui, &class.count.to_string());
@@ -155,7 +152,7 @@ fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
     let (label, track) = (run.trace.label(span), run.trace.track(span));
     title_ui(ui, &label.name, label.class, run.trace.origin);
     let secs = span.duration.secs().max(1e-12);
-    Grid::new("span").num_columns(2).striped(true).show(ui, |ui| {
+    ui.group(|ui| {
         figure_ui(ui, "inspector.phase", t_or_name("part", label.phase.name()));
         figure_ui(ui, "inspector.stream", t_or_name("stream", track.stream.name()));
         figure_ui(ui, "inspector.stage", &format!("{} (×{})", track.stage, track.ranks));
@@ -176,7 +173,7 @@ fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
 fn op_ui(ui: &mut Ui, run: &Run, op: &Op, stage: usize) {
     title_ui(ui, &op.name, op.kind.class(), Origin::Modelled);
     let step = &run.step;
-    Grid::new("op").num_columns(2).striped(true).show(ui, |ui| {
+    ui.group(|ui| {
         figure_ui(ui, "inspector.phase", t_or_name("part", op.phase.name()));
         figure_ui(ui, "inspector.stream", t_or_name("stream", op.kind.stream().name()));
         figure_ui(ui, "inspector.stage", &stage.to_string());

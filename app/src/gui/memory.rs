@@ -1,17 +1,17 @@
 //! Memory over time: stacked by category, one chart per pipeline stage, with the device's capacity.
 
 use egui::{Grid, Ui};
-use egui_plot::{FilledArea, HLine, Legend, Plot};
+use egui_plot::{FilledArea, HLine, Plot};
 use shardlab_engine::trace::{MemoryCategory, MemoryCurve};
 
 use super::design_tokens::{memory_color, signals};
 use super::i18n::{t, t_or_name};
 use super::inspector::fit_badge_ui;
 use super::session::Run;
-use super::widgets::origin_ui;
+use super::widgets::{origin_ui, swatch_ui};
 
 /// Height of a chart.
-const HEIGHT: f32 = 190.0;
+const HEIGHT: f32 = 240.0;
 /// Samples of a curve that are drawn; between two of them the highest is kept.
 const DRAWN: usize = 2000;
 
@@ -23,6 +23,7 @@ pub fn ui(ui: &mut Ui, run: &Run) {
             origin_ui(ui, run.trace.origin);
         });
         ui.weak(t("memory.per_rank"));
+        legend_ui(ui);
         let columns = if run.trace.memory.len() > 1 && ui.available_width() > 560.0 { 2 } else { 1 };
         for row in run.trace.memory.chunks(columns) {
             ui.columns(columns, |cells| {
@@ -35,11 +36,20 @@ pub fn ui(ui: &mut Ui, run: &Run) {
     });
 }
 
+fn legend_ui(ui: &mut Ui) {
+    ui.horizontal_wrapped(|ui| {
+        for category in MemoryCategory::ALL.into_iter().rev() {
+            swatch_ui(ui, memory_color(category), t_or_name("memory", category.name()));
+        }
+        swatch_ui(ui, signals(ui.visuals()).bad, t("memory.capacity"));
+    });
+}
+
 fn chart_ui(ui: &mut Ui, run: &Run, curve: &MemoryCurve) {
     ui.strong(format!("{} {}", t("timeline.stage"), curve.stage));
     let (xs, tops) = stacked(curve, run.trace.step_time.secs());
     let unit = unit(run);
-    let plot = Plot::new(("memory", curve.group)).height(HEIGHT).legend(Legend::default()).include_y(0.0);
+    let plot = Plot::new(("memory", curve.group)).height(HEIGHT).include_y(0.0);
     let plot = plot.allow_scroll(false).x_axis_label(t("axis.seconds")).y_axis_label(unit.0);
     let (capacity, red) = (run.report.fit.capacity.as_f64(), signals(ui.visuals()).bad);
     plot.show(ui, |plot| {

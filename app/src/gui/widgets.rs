@@ -44,15 +44,16 @@ pub fn stacked_bar_ui(ui: &mut Ui, parts: &[(String, f64, Color32)]) {
     }
 }
 
-/// A row of a two-column grid: a name with its explanation, and a value.
+/// A row: a name with its explanation on the left, a value on the right.
 pub fn figure_ui(ui: &mut Ui, key: &'static str, value: &str) {
-    let name = ui.label(t(key));
-    let value = ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(value)).inner;
+    let row = |ui: &mut Ui| {
+        ui.label(t(key));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(value));
+    };
+    let response = ui.horizontal(row).response;
     if let Some(tip) = tip(key) {
-        name.on_hover_text(tip);
-        value.on_hover_text(tip);
+        response.on_hover_text(tip);
     }
-    ui.end_row();
 }
 
 /// A heading inside a panel.

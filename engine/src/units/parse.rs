@@ -95,8 +95,25 @@ fn parse(text: &str, units: Units, example: &'static str) -> Result<f64, ParseQu
     }
 }
 
-/// A bit rate such as `"400 Gb/s"` is the same quantity as a transfer rate; links are often named in bits.
-pub type BitRate = BytesPerSec;
+/// The shortest way to write `value` exactly: in the largest unit in which it has few digits.
+fn write(value: f64, units: Units) -> String {
+    let mut by_size: Vec<_> = units.iter().collect();
+    by_size.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let candidates = by_size.iter().filter(|(_, factor)| value >= *factor);
+    let exact = |(unit, factor): &&&(&str, f64)| {
+        let text = format!("{}", value / factor);
+        (text.len() <= 7 && text.parse().is_ok_and(|number: f64| number * factor == value)).then(|| format!("{text} {unit}"))
+    };
+    let base = units.first().map_or(("", 1.0), |unit| *unit);
+    candidates.clone().find_map(|candidate| exact(&candidate)).unwrap_or_else(|| format!("{} {}", value / base.1, base.0))
+}
+
+/// A quantity that is read and written with its unit.
+pub trait Quantity: FromStr<Err = ParseQuantityError> + Copy {
+    /// The quantity as it is written in a file: exact, and as short as can be.
+    fn written(self) -> String;
+}
+
 
 macro_rules! quantity {
     ($name:ident, $units:expr, $example:literal, $from:expr, $write:expr) => {
@@ -105,6 +122,12 @@ macro_rules! quantity {
 
             fn from_str(text: &str) -> Result<Self, ParseQuantityError> {
                 parse(text, $units, $example).map($from)
+            }
+        }
+
+        impl Quantity for $name {
+            fn written(self) -> String {
+                write($write(self), $units)
             }
         }
 
@@ -122,7 +145,7 @@ macro_rules! quantity {
 
             /// Writes the quantity so that `deserialize_text` reads the same value back.
             pub fn serialize_option<S: Serializer>(value: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
-                value.map(|value| $write(value)).serialize(serializer)
+                value.map(Quantity::written).serialize(serializer)
             }
 
             /// The schema of the text: a number and a unit.
@@ -138,11 +161,11 @@ macro_rules! quantity {
 mod conversions {
     use super::*;
 
-    quantity!(Nanos, TIME, "1.5 us", |ns| Nanos(ns.round() as i64), |v: Nanos| format!("{} ns", v.0));
-    quantity!(Bytes, SIZE, "80 GB", |b| Bytes(b.round() as u64), |v: Bytes| format!("{} B", v.0));
-    quantity!(Flops, WORK, "1 TFLOP", Flops, |v: Flops| format!("{} FLOP", v.0));
-    quantity!(FlopsPerSec, COMPUTE_RATE, "312 TFLOP/s", FlopsPerSec, |v: FlopsPerSec| format!("{} GFLOP/s", v.0 / 1e9));
-    quantity!(BytesPerSec, TRANSFER_RATE, "400 Gb/s", BytesPerSec, |v: BytesPerSec| format!("{} B/s", v.0));
+    quantity!(Nanos, TIME, "1.5 us", |ns| Nanos(ns.round() as i64), |v: Nanos| v.0 as f64);
+    quantity!(Bytes, SIZE, "80 GB", |b| Bytes(b.round() as u64), |v: Bytes| v.as_f64());
+    quantity!(Flops, WORK, "1 TFLOP", Flops, |v: Flops| v.0);
+    quantity!(FlopsPerSec, COMPUTE_RATE, "312 TFLOP/s", FlopsPerSec, |v: FlopsPerSec| v.0);
+    quantity!(BytesPerSec, TRANSFER_RATE, "400 Gb/s", BytesPerSec, |v: BytesPerSec| v.0);
 }
 
 impl JsonSchema for Bytes {
@@ -165,6 +188,16 @@ mod tests {
         assert_eq!("64KiB".parse(), Ok(Bytes(65_536)));
         assert_eq!("400 Gb/s".parse(), Ok(BytesPerSec(50e9)));
         assert_eq!("1.5 us".parse(), Ok(Nanos(1500)));
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for text in ["80 GB", "64 KiB", "1.5 TiB", "0 B", "123456789 B"] {
+            assert_eq!(text.parse::<Bytes>().map(Quantity::written), Ok(text.to_owned()));
+        }
+        assert_eq!("400 Gb/s".parse::<BytesPerSec>().map(Quantity::written), Ok("50 GB/s".to_owned()));
+        assert_eq!("989.4 TFLOP/s".parse::<FlopsPerSec>().map(Quantity::written), Ok("989.4 TFLOP/s".to_owned()));
+        assert_eq!("1500 ns".parse::<Nanos>().map(Quantity::written), Ok("1.5 us".to_owned()));
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! The kinds of fields: a name with an explanation on the left, the value with its unit on the right, and what is
 //! wrong with it below.
+//!
+//! The key of a field gives its name; `.tip` its explanation and `.unit` its unit.
 
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
 use egui::{DragValue, Response, Ui};
+use shardlab_engine::units::Quantity;
 
 use crate::gui::design_tokens::signals;
-use crate::gui::i18n::{t, tip};
+use crate::gui::i18n::{t, tip, unit};
+
+/// What is typed into text fields and is not yet a value, by key.
+pub type Typed = BTreeMap<&'static str, String>;
 
 /// A row: name, value, and the error below. Returns the value's response, labelled by the name.
 pub fn row_ui(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl FnOnce(&mut Ui) -> Response) -> Response {
@@ -27,7 +32,12 @@ pub fn row_ui(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl F
 
 /// A whole number.
 pub fn number_ui(ui: &mut Ui, key: &'static str, value: &mut u32, range: RangeInclusive<u32>, error: Option<&str>) {
-    row_ui(ui, key, error, |ui| ui.add(DragValue::new(value).range(range).speed(0.1)));
+    row_ui(ui, key, error, |ui| ui.add(DragValue::new(value).range(range).speed(0.1).suffix(unit(key))));
+}
+
+/// A number with a fraction.
+pub fn real_ui(ui: &mut Ui, key: &'static str, value: &mut f64, range: RangeInclusive<f64>, speed: f64) {
+    row_ui(ui, key, None, |ui| ui.add(DragValue::new(value).range(range).speed(speed).max_decimals(6).suffix(unit(key))));
 }
 
 /// A whole number that a preset or another field gives when it is left out.
@@ -40,11 +50,9 @@ pub fn optional_ui(
     error: Option<&str>,
 ) {
     row_ui(ui, key, error, |ui| {
-        if value.is_some() && ui.small_button("×").on_hover_text(t("form.reset")).clicked() {
-            *value = None;
-        }
+        reset_ui(ui, value);
         let mut shown = value.unwrap_or(effective);
-        let response = ui.add(DragValue::new(&mut shown).range(range).speed(0.1));
+        let response = ui.add(DragValue::new(&mut shown).range(range).speed(0.1).suffix(unit(key)));
         if response.changed() {
             *value = Some(shown);
         }
@@ -52,9 +60,24 @@ pub fn optional_ui(
     });
 }
 
+/// A button that takes a value back to what is derived, where one is set.
+fn reset_ui<T>(ui: &mut Ui, value: &mut Option<T>) {
+    if value.is_some() && ui.small_button("×").on_hover_text(t("form.reset")).clicked() {
+        *value = None;
+    }
+}
+
 /// Yes or no.
 pub fn flag_ui(ui: &mut Ui, key: &'static str, value: &mut bool) {
     row_ui(ui, key, None, |ui| ui.checkbox(value, ""));
+}
+
+/// Yes or no, where a preset says which when it is left out.
+pub fn optional_flag_ui(ui: &mut Ui, key: &'static str, value: &mut Option<bool>, effective: bool) {
+    let mut shown = value.unwrap_or(effective);
+    if row_ui(ui, key, None, |ui| ui.checkbox(&mut shown, "")).changed() {
+        *value = Some(shown);
+    }
 }
 
 /// One of a few.
@@ -84,23 +107,26 @@ pub fn name_ui(ui: &mut Ui, key: &'static str, names: &[&str], value: &mut Optio
 }
 
 /// A quantity with its unit, as text; what is typed is kept until it is a quantity.
-pub fn text_ui<T: FromStr<Err: Display> + Display>(
+pub fn quantity_ui<T: Quantity>(
     ui: &mut Ui,
     key: &'static str,
     value: &mut Option<T>,
-    typed: &mut Option<String>,
+    typed: &mut Typed,
     effective: T,
+    error: Option<&str>,
 ) {
-    let mut text = typed.clone().unwrap_or_else(|| value.as_ref().unwrap_or(&effective).to_string());
-    let error = typed.as_ref().and_then(|text| text.parse::<T>().err()).map(|error| error.to_string());
-    let edit = egui::TextEdit::singleline(&mut text).desired_width(90.0);
-    let response = row_ui(ui, key, error.as_deref(), |ui| ui.add(edit));
+    let mut text = typed.get(key).cloned().unwrap_or_else(|| value.unwrap_or(effective).written());
+    let malformed = typed.get(key).and_then(|text| text.parse::<T>().err()).map(|error| error.to_string());
+    let response = row_ui(ui, key, malformed.as_deref().or(error), |ui| {
+        reset_ui(ui, value);
+        ui.add(egui::TextEdit::singleline(&mut text).desired_width(96.0))
+    });
     if response.changed() {
         if let Ok(parsed) = text.parse() {
             *value = Some(parsed);
         }
-        *typed = Some(text);
-    } else if response.lost_focus() && error.is_none() {
-        *typed = None;
+        typed.insert(key, text);
+    } else if response.lost_focus() && malformed.is_none() {
+        typed.remove(key);
     }
 }

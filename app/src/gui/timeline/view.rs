@@ -28,6 +28,8 @@ struct Scale {
     rect: Rect,
     from: f64,
     to: f64,
+    /// Height of a row.
+    height: f32,
 }
 
 impl Scale {
@@ -56,13 +58,17 @@ impl TimelineView {
         let (from, to) = self.range.unwrap_or(all);
         let width = ui.available_width();
         let (ruler, _) = ui.allocate_exact_size(vec2(width, RULER), Sense::hover());
+        let hint = ruler.left_center() + vec2(4.0, 0.0);
+        let names = ui.painter().with_clip_rect(ruler.with_max_x(ruler.left() + TRACK_NAMES));
+        names.text(hint, Align2::LEFT_CENTER, t("timeline.hint"), FontId::proportional(11.0), ui.visuals().weak_text_color());
         let plot = |rect: Rect| rect.with_min_x(rect.left() + TRACK_NAMES);
-        let scale = Scale { rect: plot(ruler), from, to };
+        let scale = Scale { rect: plot(ruler), from, to, height: 0.0 };
         ruler_ui(ui.painter(), ui.visuals(), scale);
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             let rows = run.index.tracks.len() as f32;
-            let (rect, response) = ui.allocate_exact_size(vec2(width, rows * TRACK_HEIGHT), Sense::click_and_drag());
-            let scale = Scale { rect: plot(rect), ..scale };
+            let height = (ui.available_height() / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
+            let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
+            let scale = Scale { rect: plot(rect), height, ..scale };
             self.navigate(ui, &response, scale, all, run, selection);
             rows_ui(ui, rect, scale, run, selection);
             let hovered = response.hover_pos().and_then(|at| span_at(run, scale, rect, at));
@@ -156,8 +162,8 @@ fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, selection: &Selection) 
     let clip = ui.clip_rect();
     let mut group = None;
     for (row, track) in run.index.tracks.iter().enumerate() {
-        let top = rect.top() + row as f32 * TRACK_HEIGHT;
-        let line = Rect::from_min_size(pos2(rect.left(), top), vec2(rect.width(), TRACK_HEIGHT));
+        let top = rect.top() + row as f32 * scale.height;
+        let line = Rect::from_min_size(pos2(rect.left(), top), vec2(rect.width(), scale.height));
         let first = group.replace(track.group) != Some(track.group);
         if !clip.intersects(line) {
             continue;
@@ -217,7 +223,7 @@ fn span_at(run: &Run, scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
     if at.x < scale.rect.left() {
         return None;
     }
-    let row = ((at.y - rect.top()) / TRACK_HEIGHT) as usize;
+    let row = ((at.y - rect.top()) / scale.height) as usize;
     let track = run.index.tracks.get(row)?;
     let time = scale.time(at.x);
     let place = track.first_after(&run.trace, time);

@@ -1,0 +1,69 @@
+//! Fields of the model and its data.
+
+use egui::Ui;
+use shardlab_engine::model::{self, Architecture, ModelFile};
+
+use super::Form;
+use super::fields::{choice_ui, name_ui, optional_flag_ui, optional_ui};
+use crate::gui::i18n::t;
+use crate::gui::widgets::heading_ui;
+
+impl Form<'_> {
+    /// Draws them.
+    pub(super) fn model_ui(&mut self, ui: &mut Ui) {
+        heading_ui(ui, t("form.model"));
+        self.model_preset_ui(ui);
+        self.model_sizes_ui(ui);
+        let error = self.error_of("data.sequence_length");
+        let effective = self.session.run.scenario.data().sequence_length;
+        let value = &mut self.session.file.data.sequence_length;
+        optional_ui(ui, "form.data.sequence", value, effective, 1..=1 << 20, error.as_deref());
+        egui::CollapsingHeader::new(t("form.model.more")).id_salt("model").show(ui, |ui| self.model_details_ui(ui));
+    }
+
+    fn model_preset_ui(&mut self, ui: &mut Ui) {
+        let names: Vec<&str> = model::presets().keys().map(String::as_str).collect();
+        let before = self.session.file.model.preset.clone();
+        let error = self.error_of("model.preset");
+        name_ui(ui, "form.model.preset", &names, &mut self.session.file.model.preset, error.as_deref());
+        if self.session.file.model.preset != before {
+            let preset = self.session.file.model.preset.take();
+            self.session.file.model = ModelFile { preset, ..ModelFile::default() };
+            self.session.file.data.sequence_length = None;
+        }
+    }
+
+    fn model_sizes_ui(&mut self, ui: &mut Ui) {
+        let errors = ["layers", "hidden", "heads", "kv_heads", "ffn_hidden", "vocab"]
+            .map(|field| self.error_of(&format!("model.{field}")));
+        let run = self.session.run.clone();
+        let (file, effective) = (&mut self.session.file.model, run.scenario.model());
+        let fields = [
+            ("form.model.layers", &mut file.layers, effective.layers, 1..=4096),
+            ("form.model.hidden", &mut file.hidden, effective.hidden, 1..=1 << 18),
+            ("form.model.heads", &mut file.heads, effective.heads, 1..=1024),
+            ("form.model.kv_heads", &mut file.kv_heads, effective.kv_heads, 1..=1024),
+            ("form.model.ffn_hidden", &mut file.ffn_hidden, effective.ffn_hidden, 1..=1 << 18),
+            ("form.model.vocab", &mut file.vocab, effective.vocab, 1..=1 << 20),
+        ];
+        for ((key, value, effective, range), error) in fields.into_iter().zip(errors) {
+            optional_ui(ui, key, value, effective, range, error.as_deref());
+        }
+    }
+
+    fn model_details_ui(&mut self, ui: &mut Ui) {
+        let errors = ["head_dim", "positions"].map(|field| self.error_of(&format!("model.{field}")));
+        let run = self.session.run.clone();
+        let (file, effective) = (&mut self.session.file.model, run.scenario.model());
+        let mut architecture = file.architecture.unwrap_or(effective.architecture);
+        let options = [(Architecture::Gpt, "form.architecture.gpt"), (Architecture::Llama, "form.architecture.llama")];
+        choice_ui(ui, "form.model.architecture", &mut architecture, &options);
+        if architecture != effective.architecture {
+            file.architecture = Some(architecture);
+        }
+        let [head_dim, positions] = errors;
+        optional_ui(ui, "form.model.head_dim", &mut file.head_dim, effective.head_dim, 2..=1024, head_dim.as_deref());
+        optional_ui(ui, "form.model.positions", &mut file.positions, effective.positions, 1..=1 << 20, positions.as_deref());
+        optional_flag_ui(ui, "form.model.tied", &mut file.tied_embeddings, effective.tied_embeddings);
+    }
+}
