@@ -21,9 +21,11 @@ const DEFAULT_BUCKET: Bytes = Bytes(100_000_000);
 /// The text that ships with the program.
 pub(crate) const DATASETS: &[&str] = &["persuasion"];
 
-type Checked<T> = Result<T, ScenarioError>;
+/// A checked value, or what is wrong with it.
+pub(super) type Checked<T> = Result<T, ScenarioError>;
 
-fn invalid(path: &'static str, value: impl ToString, allowed: impl Into<String>, hint: impl Into<String>) -> ScenarioError {
+/// A value that is not allowed, cut to a readable length.
+pub(super) fn invalid(path: &'static str, value: impl ToString, allowed: impl Into<String>, hint: impl Into<String>) -> ScenarioError {
     let value = value.to_string().chars().take(80).collect();
     ScenarioError::Invalid { path, value, allowed: allowed.into(), hint: hint.into() }
 }
@@ -34,6 +36,7 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
     let cluster = check_cluster(file)?;
     let data = check_data(file, &model)?;
     let strategy = check_strategy(file, &model, &cluster, &data)?;
+    super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
     let run = check_run(file)?;
     let name = file.name.clone().unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
     Ok(Scenario { name, model, cluster, strategy, data, run })
@@ -64,7 +67,7 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
     if !(rope_theta.is_finite() && rope_theta > 1.0) {
         return Err(invalid("model.rope_theta", rope_theta, "a finite number above 1", "Most models have 10000 or 500000."));
     }
-    Ok(Model {
+    let model = Model {
         name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
         architecture,
         layers: bounded(merged.layers, "model.layers", 4096)?,
@@ -77,7 +80,9 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
         positions: size(merged.positions, "model.positions")?,
         tied_embeddings: merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
         rope_theta,
-    })
+    };
+    super::magnitude::check_parameters(&model)?;
+    Ok(model)
 }
 
 fn model_preset(name: &str) -> Checked<&'static ModelFile> {

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod file;
+mod magnitude;
 mod parse;
 mod presets;
 mod strategy;

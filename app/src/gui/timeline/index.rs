@@ -1,6 +1,20 @@
 //! Spans by track, for binary search.
 
-use shardlab_engine::trace::{Span, Stream, Trace};
+use shardlab_engine::trace::{Phase, Span, Stream, Trace};
+use shardlab_engine::units::Nanos;
+
+/// Neighbouring kernels of the same micro-batch and phase: what is drawn where single ones are too narrow.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// Start of the first.
+    pub start: Nanos,
+    /// End of the last.
+    pub end: Nanos,
+    /// The part of the step.
+    pub phase: Phase,
+    /// The micro-batch, or [`Span::NO_MICRO_BATCH`].
+    pub micro_batch: u32,
+}
 
 /// A stream with its spans.
 #[derive(Debug)]
@@ -17,6 +31,8 @@ pub struct Track {
     pub stream: Stream,
     /// Indices of its spans in the order of time.
     pub spans: Vec<u32>,
+    /// The same in blocks; only of kernels.
+    pub blocks: Vec<Block>,
 }
 
 /// The streams that have spans.
@@ -37,7 +53,8 @@ impl TrackIndex {
         let tracks = tracks.map(|((index, mut spans), track)| {
             spans.sort_by_key(|&span| trace.spans[span as usize].start);
             let (group, stage, ranks, stream) = (track.group, track.stage, track.ranks, track.stream);
-            Track { index, group, stage, ranks, stream, spans }
+            let blocks = if stream == Stream::Compute { blocks(trace, &spans) } else { Vec::new() };
+            Track { index, group, stage, ranks, stream, spans, blocks }
         });
         Self { tracks: tracks.collect() }
     }
@@ -49,6 +66,22 @@ impl TrackIndex {
         let place = track.spans.iter().position(|&other| other == span)?;
         Some((track, place))
     }
+}
+
+/// Joins neighbours of the same micro-batch and phase. Recomputation belongs to the backward pass that needs it.
+fn blocks(trace: &Trace, spans: &[u32]) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for span in spans.iter().map(|&index| &trace.spans[index as usize]) {
+        let phase = match trace.label(span).phase {
+            Phase::Recompute => Phase::Backward,
+            phase => phase,
+        };
+        match blocks.last_mut() {
+            Some(last) if last.phase == phase && last.micro_batch == span.micro_batch => last.end = span.end(),
+            _ => blocks.push(Block { start: span.start, end: span.end(), phase, micro_batch: span.micro_batch }),
+        }
+    }
+    blocks
 }
 
 impl Track {

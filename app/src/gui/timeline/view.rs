@@ -6,12 +6,14 @@ use shardlab_engine::units::Nanos;
 
 use super::Track;
 use crate::gui::design_tokens::{
-    TRACK_HEIGHT, TRACK_NAMES, class_color, grid_stroke, on_slice, row_shade, selection_stroke,
+    TRACK_HEIGHT, TRACK_NAMES, class_color, grid_stroke, on_slice, part_color, row_shade, selection_stroke,
 };
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
 use crate::gui::session::Run;
 
+/// Pixels that a slice has on average where single kernels are drawn.
+const LEGIBLE: f64 = 3.0;
 /// Height of the ruler.
 const RULER: f32 = 20.0;
 
@@ -191,6 +193,10 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, first: bool) {
 fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, selection: &Selection) {
     let clip = line.with_min_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect());
     let painter = ui.painter().with_clip_rect(clip);
+    let mean = run.trace.step_time.0 as f64 / track.spans.len().max(1) as f64;
+    if !track.blocks.is_empty() && mean / scale.per_pixel() < LEGIBLE {
+        return blocks_ui(&painter, line, scale, track);
+    }
     let mut place = track.first_after(&run.trace, scale.from);
     while let Some(span) = track.span(&run.trace, place) {
         let (left, right) = (scale.x(span.start.0 as f64), scale.x(span.end().0 as f64));
@@ -201,6 +207,20 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, select
         slice_ui(&painter, ui.visuals(), Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range()), &run.trace, span, selected);
         // What lies within the same pixel is not drawn again.
         place = if right - left < 1.0 { track.first_after(&run.trace, scale.time(left + 1.0)).max(place + 1) } else { place + 1 };
+    }
+}
+
+/// Forward, backward and update of each micro-batch as one slice, with its number.
+fn blocks_ui(painter: &Painter, line: Rect, scale: Scale, track: &Track) {
+    let first = track.blocks.partition_point(|block| (block.end.0 as f64) < scale.from);
+    for block in track.blocks[first..].iter().take_while(|block| (block.start.0 as f64) <= scale.to) {
+        let (left, right) = (scale.x(block.start.0 as f64), scale.x(block.end.0 as f64));
+        let rect = Rect::from_x_y_ranges(left..=(right - 1.0).max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
+        painter.rect_filled(rect, 2.0, part_color(block.phase.name()));
+        if rect.width() > 14.0 && block.micro_batch != Span::NO_MICRO_BATCH {
+            let font = FontId::proportional(11.0);
+            painter.text(rect.center(), Align2::CENTER_CENTER, block.micro_batch, font, on_slice());
+        }
     }
 }
 

@@ -1,0 +1,183 @@
+//! The command line as a user types it.
+
+#[path = "../../engine/tests/cases/malformed.rs"]
+mod malformed;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn shardlab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_shardlab")).args(arguments).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = shardlab(arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", text(&output.stderr)))
+}
+
+/// A folder of this test that is empty at first.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    folder
+}
+
+#[test]
+fn the_document_of_a_simulation_has_what_machines_need() {
+    let document = json(&["simulate", "gpt3-175b-1024xa100", "--json"]);
+    assert_eq!(document["schema_version"], 1);
+    assert_eq!(document["origin"], "modelled");
+    assert_eq!(document["fits"], true);
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"));
+    let parts = document["breakdown"].as_object().expect("a table");
+    let sum: f64 = parts.values().map(number).sum();
+    let step = number(&document["step_time_s"]);
+    assert!((sum - step).abs() < 1e-9, "the breakdown adds up to {sum}, the step takes {step}");
+    for key in ["tokens_per_s", "mfu", "bubble_fraction"] {
+        assert!(number(&document[key]) > 0.0, "{key}");
+    }
+    for axis in ["tp", "dp", "pp"] {
+        assert!(number(&document["exposed_communication_s"][axis]) >= 0.0, "{axis}");
+    }
+    let stages = document["peak_memory_bytes"].as_array().expect("a list");
+    assert_eq!(stages.len(), 8);
+    for stage in stages {
+        let categories: f64 = stage["by_category"].as_object().expect("a table").values().map(number).sum();
+        assert_eq!(categories, number(&stage["total"]));
+    }
+}
+
+#[test]
+fn a_step_that_does_not_fit_answers_with_one() {
+    let output = shardlab(&["simulate", "llama3-405b-16384xh100"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("DOES NOT FIT"), "{}", text(&output.stdout));
+    assert_eq!(shardlab(&["simulate", "llama2-7b-8xh100"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_execution_tells_loss_ops_and_bytes() {
+    let document = json(&["execute", "tiny-gpt-dp2-tp2", "--steps", "3", "--backend", "cpu", "--json"]);
+    assert_eq!(document["origin"], "executed");
+    let losses = document["loss"].as_array().expect("a list");
+    assert_eq!(losses.len(), 3);
+    assert!(losses.iter().all(|step| step["loss"].as_f64().is_some_and(f64::is_finite)));
+    assert!(document["bytes_moved"]["tp"].as_u64() > Some(0));
+    assert!(document["bytes_moved"]["dp"].as_u64() > Some(0));
+    assert!(document["ops"].as_array().is_some_and(|ops| ops.iter().any(|op| op["class"] == "matmul")));
+    assert_eq!(document["mfu"], Value::Null, "ranks share one device");
+}
+
+#[test]
+fn a_comparison_predicts_memory_to_the_byte() {
+    let document = json(&["compare", "tiny-llama-pp2-tp2", "--steps", "2", "--backend", "cpu", "--json"]);
+    assert_eq!(document["memory_agrees"], true);
+    assert_eq!(document["memory"].as_array().map(Vec::len), Some(2));
+    assert!(document["op_classes"].as_array().is_some_and(|rows| rows.len() > 5));
+    assert!(document["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0));
+}
+
+#[test]
+fn results_are_written_as_csv_and_for_perfetto() {
+    let folder = folder("exports");
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (csv, memory, trace) = (path("ops.csv"), path("memory.csv"), path("trace.json"));
+    let output = shardlab(&["simulate", "gpt2-124m-8xa100", "--csv", &csv, "--memory-csv", &memory, "--perfetto", &trace]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let read = |path: &str| std::fs::read_to_string(path).expect("the file is there");
+    assert!(read(&csv).starts_with("group,stage,class,count,time_ns"));
+    assert!(read(&memory).lines().count() > 10);
+    let trace: Value = serde_json::from_str(&read(&trace)).expect("the trace is JSON");
+    assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 100));
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_bytes() {
+    let once = || shardlab(&["simulate", "llama3-8b-16xh100", "--json"]).stdout;
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn a_scenario_comes_by_preset_file_or_standard_input() {
+    let folder = folder("inputs");
+    let preset = shardlab(&["presets", "--show", "llama2-7b-8xh100"]).stdout;
+    let file = folder.join("mine.toml");
+    std::fs::write(&file, &preset).expect("a file can be written");
+    let by_file = json(&["simulate", &file.to_string_lossy(), "--json"]);
+    assert_eq!(by_file["step_time_s"], json(&["simulate", "llama2-7b-8xh100", "--json"])["step_time_s"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shardlab"))
+        .args(["simulate", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("it reads").write_all(&preset).expect("it takes the text");
+    let output = child.wait_with_output().expect("it ends");
+    let by_pipe: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!(by_pipe["step_time_s"], by_file["step_time_s"]);
+}
+
+#[test]
+fn a_hugging_face_config_is_simulated_on_the_default_cluster() {
+    let config = r#"{"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "intermediate_size": 11008, "vocab_size": 32000, "max_position_embeddings": 4096, "hidden_act": "silu"}"#;
+    let file = folder("config").join("config.json");
+    std::fs::write(&file, config).expect("a file can be written");
+    let document = json(&["simulate", &file.to_string_lossy(), "--json"]);
+    assert_eq!(document["step_time_s"], json(&["simulate", "llama2-7b-8xh100", "--json"])["step_time_s"]);
+}
+
+#[test]
+fn the_schema_describes_every_preset_key() {
+    let schema = json(&["schema"]);
+    for table in ["model", "cluster", "strategy", "data", "run"] {
+        assert!(schema["properties"][table].is_object(), "{table}");
+    }
+}
+
+#[test]
+fn what_was_typed_wrongly_is_answered_with_two() {
+    for arguments in [&["simulate", "llama2-7b-8xh10"][..], &["simulate", "no/such/file.toml"], &["fly"], &["simulate", "/"]] {
+        let output = shardlab(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn malformed_files_give_an_error_and_no_panic() {
+    let folder = folder("malformed");
+    for (number, case) in malformed::cases().iter().enumerate() {
+        let file = folder.join(format!("{number}.toml"));
+        std::fs::write(&file, &case.bytes).expect("a file can be written");
+        let output = shardlab(&["simulate", &file.to_string_lossy()]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{}: {message}", case.name);
+        // Of a file that is too large the program reads only the beginning, and so cannot know its size.
+        let says = if case.name == "100 MB" { "is this the right file?" } else { case.says };
+        assert!(message.contains(says), "{}: expected `{says}` in: {message}", case.name);
+        assert!(!message.contains("panicked"), "{}: {message}", case.name);
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_shardlab"))
+        .args(["graph", "llama2-7b-8xh100", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("panicked"));
+}

@@ -1,0 +1,82 @@
+//! Refuses what is too large to be counted: a step of centuries, or more spans than a trace can hold.
+//!
+//! Every bound is a coarse estimate from above in floating point. What passes stays far below 2^63 nanoseconds and
+//! 2^63 bytes, so that the integer arithmetic behind it cannot overflow.
+
+use super::check::{Checked, invalid};
+use super::{Data, Strategy};
+use crate::cluster::Cluster;
+use crate::model::{Model, ParameterCount};
+
+/// Parameters; a thousand times the largest model that was trained.
+const MAX_PARAMETERS: f64 = 1e15;
+/// Seconds of a step, three years; the integers behind it hold 292 years.
+const MAX_SECONDS: f64 = 1e8;
+/// Bytes that a rank touches in a step.
+const MAX_TRAFFIC: f64 = 1e17;
+/// Layers times micro-batches: each is some forty spans.
+const MAX_LAYER_RUNS: u64 = 1 << 18;
+/// Kernels and collectives of one layer and micro-batch, forward and backward, at most.
+const OPS_PER_LAYER: f64 = 60.0;
+
+/// Checks the number of parameters.
+pub fn check_parameters(model: &Model) -> Checked<()> {
+    let parameters = ParameterCount::of(model).total() as f64;
+    if parameters <= MAX_PARAMETERS {
+        return Ok(());
+    }
+    let allowed = format!("a model of at most {MAX_PARAMETERS:e} parameters");
+    Err(invalid("model", format!("{parameters:.1e} parameters"), allowed, "Check its sizes."))
+}
+
+/// Checks spans, bytes and time.
+pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, data: &Data) -> Checked<()> {
+    let parameters = ParameterCount::of(model).total() as f64;
+    let micro_batches = strategy.global_batch / (strategy.micro_batch * strategy.data_parallel);
+    let runs = u64::from(micro_batches) * u64::from(model.layers);
+    if runs > MAX_LAYER_RUNS {
+        let allowed = format!("at most {MAX_LAYER_RUNS} for model.layers × micro-batches, here {} × {micro_batches}", model.layers);
+        return Err(invalid("strategy.global_batch", strategy.global_batch, allowed, "Raise micro_batch or data_parallel."));
+    }
+    let tokens = f64::from(micro_batches) * f64::from(strategy.micro_batch) * f64::from(data.sequence_length);
+    let traffic = traffic(model, tokens, f64::from(micro_batches) * parameters);
+    if traffic > MAX_TRAFFIC {
+        let allowed = format!("a step that touches at most {MAX_TRAFFIC:e} bytes");
+        return Err(invalid("strategy.global_batch", format!("{traffic:.1e} bytes"), allowed, "Lower the batch or the model's sizes."));
+    }
+    let seconds = seconds(model, cluster, data, tokens, traffic, parameters) + latencies(cluster, strategy, runs as f64);
+    if seconds > MAX_SECONDS {
+        let allowed = format!("a step of at most {MAX_SECONDS:e} s");
+        let hint = "Lower the batch, or check the rates and latencies of cluster.custom.";
+        return Err(invalid("strategy.global_batch", format!("up to {seconds:.1e} s"), allowed, hint));
+    }
+    Ok(())
+}
+
+/// Bytes of all activations and of all weights as often as they are read, with a wide margin.
+fn traffic(model: &Model, tokens: f64, weights_read: f64) -> f64 {
+    let widths = 60.0 * f64::from(model.hidden) + 30.0 * f64::from(model.ffn_hidden) + 30.0 * f64::from(model.qkv_width());
+    let per_token = f64::from(model.layers) * widths + 30.0 * f64::from(model.vocab);
+    4.0 * tokens * per_token + 60.0 * weights_read
+}
+
+/// Work on one rank at the lowest rate, as if nothing were split; padding costs at most sixteen times.
+fn seconds(model: &Model, cluster: &Cluster, data: &Data, tokens: f64, traffic: f64, parameters: f64) -> f64 {
+    let device = &cluster.device;
+    let attention = 14.0 * f64::from(model.layers) * f64::from(model.heads) * f64::from(model.head_dim);
+    let flops = tokens * (8.0 * parameters + attention * f64::from(data.sequence_length));
+    let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0) * device.matmul_efficiency / 16.0;
+    let links = [&cluster.intra_link, &cluster.inter_link].map(|link| link.effective_bandwidth().0);
+    let bandwidth = links[0].min(links[1]).min(device.memory_bandwidth.0 * device.memory_efficiency);
+    flops / rate + 4.0 * traffic / bandwidth
+}
+
+/// Launches, and a ring over all ranks for every op.
+fn latencies(cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
+    let hop = cluster.intra_link.latency.secs() + cluster.inter_link.latency.secs();
+    let ranks = f64::from(strategy.tensor_parallel.max(strategy.data_parallel));
+    let data_rounds = 2.0 * hop * f64::from(strategy.data_parallel) * 1e4;
+    layer_runs * OPS_PER_LAYER * (cluster.device.launch_overhead.secs() + 2.0 * hop * f64::from(strategy.tensor_parallel))
+        + data_rounds
+        + 2.0 * hop * ranks
+}
