@@ -4,36 +4,234 @@
 
 #![cfg(feature = "gui")]
 
-use egui::{Vec2, accesskit::Role};
+#[path = "../../engine/tests/cases/malformed.rs"]
+mod malformed;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use egui::{Key, Modifiers, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use shardlab::gui::{App, Language, Tab, set_language};
+use serde_json::Value;
+use shardlab::gui::{App, Language, Remote, Tab, set_language};
 
 /// The language is one for the whole process, so the tests take turns.
-static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static TURN: Mutex<()> = Mutex::new(());
 
-fn app(language: Language) -> (std::sync::MutexGuard<'static, ()>, Harness<'static, App>) {
-    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let size = Vec2::new(1440.0, 860.0);
-    let mut harness = Harness::builder().with_size(size).wgpu().build_eframe(|context| App::new(context));
-    set_language(language);
-    harness.run_ok();
-    (turn, harness)
+/// An app, and the turn to use it.
+struct Window {
+    harness: Harness<'static, App>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Window {
+    fn new(language: Language) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = Vec2::new(1440.0, 860.0);
+        let mut harness = Harness::builder().with_size(size).wgpu().build_eframe(|context| App::new(context));
+        set_language(language);
+        harness.run_ok();
+        Self { harness, _turn: turn }
+    }
+
+    fn remote(&mut self, remote: &Remote) {
+        let context = self.harness.ctx.clone();
+        self.harness.state_mut().run_remote(remote, &context);
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_str(&self.harness.state().state()).expect("the state is JSON")
+    }
+
+    /// Runs frames until the state is as wanted.
+    fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            self.harness.step();
+            let state = self.state();
+            if wanted(&state) {
+                self.harness.run_ok();
+                return state;
+            }
+            assert!(Instant::now() < end, "expected {what}; last state: {state:#}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn preset(&mut self, name: &str) -> Value {
+        self.remote(&Remote::Preset(name.to_owned()));
+        self.harness.step();
+        self.until(name, |state| state["ready"] == true && state["scenario"] == name)
+    }
+
+    fn press(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.run_ok();
+    }
 }
 
 #[test]
 fn every_view_looks_as_kept() {
-    let (_turn, mut harness) = app(Language::English);
+    let mut window = Window::new(Language::English);
     for tab in Tab::ALL {
-        harness.state_mut().show_tab(tab);
-        harness.run_ok();
-        harness.snapshot(tab.key());
+        window.remote(&Remote::Tab(tab));
+        window.harness.run_ok();
+        window.harness.snapshot(tab.key());
     }
 }
 
 #[test]
 fn the_interface_is_there_in_chinese() {
-    let (_turn, mut harness) = app(Language::Chinese);
-    harness.snapshot("chinese");
+    let mut window = Window::new(Language::Chinese);
+    window.harness.snapshot("chinese");
     set_language(Language::English);
+}
+
+#[test]
+fn a_step_that_does_not_fit_names_the_biggest_block() {
+    let mut window = Window::new(Language::English);
+    let state = window.preset("llama3-405b-16384xh100");
+    assert_eq!(state["fits"], false);
+    window.remote(&Remote::Tab(Tab::Memory));
+    window.harness.run_ok();
+    window.harness.snapshot("does_not_fit");
+}
+
+#[test]
+fn a_baseline_is_compared_with_what_comes_after() {
+    let mut window = Window::new(Language::English);
+    window.press(Modifiers::NONE, Key::B);
+    window.preset("llama3-8b-16xh100");
+    window.press(Modifiers::NONE, Key::Num4);
+    assert_eq!(window.state()["screen"], "compare");
+    window.harness.get_by_label("baseline: llama2-7b-8xh100 · pp 2 dp 2 tp 2 · OneFOneB · Bf16 · None");
+    window.harness.snapshot("baseline");
+}
+
+#[test]
+fn a_slice_tells_what_it_is() {
+    let mut window = Window::new(Language::English);
+    let names = window.harness.get_by_label("Timeline of the step").rect();
+    let on_compute = names.lerp_inside(Vec2::new(0.5, 0.02));
+    window.harness.hover_at(on_compute);
+    window.harness.run_ok();
+    window.harness.drag_at(on_compute);
+    window.harness.drop_at(on_compute);
+    window.harness.run_ok();
+    window.harness.get_by_label("← Step");
+    window.harness.snapshot("slice");
+}
+
+#[test]
+fn changes_can_be_taken_back() {
+    let mut window = Window::new(Language::English);
+    let first = window.state();
+    let second = window.preset("gpt2-124m-8xa100");
+    assert_ne!(first["step_time_ns"], second["step_time_ns"]);
+    window.press(Modifiers::COMMAND, Key::Z);
+    window.until("the first run again", |state| state["ready"] == true && state["step_time_ns"] == first["step_time_ns"]);
+    window.press(Modifiers::COMMAND, Key::Y);
+    window.until("the second run again", |state| state["ready"] == true && state["step_time_ns"] == second["step_time_ns"]);
+}
+
+#[test]
+fn the_shortcuts_are_listed() {
+    let mut window = Window::new(Language::English);
+    window.press(Modifiers::SHIFT, Key::Questionmark);
+    window.harness.get_by_label("zoom to the selected slice");
+}
+
+#[test]
+fn training_gives_the_losses_of_the_engine_and_its_trace_can_be_looked_at() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.remote(&Remote::Execute { steps: 3, backend: "cpu".to_owned() });
+    let done = |state: &Value| state["execute"]["running"] == false && state["execute"]["steps"].as_array().map(Vec::len) == Some(3);
+    let state = window.until("three steps", done);
+    assert_eq!(state["preset"], "tiny-llama-1", "the default scenario is too large to execute");
+    let losses: Vec<f64> = state["execute"]["steps"].as_array().into_iter().flatten().filter_map(|step| step["loss"].as_f64()).collect();
+    assert_eq!(losses, engine_losses(3));
+    window.harness.get_by_label("Look at this step in the timeline").click();
+    window.until("the executed trace", |state| state["shown"] == "executed");
+}
+
+/// The same training without the app.
+fn engine_losses(steps: usize) -> Vec<f64> {
+    use shardlab_engine::exec::{BackendKind, Trainer, open};
+    let scenario = shardlab_engine::scenario::Scenario::preset("tiny-llama-1").expect("a preset");
+    pollster::block_on(async {
+        let backend = open(BackendKind::Cpu).await.expect("the CPU is there");
+        let mut trainer = Trainer::new(&scenario, backend).await.expect("it can be trained");
+        let mut losses = Vec::new();
+        for _ in 0..steps {
+            losses.push(trainer.step().await.expect("a step").loss);
+        }
+        losses
+    })
+}
+
+/// A file that somebody drops on the window.
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+impl Window {
+    fn drop_file(&mut self, path: PathBuf) {
+        self.harness.input_mut().dropped_files.push(Arc::new(Dropped(path)));
+        self.harness.step();
+    }
+}
+
+fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dropped");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).expect("a file can be written");
+    path
+}
+
+#[test]
+fn a_malformed_file_that_is_dropped_gives_an_error_and_changes_nothing() {
+    let mut window = Window::new(Language::English);
+    let before = window.state();
+    for (number, case) in malformed::cases().iter().enumerate() {
+        window.drop_file(file(&format!("{number}.toml"), &case.bytes));
+        let state = window.state();
+        let toast = state["toast"].as_str().unwrap_or_else(|| panic!("{}: no error is shown", case.name));
+        // Of a file that is too large only the beginning is read, so its size is not known.
+        let says = if case.name == "100 MB" { "is this the right file?" } else { case.says };
+        assert!(toast.contains(says), "{}: expected `{says}` in: {toast}", case.name);
+        assert!(toast.starts_with(&format!("{number}.toml")), "{toast}");
+        assert_eq!(state["step_time_ns"], before["step_time_ns"], "{}", case.name);
+    }
+    window.drop_file(PathBuf::from(env!("CARGO_TARGET_TMPDIR")));
+    assert!(window.state()["toast"].is_string(), "a folder is no scenario");
+}
+
+#[test]
+fn a_scenario_that_is_dropped_is_simulated() {
+    let mut window = Window::new(Language::English);
+    window.drop_file(file("mine.toml", format!("name = \"mine\"\n{}", malformed::VALID).as_bytes()));
+    window.until("the dropped scenario", |state| state["ready"] == true && state["scenario"] == "mine");
+}
+
+#[test]
+fn a_hugging_face_config_that_is_dropped_replaces_the_model() {
+    let config = r#"{"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_positions": 1024}"#;
+    let mut window = Window::new(Language::English);
+    let before = window.state()["step_time_ns"].clone();
+    window.drop_file(file("config.json", config.as_bytes()));
+    let state = window.until("the new model", |state| state["ready"] == true && state["step_time_ns"] != before);
+    assert_eq!(state["error"], Value::Null, "{state:#}");
 }

@@ -115,6 +115,8 @@ pub struct App {
     opener: Opener,
     exporter: Exporter,
     palette: Option<String>,
+    /// Which run was shown in the last frame: a selection belongs to a run.
+    shown_before: bool,
     help: bool,
 }
 
@@ -149,6 +151,7 @@ impl App {
             opener: Opener::default(),
             exporter: Exporter::default(),
             palette: None,
+            shown_before: false,
             help: false,
         })
     }
@@ -167,11 +170,11 @@ impl App {
         match command {
             Command::OpenFile => self.opener.ask(context),
             Command::SaveScenario => self.exporter.scenario(context, &self.session),
-            Command::ExportJson => self.exporter.json(context, &self.session.run),
-            Command::ExportCsv => self.exporter.csv(context, &self.session.run),
-            Command::ExportMemory => self.exporter.memory(context, &self.session.run),
-            Command::ExportPerfetto => self.exporter.perfetto(context, &self.session.run),
-            Command::ExportGraph => self.exporter.graph(context, &self.session.run),
+            Command::ExportJson => self.exporter.json(context, self.session.shown()),
+            Command::ExportCsv => self.exporter.csv(context, self.session.shown()),
+            Command::ExportMemory => self.exporter.memory(context, self.session.shown()),
+            Command::ExportPerfetto => self.exporter.perfetto(context, self.session.shown()),
+            Command::ExportGraph => self.exporter.graph(context, self.session.shown()),
             Command::Undo => self.session.undo(context),
             Command::Redo => self.session.redo(context),
             Command::PinBaseline => {
@@ -260,6 +263,7 @@ impl App {
             "step_time_ns": run.trace.step_time.0,
             "fits": run.report.fit.fits,
             "error": self.session.error.as_ref().map(ToString::to_string),
+            "shown": self.session.shown().trace.origin,
             "backend": self.execute.backend_name(),
             "execute": self.execute.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
@@ -289,7 +293,11 @@ impl App {
                 Err(text) => self.toasts.error(text),
             }
         }
-        for error in self.execute.receive().into_iter().chain(self.compare.receive()) {
+        if std::mem::replace(&mut self.shown_before, self.session.show_executed) != self.session.show_executed {
+            self.selection = Selection::default();
+            self.timeline.fit();
+        }
+        for error in self.execute.receive(context).into_iter().chain(self.compare.receive()) {
             self.toasts.error(error);
         }
     }
@@ -328,10 +336,15 @@ impl App {
         }
     }
 
-    fn status_bar_ui(&self, ui: &mut Ui) {
-        let run = &self.session.run;
+    fn status_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
-            widgets::origin_ui(ui, run.trace.origin);
+            if self.session.executed.is_some() {
+                ui.selectable_value(&mut self.session.show_executed, false, t("origin.modelled"));
+                ui.selectable_value(&mut self.session.show_executed, true, t("origin.executed"));
+            } else {
+                widgets::origin_ui(ui, self.session.run.trace.origin);
+            }
+            let run = self.session.shown();
             ui.separator();
             ui.label(run.scenario.name());
             ui.separator();
@@ -400,9 +413,9 @@ struct Centre<'a> {
 impl egui_tiles::Behavior<Tab> for Centre<'_> {
     fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
         egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
-            Tab::Timeline => self.timeline.ui(ui, &self.session.run, self.selection),
-            Tab::Memory => memory::ui(ui, &self.session.run),
-            Tab::Graph => self.graph.ui(ui, &self.session.run, self.selection),
+            Tab::Timeline => self.timeline.ui(ui, &self.session.shown().clone(), self.selection),
+            Tab::Memory => memory::ui(ui, self.session.shown()),
+            Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
         });
@@ -434,7 +447,7 @@ impl eframe::App for App {
         }
         if self.settings.inspector {
             let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
-            panel.show(ui, |ui| inspector::ui(ui, &self.session.run, &mut self.selection));
+            panel.show(ui, |ui| inspector::ui(ui, self.session.shown(), &mut self.selection));
         }
         let frame = egui::Frame::new().fill(ui.visuals().panel_fill);
         egui::CentralPanel::default().frame(frame).show(ui, |ui| {

@@ -1,5 +1,7 @@
 //! Real training on this device: loss curve, throughput, memory, bytes moved and times by class of op, live.
 
+use std::sync::Arc;
+
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
@@ -10,8 +12,11 @@ use shardlab_engine::trace::{MemoryCategory, Origin};
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
-use super::session::Session;
+use super::session::{Run, Session};
 use super::widgets::{figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
+
+/// Pixels between lines of a grid: few, but with numbers.
+const GRID: egui::Rangef = egui::Rangef { min: 10.0, max: 70.0 };
 
 /// The preset that is offered where the scenario is too large for this device.
 pub const SMALL_PRESET: &str = "tiny-llama-1";
@@ -34,7 +39,10 @@ pub struct ExecuteView {
     classes: Vec<OpClassTime>,
     steps: u32,
     error: Option<String>,
-    of: String,
+    /// What was trained.
+    scenario: Option<Scenario>,
+    /// Looks once whether there is a GPU, so that its absence is told before anybody waits for it.
+    probe: Option<Job>,
 }
 
 impl Default for ExecuteView {
@@ -50,7 +58,8 @@ impl Default for ExecuteView {
             classes: Vec::new(),
             steps: 0,
             error: None,
-            of: String::new(),
+            scenario: None,
+            probe: None,
         }
     }
 }
@@ -79,12 +88,20 @@ impl ExecuteView {
     }
 
     /// Takes what the job has told; returns errors.
-    pub fn receive(&mut self) -> Vec<String> {
+    pub fn receive(&mut self, context: &egui::Context) -> Vec<String> {
+        for message in self.probe.get_or_insert_with(|| Job::probe(context)).receive() {
+            if let Message::Opened(_, Some(note)) = message {
+                (self.kind, self.note) = (BackendKind::Cpu, Some(note));
+            }
+        }
         let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
         let mut errors = Vec::new();
         for message in messages {
             match message {
-                Message::Opened(backend, note) => (self.backend, self.note) = (Some(backend), note),
+                Message::Opened(backend, note) => {
+                    self.backend = Some(backend);
+                    self.note = note.or(self.note.take());
+                }
                 Message::Step(result) => self.add(result),
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
@@ -116,7 +133,8 @@ impl ExecuteView {
     }
 
     fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) {
-        *self = Self { kind, steps, of: scenario.name().to_owned(), ..Self::default() };
+        let (probe, note) = (self.probe.take(), self.note.take());
+        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, ..Self::default() };
         self.job = Some(Job::train(context, scenario, kind, steps));
     }
 
@@ -138,6 +156,9 @@ impl ExecuteView {
             }
             if self.last.is_some() {
                 self.result_ui(ui);
+                if ui.button(t("execute.look")).on_hover_text(t("execute.look.tip")).clicked() {
+                    self.look(session);
+                }
             }
         });
     }
@@ -178,7 +199,16 @@ impl ExecuteView {
             });
         }
         if let Some(backend) = &self.backend {
-            ui.weak(format!("{} · {} · {} · {}", self.of, backend.name, backend.detail, t_or_name("timing", backend.timing)));
+            let of = self.scenario.as_ref().map_or("", Scenario::name);
+            ui.weak(format!("{of} · {} · {} · {}", backend.name, backend.detail, t_or_name("timing", backend.timing)));
+        }
+    }
+
+    /// Hands the last step's trace to the other views.
+    fn look(&self, session: &mut Session) {
+        if let (Some(scenario), Some(last)) = (&self.scenario, &self.last) {
+            session.executed = Some(Arc::new(Run::of_trace(scenario.clone(), last.trace.clone())));
+            session.show_executed = true;
         }
     }
 
@@ -213,7 +243,7 @@ impl ExecuteView {
 
 fn curve_ui(ui: &mut Ui, key: &'static str, points: &[[f64; 2]], color: egui::Color32, from_zero: bool) {
     ui.strong(t(key));
-    let mut plot = Plot::new(key).height(180.0).allow_scroll(false).x_axis_label(t("execute.step"));
+    let mut plot = Plot::new(key).height(200.0).allow_scroll(false).grid_spacing(GRID).x_axis_label(t("execute.step"));
     if from_zero {
         plot = plot.include_y(0.0);
     }

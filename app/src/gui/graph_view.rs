@@ -41,6 +41,7 @@ impl GraphView {
         ui.horizontal_wrapped(|ui| self.choosers_ui(ui, run));
         let Some(segment) = stage.segments.get(self.segment) else { return };
         let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
+        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("graph.name")));
         self.navigate(ui, &response, rect);
         let layout = Layout::new(segment, rect.min + self.offset, self.zoom);
         self.paint(ui, rect, segment, &layout, *selection);

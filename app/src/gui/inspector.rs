@@ -60,14 +60,16 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
         origin_ui(ui, report.origin);
     });
     ui.label(RichText::new(report.step_time.to_string()).heading().strong()).on_hover_text(t("inspector.step_time.tip"));
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    // Ranks that share a device say nothing about the utilisation of a cluster.
+    let modelled = report.origin == Origin::Modelled;
+    let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
     let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model()).total();
     let mesh = run.scenario.mesh();
     figure_ui(ui, "inspector.tokens", &format!("{:.0}", report.tokens_per_s));
     figure_ui(ui, "inspector.mfu", &percent(report.mfu));
     figure_ui(ui, "inspector.hfu", &percent(report.hfu));
     figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
-    figure_ui(ui, "inspector.parameters", &format!("{:.3} B", parameters as f64 / 1e9));
+    figure_ui(ui, "inspector.parameters", &count(parameters));
     figure_ui(ui, "inspector.ranks", &format!("{} = pp {} × dp {} × tp {}", mesh.ranks(), mesh.pp, mesh.dp, mesh.tp));
     figure_ui(ui, "inspector.micro_batches", &run.scenario.micro_batches().to_string());
     fit_ui(ui, run);
@@ -141,6 +143,15 @@ fn classes_ui(ui: &mut Ui, run: &Run) {
             ui.end_row();
         }
     });
+}
+
+/// A large number: in millions or billions, or to the last digit where it is small.
+fn count(number: u64) -> String {
+    match number {
+        0..1_000_000 => number.to_string(),
+        1_000_000..1_000_000_000 => format!("{:.1} M", number as f64 / 1e6),
+        _ => format!("{:.3} B", number as f64 / 1e9),
+    }
 }
 
 /// A value at the right of its cell.

@@ -85,6 +85,14 @@ pub struct Job {
 }
 
 impl Job {
+    /// Looks for a device that runs compute shaders.
+    pub fn probe(context: &egui::Context) -> Self {
+        Self::start(context, "probe", move |reporter| async move {
+            open_or_cpu(&reporter, BackendKind::Wgpu).await?;
+            Ok(())
+        })
+    }
+
     /// Trains `steps` steps.
     pub fn train(context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) -> Self {
         Self::start(context, "train", move |reporter| async move { train(&reporter, &scenario, kind, steps).await })

@@ -40,6 +40,14 @@ impl Run {
         let index = TrackIndex::new(&trace);
         Self { scenario, step, trace, report, index, seconds }
     }
+
+    /// The same around a trace that came from elsewhere: an execution.
+    pub fn of_trace(scenario: Scenario, trace: Trace) -> Self {
+        let step = lower(&scenario);
+        let report = step_report(&step, &scenario, &trace);
+        let index = TrackIndex::new(&trace);
+        Self { scenario, step, trace, report, index, seconds: 0.0 }
+    }
 }
 
 /// Edits that can be undone.
@@ -56,6 +64,10 @@ pub struct Session {
     pub error: Option<ScenarioError>,
     /// The last good run.
     pub run: Arc<Run>,
+    /// The last executed step that somebody wanted to look at.
+    pub executed: Option<Arc<Run>>,
+    /// Whether the views show it instead of the simulated run.
+    pub show_executed: bool,
     /// The run to compare with.
     pub baseline: Option<Arc<Run>>,
     past: Vec<ScenarioFile>,
@@ -79,6 +91,8 @@ impl Session {
             preset: Some(DEFAULT_PRESET),
             error: None,
             run,
+            executed: None,
+            show_executed: false,
             baseline: None,
             past: Vec::new(),
             future: Vec::new(),
@@ -141,7 +155,13 @@ impl Session {
         let Some(run) = self.pending.as_ref().and_then(|receive| receive.try_recv().ok()) else { return false };
         self.run = Arc::new(run);
         self.pending = None;
+        self.show_executed = false;
         true
+    }
+
+    /// What the views show: the simulated run, or the executed step.
+    pub fn shown(&self) -> &Arc<Run> {
+        self.executed.as_ref().filter(|_| self.show_executed).unwrap_or(&self.run)
     }
 
     /// Whether a simulation is under way.

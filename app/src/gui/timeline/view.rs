@@ -70,6 +70,7 @@ impl TimelineView {
             let rows = run.index.tracks.len() as f32;
             let height = (ui.available_height() / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
             let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
+            response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("timeline.name")));
             let scale = Scale { rect: plot(rect), height, ..scale };
             self.navigate(ui, &response, scale, all, run, selection);
             rows_ui(ui, rect, scale, run, selection);
