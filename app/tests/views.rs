@@ -105,8 +105,11 @@ fn a_baseline_is_compared_with_what_comes_after() {
     window.press(Modifiers::NONE, Key::B);
     window.preset("llama3-8b-16xh100");
     window.press(Modifiers::NONE, Key::Num4);
+    // The notice that a run was pinned goes by itself.
+    window.harness.input_mut().time = Some(60.0);
+    window.harness.run_ok();
     assert_eq!(window.state()["screen"], "compare");
-    window.harness.get_by_label("baseline: llama2-7b-8xh100 · pp 2 dp 2 tp 2 · OneFOneB · Bf16 · None");
+    window.harness.get_by_label("baseline: llama2-7b-8xh100 · pp 2 dp 2 tp 2 · 1F1B · bf16 · recompute none");
     window.harness.snapshot("baseline");
 }
 

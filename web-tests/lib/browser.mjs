@@ -5,14 +5,16 @@ import { chromium } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
-const FLAGS = [
+const WITH_WEBGPU = [
   '--enable-unsafe-webgpu',
   '--enable-features=Vulkan',
   '--use-angle=vulkan',
   '--use-vulkan=swiftshader',
   '--use-webgpu-adapter=swiftshader',
-  '--no-sandbox',
 ];
+
+/** WebGL on the CPU, and no WebGPU at all. */
+export const WITHOUT_WEBGPU = ['--disable-features=WebGPU', '--use-angle=swiftshader', '--enable-unsafe-swiftshader'];
 
 const executable = () => {
   const folders = ['/usr/bin', ...(process.env.PATH ?? '').split(delimiter)];
@@ -22,7 +24,8 @@ const executable = () => {
   return found;
 };
 
-export const launch = () => chromium.launch({ executablePath: executable(), args: FLAGS });
+export const launch = (flags = WITH_WEBGPU) =>
+  chromium.launch({ executablePath: executable(), args: ['--no-sandbox', ...flags] });
 
 /** Opens a page that remembers every error of its console. */
 export const openPage = async (browser) => {

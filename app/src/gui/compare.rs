@@ -4,6 +4,7 @@ use egui::{Grid, RichText, Ui};
 use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable};
+use shardlab_engine::scenario::{PipelineSchedule, Precision, Recompute};
 
 use super::design_tokens::{part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -164,17 +165,21 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
 
 /// The strategy in one line.
 fn described(run: &Run) -> String {
-    let (mesh, strategy) = (run.scenario.mesh(), run.scenario.strategy());
-    format!(
-        "{} · pp {} dp {} tp {} · {:?} · {:?} · {:?}",
-        run.scenario.name(),
-        mesh.pp,
-        mesh.dp,
-        mesh.tp,
-        strategy.schedule,
-        strategy.precision,
-        strategy.recompute
-    )
+    let (name, mesh, strategy) = (run.scenario.name(), run.scenario.mesh(), run.scenario.strategy());
+    let schedule = match strategy.schedule {
+        PipelineSchedule::OneFOneB => t("form.schedule.1f1b"),
+        PipelineSchedule::GPipe => t("form.schedule.gpipe"),
+    };
+    let precision = match strategy.precision {
+        Precision::Bf16 => t("form.precision.bf16"),
+        Precision::Fp32 => t("form.precision.fp32"),
+    };
+    let recompute = match strategy.recompute {
+        Recompute::None => t("form.recompute.none"),
+        Recompute::Full => t("form.recompute.full"),
+    };
+    let what = t("form.strategy.recompute");
+    format!("{name} · pp {} dp {} tp {} · {schedule} · {precision} · {what} {recompute}", mesh.pp, mesh.dp, mesh.tp)
 }
 
 /// A row of the comparison: key, both values as text and as numbers, and whether less is better.

@@ -1,15 +1,17 @@
-//! Messages that stay until they are dismissed, and the log of all of them.
+//! Messages: errors stay until they are dismissed, notices go by themselves; the log keeps all of them.
 
 use super::design_tokens::signals;
 use super::i18n::t;
 
 /// A message and whether it is an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Toast {
     /// What it says.
     pub text: String,
     /// Whether something went wrong.
     pub error: bool,
+    /// Seconds of the interface's clock when it goes by itself; set when it is first drawn.
+    until: Option<f64>,
 }
 
 /// The messages on screen, and those before.
@@ -19,6 +21,8 @@ pub struct Toasts {
     log: Vec<Toast>,
 }
 
+/// Seconds that a notice stays.
+const STAY: f64 = 5.0;
 /// Messages on screen at once; older ones stay in the log.
 const SHOWN: usize = 3;
 /// Messages that the log keeps.
@@ -27,12 +31,12 @@ const LOGGED: usize = 200;
 impl Toasts {
     /// Shows an error.
     pub fn error(&mut self, text: impl Into<String>) {
-        self.add(Toast { text: text.into(), error: true });
+        self.add(Toast { text: text.into(), error: true, until: None });
     }
 
     /// Shows a notice.
     pub fn notice(&mut self, text: impl Into<String>) {
-        self.add(Toast { text: text.into(), error: false });
+        self.add(Toast { text: text.into(), error: false, until: None });
     }
 
     /// The newest message on screen.
@@ -52,6 +56,12 @@ impl Toasts {
 
     /// Draws the messages in the lower right corner.
     pub fn ui(&mut self, context: &egui::Context) {
+        let now = context.input(|input| input.time);
+        for toast in self.shown.iter_mut().filter(|toast| !toast.error) {
+            let until = *toast.until.get_or_insert(now + STAY);
+            context.request_repaint_after_secs((until - now).max(0.0) as f32);
+        }
+        self.shown.retain(|toast| toast.until.is_none_or(|until| now < until));
         let mut dismissed = None;
         let area = egui::Area::new(egui::Id::unique("toasts")).order(egui::Order::Foreground);
         area.anchor(egui::Align2::RIGHT_BOTTOM, [-12.0, -34.0]).show(context, |ui| {
