@@ -1,4 +1,5 @@
 //! The command line as a user types it.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[path = "../../engine/tests/cases/malformed.rs"]
 mod malformed;
@@ -19,7 +20,8 @@ fn text(bytes: &[u8]) -> String {
 
 fn json(arguments: &[&str]) -> Value {
     let output = shardlab(arguments);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", text(&output.stderr)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", text(&output.stderr)))
 }
 
 /// A folder of this test that is empty at first.
@@ -90,7 +92,8 @@ fn results_are_written_as_csv_and_for_perfetto() {
     let folder = folder("exports");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let (csv, memory, trace) = (path("ops.csv"), path("memory.csv"), path("trace.json"));
-    let output = shardlab(&["simulate", "gpt2-124m-8xa100", "--csv", &csv, "--memory-csv", &memory, "--perfetto", &trace]);
+    let output =
+        shardlab(&["simulate", "gpt2-124m-8xa100", "--csv", &csv, "--memory-csv", &memory, "--perfetto", &trace]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let read = |path: &str| std::fs::read_to_string(path).expect("the file is there");
     assert!(read(&csv).starts_with("group,stage,class,count,time_ns"));
@@ -145,7 +148,9 @@ fn the_schema_describes_every_preset_key() {
 
 #[test]
 fn what_was_typed_wrongly_is_answered_with_two() {
-    for arguments in [&["simulate", "llama2-7b-8xh10"][..], &["simulate", "no/such/file.toml"], &["fly"], &["simulate", "/"]] {
+    for arguments in
+        [&["simulate", "llama2-7b-8xh10"][..], &["simulate", "no/such/file.toml"], &["fly"], &["simulate", "/"]]
+    {
         let output = shardlab(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?}");

@@ -1,7 +1,7 @@
 //! The front end, driven without a window: what is on screen, and what happens to what a user does.
 //!
 //! Pictures are kept in `tests/snapshots`; `UPDATE_SNAPSHOTS=1` draws them anew.
-
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 #![cfg(feature = "gui")]
 
 #[path = "../../engine/tests/cases/malformed.rs"]
@@ -134,9 +134,12 @@ fn changes_can_be_taken_back() {
     let second = window.preset("gpt2-124m-8xa100");
     assert_ne!(first["step_time_ns"], second["step_time_ns"]);
     window.press(Modifiers::COMMAND, Key::Z);
-    window.until("the first run again", |state| state["ready"] == true && state["step_time_ns"] == first["step_time_ns"]);
+    window
+        .until("the first run again", |state| state["ready"] == true && state["step_time_ns"] == first["step_time_ns"]);
     window.press(Modifiers::COMMAND, Key::Y);
-    window.until("the second run again", |state| state["ready"] == true && state["step_time_ns"] == second["step_time_ns"]);
+    window.until("the second run again", |state| {
+        state["ready"] == true && state["step_time_ns"] == second["step_time_ns"]
+    });
 }
 
 #[test]
@@ -151,10 +154,13 @@ fn training_gives_the_losses_of_the_engine_and_its_trace_can_be_looked_at() {
     let mut window = Window::new(Language::English);
     window.remote(&Remote::Tab(Tab::Execute));
     window.remote(&Remote::Execute { steps: 3, backend: "cpu".to_owned() });
-    let done = |state: &Value| state["execute"]["running"] == false && state["execute"]["steps"].as_array().map(Vec::len) == Some(3);
+    let done = |state: &Value| {
+        state["execute"]["running"] == false && state["execute"]["steps"].as_array().map(Vec::len) == Some(3)
+    };
     let state = window.until("three steps", done);
     assert_eq!(state["preset"], "tiny-llama-1", "the default scenario is too large to execute");
-    let losses: Vec<f64> = state["execute"]["steps"].as_array().into_iter().flatten().filter_map(|step| step["loss"].as_f64()).collect();
+    let losses: Vec<f64> =
+        state["execute"]["steps"].as_array().into_iter().flatten().filter_map(|step| step["loss"].as_f64()).collect();
     assert_eq!(losses, engine_losses(3));
     window.harness.get_by_label("Look at this step in the timeline").click();
     window.until("the executed trace", |state| state["shown"] == "executed");

@@ -1,5 +1,9 @@
 //! Kernels and whole training steps on every backend that is there: the ratios between them, in one run.
-#![allow(missing_docs, clippy::expect_used, reason = "benchmarks of fixed sizes and of presets that a test shows to be valid")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "benchmarks of fixed sizes and of presets that a test shows to be valid"
+)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pollster::block_on;
@@ -7,11 +11,23 @@ use shardlab_engine::exec::cpu::add::AddParams;
 use shardlab_engine::exec::cpu::attention::AttentionParams;
 use shardlab_engine::exec::cpu::gelu::GeluParams;
 use shardlab_engine::exec::cpu::matmul::MatmulParams;
-use shardlab_engine::exec::{Backend, BackendKind, Dispatch, Recording, Slice, Trainer, open};
+use shardlab_engine::exec::{Backend, BackendKind, Dispatch, Recording, Scope, Slice, Trainer, open};
 use shardlab_engine::scenario::Scenario;
+use shardlab_engine::trace::{LabelId, Span, Stream};
 
 /// Calls in a replay, so that the host's part of it is small.
 const CALLS: usize = 8;
+
+/// All calls as one op.
+const ONE_SCOPE: Scope = Scope {
+    rank: 0,
+    group: None,
+    stream: Stream::Compute,
+    label: LabelId(0),
+    micro_batch: Span::NO_MICRO_BATCH,
+    first: 0,
+    last: CALLS as u32,
+};
 
 fn backends() -> Vec<Backend> {
     [BackendKind::Cpu, BackendKind::Wgpu].into_iter().filter_map(|kind| block_on(open(kind)).ok()).collect()
@@ -62,7 +78,7 @@ fn kernels(criterion: &mut Criterion) {
             ("add", u64::from(n), Dispatch::new(&AddParams { n, pad: [0; 3] }, three)),
         ];
         for (name, work, dispatch) in cases {
-            let recording = Recording { dispatches: vec![dispatch; CALLS], scopes: Vec::new() };
+            let recording = Recording { dispatches: vec![dispatch; CALLS], scopes: vec![ONE_SCOPE] };
             block_on(backend.prepare(&recording)).expect("the kernel compiles");
             group.throughput(Throughput::Elements(work * CALLS as u64));
             group.bench_function(name, |bencher| {

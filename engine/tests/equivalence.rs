@@ -1,5 +1,12 @@
 //! The test this project exists for: a strategy is correct when the sharded graph, executed with real numbers on N
 //! ranks, gives the loss and every gradient of the unsharded graph.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 
 use std::collections::BTreeMap;
 
@@ -194,7 +201,8 @@ fn a_deliberately_broken_pass_fails_the_test() {
 
 #[test]
 fn the_memory_plan_equals_what_the_pools_allocate_byte_for_byte() {
-    let options = ["", "sequence_parallel = true\nrecompute = \"full\"", "schedule = \"gpipe\"\noverlap_gradients = false"];
+    let options =
+        ["", "sequence_parallel = true\nrecompute = \"full\"", "schedule = \"gpipe\"\noverlap_gradients = false"];
     for seed in 0..4 {
         for mesh in [(1, 1, 1), (2, 2, 2), (1, 4, 2), (1, 1, 4), (4, 2, 1)] {
             for extra in options {
@@ -222,7 +230,8 @@ fn bytes_on_every_axis_move_as_modelled() {
         let graph = lower(&scenario);
         let modelled = shardlab_engine::cost::bytes_moved(&graph);
         let mut trainer = pollster::block_on(Trainer::new(&scenario, backend(BackendKind::Cpu))).expect("executable");
-        let moved: BTreeMap<_, _> = pollster::block_on(trainer.step()).expect("a step runs").moved.into_iter().collect();
+        let moved: BTreeMap<_, _> =
+            pollster::block_on(trainer.step()).expect("a step runs").moved.into_iter().collect();
         assert_eq!(modelled, moved, "{mesh:?} {extra}");
     }
 }
@@ -245,7 +254,8 @@ mod on_the_gpu {
 
     #[test]
     fn sharded_steps_on_the_gpu_equal_one_rank_on_the_cpu() {
-        for (seed, mesh, extra) in [(0, (1, 2, 1), "sequence_parallel = true"), (1, (2, 2, 2), "recompute = \"full\"")] {
+        for (seed, mesh, extra) in [(0, (1, 2, 1), "sequence_parallel = true"), (1, (2, 2, 2), "recompute = \"full\"")]
+        {
             let Some(device) = gpu() else { return };
             let single = scenario(seed, (1, 1, 1), "");
             let reference = on_cpu(&single, lower(&single));

@@ -1,4 +1,12 @@
 //! Every shader against its CPU twin, on random data of odd sizes, with the outputs poisoned before.
+#![allow(
+#![allow(clippy::needless_update, reason = "one macro fills up parameters with and without padding")]
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests fail by panicking"
+)]
 #![cfg(feature = "gpu")]
 
 use std::collections::BTreeSet;
@@ -11,7 +19,9 @@ use shardlab_engine::exec::cpu::{
     layer_norm_grad_params, matmul, position, position_grad, reduce, residual, rms_norm, rms_norm_grad,
     rms_norm_grad_params, rope, row_max, scale, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
-use shardlab_engine::exec::{Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open};
+use shardlab_engine::exec::{
+    Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open,
+};
 use shardlab_engine::trace::{LabelId, Stream};
 
 /// A kernel call: its parameters and the length of each buffer.
@@ -41,13 +51,25 @@ fn attention_cases() -> Vec<Case> {
     let out = heads * head_dim as usize;
     macro_rules! of {
         ($module:ident :: $name:ident) => {
-            params!($module::$name { batch: batch, seq: seq, groups: groups, q_per_group: q_per_group, head_dim: head_dim, scale: 0.3 })
+            params!($module::$name {
+                batch: batch,
+                seq: seq,
+                groups: groups,
+                q_per_group: q_per_group,
+                head_dim: head_dim,
+                scale: 0.3
+            })
         };
     }
     let rope = |direction: f32| {
         params!(rope::RopeParams {
-            rows: batch * seq, seq: seq, groups: groups, q_per_group: q_per_group, head_dim: head_dim,
-            theta: 10_000.0, direction: direction,
+            rows: batch * seq,
+            seq: seq,
+            groups: groups,
+            q_per_group: q_per_group,
+            head_dim: head_dim,
+            theta: 10_000.0,
+            direction: direction,
         })
     };
     vec![
@@ -62,13 +84,33 @@ fn attention_cases() -> Vec<Case> {
 
 fn matmul_cases() -> Vec<Case> {
     let plain = params!(matmul::MatmulParams {
-        m: 67, n: 45, k: 33, a_row_stride: 33, a_col_stride: 1, b_row_stride: 45, b_col_stride: 1, has_bias: 1,
+        m: 67,
+        n: 45,
+        k: 33,
+        a_row_stride: 33,
+        a_col_stride: 1,
+        b_row_stride: 45,
+        b_col_stride: 1,
+        has_bias: 1,
     });
     let transposed = params!(matmul::MatmulParams {
-        m: 130, n: 71, k: 9, a_row_stride: 1, a_col_stride: 130, b_row_stride: 1, b_col_stride: 9, accumulate: 1,
+        m: 130,
+        n: 71,
+        k: 9,
+        a_row_stride: 1,
+        a_col_stride: 130,
+        b_row_stride: 1,
+        b_col_stride: 9,
+        accumulate: 1,
     });
     let tiny = params!(matmul::MatmulParams {
-        m: 1, n: 1, k: 5, a_row_stride: 5, a_col_stride: 1, b_row_stride: 1, b_col_stride: 1,
+        m: 1,
+        n: 1,
+        k: 5,
+        a_row_stride: 5,
+        a_col_stride: 1,
+        b_row_stride: 1,
+        b_col_stride: 1,
     });
     vec![
         case(plain, &[67 * 33, 33 * 45, 45, 67 * 45]),
@@ -82,7 +124,10 @@ fn norm_cases() -> Vec<Case> {
     vec![
         case(params!(layer_norm::LayerNormParams { rows: rows, cols: cols, eps: 1e-5 }), &[910, 13, 13, 910, 140]),
         case(params!(layer_norm_grad::LayerNormGradParams { rows: rows, cols: cols }), &[910, 13, 140, 910, 910]),
-        case(params!(layer_norm_grad_params::LayerNormGradParamsParams { rows: rows, cols: cols }), &[910, 140, 910, 13, 13]),
+        case(
+            params!(layer_norm_grad_params::LayerNormGradParamsParams { rows: rows, cols: cols }),
+            &[910, 140, 910, 13, 13],
+        ),
         case(params!(rms_norm::RmsNormParams { rows: rows, cols: cols, eps: 1e-5 }), &[910, 13, 910, 70]),
         case(params!(rms_norm_grad::RmsNormGradParams { rows: rows, cols: cols }), &[910, 13, 70, 910, 910]),
         case(params!(rms_norm_grad_params::RmsNormGradParamsParams { rows: rows, cols: cols }), &[910, 70, 910, 13]),
@@ -91,8 +136,14 @@ fn norm_cases() -> Vec<Case> {
 
 fn table_cases() -> Vec<Case> {
     vec![
-        case(params!(embedding::EmbeddingParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }), &[91, 77, 637]),
-        case(params!(embedding_grad::EmbeddingGradParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }), &[91, 637, 77]),
+        case(
+            params!(embedding::EmbeddingParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }),
+            &[91, 77, 637],
+        ),
+        case(
+            params!(embedding_grad::EmbeddingGradParams { rows: 91, cols: 7, vocab_offset: 5, vocab_local: 11 }),
+            &[91, 637, 77],
+        ),
         case(params!(position::PositionParams { rows: 91, cols: 7, seq: 13, row_offset: 17 }), &[637, 91, 637]),
         case(params!(position_grad::PositionGradParams { rows: 91, cols: 7, seq: 13, row_offset: 17 }), &[637, 91]),
     ]
@@ -100,10 +151,16 @@ fn table_cases() -> Vec<Case> {
 
 fn loss_cases() -> Vec<Case> {
     let (rows, cols, vocab_total) = (77, 12, 15);
-    let shard = |vocab_offset: u32| params!(row_max::RowMaxParams { rows: rows, cols: cols, vocab_offset: vocab_offset, vocab_total: vocab_total });
+    let shard = |vocab_offset: u32| {
+        params!(row_max::RowMaxParams { rows: rows, cols: cols, vocab_offset: vocab_offset, vocab_total: vocab_total })
+    };
     let sums = params!(sum_exp::SumExpParams { rows: rows, cols: cols, vocab_offset: 5, vocab_total: vocab_total });
     let gradient = params!(cross_entropy_grad::CrossEntropyGradParams {
-        rows: rows, cols: cols, vocab_offset: 5, vocab_total: vocab_total, scale: 0.3,
+        rows: rows,
+        cols: cols,
+        vocab_offset: 5,
+        vocab_total: vocab_total,
+        scale: 0.3,
     });
     vec![
         case(shard(5), &[924, 77]),
@@ -131,7 +188,8 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(scale::ScaleParams { n: 5_000_000, factor: 0.7 }), &[5_000_000]),
     ];
     cases.extend([0, 1].map(|op| case(params!(reduce::ReduceParams { n: 40, op: op, dst_offset: 59 }), &[40, 99])));
-    cases.extend([0, 1].map(|decay| case(params!(adamw::AdamwParams { n: 99, decay: decay }), &[99, 1, 8, 99, 99, 99])));
+    cases
+        .extend([0, 1].map(|decay| case(params!(adamw::AdamwParams { n: 99, decay: decay }), &[99, 1, 8, 99, 99, 99])));
     cases
 }
 
@@ -168,7 +226,10 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
 fn poison(case: &Case, data: &mut [Vec<f32>]) {
     use Kernel::{Adamw, Attention, AttentionGradKv, AttentionGradQ, Copy, Embedding, Fill, Gelu, GeluGrad, LayerNorm};
     use Kernel::{Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad};
-    let overwrites = [Attention, Embedding, Fill, Gelu, GeluGrad, LayerNorm, Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad];
+    let overwrites = [
+        Attention, Embedding, Fill, Gelu, GeluGrad, LayerNorm, Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu,
+        SwigluGrad,
+    ];
     let partly = [AttentionGradKv, AttentionGradQ, Copy, Adamw];
     let kernel = case.dispatch.kernel;
     if overwrites.contains(&kernel) || partly.contains(&kernel) && kernel != Adamw {
@@ -191,7 +252,8 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>]) -> Vec<Vec<f32>> {
         bindings.push(Slice { buffer, offset: 0, size: values.len() as u64 * 4 });
     }
     let dispatch = Dispatch { bindings: bindings.clone(), ..case.dispatch.clone() };
-    let scope = Scope { rank: 0, group: None, stream: Stream::Compute, label: LabelId(0), micro_batch: 0, first: 0, last: 1 };
+    let scope =
+        Scope { rank: 0, group: None, stream: Stream::Compute, label: LabelId(0), micro_batch: 0, first: 0, last: 1 };
     let recording = Recording { dispatches: vec![dispatch], scopes: vec![scope] };
     pollster::block_on(async {
         backend.prepare(&recording).await.expect("it prepares");
@@ -223,9 +285,17 @@ fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>]) {
         }
         let largest = cpu.iter().filter(|x| **x > -1e5).fold(1e-6_f32, |max, x| max.max(x.abs()));
         for (i, (g, c)) in gpu.iter().zip(cpu).enumerate() {
-            assert!(g.is_finite() && c.is_finite(), "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU", kernel.name());
+            assert!(
+                g.is_finite() && c.is_finite(),
+                "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU",
+                kernel.name()
+            );
             let apart = (g - c).abs() / largest;
-            assert!(apart <= tolerance(kernel), "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU", kernel.name());
+            assert!(
+                apart <= tolerance(kernel),
+                "{} buffer {index}[{i}]: {g} on the GPU, {c} on the CPU",
+                kernel.name()
+            );
         }
     }
 }

@@ -9,7 +9,11 @@ use shardlab_engine::scenario::DEFAULT_PRESET;
 
 /// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Exit codes: 0 done, 1 the answer is no (for example: does not fit), 2 bad input or failure.")]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 the answer is no (for example: does not fit), 2 bad input or failure."
+)]
 pub struct Arguments {
     /// What to do; without one, the window where there is a display, else the default simulation.
     #[command(subcommand)]

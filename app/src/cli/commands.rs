@@ -74,7 +74,14 @@ fn train(trainer: &mut Trainer, steps: u32) -> anyhow::Result<Vec<StepResult>> {
 fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult]) -> String {
     let (mut text, backend, ranks) = (String::new(), trainer.backend(), scenario.mesh().ranks());
     let _ = writeln!(text, "{}   [executed on this device; {ranks} rank(s) share it]", scenario.name());
-    let _ = writeln!(text, "  backend   {} {} ({}), timed by {}", backend.kind.name(), backend.name, backend.detail, backend.timing);
+    let _ = writeln!(
+        text,
+        "  backend   {} {} ({}), timed by {}",
+        backend.kind.name(),
+        backend.name,
+        backend.detail,
+        backend.timing
+    );
     let _ = writeln!(text, "\n  {:>6} {:>10} {:>12} {:>12}", "step", "loss", "time", "tokens/s");
     let every = results.len().div_ceil(20).max(1);
     for (index, result) in results.iter().enumerate() {
@@ -202,5 +209,7 @@ pub fn gui() -> anyhow::Result<Answer> {
         Ok(Answer::Yes)
     }
     #[cfg(not(feature = "gui"))]
-    anyhow::bail!("this program was built without a window; build it with the feature `gui`, or use `shardlab simulate`")
+    anyhow::bail!(
+        "this program was built without a window; build it with the feature `gui`, or use `shardlab simulate`"
+    )
 }

@@ -132,7 +132,8 @@ impl App {
     /// # Errors
     /// Never in practice: a test shows that the default preset is valid.
     pub fn try_new(context: &eframe::CreationContext<'_>) -> Result<Self, shardlab_engine::scenario::ScenarioError> {
-        let settings: Settings = context.storage.and_then(|s| eframe::get_value(s, eframe::APP_KEY)).unwrap_or_default();
+        let settings: Settings =
+            context.storage.and_then(|s| eframe::get_value(s, eframe::APP_KEY)).unwrap_or_default();
         install_fonts(&context.egui_ctx);
         design_tokens::apply(&context.egui_ctx);
         context.egui_ctx.set_theme(if settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
@@ -211,7 +212,8 @@ impl App {
     /// Does what came from outside.
     pub fn run_remote(&mut self, remote: &Remote, context: &egui::Context) {
         match remote {
-            Remote::Preset(name) => match shardlab_engine::scenario::presets().iter().find(|p| p.name == name.as_str()) {
+            Remote::Preset(name) => match shardlab_engine::scenario::presets().iter().find(|p| p.name == name.as_str())
+            {
                 Some(preset) => self.session.load_preset(preset.name),
                 None => self.toasts.error(t_with("error.preset", name)),
             },
@@ -390,7 +392,9 @@ impl App {
                         ui.end_row();
                     }
                 }
-                for (keys, text) in [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step")] {
+                for (keys, text) in
+                    [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step")]
+                {
                     ui.monospace(keys);
                     ui.label(t(text));
                     ui.end_row();

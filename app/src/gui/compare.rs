@@ -127,7 +127,8 @@ fn result_ui(ui: &mut Ui, of: &str, result: &Comparison) {
     });
     let colors = signals(ui.visuals());
     for (stage, planned, allocated) in &result.memory {
-        let (color, key) = if planned == allocated { (colors.good, "compare.equal") } else { (colors.bad, "compare.different") };
+        let (color, key) =
+            if planned == allocated { (colors.good, "compare.equal") } else { (colors.bad, "compare.different") };
         let stage = t_with("graph.stage", stage);
         let (planned, allocated) = (planned.total(), allocated.total());
         ui.horizontal_wrapped(|ui| {
@@ -156,8 +157,10 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
     for (name, run) in [(t("compare.pinned_run"), &baseline), (t("compare.current"), &run)] {
         ui.label(format!("{name}: {}", described(run)));
         let parts = run.report.breakdown.parts();
-        let bars: Vec<_> =
-            parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
+        let bars: Vec<_> = parts
+            .iter()
+            .map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name)))
+            .collect();
         stacked_bar_ui(ui, &bars);
     }
     difference_ui(ui, &baseline, &run);
@@ -191,11 +194,8 @@ struct Difference {
 }
 
 fn differences(a: &Run, b: &Run) -> Vec<Difference> {
-    let row = |name: &str, value: &dyn Fn(&Run) -> f64, text: &dyn Fn(&Run) -> String, less_is_better: bool| Difference {
-        name: name.to_owned(),
-        texts: [text(a), text(b)],
-        values: [value(a), value(b)],
-        less_is_better,
+    let row = |name: &str, value: &dyn Fn(&Run) -> f64, text: &dyn Fn(&Run) -> String, less_is_better: bool| {
+        Difference { name: name.to_owned(), texts: [text(a), text(b)], values: [value(a), value(b)], less_is_better }
     };
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let mut rows = vec![

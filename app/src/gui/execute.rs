@@ -72,7 +72,8 @@ impl ExecuteView {
 
     /// What tests read: the backend that was asked for, and the loss of every step.
     pub fn state(&self) -> serde_json::Value {
-        let steps: Vec<_> = self.losses.iter().map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss })).collect();
+        let steps: Vec<_> =
+            self.losses.iter().map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss })).collect();
         serde_json::json!({
             "running": self.is_running(),
             "backend": self.kind.name(),
@@ -185,7 +186,11 @@ impl ExecuteView {
                 job.cancel();
             }
             let done = self.losses.len() as f32 / self.steps.max(1) as f32;
-            ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(format!("{} / {}", self.losses.len(), self.steps)));
+            ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(format!(
+                "{} / {}",
+                self.losses.len(),
+                self.steps
+            )));
         });
     }
 
@@ -266,7 +271,8 @@ fn figures_ui(ui: &mut Ui, last: &StepResult) {
     });
     ui.strong(t("execute.memory"));
     for (rank, used) in last.peak.iter().enumerate() {
-        let bars = MemoryCategory::ALL.map(|c| (t_or_name("memory", c.name()).to_owned(), used.get(c).as_f64(), memory_color(c)));
+        let bars = MemoryCategory::ALL
+            .map(|c| (t_or_name("memory", c.name()).to_owned(), used.get(c).as_f64(), memory_color(c)));
         ui.horizontal(|ui| {
             ui.label(t_with("execute.rank", rank));
             ui.monospace(used.total().to_string());

@@ -62,7 +62,12 @@ impl Exporter {
     }
 
     /// Asks where to, and only then makes the text: a trace has tens of megabytes.
-    fn save(&self, context: &egui::Context, name: String, text: impl FnOnce() -> Result<String, String> + Send + 'static) {
+    fn save(
+        &self,
+        context: &egui::Context,
+        name: String,
+        text: impl FnOnce() -> Result<String, String> + Send + 'static,
+    ) {
         let (send, context) = (self.send.clone(), context.clone());
         spawn("export", async move {
             let Some(handle) = rfd::AsyncFileDialog::new().set_file_name(&name).save_file().await else { return };

@@ -47,14 +47,16 @@ impl GraphView {
         self.paint(ui, rect, segment, &layout, *selection);
         let hovered = response.hover_pos().and_then(|at| layout.nodes.iter().position(|node| node.contains(at)));
         if response.clicked() {
-            *selection = hovered.map_or(Selection::Summary, |op| Selection::Op {
-                stage: self.stage,
-                segment: self.segment,
-                op,
-            });
+            *selection =
+                hovered.map_or(Selection::Summary, |op| Selection::Op { stage: self.stage, segment: self.segment, op });
         }
         if let Some(op) = hovered.and_then(|index| segment.ops().nth(index)) {
-            response.on_hover_text_at_pointer(format!("{}\n{}  {}", op.name, t_or_name("class", op.kind.class()), t_or_name("part", op.phase.name())));
+            response.on_hover_text_at_pointer(format!(
+                "{}\n{}  {}",
+                op.name,
+                t_or_name("class", op.kind.class()),
+                t_or_name("part", op.phase.name())
+            ));
         }
     }
 
@@ -97,7 +99,13 @@ impl GraphView {
         let visuals = ui.visuals();
         for (stream, x) in &layout.columns {
             painter.vline(*x, rect.y_range(), grid_stroke(visuals));
-            painter.text(pos2(x + 4.0, rect.top() + 2.0), Align2::LEFT_TOP, t_or_name("stream", stream.name()), FontId::proportional(12.0), visuals.weak_text_color());
+            painter.text(
+                pos2(x + 4.0, rect.top() + 2.0),
+                Align2::LEFT_TOP,
+                t_or_name("stream", stream.name()),
+                FontId::proportional(12.0),
+                visuals.weak_text_color(),
+            );
         }
         for edge in segment.graph.raw_edges() {
             let (from, to) = (layout.nodes[edge.source().index()], layout.nodes[edge.target().index()]);
@@ -133,7 +141,11 @@ impl GraphView {
 /// A smooth line; one that skips rows swings out, so that it does not run through the nodes between.
 fn edge_ui(painter: &egui::Painter, a: Pos2, b: Pos2, zoom: f32, stroke: egui::Stroke) {
     let skipped = ((b.y - a.y) / (ROW * zoom)).max(1.0);
-    let swing = if (a.x - b.x).abs() < 1.0 && skipped > 1.5 { (NODE.x * 0.5 + 8.0 + skipped.min(12.0) * 3.0) * zoom } else { 0.0 };
+    let swing = if (a.x - b.x).abs() < 1.0 && skipped > 1.5 {
+        (NODE.x * 0.5 + 8.0 + skipped.min(12.0) * 3.0) * zoom
+    } else {
+        0.0
+    };
     let bend = (b.y - a.y) * 0.4;
     let points = [a, a + vec2(swing, bend.min(30.0 * zoom)), b + vec2(swing, -bend.min(30.0 * zoom)), b];
     painter.add(egui::epaint::CubicBezierShape::from_points_stroke(points, false, egui::Color32::TRANSPARENT, stroke));

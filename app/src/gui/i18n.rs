@@ -71,7 +71,7 @@ fn find(key: &str) -> Option<&'static str> {
 }
 
 /// The text of `key` with `{}` replaced by `value`.
-pub fn t_with(key: &'static str, value: impl ToString) -> String {
+pub fn t_with(key: &'static str, value: impl std::fmt::Display) -> String {
     t(key).replacen("{}", &value.to_string(), 1)
 }
 

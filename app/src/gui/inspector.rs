@@ -59,7 +59,8 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
         heading_ui(ui, t("inspector.summary"));
         origin_ui(ui, report.origin);
     });
-    ui.label(RichText::new(report.step_time.to_string()).heading().strong()).on_hover_text(t("inspector.step_time.tip"));
+    ui.label(RichText::new(report.step_time.to_string()).heading().strong())
+        .on_hover_text(t("inspector.step_time.tip"));
     // Ranks that share a device say nothing about the utilisation of a cluster.
     let modelled = report.origin == Origin::Modelled;
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
@@ -87,7 +88,8 @@ fn fit_ui(ui: &mut Ui, run: &Run) {
 /// One line: it fits, or by how much it does not and what the biggest block is.
 pub fn fit_badge_ui(ui: &mut Ui, run: &Run) {
     let (fit, colors) = (&run.report.fit, signals(ui.visuals()));
-    let (color, verdict) = if fit.fits { (colors.good, "inspector.fits") } else { (colors.bad, "inspector.does_not_fit") };
+    let (color, verdict) =
+        if fit.fits { (colors.good, "inspector.fits") } else { (colors.bad, "inspector.does_not_fit") };
     ui.horizontal_wrapped(|ui| {
         ui.colored_label(color, RichText::new(t(verdict)).strong()).on_hover_text(t("inspector.fits.tip"));
         ui.label(format!("{} / {}", fit.needed, fit.capacity));

@@ -49,7 +49,8 @@ fn chart_ui(ui: &mut Ui, run: &Run, curve: &MemoryCurve) {
     ui.strong(format!("{} {}", t("timeline.stage"), curve.stage));
     let (xs, tops) = stacked(curve, run.trace.step_time.secs());
     let unit = unit(run);
-    let plot = Plot::new(("memory", curve.group)).height(HEIGHT).include_y(0.0).grid_spacing(egui::Rangef::new(10.0, 70.0));
+    let plot =
+        Plot::new(("memory", curve.group)).height(HEIGHT).include_y(0.0).grid_spacing(egui::Rangef::new(10.0, 70.0));
     let plot = plot.allow_scroll(false).x_axis_label(t("axis.seconds")).y_axis_label(unit.0);
     let (capacity, red) = (run.report.fit.capacity.as_f64(), signals(ui.visuals()).bad);
     plot.show(ui, |plot| {

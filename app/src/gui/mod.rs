@@ -25,9 +25,9 @@ mod open_file;
 mod session;
 mod timeline;
 mod toast;
-mod widgets;
 #[cfg(target_arch = "wasm32")]
 mod web;
+mod widgets;
 
 pub use app::{App, Remote, Tab};
 pub use i18n::{Language, set_language};

@@ -39,18 +39,18 @@ impl Opener {
     pub fn take_dropped(&self, context: &egui::Context) {
         for file in context.input(|input| input.raw.dropped_files.clone()) {
             let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.take(context, name, file);
+            self.take(context, name, &file);
         }
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    fn take(&self, _: &egui::Context, name: String, file: egui::DroppedFileHandle) {
+    fn take(&self, _: &egui::Context, name: String, file: &egui::DroppedFileHandle) {
         self.send.send((name, read_path(file.path()))).ok();
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn take(&self, context: &egui::Context, name: String, file: egui::DroppedFileHandle) {
-        let (send, context) = (self.send.clone(), context.clone());
+    fn take(&self, context: &egui::Context, name: String, file: &egui::DroppedFileHandle) {
+        let (send, context, file) = (self.send.clone(), context.clone(), file.clone());
         spawn("open", async move {
             let bytes = match file.web_file().map(|file| file.size()) {
                 Some(size) if size > MAX_FILE_BYTES as f64 => Err(too_large(size as u64)),

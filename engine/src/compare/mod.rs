@@ -158,5 +158,8 @@ fn memory(trainer: &Trainer) -> Vec<(u32, MemoryUse, MemoryUse)> {
     let graph = trainer.step_graph();
     let per_stage = (graph.mesh.dp * graph.mesh.tp) as usize;
     let pools = trainer.pools().iter().step_by(per_stage);
-    (0..).zip(graph.stages.iter().zip(pools)).map(|(n, (stage, pool))| (n, stage.memory.at_peak, pool.at_peak)).collect()
+    (0..)
+        .zip(graph.stages.iter().zip(pools))
+        .map(|(n, (stage, pool))| (n, stage.memory.at_peak, pool.at_peak))
+        .collect()
 }

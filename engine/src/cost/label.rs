@@ -12,7 +12,11 @@ use crate::units::Bytes;
 pub fn label(step: &StepGraph, op: &Op) -> Label {
     let work = work(&step.dims, &step.tensors, op);
     let moved = communicated_bytes(step, op);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "work is not negative; the cast saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "work is not negative; the cast saturates"
+    )]
     Label {
         name: op.name.clone(),
         class: op.kind.class(),
@@ -58,7 +62,8 @@ pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
     }
     // Every group was counted once by each of its stages' ranks: the sum over a group, divided by its size.
     for (axis, bytes) in &mut moved {
-        let size = Group::ALL.iter().find(|group| group.axis() == *axis).map_or(1, |&group| step.mesh.group_size(group));
+        let size =
+            Group::ALL.iter().find(|group| group.axis() == *axis).map_or(1, |&group| step.mesh.group_size(group));
         *bytes = Bytes(bytes.0 / u64::from(size));
     }
     moved

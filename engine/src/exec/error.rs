@@ -15,7 +15,9 @@ pub enum ExecError {
     #[error("strategy.precision = bf16 can be simulated but not executed yet; set it to \"fp32\"")]
     Precision,
     /// More ranks than buffers of one device are shared among.
-    #[error("an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`")]
+    #[error(
+        "an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`"
+    )]
     TooManyRanks {
         /// Ranks of the scenario.
         ranks: u32,
@@ -39,7 +41,9 @@ pub enum ExecError {
         most: usize,
     },
     /// The text has characters that the vocabulary has no room for, or is too short.
-    #[error("the text `{name}` has {characters} distinct characters and {length} in all; model.vocab = {vocab} must be at least the former, data.sequence_length below the latter")]
+    #[error(
+        "the text `{name}` has {characters} distinct characters and {length} in all; model.vocab = {vocab} must be at least the former, data.sequence_length below the latter"
+    )]
     Text {
         /// The dataset.
         name: String,

@@ -144,7 +144,8 @@ impl Call<'_> {
     fn matmul(&self, transpose_a: bool, transpose_b: bool, bias: bool, accumulate: bool) -> Dispatch {
         let (a, b, c) = (self.read_shape(0), self.read_shape(1), self.write_shape(0));
         let strides = |shape: Shape, transposed: bool| if transposed { (1, shape.cols) } else { (shape.cols, 1) };
-        let ((a_row_stride, a_col_stride), (b_row_stride, b_col_stride)) = (strides(a, transpose_a), strides(b, transpose_b));
+        let ((a_row_stride, a_col_stride), (b_row_stride, b_col_stride)) =
+            (strides(a, transpose_a), strides(b, transpose_b));
         let params = MatmulParams {
             m: c.rows,
             n: c.cols,
@@ -238,7 +239,8 @@ impl Call<'_> {
         let logits = self.tensor(self.op.reads[0]);
         let sharded = logits.placement == Placement::Shard(Dim::Cols);
         let vocab_offset = if sharded { self.context.slice_index * cols } else { 0 };
-        let (vocab_total, scale) = (self.context.step.dims.vocab, (1.0 / self.context.step.dims.loss_tokens as f64) as f32);
+        let (vocab_total, scale) =
+            (self.context.step.dims.vocab, (1.0 / self.context.step.dims.loss_tokens as f64) as f32);
         match self.op.kind {
             OpKind::RowMax => self.simple(&RowMaxParams { rows, cols, vocab_offset, vocab_total }),
             OpKind::SumExp => self.simple(&SumExpParams { rows, cols, vocab_offset, vocab_total }),

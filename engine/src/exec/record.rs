@@ -302,7 +302,9 @@ impl<'a> Recorder<'a> {
         if arrived.len() < members.len() {
             return false;
         }
-        if self.ranks[rank.0 as usize].met[group as usize] == number && members.iter().all(|&m| self.met(m, group) == number) {
+        if self.ranks[rank.0 as usize].met[group as usize] == number
+            && members.iter().all(|&m| self.met(m, group) == number)
+        {
             self.ring(&members, task, op, collective, group);
         }
         self.state(rank).met[group as usize] += 1;

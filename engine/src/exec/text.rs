@@ -64,7 +64,8 @@ impl Text {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ (u64::from(step) << 32) ^ 0x5eed);
         let length = length as usize;
         let starts = self.tokens.len().saturating_sub(length).max(1) as u64;
-        let sequence = |start: usize| (&self.tokens[start..start + length], &self.tokens[start + 1..start + length + 1]);
+        let sequence =
+            |start: usize| (&self.tokens[start..start + length], &self.tokens[start + 1..start + length + 1]);
         #[expect(clippy::cast_possible_truncation, reason = "below the text's length")]
         (0..sequences).map(|_| sequence((random.next_u64() % starts) as usize)).collect()
     }

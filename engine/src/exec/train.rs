@@ -10,9 +10,7 @@ use crate::cluster::{Coordinates, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{Role, StepGraph, Storage, TensorId, lower};
 use crate::scenario::Scenario;
-use crate::trace::{
-    Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId,
-};
+use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
 
 /// AdamW's decay rates of the moments and its stabiliser (Kingma & Ba 2015; the rates of GPT-3).

@@ -45,7 +45,12 @@ pub struct SegmentDocument<'a> {
 impl StepGraph {
     /// The graph as a document.
     pub fn document(&self) -> StepGraphDocument<'_> {
-        let segment = |segment: &'_ super::Segment| (segment.kind, segment.graph.raw_edges().iter().map(|e| (e.source().index(), e.target().index())).collect::<Vec<_>>());
+        let segment = |segment: &'_ super::Segment| {
+            (
+                segment.kind,
+                segment.graph.raw_edges().iter().map(|e| (e.source().index(), e.target().index())).collect::<Vec<_>>(),
+            )
+        };
         let stages = self.stages.iter().map(|stage| StageDocument {
             layers: stage.layers,
             memory: stage.memory,

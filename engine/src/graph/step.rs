@@ -142,7 +142,8 @@ impl StepGraph {
 
     /// Ops that one rank of each stage runs in a step.
     pub fn op_instances(&self) -> usize {
-        let of_stage = |stage: &Stage| stage.tasks.iter().map(|&task| stage.segment(task).graph.node_count()).sum::<usize>();
+        let of_stage =
+            |stage: &Stage| stage.tasks.iter().map(|&task| stage.segment(task).graph.node_count()).sum::<usize>();
         self.stages.iter().map(of_stage).sum()
     }
 }

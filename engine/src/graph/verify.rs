@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Op, OpGraph, OpKind, Placement, Role, Segment, StepGraph, TensorId};
+use super::{Collective, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, StepGraph, TensorId};
 
 /// Why a graph is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +57,18 @@ pub enum GraphError {
         /// Index of the segment.
         segment: usize,
     },
+    /// A micro-batch reads a value that no task before has computed for it.
+    #[error("stage {stage}: op `{op}` of micro-batch {micro_batch:?} reads `{tensor}`, which no task before writes")]
+    MissingInput {
+        /// The stage.
+        stage: usize,
+        /// The op.
+        op: String,
+        /// The micro-batch; none in the update.
+        micro_batch: Option<u32>,
+        /// The value.
+        tensor: String,
+    },
     /// What is allocated is not what is freed.
     #[error("stage {stage}: {allocated} allocations of a micro-batch, but {freed} frees")]
     Leak {
@@ -78,7 +90,10 @@ impl OpGraph {
             for &id in &op.reads {
                 let computed = matches!(self.tensor(id).role, Role::Activation);
                 if computed && !written.contains(&id) {
-                    return Err(GraphError::ReadBeforeWrite { op: op.name.clone(), tensor: self.tensor(id).name.clone() });
+                    return Err(GraphError::ReadBeforeWrite {
+                        op: op.name.clone(),
+                        tensor: self.tensor(id).name.clone(),
+                    });
                 }
             }
             self.verify_shapes(op)?;
@@ -89,15 +104,35 @@ impl OpGraph {
     }
 
     fn verify_shapes(&self, op: &Op) -> Result<(), GraphError> {
-        let OpKind::Matmul { transpose_a, transpose_b, .. } = op.kind else { return Ok(()) };
-        let local = |id: TensorId| self.tensor(id).local;
-        let (a, b, c) = (local(op.reads[0]), local(op.reads[1]), local(op.writes[0]));
-        let (m, k) = if transpose_a { (a.cols, a.rows) } else { (a.rows, a.cols) };
-        let (k2, n) = if transpose_b { (b.cols, b.rows) } else { (b.rows, b.cols) };
-        if (m, n) == (c.rows, c.cols) && k == k2 {
+        let shape = |id: &TensorId| self.tensor(*id).local;
+        let reads: Vec<Shape> = op.reads.iter().map(shape).collect();
+        let writes: Vec<Shape> = op.writes.iter().map(shape).collect();
+        let fits = match (op.kind, &reads[..], &writes[..]) {
+            (OpKind::Matmul { transpose_a, transpose_b, .. }, [a, b, ..], [c, ..]) => {
+                let (m, k) = if transpose_a { (a.cols, a.rows) } else { (a.rows, a.cols) };
+                let (k2, n) = if transpose_b { (b.cols, b.rows) } else { (b.rows, b.cols) };
+                (m, n) == (c.rows, c.cols) && k == k2
+            }
+            (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
+            (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
+            (OpKind::NormGrad, [x, _, _, dy], [dx, ..]) => x == dy && dy == dx,
+            (OpKind::SwiGlu, [x], [y]) => x.rows == y.rows && x.cols == 2 * y.cols,
+            (OpKind::SwiGluGrad, [x, dy], [dx]) => x == dx && x.rows == dy.rows && x.cols == 2 * dy.cols,
+            (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
+            (OpKind::AttentionGrad, [qkv, out, _, dout], [dqkv, ..]) => qkv == dqkv && out == dout,
+            (OpKind::Collective { collective, .. }, [from, ..], [to, ..]) => match collective {
+                Collective::AllReduce(_) => from.elements() == to.elements(),
+                Collective::ReduceScatter => from.elements() >= to.elements(),
+                Collective::AllGather => from.elements() <= to.elements(),
+            },
+            _ => true,
+        };
+        if fits {
             return Ok(());
         }
-        let what = format!("({m} × {k}) · ({k2} × {n}) does not give {} × {}", c.rows, c.cols);
+        let list =
+            |shapes: &[Shape]| shapes.iter().map(|s| format!("{}×{}", s.rows, s.cols)).collect::<Vec<_>>().join(", ");
+        let what = format!("{} does not take {} to {}", op.kind.class(), list(&reads), list(&writes));
         Err(GraphError::Shape { op: op.name.clone(), what })
     }
 
@@ -137,9 +172,28 @@ impl StepGraph {
                     return Err(GraphError::OrderContradictsEdge { stage, segment });
                 }
             }
+            self.verify_inputs(stage)?;
             self.verify_memory(stage)?;
         }
         (1..self.stages.len()).try_for_each(|stage| self.verify_transfers(stage))
+    }
+
+    /// Plays the tasks in order: what an op reads was written before, for the same micro-batch or the whole step.
+    fn verify_inputs(&self, stage: usize) -> Result<(), GraphError> {
+        let program = &self.stages[stage];
+        let mut written: BTreeSet<(TensorId, Option<u32>)> = BTreeSet::new();
+        for task in &program.tasks {
+            for op in program.segment(*task).ops() {
+                let computed = |id: &&TensorId| self.tensor(**id).role == Role::Activation;
+                let there = |id: TensorId| written.contains(&(id, task.micro_batch)) || written.contains(&(id, None));
+                if let Some(&id) = op.reads.iter().filter(computed).find(|&&id| !there(self.storage_of(id))) {
+                    let (op, tensor) = (op.name.clone(), self.tensor(id).name.clone());
+                    return Err(GraphError::MissingInput { stage, op, micro_batch: task.micro_batch, tensor });
+                }
+                written.extend(op.writes.iter().map(|&id| (self.storage_of(id), task.micro_batch)));
+            }
+        }
+        Ok(())
     }
 
     fn verify_memory(&self, stage: usize) -> Result<(), GraphError> {

@@ -107,9 +107,7 @@ fn flag(config: &Map<String, Value>, key: &str, default: bool) -> bool {
 
 fn expect_text(config: &Map<String, Value>, key: &'static str, expected: &'static str) -> Result<(), HfConfigError> {
     match config.get(key).and_then(Value::as_str) {
-        Some(found) if found != expected => {
-            Err(HfConfigError::Unsupported { key, found: shorten(found), expected })
-        }
+        Some(found) if found != expected => Err(HfConfigError::Unsupported { key, found: shorten(found), expected }),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,8 @@ pub fn op_table_csv(trace: &Trace) -> String {
     groups.dedup();
     for (group, stage) in groups {
         for class in op_classes(trace, group) {
-            let (name, count, time, flops, bytes) = (class.class, class.count, class.time.0, class.flops.0, class.bytes);
+            let (name, count, time, flops, bytes) =
+                (class.class, class.count, class.time.0, class.flops.0, class.bytes);
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{group},{stage},{name},{count},{time},{flops:.0},{bytes}");
         }

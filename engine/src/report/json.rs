@@ -91,9 +91,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("exposed_communication_s", seconds(axes.into_iter()));
     put("breakdown", breakdown(&report.breakdown));
     put("critical_stage", json!(report.critical_stage));
-    let peak = |peak: &crate::analysis::StagePeak| {
-        json!({ "stage": peak.stage, "total": peak.total.0, "by_category": memory(&peak.used) })
-    };
+    let peak = |peak: &crate::analysis::StagePeak| json!({ "stage": peak.stage, "total": peak.total.0, "by_category": memory(&peak.used) });
     put("peak_memory_bytes", report.peak_memory.iter().map(peak).collect());
     put("fits", json!(report.fit.fits));
     put("fit", json!(report.fit));

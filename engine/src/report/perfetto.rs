@@ -18,7 +18,7 @@ pub fn perfetto_json(trace: &Trace) -> String {
         Origin::Executed => "executed",
         Origin::Imported => "imported",
     };
-    let _ = write!(text, "{{\"otherData\":{{\"origin\":\"{origin}\"}},\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+    let _ = writeln!(text, "{{\"otherData\":{{\"origin\":\"{origin}\"}},\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
     names(trace, &mut text);
     let labels: Vec<String> = trace.labels.iter().map(|label| json!(label.name).to_string()).collect();
     for span in &trace.spans {
@@ -40,7 +40,10 @@ fn names(trace: &Trace, text: &mut String) {
         let (pid, tid) = place(track);
         if named.replace(pid) != Some(pid) {
             let name = json!(process_name(track));
-            let _ = writeln!(text, "{{\"ph\":\"M\",\"pid\":{pid},\"name\":\"process_name\",\"args\":{{\"name\":{name}}}}},");
+            let _ = writeln!(
+                text,
+                "{{\"ph\":\"M\",\"pid\":{pid},\"name\":\"process_name\",\"args\":{{\"name\":{name}}}}},"
+            );
         }
         let name = json!(track.stream.name());
         let _ = writeln!(

@@ -106,7 +106,8 @@ pub fn memory_table(report: &StepReport) -> String {
     let _ = writeln!(text, "  {verdict}: stage {} needs {} of {}", fit.stage, fit.needed, fit.capacity);
     if !fit.fits {
         let over = Bytes(fit.needed.0.saturating_sub(fit.capacity.0));
-        let _ = writeln!(text, "  over by {over}; the biggest block is {} with {}", fit.biggest.name(), fit.biggest_bytes);
+        let _ =
+            writeln!(text, "  over by {over}; the biggest block is {} with {}", fit.biggest.name(), fit.biggest_bytes);
     }
     text
 }

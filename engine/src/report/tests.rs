@@ -40,7 +40,8 @@ fn perfetto_slices_on_a_thread_are_disjoint_and_flows_pair_up() {
     let document: Value = serde_json::from_str(&perfetto_json(&trace)).expect("JSON");
     let events = document["traceEvents"].as_array().expect("events");
     let of = |phase: &'static str| events.iter().filter(move |event| event["ph"] == phase);
-    let mut slices: Vec<_> = of("X").map(|e| (e["pid"].as_u64(), e["tid"].as_u64(), nanos(&e["ts"]), nanos(&e["dur"]))).collect();
+    let mut slices: Vec<_> =
+        of("X").map(|e| (e["pid"].as_u64(), e["tid"].as_u64(), nanos(&e["ts"]), nanos(&e["dur"]))).collect();
     assert_eq!(slices.len(), trace.spans.len());
     slices.sort_unstable();
     for pair in slices.windows(2) {

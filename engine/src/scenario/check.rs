@@ -25,7 +25,12 @@ pub(crate) const DATASETS: &[&str] = &["persuasion"];
 pub(super) type Checked<T> = Result<T, ScenarioError>;
 
 /// A value that is not allowed, cut to a readable length.
-pub(super) fn invalid(path: &'static str, value: impl ToString, allowed: impl Into<String>, hint: impl Into<String>) -> ScenarioError {
+pub(super) fn invalid(
+    path: &'static str,
+    value: impl std::fmt::Display,
+    allowed: impl Into<String>,
+    hint: impl Into<String>,
+) -> ScenarioError {
     let value = value.to_string().chars().take(80).collect();
     ScenarioError::Invalid { path, value, allowed: allowed.into(), hint: hint.into() }
 }
@@ -38,7 +43,10 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
     let strategy = check_strategy(file, &model, &cluster, &data)?;
     super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
     let run = check_run(file)?;
-    let name = file.name.clone().unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
+    let name = file
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
     Ok(Scenario { name, model, cluster, strategy, data, run })
 }
 
@@ -60,12 +68,22 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
         given => size(given.or(Some(hidden / heads)), "model.head_dim")?,
     };
     if !head_dim.is_multiple_of(2) || head_dim > 256 {
-        return Err(invalid("model.head_dim", head_dim, "an even number up to 256", "Change model.hidden or model.heads."));
+        return Err(invalid(
+            "model.head_dim",
+            head_dim,
+            "an even number up to 256",
+            "Change model.hidden or model.heads.",
+        ));
     }
     divides("model.kv_heads", kv_heads, "model.heads", heads)?;
     let rope_theta = merged.rope_theta.unwrap_or(10_000.0);
     if !(rope_theta.is_finite() && rope_theta > 1.0) {
-        return Err(invalid("model.rope_theta", rope_theta, "a finite number above 1", "Most models have 10000 or 500000."));
+        return Err(invalid(
+            "model.rope_theta",
+            rope_theta,
+            "a finite number above 1",
+            "Most models have 10000 or 500000.",
+        ));
     }
     let model = Model {
         name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
@@ -150,12 +168,18 @@ fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
 fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
     cluster::presets().get(name).ok_or_else(|| {
         let known: Vec<_> = cluster::presets().keys().map(String::as_str).collect();
-        invalid("cluster.device", format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
+        invalid(
+            "cluster.device",
+            format!("`{name}`"),
+            format!("one of {}", known.join(", ")),
+            nearest_hint(name, &known),
+        )
     })
 }
 
 fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
-    let rate = |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
+    let rate =
+        |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
     let fp32 = rate(file.fp32, "cluster.custom.fp32")?;
     Ok(Device {
         name,
@@ -185,7 +209,12 @@ fn positive(value: Option<f64>, path: &'static str, example: &str) -> Checked<f6
     if value.is_finite() && value >= 1.0 {
         Ok(value)
     } else {
-        Err(invalid(path, value, format!("a rate above zero such as {example}"), "A device without it cannot be modelled."))
+        Err(invalid(
+            path,
+            value,
+            format!("a rate above zero such as {example}"),
+            "A device without it cannot be modelled.",
+        ))
     }
 }
 
@@ -195,7 +224,11 @@ fn bandwidth(value: Option<BytesPerSec>, path: &'static str) -> Checked<BytesPer
 
 fn latency(value: Option<Nanos>, path: &'static str) -> Checked<Nanos> {
     let value = required(value, path, "a time such as \"2 us\"")?;
-    if value <= Nanos(1_000_000_000) { Ok(value) } else { Err(invalid(path, value, "at most one second", "Check the unit.")) }
+    if value <= Nanos(1_000_000_000) {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, "at most one second", "Check the unit."))
+    }
 }
 
 /// An efficiency: above 0 and at most 1; 1 when left out.
@@ -270,7 +303,10 @@ fn data_parallel(file: &ScenarioFile, tp: u32, pp: u32, cluster: &Cluster) -> Ch
         Some(dp) => {
             let dp = bounded(Some(dp), "strategy.data_parallel", MAX_SIZE)?;
             if model_ranks * u64::from(dp) > devices {
-                let allowed = format!("at most {} with tensor_parallel × pipeline_parallel = {model_ranks}", devices / model_ranks);
+                let allowed = format!(
+                    "at most {} with tensor_parallel × pipeline_parallel = {model_ranks}",
+                    devices / model_ranks
+                );
                 return Err(invalid("strategy.data_parallel", dp, allowed, hint));
             }
             Ok(dp)
@@ -302,11 +338,21 @@ fn check_batch(s: &Strategy) -> Checked<()> {
 fn check_tokens(s: &Strategy, data: &Data) -> Checked<()> {
     let tokens = u64::from(s.micro_batch) * u64::from(data.sequence_length);
     if tokens > 1 << 24 {
-        return Err(invalid("strategy.micro_batch", s.micro_batch, "at most 16777216 tokens per micro-batch", "Lower it."));
+        return Err(invalid(
+            "strategy.micro_batch",
+            s.micro_batch,
+            "at most 16777216 tokens per micro-batch",
+            "Lower it.",
+        ));
     }
     if s.sequence_parallel && !tokens.is_multiple_of(u64::from(s.tensor_parallel)) {
         let allowed = format!("tokens per micro-batch ({tokens}) that tensor_parallel = {} divides", s.tensor_parallel);
-        return Err(invalid("strategy.sequence_parallel", true, allowed, "Change data.sequence_length or turn it off."));
+        return Err(invalid(
+            "strategy.sequence_parallel",
+            true,
+            allowed,
+            "Change data.sequence_length or turn it off.",
+        ));
     }
     Ok(())
 }

@@ -12,7 +12,9 @@ pub enum ScenarioError {
         limit: u64,
     },
     /// The file is empty or blank.
-    #[error("the file is empty; expected a scenario with at least [model] and [cluster]. `shardlab presets --show NAME` prints one to start from")]
+    #[error(
+        "the file is empty; expected a scenario with at least [model] and [cluster]. `shardlab presets --show NAME` prints one to start from"
+    )]
     Empty,
     /// The file is not UTF-8 text.
     #[error("the file is not text (byte {at} is not UTF-8); expected a scenario in TOML or JSON")]

@@ -35,16 +35,30 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
     let micro_batches = strategy.global_batch / (strategy.micro_batch * strategy.data_parallel);
     let runs = u64::from(micro_batches) * u64::from(model.layers);
     if runs > MAX_LAYER_RUNS {
-        let allowed = format!("at most {MAX_LAYER_RUNS} for model.layers × micro-batches, here {} × {micro_batches}", model.layers);
-        return Err(invalid("strategy.global_batch", strategy.global_batch, allowed, "Raise micro_batch or data_parallel."));
+        let allowed = format!(
+            "at most {MAX_LAYER_RUNS} for model.layers × micro-batches, here {} × {micro_batches}",
+            model.layers
+        );
+        return Err(invalid(
+            "strategy.global_batch",
+            strategy.global_batch,
+            allowed,
+            "Raise micro_batch or data_parallel.",
+        ));
     }
     let tokens = f64::from(micro_batches) * f64::from(strategy.micro_batch) * f64::from(data.sequence_length);
     let traffic = traffic(model, tokens, f64::from(micro_batches) * parameters);
     if traffic > MAX_TRAFFIC {
         let allowed = format!("a step that touches at most {MAX_TRAFFIC:e} bytes");
-        return Err(invalid("strategy.global_batch", format!("{traffic:.1e} bytes"), allowed, "Lower the batch or the model's sizes."));
+        return Err(invalid(
+            "strategy.global_batch",
+            format!("{traffic:.1e} bytes"),
+            allowed,
+            "Lower the batch or the model's sizes.",
+        ));
     }
-    let seconds = seconds(model, cluster, data, tokens, traffic, parameters) + latencies(cluster, strategy, runs as f64);
+    let seconds =
+        seconds(model, cluster, data, tokens, traffic, parameters) + latencies(cluster, strategy, runs as f64);
     if seconds > MAX_SECONDS {
         let allowed = format!("a step of at most {MAX_SECONDS:e} s");
         let hint = "Lower the batch, or check the rates and latencies of cluster.custom.";
@@ -55,7 +69,8 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
 
 /// Bytes of all activations and of all weights as often as they are read, with a wide margin.
 fn traffic(model: &Model, tokens: f64, weights_read: f64) -> f64 {
-    let widths = 60.0 * f64::from(model.hidden) + 30.0 * f64::from(model.ffn_hidden) + 30.0 * f64::from(model.qkv_width());
+    let widths =
+        60.0 * f64::from(model.hidden) + 30.0 * f64::from(model.ffn_hidden) + 30.0 * f64::from(model.qkv_width());
     let per_token = f64::from(model.layers) * widths + 30.0 * f64::from(model.vocab);
     4.0 * tokens * per_token + 60.0 * weights_read
 }
@@ -76,7 +91,9 @@ fn latencies(cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
     let hop = cluster.intra_link.latency.secs() + cluster.inter_link.latency.secs();
     let ranks = f64::from(strategy.tensor_parallel.max(strategy.data_parallel));
     let data_rounds = 2.0 * hop * f64::from(strategy.data_parallel) * 1e4;
-    layer_runs * OPS_PER_LAYER * (cluster.device.launch_overhead.secs() + 2.0 * hop * f64::from(strategy.tensor_parallel))
+    layer_runs
+        * OPS_PER_LAYER
+        * (cluster.device.launch_overhead.secs() + 2.0 * hop * f64::from(strategy.tensor_parallel))
         + data_rounds
         + 2.0 * hop * ranks
 }

@@ -32,7 +32,8 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     if text.trim().is_empty() {
         return Err(ScenarioError::Empty);
     }
-    let value = if text.trim_start().starts_with(['{', '[']) && !looks_like_toml(text) { json(text)? } else { toml(text)? };
+    let value =
+        if text.trim_start().starts_with(['{', '[']) && !looks_like_toml(text) { json(text)? } else { toml(text)? };
     if value.get("model_type").is_some() {
         return Ok(Opened::Model(Box::new(from_hf_config(text)?)));
     }
@@ -41,7 +42,9 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
 
 /// A TOML file may start with a table header, which looks like a JSON array: `[model]`.
 fn looks_like_toml(text: &str) -> bool {
-    text.trim_start().strip_prefix('[').is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_alphabetic()))
+    text.trim_start()
+        .strip_prefix('[')
+        .is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 fn json(text: &str) -> Result<Value, ScenarioError> {
@@ -53,7 +56,8 @@ fn toml(text: &str) -> Result<Value, ScenarioError> {
     if nesting(text) > MAX_DEPTH {
         return Err(syntax(format!("brackets are nested more than {MAX_DEPTH} deep; a scenario has four levels")));
     }
-    let table: toml::Table = toml::from_str(text).map_err(|error| syntax(error.to_string().trim().replace('\n', "\n  ")))?;
+    let table: toml::Table =
+        toml::from_str(text).map_err(|error| syntax(error.to_string().trim().replace('\n', "\n  ")))?;
     Ok(Value::Object(table.into_iter().map(|(key, value)| (key, from_toml(value))).collect()))
 }
 
@@ -76,7 +80,9 @@ fn from_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text),
         toml::Value::Integer(n) => Value::from(n),
-        toml::Value::Float(x) => serde_json::Number::from_f64(x).map_or_else(|| Value::String(x.to_string()), Value::Number),
+        toml::Value::Float(x) => {
+            serde_json::Number::from_f64(x).map_or_else(|| Value::String(x.to_string()), Value::Number)
+        }
         toml::Value::Boolean(b) => Value::Bool(b),
         toml::Value::Datetime(date) => Value::String(date.to_string()),
         toml::Value::Array(items) => Value::Array(items.into_iter().map(from_toml).collect()),

@@ -82,7 +82,8 @@ impl<'a> Player<'a> {
         let mesh = step.mesh;
         let slots = step.micro_batches as usize + 1;
         let states = programs.locals.iter().map(|&locals| State::new(locals, slots)).collect();
-        let groups = folding.classes.iter().map(|class| Group::ALL.map(|g| folding.group_classes(mesh, g, class))).collect();
+        let groups =
+            folding.classes.iter().map(|class| Group::ALL.map(|g| folding.group_classes(mesh, g, class))).collect();
         let target = |class: &Class| {
             let [previous, next] = super::fold::neighbours(mesh, class.representative);
             [next, previous].map(|rank| rank.map(|rank| folding.class_of[rank.0 as usize] as usize))

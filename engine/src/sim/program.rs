@@ -84,7 +84,8 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
         let mut pricer = Pricer {
             step,
             cluster: scenario.cluster(),
-            spans: Group::ALL.map(|group| GroupSpan::of(scenario.cluster(), &step.mesh.members(group, class.representative))),
+            spans: Group::ALL
+                .map(|group| GroupSpan::of(scenario.cluster(), &step.mesh.members(group, class.representative))),
             rank: class.representative,
             numbers: numbers(step, stage),
             label: first_label,

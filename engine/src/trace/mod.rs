@@ -271,7 +271,11 @@ impl MemoryUse {
 
     /// The category that uses the most, the first of equals.
     pub fn biggest(&self) -> MemoryCategory {
-        MemoryCategory::ALL.into_iter().rev().max_by_key(|&category| self.get(category)).unwrap_or(MemoryCategory::Parameters)
+        MemoryCategory::ALL
+            .into_iter()
+            .rev()
+            .max_by_key(|&category| self.get(category))
+            .unwrap_or(MemoryCategory::Parameters)
     }
 }
 

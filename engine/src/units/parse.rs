@@ -54,14 +54,8 @@ const SIZE: Units = &[
     ("TiB", 1_099_511_627_776.0),
 ];
 const WORK: Units = &[("FLOP", 1.0), ("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15)];
-const COMPUTE_RATE: Units = &[
-    ("GFLOP/s", 1e9),
-    ("GFLOPS", 1e9),
-    ("TFLOP/s", 1e12),
-    ("TFLOPS", 1e12),
-    ("PFLOP/s", 1e15),
-    ("PFLOPS", 1e15),
-];
+const COMPUTE_RATE: Units =
+    &[("GFLOP/s", 1e9), ("GFLOPS", 1e9), ("TFLOP/s", 1e12), ("TFLOPS", 1e12), ("PFLOP/s", 1e15), ("PFLOPS", 1e15)];
 const TRANSFER_RATE: Units = &[
     ("B/s", 1.0),
     ("kB/s", 1e3),
@@ -102,10 +96,14 @@ fn write(value: f64, units: Units) -> String {
     let candidates = by_size.iter().filter(|(_, factor)| value >= *factor);
     let exact = |(unit, factor): &&&(&str, f64)| {
         let text = format!("{}", value / factor);
-        (text.len() <= 7 && text.parse().is_ok_and(|number: f64| number * factor == value)).then(|| format!("{text} {unit}"))
+        (text.len() <= 7 && text.parse().is_ok_and(|number: f64| number * factor == value))
+            .then(|| format!("{text} {unit}"))
     };
     let base = units.first().map_or(("", 1.0), |unit| *unit);
-    candidates.clone().find_map(|candidate| exact(&candidate)).unwrap_or_else(|| format!("{} {}", value / base.1, base.0))
+    candidates
+        .clone()
+        .find_map(|candidate| exact(&candidate))
+        .unwrap_or_else(|| format!("{} {}", value / base.1, base.0))
 }
 
 /// A quantity that is read and written with its unit.
@@ -113,7 +111,6 @@ pub trait Quantity: FromStr<Err = ParseQuantityError> + Copy {
     /// The quantity as it is written in a file: exact, and as short as can be.
     fn written(self) -> String;
 }
-
 
 macro_rules! quantity {
     ($name:ident, $units:expr, $example:literal, $from:expr, $write:expr) => {

@@ -196,7 +196,11 @@ fn wrong_clusters() -> Vec<Case> {
         custom("a latency of a year", "launch_overhead = \"31536000 s\"", "`cluster.custom.launch_overhead`"),
         custom("a rate in bytes", "bf16 = \"3 GB/s\"", "`cluster.custom.bf16`"),
         custom("a link that is a text", "intra_link = \"fast\"", "`cluster.custom.intra_link`"),
-        custom("a link slower than a snail", "inter_link = { bandwidth = \"0.001 B/s\" }", "`cluster.custom.inter_link`"),
+        custom(
+            "a link slower than a snail",
+            "inter_link = { bandwidth = \"0.001 B/s\" }",
+            "`cluster.custom.inter_link`",
+        ),
         custom("no devices in a node", "devices_per_node = 0", "`cluster.custom.devices_per_node` = 0"),
     ]
 }
@@ -205,7 +209,11 @@ fn hugging_face() -> Vec<Case> {
     vec![
         raw("a model of another kind", r#"{"model_type": "bert", "hidden_size": 768}"#, "`model_type` is `bert`"),
         raw("a config without sizes", r#"{"model_type": "llama"}"#, "`num_hidden_layers`"),
-        raw("a config with zero layers", r#"{"model_type": "gpt2", "n_embd": 64, "n_layer": 0, "n_head": 4, "vocab_size": 9, "n_positions": 9}"#, "`n_layer`"),
+        raw(
+            "a config with zero layers",
+            r#"{"model_type": "gpt2", "n_embd": 64, "n_layer": 0, "n_head": 4, "vocab_size": 9, "n_positions": 9}"#,
+            "`n_layer`",
+        ),
         raw("a config with NaN", r#"{"model_type": "gpt2", "n_embd": NaN}"#, "not well-formed JSON"),
         raw("a config with a number as type", r#"{"model_type": 3}"#, "model_type"),
     ]

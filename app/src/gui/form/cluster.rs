@@ -25,8 +25,17 @@ impl Form<'_> {
 
     /// What differs from the preset; nothing is written where nothing differs.
     fn custom_ui(&mut self, ui: &mut Ui) {
-        let error = ["memory", "bf16", "fp32", "memory_bandwidth", "launch_overhead", "devices_per_node", "intra_link", "inter_link"]
-            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let error = [
+            "memory",
+            "bf16",
+            "fp32",
+            "memory_bandwidth",
+            "launch_overhead",
+            "devices_per_node",
+            "intra_link",
+            "inter_link",
+        ]
+        .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let [memory, bf16, fp32, bandwidth, launch, devices, intra, inter] = error.each_ref().map(Option::as_deref);
         let run = self.session.run.clone();
         let (cluster, typed) = (run.scenario.cluster(), &mut self.state.typed);

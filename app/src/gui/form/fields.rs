@@ -16,7 +16,12 @@ use crate::gui::i18n::{t, tip, unit};
 pub type Typed = BTreeMap<&'static str, String>;
 
 /// A row: name, value, and the error below. Returns the value's response, labelled by the name.
-pub fn row_ui(ui: &mut Ui, key: &'static str, error: Option<&str>, value: impl FnOnce(&mut Ui) -> Response) -> Response {
+pub fn row_ui(
+    ui: &mut Ui,
+    key: &'static str,
+    error: Option<&str>,
+    value: impl FnOnce(&mut Ui) -> Response,
+) -> Response {
     let response = ui.horizontal(|ui| {
         let mut label = ui.label(t(key));
         if let Some(tip) = tip(key) {
@@ -37,7 +42,9 @@ pub fn number_ui(ui: &mut Ui, key: &'static str, value: &mut u32, range: RangeIn
 
 /// A number with a fraction.
 pub fn real_ui(ui: &mut Ui, key: &'static str, value: &mut f64, range: RangeInclusive<f64>, speed: f64) {
-    row_ui(ui, key, None, |ui| ui.add(DragValue::new(value).range(range).speed(speed).max_decimals(6).suffix(unit(key))));
+    row_ui(ui, key, None, |ui| {
+        ui.add(DragValue::new(value).range(range).speed(speed).max_decimals(6).suffix(unit(key)))
+    });
 }
 
 /// A whole number that a preset or another field gives when it is left out.

@@ -63,7 +63,14 @@ impl Form<'_> {
         }
         let [head_dim, positions] = errors;
         optional_ui(ui, "form.model.head_dim", &mut file.head_dim, effective.head_dim, 2..=1024, head_dim.as_deref());
-        optional_ui(ui, "form.model.positions", &mut file.positions, effective.positions, 1..=1 << 20, positions.as_deref());
+        optional_ui(
+            ui,
+            "form.model.positions",
+            &mut file.positions,
+            effective.positions,
+            1..=1 << 20,
+            positions.as_deref(),
+        );
         optional_flag_ui(ui, "form.model.tied", &mut file.tied_embeddings, effective.tied_embeddings);
     }
 }

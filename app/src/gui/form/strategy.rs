@@ -36,7 +36,8 @@ impl Form<'_> {
         number_ui(ui, "form.strategy.tp", &mut s.tensor_parallel, 1..=1024, tp);
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);
-        let schedules = [(PipelineSchedule::OneFOneB, "form.schedule.1f1b"), (PipelineSchedule::GPipe, "form.schedule.gpipe")];
+        let schedules =
+            [(PipelineSchedule::OneFOneB, "form.schedule.1f1b"), (PipelineSchedule::GPipe, "form.schedule.gpipe")];
         choice_ui(ui, "form.strategy.schedule", &mut s.schedule, &schedules);
     }
 

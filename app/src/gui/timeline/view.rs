@@ -62,13 +62,20 @@ impl TimelineView {
         let (ruler, _) = ui.allocate_exact_size(vec2(width, RULER), Sense::hover());
         let hint = ruler.left_center() + vec2(4.0, 0.0);
         let names = ui.painter().with_clip_rect(ruler.with_max_x(ruler.left() + TRACK_NAMES));
-        names.text(hint, Align2::LEFT_CENTER, t("timeline.hint"), FontId::proportional(11.0), ui.visuals().weak_text_color());
+        names.text(
+            hint,
+            Align2::LEFT_CENTER,
+            t("timeline.hint"),
+            FontId::proportional(11.0),
+            ui.visuals().weak_text_color(),
+        );
         let plot = |rect: Rect| rect.with_min_x(rect.left() + TRACK_NAMES);
         let scale = Scale { rect: plot(ruler), from, to, height: 0.0 };
         ruler_ui(ui.painter(), ui.visuals(), scale);
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             let rows = run.index.tracks.len() as f32;
-            let height = (ui.available_height() / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
+            let height =
+                (ui.available_height() / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
             let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
             response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("timeline.name")));
             let scale = Scale { rect: plot(rect), height, ..scale };
@@ -156,7 +163,13 @@ fn ruler_ui(painter: &Painter, visuals: &egui::Visuals, scale: Scale) {
         let x = scale.x(at);
         painter.vline(x, scale.rect.y_range(), grid_stroke(visuals));
         let text = Nanos(at as i64).to_string();
-        painter.text(pos2(x + 3.0, scale.rect.center().y), Align2::LEFT_CENTER, text, FontId::proportional(11.0), visuals.weak_text_color());
+        painter.text(
+            pos2(x + 3.0, scale.rect.center().y),
+            Align2::LEFT_CENTER,
+            text,
+            FontId::proportional(11.0),
+            visuals.weak_text_color(),
+        );
         at += step;
     }
 }
@@ -184,11 +197,23 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, first: bool) {
     let painter = ui.painter().with_clip_rect(line.with_max_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect()));
     if first {
         let text = format!("{} {} ×{}", t("timeline.stage"), track.stage, track.ranks);
-        painter.text(pos2(line.left() + 4.0, line.center().y), Align2::LEFT_CENTER, text, FontId::proportional(11.5), ui.visuals().strong_text_color());
+        painter.text(
+            pos2(line.left() + 4.0, line.center().y),
+            Align2::LEFT_CENTER,
+            text,
+            FontId::proportional(11.5),
+            ui.visuals().strong_text_color(),
+        );
         painter.hline(line.x_range(), line.top(), grid_stroke(ui.visuals()));
     }
     let at = pos2(line.left() + TRACK_NAMES - 6.0, line.center().y);
-    painter.text(at, Align2::RIGHT_CENTER, t_or_name("stream", track.stream.name()), FontId::proportional(11.0), ui.visuals().weak_text_color());
+    painter.text(
+        at,
+        Align2::RIGHT_CENTER,
+        t_or_name("stream", track.stream.name()),
+        FontId::proportional(11.0),
+        ui.visuals().weak_text_color(),
+    );
 }
 
 fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, selection: &Selection) {
@@ -205,9 +230,20 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, select
             break;
         }
         let selected = *selection == Selection::Span(track.spans[place]);
-        slice_ui(&painter, ui.visuals(), Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range()), &run.trace, span, selected);
+        slice_ui(
+            &painter,
+            ui.visuals(),
+            Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range()),
+            &run.trace,
+            span,
+            selected,
+        );
         // What lies within the same pixel is not drawn again.
-        place = if right - left < 1.0 { track.first_after(&run.trace, scale.time(left + 1.0)).max(place + 1) } else { place + 1 };
+        place = if right - left < 1.0 {
+            track.first_after(&run.trace, scale.time(left + 1.0)).max(place + 1)
+        } else {
+            place + 1
+        };
     }
 }
 
@@ -229,10 +265,17 @@ fn slice_ui(painter: &Painter, visuals: &egui::Visuals, rect: Rect, trace: &Trac
     let label = trace.label(span);
     painter.rect_filled(rect, 1.0, class_color(label.class));
     if rect.width() > 26.0 {
-        let number = if span.micro_batch == Span::NO_MICRO_BATCH { String::new() } else { format!("{} ", span.micro_batch) };
+        let number =
+            if span.micro_batch == Span::NO_MICRO_BATCH { String::new() } else { format!("{} ", span.micro_batch) };
         let text = format!("{number}{}", label.name);
         let clipped = painter.with_clip_rect(rect.intersect(painter.clip_rect()));
-        clipped.text(rect.left_center() + vec2(3.0, 0.0), Align2::LEFT_CENTER, text, FontId::proportional(10.5), on_slice());
+        clipped.text(
+            rect.left_center() + vec2(3.0, 0.0),
+            Align2::LEFT_CENTER,
+            text,
+            FontId::proportional(10.5),
+            on_slice(),
+        );
     }
     if selected {
         painter.rect_stroke(rect, 1.0, selection_stroke(visuals), egui::StrokeKind::Inside);

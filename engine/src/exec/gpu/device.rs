@@ -24,7 +24,8 @@ impl OpenDevice {
             power_preference: wgpu::PowerPreference::HighPerformance,
             ..wgpu::RequestAdapterOptions::default()
         };
-        let adapter = instance.request_adapter(&options).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
+        let adapter =
+            instance.request_adapter(&options).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
         if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Err(ExecError::NoAdapter("the adapter has no compute shaders".to_owned()));
         }
@@ -45,7 +46,12 @@ impl OpenDevice {
     /// A buffer, at least four bytes long.
     pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let size = bytes.max(4);
-        self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
     }
 
     /// Waits until everything submitted so far is done.

@@ -138,7 +138,8 @@ impl Builder<'_> {
         }
         let tokens = self.graph.dims.tokens();
         let out = self.tensor("attention", Shape::new(tokens, width), DType::F32, Role::Activation);
-        let lse = self.tensor("attention logsumexp", Shape::new(tokens, self.model.heads), DType::F32, Role::Activation);
+        let lse =
+            self.tensor("attention logsumexp", Shape::new(tokens, self.model.heads), DType::F32, Role::Activation);
         self.push(OpKind::Attention, "attention", vec![qkv], vec![out, lse]);
         self.row_linear("projection", out, x, width)
     }

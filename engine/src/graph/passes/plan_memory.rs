@@ -177,4 +177,3 @@ pub fn profiles(step: &StepGraph, stage: &Stage) -> Vec<Profile> {
     let saved = saved(step, stage);
     stage.segments.iter().map(|segment| profile(step, segment, &saved)).collect()
 }
-

@@ -4,9 +4,7 @@
 use super::{StagePlan, clear};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{
-    Collective, DType, Op, OpKind, Part, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId,
-};
+use crate::graph::{Collective, DType, Op, OpKind, Part, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId};
 use crate::scenario::Scenario;
 use crate::trace::Phase;
 
@@ -34,8 +32,10 @@ pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: 
     if strategy.data_parallel == 1 {
         return;
     }
-    let reductions: Vec<_> =
-        buckets.iter().map(|bucket| (bucket.complete_after, reduction(tensors, bucket, strategy.data_parallel))).collect();
+    let reductions: Vec<_> = buckets
+        .iter()
+        .map(|bucket| (bucket.complete_after, reduction(tensors, bucket, strategy.data_parallel)))
+        .collect();
     if strategy.overlap_gradients {
         plan.backward_last = Some(interleave(&plan.backward, reductions));
     } else {

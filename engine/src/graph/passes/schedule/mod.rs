@@ -62,5 +62,11 @@ fn segment(kind: SegmentKind, ops: Vec<Op>) -> Segment {
 
 /// An op of the update that clears `tensor`.
 fn clear(name: &str, tensor: TensorId, like: &Op) -> Op {
-    Op { kind: OpKind::Fill(0.0), name: format!("{name} clear"), reads: Vec::new(), writes: vec![tensor], ..like.clone() }
+    Op {
+        kind: OpKind::Fill(0.0),
+        name: format!("{name} clear"),
+        reads: Vec::new(),
+        writes: vec![tensor],
+        ..like.clone()
+    }
 }

@@ -47,7 +47,10 @@ mod tests {
                     assert_eq!(order.len(), 2 * micro_batches as usize, "{schedule:?}");
                     for m in 0..micro_batches {
                         let at = |forward| order.iter().position(|&task| task == (forward, m));
-                        assert!(at(true) < at(false) && at(true).is_some(), "{schedule:?} stage {stage} micro-batch {m}");
+                        assert!(
+                            at(true) < at(false) && at(true).is_some(),
+                            "{schedule:?} stage {stage} micro-batch {m}"
+                        );
                     }
                 }
             }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::clear;
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{
-    Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Tensor, TensorId,
-};
+use crate::graph::{Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Tensor, TensorId};
 use crate::scenario::Scenario;
 use crate::trace::Phase;
 
@@ -169,7 +167,11 @@ impl Splitter {
 
     fn copy(&mut self, id: TensorId, stage: usize) -> TensorId {
         let copy = TensorId::new(self.tensors.len());
-        let part = if stage == 0 { Part::Embedding } else { self.plans[stage].layers.map_or(Part::Head, |l| Part::Layer(l.0)) };
+        let part = if stage == 0 {
+            Part::Embedding
+        } else {
+            self.plans[stage].layers.map_or(Part::Head, |l| Part::Layer(l.0))
+        };
         self.tensors.push(Tensor { part, ..self.tensors[id.index()].clone() });
         self.home.push(stage);
         self.copies.insert((stage, id), copy);
@@ -263,7 +265,8 @@ impl Splitter {
 
     fn copy_update(&mut self, stage: usize, parameter: TensorId) {
         let home = self.home[parameter.index()];
-        let ops: Vec<Op> = self.plans[home].update.iter().filter(|op| updates(op, parameter, &self.tensors)).cloned().collect();
+        let ops: Vec<Op> =
+            self.plans[home].update.iter().filter(|op| updates(op, parameter, &self.tensors)).cloned().collect();
         let Some(gradient) = ops.first().map(|op| op.reads[0]) else { return };
         for at in [home, stage] {
             let local = self.local(at, gradient, Phase::Update);

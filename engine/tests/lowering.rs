@@ -1,0 +1,131 @@
+//! The verifier after every pass, on every preset and on generated scenarios; and that it notices what is broken.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use proptest::prelude::*;
+use shardlab_engine::graph::passes::{
+    differentiate, forward, optimize, plan_memory, precision, recompute, schedule, shard,
+};
+use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
+use shardlab_engine::scenario::{Opened, Scenario, check, open, presets};
+
+/// The passes of `lower`, one by one.
+fn lower_and_verify(scenario: &Scenario) -> StepGraph {
+    let strategy = scenario.strategy();
+    let after = |pass: &str, graph: OpGraph| {
+        graph.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
+        graph
+    };
+    let graph = after("forward", forward::forward(scenario));
+    let graph = after("differentiate", differentiate::differentiate(graph));
+    let graph = after("optimize", optimize::optimize(graph));
+    let graph = after("recompute", recompute::recompute(graph, strategy.recompute));
+    let graph = after("shard", shard::shard(graph, strategy));
+    let graph = after("precision", precision::precision(graph, strategy.precision));
+    let after = |pass: &str, step: StepGraph| {
+        step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
+        step
+    };
+    let step = after("schedule", schedule::schedule(graph, scenario));
+    after("plan_memory", plan_memory::plan_memory(step))
+}
+
+#[test]
+fn every_pass_leaves_a_sound_graph_of_every_preset() {
+    for preset in presets() {
+        let scenario = Scenario::preset(preset.name).expect("a preset");
+        let step = lower_and_verify(&scenario);
+        assert_eq!(
+            format!("{step:?}"),
+            format!("{:?}", lower(&scenario)),
+            "{}: the passes are those of `lower`",
+            preset.name
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_pass_leaves_a_sound_graph_of_any_strategy(
+        (tp, pp, dp) in (prop::sample::select(vec![1_u32, 2, 4]), 1_u32..=4, 1_u32..=3),
+        (micro_batches, layers) in (1_u32..=5, 4_u32..=6),
+        flags in prop::array::uniform7(any::<bool>()),
+    ) {
+        let [gpt, sequence_parallel, gpipe, recompute, overlap, bf16, tied] = flags;
+        let pick = |flag: bool, yes: &'static str, no: &'static str| if flag { yes } else { no };
+        let text = format!(
+            "[model]\narchitecture = \"{}\"\nlayers = {layers}\nhidden = 64\nheads = 8\nkv_heads = {}\nffn_hidden = 128\n\
+             vocab = 301\npositions = 32\ntied_embeddings = {tied}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 6\n[strategy]\n\
+             data_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {sequence_parallel}\n\
+             schedule = \"{}\"\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\noverlap_gradients = {overlap}\n\
+             bucket = \"50 kB\"\n",
+            pick(gpt, "gpt", "llama"),
+            if gpt { 8 } else { 4 },
+            pick(gpipe, "gpipe", "1f1b"),
+            dp * micro_batches,
+            pick(bf16, "bf16", "fp32"),
+            pick(recompute, "full", "none"),
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));
+    }
+}
+
+fn sharded() -> OpGraph {
+    let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
+    let graph = optimize::optimize(differentiate::differentiate(forward::forward(&scenario)));
+    shard::shard(graph, scenario.strategy())
+}
+
+#[test]
+fn a_missing_reduction_is_noticed() {
+    let mut graph = sharded();
+    let first = graph.ops.iter().position(|op| matches!(op.kind, OpKind::Collective { .. })).expect("a collective");
+    graph.ops.remove(first);
+    let error = graph.verify().expect_err("a value is not reduced");
+    assert!(
+        matches!(
+            error,
+            GraphError::PartialRead { .. } | GraphError::ReadBeforeWrite { .. } | GraphError::ReducedTwice { .. }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_swapped_order_is_noticed() {
+    let mut graph = sharded();
+    graph.ops.swap(2, 5);
+    assert!(graph.verify().is_err());
+}
+
+#[test]
+fn a_wrong_shape_is_noticed() {
+    let mut graph = sharded();
+    let matmul = graph.ops.iter().find(|op| matches!(op.kind, OpKind::Matmul { .. })).expect("a matmul");
+    let written = matmul.writes[0].index();
+    graph.tensors[written].local.cols += 1;
+    assert!(matches!(graph.verify(), Err(GraphError::Shape { .. })));
+}
+
+fn step() -> StepGraph {
+    lower(&Scenario::preset("tiny-llama-pp2-tp2").expect("a preset"))
+}
+
+#[test]
+fn a_task_out_of_order_is_noticed() {
+    let mut step = step();
+    let tasks = &mut step.stages[1].tasks;
+    let (first, last) = (1, tasks.len() - 2);
+    tasks.swap(first, last);
+    let error = step.verify().expect_err("a backward pass comes before its forward pass");
+    assert!(matches!(error, GraphError::MissingInput { .. }), "{error}");
+}
+
+#[test]
+fn a_task_too_few_is_noticed() {
+    let mut step = step();
+    step.stages[0].tasks.remove(1);
+    assert!(step.verify().is_err());
+}
