@@ -1,12 +1,12 @@
 //! Every shader against its CPU twin, on random data of odd sizes, with the outputs poisoned before.
 #![allow(
-#![allow(clippy::needless_update, reason = "one macro fills up parameters with and without padding")]
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
     reason = "tests fail by panicking"
 )]
+#![allow(clippy::needless_update, reason = "one macro fills up parameters with and without padding")]
 #![cfg(feature = "gpu")]
 
 use std::collections::BTreeSet;
