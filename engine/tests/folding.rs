@@ -91,7 +91,7 @@ fn check_job(job: &Job) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn folded_and_unfolded_traces_agree_exactly(job in job()) {

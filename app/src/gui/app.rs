@@ -263,6 +263,7 @@ impl App {
             "preset": self.session.preset,
             "language": language().code(),
             "step_time_ns": run.trace.step_time.0,
+            "seconds": run.seconds,
             "fits": run.report.fit.fits,
             "error": self.session.error.as_ref().map(ToString::to_string),
             "shown": self.session.shown().trace.origin,
@@ -288,6 +289,9 @@ impl App {
         if self.session.update(context) {
             self.selection = Selection::default();
             self.timeline.fit();
+        }
+        for (name, text) in self.session.saves.drain(..) {
+            self.exporter.text(context, name, text);
         }
         for outcome in self.exporter.outcomes() {
             match outcome {

@@ -4,6 +4,7 @@ use egui::{Grid, RichText, Ui};
 use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable};
+use shardlab_engine::report;
 use shardlab_engine::scenario::{PipelineSchedule, Precision, Recompute};
 
 use super::design_tokens::{part_color, signals};
@@ -79,6 +80,9 @@ impl CompareView {
         }
         if let Some(result) = &self.result {
             result_ui(ui, &self.of, result);
+            if ui.button(t("compare.save")).clicked() {
+                session.saves.push((format!("{}.comparison.json", self.of), report::comparison_json(result)));
+            }
         }
     }
 
@@ -163,7 +167,18 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
             .collect();
         stacked_bar_ui(ui, &bars);
     }
-    difference_ui(ui, &baseline, &run);
+    let rows = differences(&baseline, &run);
+    difference_ui(ui, &rows);
+    if ui.button(t("compare.save_differences")).clicked() {
+        session.saves.push((format!("{}.baseline.csv", run.scenario.name()), differences_csv(&rows)));
+    }
+}
+
+/// Figures in seconds, shares and bytes: as numbers, not as they are shown.
+fn differences_csv(rows: &[Difference]) -> String {
+    let line =
+        |row: &Difference| format!("\"{}\",{},{}\n", row.name.replace('"', "\"\""), row.values[0], row.values[1]);
+    std::iter::once("figure,baseline,current\n".to_owned()).chain(rows.iter().map(line)).collect()
 }
 
 /// The strategy in one line.
@@ -214,8 +229,7 @@ fn differences(a: &Run, b: &Run) -> Vec<Difference> {
     rows
 }
 
-fn difference_ui(ui: &mut Ui, a: &Run, b: &Run) {
-    let rows = differences(a, b);
+fn difference_ui(ui: &mut Ui, rows: &[Difference]) {
     let colors = signals(ui.visuals());
     let table = TableBuilder::new(ui).striped(true).vscroll(false).id_salt("differences").column(Column::exact(190.0));
     let table = table.columns(Column::exact(120.0), 2).column(Column::exact(90.0));

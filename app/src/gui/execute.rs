@@ -6,6 +6,7 @@ use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
 use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, executable};
+use shardlab_engine::report;
 use shardlab_engine::scenario::{Scenario, check, preset_file};
 use shardlab_engine::trace::{MemoryCategory, Origin};
 
@@ -157,9 +158,7 @@ impl ExecuteView {
             }
             if self.last.is_some() {
                 self.result_ui(ui);
-                if ui.button(t("execute.look")).on_hover_text(t("execute.look.tip")).clicked() {
-                    self.look(session);
-                }
+                ui.horizontal(|ui| self.after_ui(ui, session));
             }
         });
     }
@@ -206,6 +205,17 @@ impl ExecuteView {
         if let Some(backend) = &self.backend {
             let of = self.scenario.as_ref().map_or("", Scenario::name);
             ui.weak(format!("{of} · {} · {} · {}", backend.name, backend.detail, t_or_name("timing", backend.timing)));
+        }
+    }
+
+    fn after_ui(&self, ui: &mut Ui, session: &mut Session) {
+        if ui.button(t("execute.look")).on_hover_text(t("execute.look.tip")).clicked() {
+            self.look(session);
+        }
+        if ui.button(t("execute.save")).on_hover_text(t("execute.save.tip")).clicked() {
+            let steps = self.losses.iter().zip(&self.rates).map(|(&(step, loss), rate)| (step, loss, rate[1]));
+            let name = self.scenario.as_ref().map_or("", Scenario::name);
+            session.saves.push((format!("{name}.loss.csv"), report::loss_csv(steps)));
         }
     }
 

@@ -56,6 +56,11 @@ impl Exporter {
         self.of_run(context, run, "dot", |run| dot(&run.step));
     }
 
+    /// Saves a text that a view has made.
+    pub fn text(&self, context: &egui::Context, name: String, text: String) {
+        self.save(context, name, move || Ok(text));
+    }
+
     fn of_run(&self, context: &egui::Context, run: &Arc<Run>, suffix: &str, text: fn(&Run) -> String) {
         let run = Arc::clone(run);
         self.save(context, format!("{}.{suffix}", run.scenario.name()), move || Ok(text(&run)));

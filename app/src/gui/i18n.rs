@@ -89,6 +89,38 @@ mod tests {
         }
     }
 
+    /// Literals that look like keys, in all files of the interface.
+    fn literals(folder: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("the sources are there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                literals(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let quoted = text.split('"').skip(1).step_by(2).filter(|text| text.contains('.'));
+            let is_key =
+                |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._".contains(c));
+            found.extend(quoted.filter(is_key).map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn every_key_in_the_code_has_a_text() {
+        let mut found = Vec::new();
+        literals(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gui"), &mut found);
+        let groups: std::collections::BTreeSet<&str> = EN.keys().filter_map(|key| key.split('.').next()).collect();
+        // Paths of scenario fields and names of files look like keys too.
+        let others = ["model.", "cluster.", "strategy.", "data.", "ops.csv", "memory.csv", "trace.json", "loss.csv"];
+        let is_text = |key: &&String| {
+            groups.contains(key.split('.').next().unwrap_or("")) && !others.iter().any(|other| key.starts_with(other))
+        };
+        let keys: Vec<_> = found.iter().filter(is_text).collect();
+        assert!(keys.len() > 100, "{} keys were found", keys.len());
+        let missing: Vec<_> = keys.iter().filter(|key| !EN.contains_key(key.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
     #[test]
     fn the_subset_font_has_every_character_of_the_chinese_texts() {
         let font = include_bytes!("../../../assets/fonts/NotoSansSC-subset.otf");
@@ -98,11 +130,12 @@ mod tests {
         fonts.families.insert(egui::FontFamily::Monospace, vec!["zh".into()]);
         let context = egui::Context::default();
         context.set_fonts(fonts);
-        let _ = context.run_ui(egui::RawInput::default(), |ui| {
+        let mut output = context.run_ui(egui::RawInput::default(), |ui| {
             for c in ZH.values().flat_map(|text| text.chars()).filter(|c| !c.is_control()) {
                 let has = ui.ctx().fonts_mut(|fonts| fonts.has_glyph(&egui::FontId::proportional(14.0), c));
                 assert!(has, "{c} is missing: run `cargo xtask font`");
             }
         });
+        output.textures_delta.clear();
     }
 }

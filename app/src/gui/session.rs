@@ -70,6 +70,8 @@ pub struct Session {
     pub show_executed: bool,
     /// The run to compare with.
     pub baseline: Option<Arc<Run>>,
+    /// Files that views want to save: name and text.
+    pub saves: Vec<(String, String)>,
     past: Vec<ScenarioFile>,
     future: Vec<ScenarioFile>,
     /// The scenario that was checked last.
@@ -94,6 +96,7 @@ impl Session {
             executed: None,
             show_executed: false,
             baseline: None,
+            saves: Vec::new(),
             past: Vec::new(),
             future: Vec::new(),
             pending: None,

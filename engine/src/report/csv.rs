@@ -39,3 +39,12 @@ pub fn memory_csv(trace: &Trace) -> String {
     }
     text
 }
+
+/// Loss and throughput of every executed step.
+pub fn loss_csv(steps: impl IntoIterator<Item = (u32, f64, f64)>) -> String {
+    let mut text = String::from("step,loss,tokens_per_s\n");
+    for (step, loss, tokens_per_s) in steps {
+        let _ = writeln!(text, "{step},{loss},{tokens_per_s}");
+    }
+    text
+}
