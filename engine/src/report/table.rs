@@ -36,20 +36,16 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "  model     {} ({:.2} B parameters)", scenario.model().name, parameters as f64 / 1e9);
     let cluster = scenario.cluster();
     let _ = writeln!(text, "  cluster   {} × {} {}", cluster.nodes, cluster.devices_per_node, cluster.device.name);
+    let sequence = if s.sequence_parallel { " (sequence parallel)" } else { "" };
+    let (dp, tp, pp, ranks) = (mesh.dp, mesh.tp, mesh.pp, mesh.ranks());
+    let _ = writeln!(text, "  strategy  pp {pp} × dp {dp} × tp {tp}{sequence} = {ranks} ranks");
+    let (schedule, precision, recompute) = (s.schedule.name(), s.precision.name(), s.recompute.name());
+    let _ = writeln!(text, "            {schedule}, {precision}, recompute {recompute}");
+    let (micro, count) = (s.micro_batch, scenario.micro_batches());
+    let (batch, sequence) = (s.global_batch, scenario.data().sequence_length);
     let _ = writeln!(
         text,
-        "  strategy  dp {} × tp {}{} × pp {} = {} ranks, batch {} = {} micro-batches of {} × {} tokens per replica, {:?}, recompute {:?}",
-        mesh.dp,
-        mesh.tp,
-        if s.sequence_parallel { " (sequence parallel)" } else { "" },
-        mesh.pp,
-        mesh.ranks(),
-        s.global_batch,
-        scenario.micro_batches(),
-        s.micro_batch,
-        scenario.data().sequence_length,
-        s.precision,
-        s.recompute,
+        "  batch     {batch} sequences of {sequence} tokens = {count} micro-batches of {micro} on each replica"
     );
 }
 

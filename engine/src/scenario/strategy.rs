@@ -41,6 +41,36 @@ pub enum PipelineSchedule {
     OneFOneB,
 }
 
+impl Precision {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+impl Recompute {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl PipelineSchedule {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GPipe => "gpipe",
+            Self::OneFOneB => "1f1b",
+        }
+    }
+}
+
 /// A checked strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Strategy {
