@@ -88,6 +88,23 @@ test('a malformed scenario that is dropped gives an error, and the app goes on',
   noErrors();
 });
 
+test('the keyboard works: the help sheet, and a command that is searched for', async () => {
+  await page.mouse.click(700, 800);
+  await page.keyboard.press('?');
+  await until(page, 'the help sheet', (s) => s.help, CHANGE_SECONDS);
+  await screenshot('help');
+  await page.keyboard.press('?');
+  await until(page, 'no help sheet', (s) => !s.help, CHANGE_SECONDS);
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('memory', { delay: 60 });
+  await page.keyboard.press('Backspace');
+  await screenshot('palette');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('3');
+  await until(page, 'the Graph view', (s) => s.screen === 'graph', CHANGE_SECONDS);
+  noErrors();
+});
+
 test('the language can be changed to Chinese', async () => {
   await command(page, { language: 'zh' });
   await until(page, 'the Chinese interface', (s) => s.language === 'zh', CHANGE_SECONDS);

@@ -143,6 +143,18 @@ fn changes_can_be_taken_back() {
 }
 
 #[test]
+fn a_command_is_found_by_its_name() {
+    let mut window = Window::new(Language::English);
+    window.press(Modifiers::COMMAND, Key::K);
+    for letter in ["g", "r", "a", "p", "h"] {
+        window.harness.event(egui::Event::Text(letter.to_owned()));
+        window.harness.run_ok();
+    }
+    window.harness.get_by_label("Export step graph as DOT…");
+    assert!(window.harness.query_by_label("Fit timeline").is_none());
+}
+
+#[test]
 fn the_shortcuts_are_listed() {
     let mut window = Window::new(Language::English);
     window.press(Modifiers::SHIFT, Key::Questionmark);

@@ -42,19 +42,7 @@ fn slices(backend: &mut Backend, words: &[u32]) -> Vec<Slice> {
 }
 
 fn matmul(backend: &mut Backend, side: u32) -> Dispatch {
-    let params = MatmulParams {
-        m: side,
-        n: side,
-        k: side,
-        a_row_stride: side,
-        a_col_stride: 1,
-        b_row_stride: side,
-        b_col_stride: 1,
-        accumulate: 0,
-        has_bias: 0,
-        pad: [0; 3],
-    };
-    Dispatch::new(&params, slices(backend, &[side * side, side * side, side, side * side]))
+    Dispatch::new(&MatmulParams::square(side), slices(backend, &[side * side, side * side, side, side * side]))
 }
 
 fn attention(backend: &mut Backend, seq: u32) -> Dispatch {

@@ -130,12 +130,13 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     }
     let info = &measured.backend;
     print(&format!(
-        "{} ({}), timed by {}\n  matmul (side {})   {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n",
+        "{} ({}), timed by {}\n  matmul (side {})   {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n",
         info.name,
         info.detail,
         info.timing,
         measured.matmul_side,
         measured.matmul,
+        measured.attention,
         measured.vector,
         measured.memory_bandwidth,
         measured.copy_bandwidth,

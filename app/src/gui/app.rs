@@ -263,6 +263,7 @@ impl App {
             "preset": self.session.preset,
             "language": language().code(),
             "step_time_ns": run.trace.step_time.0,
+            "help": self.help,
             "seconds": run.seconds,
             "fits": run.report.fit.fits,
             "error": self.session.error.as_ref().map(ToString::to_string),
@@ -368,7 +369,11 @@ impl App {
         let (mut chosen, mut open) = (None, true);
         let window = egui::Window::new(t("command.palette")).collapsible(false).resizable(false).open(&mut open);
         window.anchor(egui::Align2::CENTER_TOP, [0.0, 60.0]).show(context, |ui| {
-            ui.text_edit_singleline(&mut query).request_focus();
+            let edit = ui.add(egui::TextEdit::singleline(&mut query).hint_text(t("command.palette.tip")));
+            // Asking for the focus again would select what is typed, and the next letter would replace it.
+            if !edit.has_focus() {
+                edit.request_focus();
+            }
             let fits = |command: &Command| t(command.keys().0).to_lowercase().contains(&query.to_lowercase());
             for command in Command::ALL.into_iter().filter(fits).take(12) {
                 let enter = chosen.is_none() && ui.input(|input| input.key_pressed(Key::Enter));

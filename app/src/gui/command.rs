@@ -128,7 +128,7 @@ impl Command {
 /// `?` needs Shift on most keyboards, so a key without modifiers may come with it.
 fn consume(input: &mut egui::InputState, shortcut: &KeyboardShortcut) -> bool {
     if shortcut.logical_key == Key::Questionmark {
-        return input.key_pressed(Key::Questionmark);
+        return [Modifiers::NONE, Modifiers::SHIFT].into_iter().any(|with| input.consume_key(with, Key::Questionmark));
     }
     input.consume_shortcut(shortcut)
 }

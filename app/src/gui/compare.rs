@@ -98,10 +98,12 @@ fn result_ui(ui: &mut Ui, of: &str, result: &Comparison) {
     ui.label(format!("{of} · {} ({}; {})", result.backend.name, result.backend.detail, result.backend.timing));
     let c = &result.calibration;
     ui.weak(format!(
-        "{}: {} {} · {} {} · {} {} · {} {} · {} {}",
+        "{}: {} {} · {} {} · {} {} · {} {} · {} {} · {} {}",
         t("compare.measured"),
         t("compare.matmul"),
         c.matmul,
+        t("class.attention"),
+        c.attention,
         t("compare.vector"),
         c.vector,
         t("compare.memory_bandwidth"),

@@ -248,8 +248,7 @@ impl ExecuteView {
                 ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
                 ui.monospace(class.count.to_string());
                 ui.monospace(class.time.to_string());
-                let rate = class.flops.0 / class.time.secs().max(1e-12) / 1e9;
-                ui.monospace(if rate >= 0.01 { format!("{rate:.2} GFLOP/s") } else { String::new() });
+                ui.monospace(class.rate().map_or_else(String::new, |rate| rate.to_string()));
                 ui.end_row();
             }
         });

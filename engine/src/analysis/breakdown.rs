@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::trace::{Phase, Span, Stream, Trace};
-use crate::units::{Flops, Nanos};
+use crate::units::{Flops, FlopsPerSec, Nanos};
 
 /// Disjoint parts of the step time of one group of ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -149,6 +149,13 @@ pub struct OpClassTime {
     pub flops: Flops,
     /// Bytes touched, or sent.
     pub bytes: u64,
+}
+
+impl OpClassTime {
+    /// Work over time; none where there is no work, or where the clock was too coarse to see it.
+    pub fn rate(&self) -> Option<FlopsPerSec> {
+        (self.time > Nanos::ZERO && self.flops.0 > 0.0).then(|| FlopsPerSec(self.flops.0 / self.time.secs()))
+    }
 }
 
 /// Time by class of op on a group of ranks, the largest first.

@@ -42,6 +42,10 @@ pub struct DeviceFile {
     /// Share of the peak that the best large matmul reaches, above 0 and at most 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matmul_efficiency: Option<f64>,
+    /// Share of the matmul peak that attention kernels reach, forward and backward together; `matmul_efficiency`
+    /// when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_efficiency: Option<f64>,
     /// Capacity, for example `"80 GB"`.
     #[serde(
         default,
@@ -92,6 +96,7 @@ impl DeviceFile {
             tf32: self.tf32.or(base.tf32),
             bf16: self.bf16.or(base.bf16),
             matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
+            attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),
             memory: self.memory.or(base.memory),
             memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),

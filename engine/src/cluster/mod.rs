@@ -27,6 +27,8 @@ pub struct Device {
     pub bf16_matmul: FlopsPerSec,
     /// Share of the peak that the best large matmul reaches.
     pub matmul_efficiency: f64,
+    /// Share of the matmul peak that attention kernels reach.
+    pub attention_efficiency: f64,
     /// Capacity.
     pub memory: Bytes,
     /// Peak memory bandwidth.

@@ -42,7 +42,10 @@ fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
         DType::Bf16 => device.bf16_matmul,
         DType::F32 | DType::U32 => device.fp32_matmul,
     };
-    let efficiency = device.matmul_efficiency * tile_efficiency(work.matmul);
+    let efficiency = match work.matmul {
+        Some(shape) => device.matmul_efficiency * tile_efficiency(shape),
+        None => device.attention_efficiency,
+    };
     let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency);
     let other = Flops(work.flops.0 - work.matmul_flops.0) / device.fp32;
     let memory = memory_time(device, work.bytes);
@@ -56,8 +59,7 @@ fn memory_time(device: &Device, bytes: Bytes) -> Nanos {
 
 /// The share of a tiled matmul's work that is not padding (NVIDIA, "Matrix multiplication background", tile
 /// quantisation). Small matmuls use smaller tiles, so a side counts at most four times its length.
-fn tile_efficiency(matmul: Option<[u64; 3]>) -> f64 {
-    let Some([m, n, _]) = matmul else { return 1.0 };
+fn tile_efficiency([m, n, _]: [u64; 3]) -> f64 {
     let side = |length: u64| length as f64 / (length.next_multiple_of(TILE.min(length.next_power_of_two())) as f64);
     (side(m.max(1)) * side(n.max(1))).max(1.0 / 16.0)
 }
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn padding_costs_what_it_computes() {
-        assert!((tile_efficiency(Some([129, 128, 1])) - 129.0 / 256.0).abs() < 1e-12);
-        assert!((tile_efficiency(Some([128, 256, 1])) - 1.0).abs() < 1e-12);
+        assert!((tile_efficiency([129, 128, 1]) - 129.0 / 256.0).abs() < 1e-12);
+        assert!((tile_efficiency([128, 256, 1]) - 1.0).abs() < 1e-12);
     }
 }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::cpu::add::AddParams;
+use super::cpu::attention::AttentionParams;
 use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
@@ -24,6 +25,8 @@ pub struct Calibration {
     pub matmul: FlopsPerSec,
     /// The side of that square matmul.
     pub matmul_side: u32,
+    /// Attention forward, four heads of width 16.
+    pub attention: FlopsPerSec,
     /// Elementwise fp32 arithmetic: GELU, counted as eight operations an element as the cost model does.
     pub vector: FlopsPerSec,
     /// Bytes read and written by an elementwise kernel, per second.
@@ -49,6 +52,7 @@ impl Calibration {
             fp32_matmul: self.matmul,
             bf16_matmul: self.matmul,
             matmul_efficiency: 1.0,
+            attention_efficiency: self.attention.0 / self.matmul.0,
             memory,
             memory_bandwidth: self.memory_bandwidth,
             memory_efficiency: 1.0,
@@ -64,6 +68,8 @@ pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibr
     let elements = 1_u32 << 20;
     let [a, b, c] = [0; 3].map(|_| whole(backend, u64::from(elements.max(side * side)) * 4));
     let matmul = median(backend, &matmul(side, a, b, c)).await?;
+    let (attention, attention_flops) = attention(side, [a, b, c]);
+    let attention = median(backend, &attention).await?;
     let add = median(backend, &Dispatch::new(&AddParams { n: elements, pad: [0; 3] }, [a, b, c])).await?;
     let gelu = median(backend, &Dispatch::new(&GeluParams { n: elements, pad: [0; 3] }, [a, b])).await?;
     let copy = median(backend, &collectives::copy(a, 0, b, 0, elements)).await?;
@@ -74,6 +80,7 @@ pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibr
         backend: backend.info().clone(),
         matmul: FlopsPerSec(2.0 * f64::from(side).powi(3) / busy(matmul, launch)),
         matmul_side: side,
+        attention: FlopsPerSec(attention_flops / busy(attention, launch)),
         vector: FlopsPerSec(8.0 * f64::from(elements) / busy(gelu, launch)),
         memory_bandwidth: BytesPerSec(3.0 * bytes / busy(add, launch)),
         launch_overhead: launch,
@@ -91,19 +98,15 @@ fn whole(backend: &mut Backend, bytes: u64) -> Slice {
 }
 
 fn matmul(side: u32, a: Slice, b: Slice, c: Slice) -> Dispatch {
-    let params = MatmulParams {
-        m: side,
-        n: side,
-        k: side,
-        a_row_stride: side,
-        a_col_stride: 1,
-        b_row_stride: side,
-        b_col_stride: 1,
-        accumulate: 0,
-        has_bias: 0,
-        pad: [0; 3],
-    };
-    Dispatch::new(&params, [a, b, a, c])
+    Dispatch::new(&MatmulParams::square(side), [a, b, a, c])
+}
+
+/// Causal attention over `seq` tokens, and its work.
+fn attention(seq: u32, buffers: [Slice; 3]) -> (Dispatch, f64) {
+    let (groups, head_dim) = (4, 16);
+    let params = AttentionParams { batch: 1, seq, groups, q_per_group: 1, head_dim, scale: 0.25, pad: [0; 2] };
+    let pairs = f64::from(seq) * (f64::from(seq) + 1.0) / 2.0;
+    (Dispatch::new(&params, buffers), 4.0 * pairs * f64::from(groups * head_dim))
 }
 
 /// The median time of a dispatch, after one run to warm up (compile, allocate).

@@ -147,8 +147,6 @@ kernels! {
     Adamw "adamw" [read read read write write write],
     /// `dst = src`.
     Copy "copy" [read write],
-    /// Multiplies in place.
-    Scale "scale" [write],
 }
 
 #[cfg(test)]

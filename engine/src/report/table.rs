@@ -76,8 +76,7 @@ fn breakdown(text: &mut String, report: &StepReport) {
 pub fn op_class_table(trace: &Trace, group: u32) -> String {
     let mut text = format!("\n    {:<14} {:>8} {:>10} {:>14}\n", "ops", "count", "time", "rate");
     for class in op_classes(trace, group) {
-        let rate = class.flops.0 / class.time.secs().max(1e-12) / 1e12;
-        let rate = if rate >= 0.01 { format!("{rate:.2} TFLOP/s") } else { String::new() };
+        let rate = class.rate().map_or_else(String::new, |rate| rate.to_string());
         let _ = writeln!(text, "    {:<14} {:>8} {:>10} {rate:>14}", class.class, class.count, class.time.to_string());
     }
     text
@@ -115,9 +114,10 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     let _ = writeln!(text, "predicted and executed on {} ({}; {})", backend.name, backend.detail, backend.timing);
     let _ = writeln!(
         text,
-        "  measured: matmul {} at side {}, elementwise {}, memory {}, copy {}, kernel call {}",
+        "  measured: matmul {} at side {}, attention {}, elementwise {}, memory {}, copy {}, kernel call {}",
         calibration.matmul,
         calibration.matmul_side,
+        calibration.attention,
         calibration.vector,
         calibration.memory_bandwidth,
         calibration.copy_bandwidth,

@@ -187,6 +187,10 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         fp32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
         bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
         matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
+        attention_efficiency: share(
+            file.attention_efficiency.or(file.matmul_efficiency),
+            "cluster.custom.attention_efficiency",
+        )?,
         memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
         memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
         memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,

@@ -80,7 +80,9 @@ fn seconds(model: &Model, cluster: &Cluster, data: &Data, tokens: f64, traffic: 
     let device = &cluster.device;
     let attention = 14.0 * f64::from(model.layers) * f64::from(model.heads) * f64::from(model.head_dim);
     let flops = tokens * (8.0 * parameters + attention * f64::from(data.sequence_length));
-    let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0) * device.matmul_efficiency / 16.0;
+    let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
+        * device.matmul_efficiency.min(device.attention_efficiency)
+        / 16.0;
     let links = [&cluster.intra_link, &cluster.inter_link].map(|link| link.effective_bandwidth().0);
     let bandwidth = links[0].min(links[1]).min(device.memory_bandwidth.0 * device.memory_efficiency);
     flops / rate + 4.0 * traffic / bandwidth

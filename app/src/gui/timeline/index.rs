@@ -68,8 +68,15 @@ impl TrackIndex {
     }
 }
 
+/// A wait that is longer than this share of the step is seen when all of the step is, and ends a block.
+const VISIBLE: i64 = 400;
+
 /// Joins neighbours of the same micro-batch and phase. Recomputation belongs to the backward pass that needs it.
 fn blocks(trace: &Trace, spans: &[u32]) -> Vec<Block> {
+    let visible = Nanos(trace.step_time.0 / VISIBLE);
+    let joins = |last: &Block, phase: Phase, span: &Span| {
+        last.phase == phase && last.micro_batch == span.micro_batch && span.start - last.end <= visible
+    };
     let mut blocks: Vec<Block> = Vec::new();
     for span in spans.iter().map(|&index| &trace.spans[index as usize]) {
         let phase = match trace.label(span).phase {
@@ -77,7 +84,7 @@ fn blocks(trace: &Trace, spans: &[u32]) -> Vec<Block> {
             phase => phase,
         };
         match blocks.last_mut() {
-            Some(last) if last.phase == phase && last.micro_batch == span.micro_batch => last.end = span.end(),
+            Some(last) if joins(last, phase, span) => last.end = span.end(),
             _ => blocks.push(Block { start: span.start, end: span.end(), phase, micro_batch: span.micro_batch }),
         }
     }

@@ -34,6 +34,24 @@ pub struct MatmulParams {
     pub pad: [u32; 3],
 }
 
+impl MatmulParams {
+    /// A plain product of square matrices.
+    pub fn square(side: u32) -> Self {
+        Self {
+            m: side,
+            n: side,
+            k: side,
+            a_row_stride: side,
+            a_col_stride: 1,
+            b_row_stride: side,
+            b_col_stride: 1,
+            accumulate: 0,
+            has_bias: 0,
+            pad: [0; 3],
+        }
+    }
+}
+
 impl KernelParams for MatmulParams {
     const KERNEL: Kernel = Kernel::Matmul;
 

@@ -40,7 +40,6 @@ pub mod rms_norm_grad;
 pub mod rms_norm_grad_params;
 pub mod rope;
 pub mod row_max;
-pub mod scale;
 pub mod sum_exp;
 pub mod sum_squares;
 pub mod swiglu;
@@ -197,7 +196,6 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::SumSquares => twin!(sum_squares: read x, write out),
         Kernel::Adamw => twin!(adamw: read grad, read norm_sq, read hyper, write param, write m, write v),
         Kernel::Copy => twin!(copy: read src, write dst),
-        Kernel::Scale => twin!(scale: write x),
     }
 }
 
