@@ -65,8 +65,11 @@ test('another preset is simulated when chosen', async () => {
 test('ten real steps on WebGPU and on the CPU give the same falling loss', { timeout: 700_000 }, async () => {
   await command(page, { tab: 'execute' });
   const onGpu = await execute(page, 10, 'wgpu', EXECUTE_SECONDS);
+  const device = await stateOf(page);
+  assert.equal(device.backend, 'wgpu', `expected WebGPU to run, not a fallback: ${JSON.stringify(device.execute.note)}`);
   await screenshot('execute');
   const onCpu = await execute(page, 10, 'cpu', EXECUTE_SECONDS);
+  assert.equal((await stateOf(page)).backend, 'cpu');
   for (const [step, loss] of onGpu.entries()) {
     const apart = Math.abs(loss - onCpu[step]) / Math.abs(onCpu[step]);
     assert.ok(apart <= LOSS_TOLERANCE, `step ${step}: ${loss} on WebGPU, ${onCpu[step]} on the CPU`);

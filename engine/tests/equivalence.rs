@@ -17,15 +17,24 @@ use shardlab_engine::graph::passes::{
 };
 use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, lower};
 use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
+use shardlab_engine::units::Bytes;
 
 /// Data, tensor and pipeline parallel ranks.
 type Axes = (u32, u32, u32);
 
-/// Loss and gradients after one step.
+/// What a rank group has after training steps: loss and gradients of the first, parameters after all of them.
 struct Outcome {
     loss: f64,
+    norm: f64,
     gradients: BTreeMap<String, Vec<f32>>,
+    /// Of the first replica.
+    parameters: BTreeMap<String, Vec<f32>>,
+    /// The first replica whose parameters differ from the first's in any bit.
+    strays: Option<u32>,
 }
+
+/// Steps after which parameters are compared: the moments and the clipping of two updates are in them.
+const STEPS: u32 = 2;
 
 fn backend(kind: BackendKind) -> Backend {
     pollster::block_on(open(kind)).expect("the backend opens")
@@ -34,8 +43,18 @@ fn backend(kind: BackendKind) -> Backend {
 fn run(scenario: &Scenario, graph: StepGraph, backend: Backend) -> Outcome {
     pollster::block_on(async {
         let mut trainer = Trainer::of_graph(scenario, graph, backend).await.expect("the scenario is executable");
-        let loss = trainer.step().await.expect("a step runs").loss;
-        Outcome { loss, gradients: trainer.gradients().await.expect("gradients are read") }
+        let first = trainer.step().await.expect("a step runs");
+        let gradients = trainer.gradients().await.expect("gradients are read");
+        for _ in 1..STEPS {
+            trainer.step().await.expect("a step runs");
+        }
+        let parameters = trainer.parameters(0).await.expect("parameters are read");
+        let mut strays = None;
+        for replica in 1..scenario.mesh().dp {
+            let others = trainer.parameters(replica).await.expect("parameters are read");
+            strays = strays.or_else(|| (others != parameters).then_some(replica));
+        }
+        Outcome { loss: first.loss, norm: first.gradient_norm, gradients, parameters, strays }
     })
 }
 
@@ -52,13 +71,43 @@ const TOLERANCE: f64 = 1e-4;
 fn distance(a: &Outcome, b: &Outcome) -> (f64, String) {
     let names = |o: &Outcome| o.gradients.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(a), names(b), "the same parameters have gradients");
-    let mut worst = ((a.loss - b.loss).abs() / b.loss.abs(), "loss".to_owned());
+    let relative = |x: f64, y: f64| if x.is_finite() { (x - y).abs() / y.abs() } else { f64::INFINITY };
+    let mut worst = (relative(a.loss, b.loss), "loss".to_owned());
+    if relative(a.norm, b.norm) > worst.0 {
+        worst = (relative(a.norm, b.norm), "gradient norm".to_owned());
+    }
     for (name, expected) in &b.gradients {
         let scale = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
         assert!(scale > 0.0 && scale.is_finite(), "{name} has a gradient");
         let apart = a.gradients[name].iter().zip(expected).map(|(x, y)| f64::from((x - y).abs() / scale));
         // A NaN counts as infinitely far.
         let apart = apart.map(|x| if x.is_nan() { f64::INFINITY } else { x }).fold(0.0, f64::max);
+        if apart > worst.0 {
+            worst = (apart, name.clone());
+        }
+    }
+    worst
+}
+
+/// How far updated parameters may be apart, as root mean square relative to that of the updates.
+///
+/// AdamW divides by the root of the second moment: an element whose gradient is rounding noise moves by the full
+/// learning rate in a direction that the noise decides. So only elements with a gradient of at least `NOTICEABLE` of
+/// the largest are compared, and the bound is on their mean.
+const UPDATE_TOLERANCE: f64 = 2e-2;
+const NOTICEABLE: f32 = 1e-3;
+
+/// The largest distance of a parameter's update from the reference's.
+fn update_distance(scenario: &Scenario, a: &Outcome, b: &Outcome) -> (f64, String) {
+    let scale = scenario.run().learning_rate * f64::from(STEPS);
+    let mut worst = (0.0, String::new());
+    for (name, expected) in &b.parameters {
+        let gradient = &b.gradients[&format!("gradient of {name}")];
+        let least = NOTICEABLE * gradient.iter().fold(0.0_f32, |max, g| max.max(g.abs()));
+        let pairs = a.parameters[name].iter().zip(expected).zip(gradient).filter(|(_, g)| g.abs() >= least);
+        let squares: Vec<f64> = pairs.map(|((x, y), _)| (f64::from(x - y) / scale).powi(2)).collect();
+        let apart = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+        let apart = if apart.is_nan() { f64::INFINITY } else { apart };
         if apart > worst.0 {
             worst = (apart, name.clone());
         }
@@ -92,13 +141,17 @@ fn model(seed: u32) -> &'static str {
 fn scenario(seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
     let text = format!(
         "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
-         pipeline_parallel = {pp}\nmicro_batch = 1\nglobal_batch = 16\nprecision = \"fp32\"\nbucket = \"20 kB\"\n{extra}\n\
-         [data]\nsequence_length = {}\n[run]\nseed = {seed}\n",
+         pipeline_parallel = {pp}\nglobal_batch = 16\nprecision = \"fp32\"\nbucket = \"20 kB\"\n{extra}\n\
+         [data]\nsequence_length = {}\n[run]\nseed = {seed}\ngradient_clip = 0.5\n",
         model(seed),
         8 * (1 + seed)
     );
+    parsed(&text)
+}
+
+fn parsed(text: &str) -> Scenario {
     let Ok(Opened::Scenario(file)) = open_scenario(text.as_bytes()) else { panic!("a scenario: {text}") };
-    check(&file).unwrap_or_else(|error| panic!("{error}"))
+    check(&file).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
 /// Every mesh of 2, 4 and 8 ranks.
@@ -114,7 +167,7 @@ fn every_mesh_equals_one_rank(seed: u32) {
     for (index, mesh) in (seed..).zip(meshes()) {
         // The options take turns, so that over the four models every mesh is seen with each of them.
         let extra = match index % 4 {
-            0 => "sequence_parallel = true",
+            0 => "sequence_parallel = true\nmicro_batch = 2",
             1 => "recompute = \"full\"\nschedule = \"gpipe\"",
             2 => "sequence_parallel = true\nrecompute = \"full\"",
             _ => "overlap_gradients = false",
@@ -123,8 +176,74 @@ fn every_mesh_equals_one_rank(seed: u32) {
         let sharded = scenario(seed, mesh, extra);
         let graph = lower(&sharded);
         graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
-        let (apart, worst) = distance(&on_cpu(&sharded, graph), &reference);
-        assert!(apart <= TOLERANCE, "{what}: {worst} is {apart:e} apart");
+        agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
+    }
+}
+
+fn agree(scenario: &Scenario, sharded: &Outcome, reference: &Outcome, what: &str) {
+    let (apart, worst) = distance(sharded, reference);
+    assert!(apart <= TOLERANCE, "{what}: {worst} is {apart:e} apart");
+    assert_eq!(sharded.strays, None, "{what}: replicas have drifted apart");
+    let (apart, worst) = update_distance(scenario, sharded, reference);
+    assert!(apart <= UPDATE_TOLERANCE, "{what}: after {STEPS} steps {worst} is {apart:e} of an update apart");
+}
+
+#[test]
+fn random_models_on_random_meshes_equal_one_rank() {
+    for seed in 0..10 {
+        let mut random = Random(seed);
+        let tp = random.one_of(&[1, 2, 4]);
+        let (dp, pp) = (random.one_of(&[1, 2]), random.one_of(&[1, 2, 4]));
+        let model = random.model(tp, pp);
+        let extra = random.one_of(&["", "recompute = \"full\"", "sequence_parallel = true", "schedule = \"gpipe\""]);
+        let micro = random.one_of(&[1, 2]);
+        let sequence = 4 * random.one_of(&[2, 3, 5]);
+        let text = |mesh: Axes, extra: &str| {
+            let (dp, tp, pp) = mesh;
+            format!(
+                "[model]\n{model}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n[strategy]\ndata_parallel = {dp}\n\
+                 tensor_parallel = {tp}\npipeline_parallel = {pp}\nmicro_batch = {micro}\nglobal_batch = 8\n\
+                 precision = \"fp32\"\nbucket = \"9 kB\"\n{extra}\n[data]\nsequence_length = {sequence}\n\
+                 [run]\nseed = {seed}\n"
+            )
+        };
+        let (single, sharded) = (parsed(&text((1, 1, 1), "")), parsed(&text((dp, tp, pp), extra)));
+        let reference = on_cpu(&single, lower(&single));
+        let what = format!("seed {seed}: {}", text((dp, tp, pp), extra));
+        agree(&sharded, &on_cpu(&sharded, lower(&sharded)), &reference, &what);
+    }
+}
+
+/// A small deterministic source of choices (Steele et al. 2014, SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.next() % choices.len() as u64).unwrap()]
+    }
+
+    /// A model that `tp` slices and `pp` stages divide; all else is any number.
+    fn model(&mut self, tp: u32, pp: u32) -> String {
+        let kv_heads = tp * self.one_of(&[1, 2]);
+        let heads = kv_heads * self.one_of(&[1, 2, 3]);
+        format!(
+            "architecture = \"{}\"\nlayers = {}\nhidden = {}\nheads = {heads}\nkv_heads = {kv_heads}\nhead_dim = {}\n\
+             ffn_hidden = {}\nvocab = {}\npositions = 64\ntied_embeddings = {}",
+            self.one_of(&["gpt", "llama"]),
+            pp + self.one_of(&[0, 1, 2]),
+            self.one_of(&[6, 14, 20, 33]),
+            self.one_of(&[2, 4, 6]),
+            tp * self.one_of(&[5, 8, 13]),
+            self.one_of(&[81, 88, 99, 127]),
+            self.one_of(&[true, false]),
+        )
     }
 }
 
@@ -191,6 +310,7 @@ fn a_deliberately_broken_pass_fails_the_test() {
         ("no reduction of the loss's sums", lower_broken(&sharded, |op| op.name != "head loss sums all-reduce")),
         ("no gradient reduction over the replicas", without(&sharded, bucket)),
         ("no reduction of the tied embedding", without(&sharded, |op| is_all_reduce(op, Group::TiedEmbedding))),
+        ("no reduction of the gradient norm", without(&sharded, |op| is_all_reduce(op, Group::Model))),
         ("a weight sharded by the wrong dimension", wrong_shard(&sharded)),
     ];
     for (what, graph) in mutants {
@@ -220,7 +340,11 @@ fn plan_equals_pools(scenario: &Scenario, what: &str) {
         let stage = &graph.stages[rank / per_stage];
         assert_eq!(stage.memory.at_peak, pool.at_peak, "{what} rank {rank}");
         assert_eq!(stage.memory.peaks, pool.peaks, "{what} rank {rank}");
+        assert!(pool.reserved >= pool.at_peak.total(), "{what} rank {rank}: what is handed out was created");
     }
+    let reserved: Bytes = trainer.pools().iter().map(|pool| pool.reserved).sum();
+    let created = trainer.created();
+    assert_eq!(created, reserved + trainer.staging(), "{what}: every buffer of the device is accounted for");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use proptest::prelude::*;
-use shardlab_engine::analysis::step_report;
+use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{Opened, Scenario, check, open};
 use shardlab_engine::sim::{Folding, simulate, simulate_folded};
@@ -83,11 +83,21 @@ fn check_job(job: &Job) {
     for (rank, &class) in (0..).zip(&folding.class_of) {
         assert_eq!(of_classes[class as usize], doings(&unfolded, rank), "rank {rank} of class {class}: {job:?}");
     }
-    for trace in [&folded, &unfolded] {
+    for (rank, &class) in folding.class_of.iter().enumerate() {
+        let of_class = &folded.memory[class as usize].samples;
+        assert_eq!(of_class, &unfolded.memory[rank].samples, "memory of rank {rank}: {job:?}");
+    }
+    let [of_classes, of_ranks] = [&folded, &unfolded].map(|trace| {
         trace.verify().unwrap_or_else(|error| panic!("{job:?}: {error}"));
         let report = step_report(&step, &scenario, trace);
         assert_eq!(report.breakdown.total(), trace.step_time, "the breakdown adds up: {job:?}");
-    }
+        report
+    });
+    let apart = (of_classes.bubble_fraction - of_ranks.bubble_fraction).abs();
+    assert!(apart < 1e-12, "the mean over ranks is summed in another order only: {job:?}");
+    assert_eq!(of_classes.breakdown, of_ranks.breakdown, "the critical ranks: {job:?}");
+    let comparable = |report: StepReport| StepReport { groups: Vec::new(), bubble_fraction: 0.0, ..report };
+    assert_eq!(comparable(of_classes), comparable(of_ranks), "{job:?}");
 }
 
 proptest! {

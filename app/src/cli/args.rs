@@ -38,6 +38,9 @@ pub enum Command {
         /// Print this preset's file instead, to start from
         #[arg(long, value_name = "NAME")]
         show: Option<String>,
+        /// Print one JSON document instead of a table
+        #[arg(long, conflicts_with = "show")]
+        json: bool,
     },
     /// Print the JSON Schema of scenario files
     Schema,
@@ -164,6 +167,9 @@ pub struct CompareOptions {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Write predicted and executed times by class of op as CSV (- for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `shardlab calibrate`.

@@ -1,6 +1,7 @@
 //! The commands, one function each.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
@@ -17,7 +18,7 @@ use super::args::{
     Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, GraphFormat, GraphOptions,
     SimulateOptions,
 };
-use super::output::{export, note, print, progress};
+use super::output::{export, note, print, progress, write_file};
 use super::{Answer, input};
 
 /// `shardlab simulate`.
@@ -82,19 +83,20 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         backend.detail,
         backend.timing
     );
-    let _ = writeln!(text, "\n  {:>6} {:>10} {:>12} {:>12}", "step", "loss", "time", "tokens/s");
+    let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", "tokens/s");
     let every = results.len().div_ceil(20).max(1);
     for (index, result) in results.iter().enumerate() {
         if index % every == 0 || index + 1 == results.len() {
-            let (loss, wall) = (result.loss, result.wall.to_string());
-            let _ = writeln!(text, "  {:>6} {loss:>10.4} {wall:>12} {:>12.0}", result.step, result.tokens_per_s);
+            let (step, loss, norm, wall) = (result.step, result.loss, result.gradient_norm, result.wall.to_string());
+            let _ = writeln!(text, "  {step:>6} {loss:>10.4} {norm:>10.4} {wall:>12} {:>12.0}", result.tokens_per_s);
         }
     }
     if let Some(last) = results.last() {
         let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
         let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
-        let _ = writeln!(text, "  buffers on the device: {}", last.reserved);
+        let (reserved, staging) = (last.reserved, trainer.staging());
+        let _ = writeln!(text, "  buffers on the device: {reserved}, of which batches and messages {staging}");
         let figures = step_report(trainer.step_graph(), scenario, &last.trace);
         text.push_str(&report::op_class_table(&last.trace, 0));
         text.push_str(&report::memory_table(&figures));
@@ -115,6 +117,13 @@ pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
     };
     let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut told))?;
     bar.finish_and_clear();
+    if let Some(path) = &options.csv {
+        anyhow::ensure!(
+            !options.json || path != Path::new("-"),
+            "--json and --csv - cannot both go to standard output"
+        );
+        write_file(path, &report::comparison_csv(&comparison))?;
+    }
     print(&if options.json { report::comparison_json(&comparison) } else { report::comparison_table(&comparison) })?;
     Ok(if comparison.memory_agrees() { Answer::Yes } else { Answer::No })
 }
@@ -125,7 +134,11 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     let mut backend = open(options.backend.backend)?;
     let measured = block_on(exec::calibrate(&mut backend, scenario.micro_batch_tokens()))?;
     if options.json {
-        print(&format!("{:#}\n", serde_json::to_value(&measured)?))?;
+        let mut document = serde_json::to_value(&measured)?;
+        if let Some(table) = document.as_object_mut() {
+            table.insert("schema_version".to_owned(), report::SCHEMA_VERSION.into());
+        }
+        print(&format!("{document:#}\n"))?;
         return Ok(Answer::Yes);
     }
     let info = &measured.backend;
@@ -170,12 +183,16 @@ pub fn graph(options: &GraphOptions) -> anyhow::Result<Answer> {
 }
 
 /// `shardlab presets`.
-pub fn presets(show: Option<&str>) -> anyhow::Result<Answer> {
+pub fn presets(show: Option<&str>, json: bool) -> anyhow::Result<Answer> {
     if let Some(name) = show {
         // An unknown name is refused with the nearest known one.
         scenario::preset_file(name)?;
         let text = scenario::presets().iter().find(|preset| preset.name == name).map_or("", |preset| preset.text);
         print(text)?;
+        return Ok(Answer::Yes);
+    }
+    if json {
+        print(&format!("{:#}\n", presets_json()?))?;
         return Ok(Answer::Yes);
     }
     let mut text = String::new();
@@ -186,6 +203,16 @@ pub fn presets(show: Option<&str>) -> anyhow::Result<Answer> {
     }
     print(&text)?;
     Ok(Answer::Yes)
+}
+
+fn presets_json() -> anyhow::Result<serde_json::Value> {
+    let mut list = Vec::new();
+    for preset in scenario::presets() {
+        let file = scenario::preset_file(preset.name)?;
+        let (name, description) = (preset.name, &file.description);
+        list.push(serde_json::json!({ "name": name, "executable": preset.executable, "description": description }));
+    }
+    Ok(serde_json::json!({ "schema_version": report::SCHEMA_VERSION, "presets": list }))
 }
 
 /// `shardlab schema`.

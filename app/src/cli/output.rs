@@ -31,6 +31,12 @@ pub fn note(text: &str) {
 
 /// Writes the files that were asked for.
 pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
+    let paths = [&options.perfetto, &options.csv, &options.memory_csv];
+    let on_stdout = paths.iter().filter(|path| path.as_deref() == Some(Path::new("-"))).count();
+    anyhow::ensure!(
+        on_stdout + usize::from(options.json) <= 1,
+        "only one of --json, --perfetto -, --csv - and --memory-csv - can go to standard output; give the others a file"
+    );
     let files = [
         (&options.perfetto, report::perfetto_json as fn(&Trace) -> String),
         (&options.csv, report::op_table_csv),
@@ -44,7 +50,8 @@ pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a text to a file, or to standard output for `-`.
+pub fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
     if path == Path::new("-") {
         return print(text);
     }
@@ -59,7 +66,7 @@ pub fn progress(steps: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(steps);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} steps  {elapsed} (about {eta} left)  {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len}  {elapsed} (about {eta} left)  {msg}") {
         bar.set_style(style);
     }
     bar

@@ -89,6 +89,12 @@ pub enum Remote {
         /// `wgpu` or `cpu`.
         backend: String,
     },
+    /// Pause or resume training.
+    Pause(bool),
+    /// End training after the current step.
+    Stop,
+    /// End training and forget it.
+    Cancel,
     /// Change the language.
     Language(String),
     /// Drop a file.
@@ -118,6 +124,8 @@ pub struct App {
     /// Which run was shown in the last frame: a selection belongs to a run.
     shown_before: bool,
     help: bool,
+    /// Whether the banner about the missing GPU was dismissed.
+    banner_read: bool,
 }
 
 impl std::fmt::Debug for App {
@@ -154,6 +162,7 @@ impl App {
             palette: None,
             shown_before: false,
             help: false,
+            banner_read: false,
         })
     }
 
@@ -218,6 +227,9 @@ impl App {
                 None => self.toasts.error(t_with("error.preset", name)),
             },
             Remote::Tab(tab) => self.show_tab(*tab),
+            Remote::Pause(paused) => self.execute.set_paused(*paused),
+            Remote::Stop => self.execute.stop(),
+            Remote::Cancel => self.execute.cancel(),
             Remote::Execute { steps, backend } => self.execute_remote(*steps, backend, context),
             Remote::Language(code) => {
                 let chosen = if code == "zh" { Language::Chinese } else { Language::English };
@@ -329,6 +341,17 @@ impl App {
                 ui.weak(t("privacy"));
             });
         });
+    }
+
+    /// Where there is no GPU: what that means, before anybody wonders. It goes when it has been read.
+    fn fallback_ui(&mut self, ui: &mut Ui) {
+        let Some(note) = self.execute.fallback().filter(|_| !self.banner_read) else { return };
+        let color = design_tokens::signals(ui.visuals()).warn;
+        let dismissed = ui.horizontal_wrapped(|ui| {
+            ui.colored_label(color, t("execute.fallback")).on_hover_text(note);
+            ui.small_button("×").on_hover_text(t("toast.dismiss")).clicked()
+        });
+        self.banner_read = dismissed.inner;
     }
 
     fn menu_item_ui(&mut self, ui: &mut Ui, command: Command) {
@@ -452,7 +475,10 @@ impl eframe::App for App {
     }
 
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
-        egui::Panel::top("top").show(ui, |ui| self.top_bar_ui(ui));
+        egui::Panel::top("top").show(ui, |ui| {
+            self.top_bar_ui(ui);
+            self.fallback_ui(ui);
+        });
         egui::Panel::bottom("status").show(ui, |ui| self.status_bar_ui(ui));
         if self.settings.form {
             let panel = egui::Panel::left("form").default_size(design_tokens::FORM_WIDTH).resizable(true);

@@ -11,7 +11,7 @@ use super::design_tokens::{part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
 use super::session::{Run, Session};
-use super::widgets::{heading_ui, origin_ui, stacked_bar_ui};
+use super::widgets::{grouped, heading_ui, origin_ui, stacked_bar_of_ui};
 
 /// Steps that a comparison executes after the first.
 const STEPS: u32 = 3;
@@ -56,14 +56,16 @@ impl CompareView {
     fn prediction_ui(&mut self, ui: &mut Ui, session: &mut Session) {
         heading_ui(ui, t("compare.prediction"));
         ui.weak(t("compare.prediction.about"));
-        if let Err(error) = executable(&session.run.scenario) {
+        let running = self.job.as_ref().is_some_and(Job::is_running);
+        if let Err(error) = executable(&session.run.scenario)
+            && !running
+        {
             ui.colored_label(signals(ui.visuals()).warn, error.to_string());
             if ui.button(t("execute.load_small")).clicked() {
                 session.load_preset(super::execute::SMALL_PRESET);
             }
             return;
         }
-        let running = self.job.as_ref().is_some_and(Job::is_running);
         ui.horizontal(|ui| {
             if ui.add_enabled(!running, egui::Button::new(t("compare.start"))).clicked() {
                 self.start(ui.ctx(), session);
@@ -160,6 +162,7 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
         return;
     };
     let run = session.run.clone();
+    let run_time = run.report.step_time;
     for (name, run) in [(t("compare.pinned_run"), &baseline), (t("compare.current"), &run)] {
         ui.label(format!("{name}: {}", described(run)));
         let parts = run.report.breakdown.parts();
@@ -167,7 +170,9 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
             .iter()
             .map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name)))
             .collect();
-        stacked_bar_ui(ui, &bars);
+        // Both bars on one scale: the longer step fills the width.
+        let longest = baseline.report.step_time.max(run_time).secs().max(1e-12);
+        stacked_bar_of_ui(ui, &bars, longest);
     }
     let rows = differences(&baseline, &run);
     difference_ui(ui, &rows);
@@ -198,8 +203,10 @@ fn described(run: &Run) -> String {
         Recompute::None => t("form.recompute.none"),
         Recompute::Full => t("form.recompute.full"),
     };
-    let what = t("form.strategy.recompute");
-    format!("{name} · pp {} dp {} tp {} · {schedule} · {precision} · {what} {recompute}", mesh.pp, mesh.dp, mesh.tp)
+    let (what, batch) = (t("form.strategy.recompute"), t("form.strategy.global"));
+    let tokens = format!("{} × {}", strategy.global_batch, run.scenario.data().sequence_length);
+    let mesh = format!("pp {} dp {} tp {}", mesh.pp, mesh.dp, mesh.tp);
+    format!("{name} · {mesh} · {schedule} · {precision} · {what} {recompute} · {batch} {tokens}")
 }
 
 /// A row of the comparison: key, both values as text and as numbers, and whether less is better.
@@ -217,7 +224,7 @@ fn differences(a: &Run, b: &Run) -> Vec<Difference> {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let mut rows = vec![
         row(t("inspector.step_time"), &|r| r.report.step_time.secs(), &|r| r.report.step_time.to_string(), true),
-        row(t("inspector.tokens"), &|r| r.report.tokens_per_s, &|r| format!("{:.0}", r.report.tokens_per_s), false),
+        row(t("inspector.tokens"), &|r| r.report.tokens_per_s, &|r| grouped(r.report.tokens_per_s), false),
         row(t("inspector.mfu"), &|r| r.report.mfu, &|r| percent(r.report.mfu), false),
         row(t("inspector.bubble"), &|r| r.report.bubble_fraction, &|r| percent(r.report.bubble_fraction), true),
         row(t("memory.peak"), &|r| r.report.fit.needed.as_f64(), &|r| r.report.fit.needed.to_string(), true),
@@ -269,7 +276,7 @@ fn change(before: f64, after: f64) -> String {
     if before == after {
         "=".to_owned()
     } else if before == 0.0 {
-        "+∞".to_owned()
+        t("compare.new").to_owned()
     } else {
         format!("{:+.1} %", (after / before - 1.0) * 100.0)
     }

@@ -4,7 +4,7 @@
 //! they can be told apart with any colour vision.
 
 use egui::{Color32, Context, Stroke, Visuals};
-use shardlab_engine::trace::MemoryCategory;
+use shardlab_engine::trace::{MemoryCategory, Stream};
 
 /// Height of a row of the timeline, at least and at most.
 pub const TRACK_HEIGHT: std::ops::RangeInclusive<f32> = 18.0..=30.0;
@@ -32,13 +32,27 @@ pub fn class_color(class: &str) -> Color32 {
         "loss" => 0xb07cc6,
         "optimizer" => 0x8d6cab,
         "cast" => 0x7a8794,
-        "all_reduce" => 0xe07a3f,
-        "all_gather" => 0xf2a541,
-        "reduce_scatter" => 0xd9622b,
+        "all_reduce" => 0xc77d94,
+        "all_gather" => 0xd9a0b1,
+        "reduce_scatter" => 0xa85c74,
+        "all_to_all" => 0x8f4460,
         "send" => 0xe9c46a,
         "receive" => 0xc9a227,
         _ => 0x888888,
     })
+}
+
+/// The colour of a span: its class, or on a communication stream the axis.
+pub fn span_color(stream: Stream, class: &str) -> Color32 {
+    match stream {
+        Stream::Compute => class_color(class),
+        Stream::TensorComm => part_color("exposed_tp"),
+        Stream::DataComm => part_color("exposed_dp"),
+        Stream::ModelComm => part_color("exposed_model"),
+        Stream::SendNext | Stream::ReceivePrevious | Stream::SendPrevious | Stream::ReceiveNext => {
+            part_color("exposed_pp")
+        }
+    }
 }
 
 /// The colour of a part of the step time.
@@ -105,6 +119,16 @@ pub fn row_shade(visuals: &Visuals) -> Color32 {
 /// Lines of a grid.
 pub fn grid_stroke(visuals: &Visuals) -> Stroke {
     Stroke::new(1.0, visuals.weak_text_color().gamma_multiply(0.35))
+}
+
+/// Lines of a chart's grid, in the theme's ink; the chart draws them fainter.
+pub fn chart_grid(visuals: &Visuals) -> Color32 {
+    visuals.weak_text_color().gamma_multiply(0.45)
+}
+
+/// The device's capacity in a memory chart: seen on every category's colour.
+pub fn capacity_stroke(visuals: &Visuals) -> Stroke {
+    Stroke::new(2.5, if visuals.dark_mode { rgb(0xff4d4d) } else { rgb(0xb00020) })
 }
 
 /// Edges of a graph.

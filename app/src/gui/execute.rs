@@ -14,10 +14,7 @@ use super::design_tokens::{class_color, line_colors, memory_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
 use super::session::{Run, Session};
-use super::widgets::{figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
-
-/// Pixels between lines of a grid: few, but with numbers.
-const GRID: egui::Rangef = egui::Rangef { min: 10.0, max: 70.0 };
+use super::widgets::{even_grid, figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
 
 /// The preset that is offered where the scenario is too large for this device.
 pub const SMALL_PRESET: &str = "tiny-llama-1";
@@ -71,12 +68,13 @@ impl ExecuteView {
         self.backend.as_ref().map(|backend| backend.kind.name())
     }
 
-    /// What tests read: the backend that was asked for, and the loss of every step.
+    /// What tests read: the backend that was asked for, the device that runs, and the loss of every step.
     pub fn state(&self) -> serde_json::Value {
         let steps: Vec<_> =
             self.losses.iter().map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss })).collect();
         serde_json::json!({
             "running": self.is_running(),
+            "paused": self.job.as_ref().is_some_and(Job::is_paused),
             "backend": self.kind.name(),
             "device": self.backend.as_ref().map(|backend| &backend.name),
             "note": self.note,
@@ -145,10 +143,15 @@ impl ExecuteView {
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             ui.horizontal(|ui| {
                 heading_ui(ui, t("execute.title"));
-                origin_ui(ui, Origin::Executed);
+                // Until something ran there are no executed figures.
+                if self.last.is_some() {
+                    origin_ui(ui, Origin::Executed);
+                }
             });
             ui.weak(t("execute.about"));
             match executable(&session.run.scenario) {
+                // What runs can be paused and stopped whatever is on screen by now.
+                _ if self.is_running() => self.running_ui(ui),
                 Ok(()) => self.controls_ui(ui, session),
                 Err(error) => too_large_ui(ui, session, &error.to_string()),
             }
@@ -164,33 +167,60 @@ impl ExecuteView {
     }
 
     fn controls_ui(&mut self, ui: &mut Ui, session: &Session) {
-        let running = self.is_running();
         ui.horizontal(|ui| {
             for (kind, key) in [(BackendKind::Wgpu, "execute.wgpu"), (BackendKind::Cpu, "execute.cpu")] {
-                ui.add_enabled_ui(!running, |ui| ui.selectable_value(&mut self.kind, kind, t(key)));
+                ui.selectable_value(&mut self.kind, kind, t(key));
             }
             ui.separator();
-            let Some(job) = self.job.as_ref().filter(|_| running) else {
-                if ui.button(t("execute.start")).on_hover_text(t("execute.start.tip")).clicked() {
-                    let run = &session.run.scenario;
-                    self.start(ui.ctx(), run.clone(), self.kind, run.run().steps);
-                }
-                return;
-            };
-            let pause = if job.is_paused() { "execute.resume" } else { "execute.pause" };
-            if ui.button(t(pause)).clicked() {
-                job.set_paused(!job.is_paused());
+            if ui.button(t("execute.start")).on_hover_text(t("execute.start.tip")).clicked() {
+                let run = &session.run.scenario;
+                self.start(ui.ctx(), run.clone(), self.kind, run.run().steps);
+            }
+        });
+    }
+
+    fn running_ui(&mut self, ui: &mut Ui) {
+        ui.horizontal(|ui| {
+            let paused = self.job.as_ref().is_some_and(Job::is_paused);
+            if ui.button(t(if paused { "execute.resume" } else { "execute.pause" })).clicked() {
+                self.set_paused(!paused);
             }
             if ui.button(t("execute.stop")).on_hover_text(t("execute.stop.tip")).clicked() {
-                job.cancel();
+                self.stop();
+            }
+            if ui.button(t("execute.cancel")).on_hover_text(t("execute.cancel.tip")).clicked() {
+                self.cancel();
             }
             let done = self.losses.len() as f32 / self.steps.max(1) as f32;
-            ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(format!(
-                "{} / {}",
-                self.losses.len(),
-                self.steps
-            )));
+            let text = format!("{} / {}", self.losses.len(), self.steps);
+            ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(text));
         });
+    }
+
+    /// Pauses or resumes what runs.
+    pub fn set_paused(&self, paused: bool) {
+        if let Some(job) = &self.job {
+            job.set_paused(paused);
+        }
+    }
+
+    /// Ends after the current step; what was trained stays.
+    pub fn stop(&self) {
+        if let Some(job) = &self.job {
+            job.cancel();
+        }
+    }
+
+    /// Ends and forgets what was trained.
+    pub fn cancel(&mut self) {
+        // Dropping a job cancels it.
+        let kept = Self { kind: self.kind, probe: self.probe.take(), note: self.note.take(), ..Self::default() };
+        *self = kept;
+    }
+
+    /// Why kernels run on the CPU although they need not, if so.
+    pub fn fallback(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The device, and a banner where it is not the one that was asked for.
@@ -257,7 +287,8 @@ impl ExecuteView {
 
 fn curve_ui(ui: &mut Ui, key: &'static str, points: &[[f64; 2]], color: egui::Color32, from_zero: bool) {
     ui.strong(t(key));
-    let mut plot = Plot::new(key).height(200.0).allow_scroll(false).grid_spacing(GRID).x_axis_label(t("execute.step"));
+    let plot = Plot::new(key).height(200.0).allow_scroll(false).x_axis_label(t("execute.step"));
+    let mut plot = even_grid(plot, ui.visuals());
     if from_zero {
         plot = plot.include_y(0.0);
     }
@@ -271,6 +302,7 @@ fn figures_ui(ui: &mut Ui, last: &StepResult) {
     ui.group(|ui| {
         figure_ui(ui, "execute.step", &last.step.to_string());
         figure_ui(ui, "execute.loss", &format!("{:.4}", last.loss));
+        figure_ui(ui, "execute.norm", &format!("{:.4}", last.gradient_norm));
         figure_ui(ui, "execute.wall", &last.wall.to_string());
         figure_ui(ui, "execute.tokens", &format!("{:.0}", last.tokens_per_s));
         figure_ui(ui, "execute.reserved", &last.reserved.to_string());

@@ -79,8 +79,10 @@ impl GraphView {
             let home = Self::default();
             (self.offset, self.zoom) = (home.offset, home.zoom);
         }
-        ui.weak(t_with("graph.ops", segments.get(self.segment).map_or(0, |segment| segment.graph.node_count())));
-        ui.weak(t_with("graph.all_ops", run.step.op_instances()));
+        let here = t_with("graph.ops", segments.get(self.segment).map_or(0, |segment| segment.graph.node_count()));
+        ui.add(egui::Label::new(egui::RichText::new(here).weak()).extend());
+        let all = t_with("graph.all_ops", run.step.op_instances());
+        ui.add(egui::Label::new(egui::RichText::new(all).weak()).extend());
     }
 
     /// Dragging and scrolling pan, Ctrl+wheel or pinching zooms at the pointer.
@@ -149,6 +151,12 @@ fn edge_ui(painter: &egui::Painter, a: Pos2, b: Pos2, zoom: f32, stroke: egui::S
     let bend = (b.y - a.y) * 0.4;
     let points = [a, a + vec2(swing, bend.min(30.0 * zoom)), b + vec2(swing, -bend.min(30.0 * zoom)), b];
     painter.add(egui::epaint::CubicBezierShape::from_points_stroke(points, false, egui::Color32::TRANSPARENT, stroke));
+    let head = (5.0 * zoom).clamp(2.0, 7.0);
+    painter.add(egui::Shape::convex_polygon(
+        vec![b, b + vec2(-0.6 * head, -head), b + vec2(0.6 * head, -head)],
+        stroke.color,
+        egui::Stroke::NONE,
+    ));
 }
 
 /// Where the nodes are on screen.

@@ -65,6 +65,12 @@ pub fn unit(key: &str) -> String {
     find(&format!("{key}.unit")).map_or_else(String::new, |unit| format!(" {unit}"))
 }
 
+/// As [`unit`], in the singular where there is one of it.
+pub fn unit_of(key: &str, count: u32) -> String {
+    let one = if count == 1 { find(&format!("{key}.unit.one")) } else { None };
+    one.map_or_else(|| unit(key), |unit| format!(" {unit}"))
+}
+
 fn find(key: &str) -> Option<&'static str> {
     let chinese = (language() == Language::Chinese).then(|| ZH.get(key)).flatten();
     chinese.or_else(|| EN.get(key)).map(String::as_str)

@@ -7,9 +7,9 @@ use shardlab_engine::graph::{Op, Placement, StepGraph, TensorId};
 use shardlab_engine::trace::{Origin, Span};
 
 use super::design_tokens::{class_color, part_color, signals};
-use super::i18n::{t, t_or_name};
+use super::i18n::{t, t_or_name, t_with};
 use super::session::Run;
-use super::widgets::{figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
+use super::widgets::{figure_ui, grouped, heading_ui, origin_ui, right_ui, stacked_bar_ui, swatch_ui};
 
 /// What the right panel shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
     let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model()).total();
     let mesh = run.scenario.mesh();
-    figure_ui(ui, "inspector.tokens", &format!("{:.0}", report.tokens_per_s));
+    figure_ui(ui, "inspector.tokens", &grouped(report.tokens_per_s));
     figure_ui(ui, "inspector.mfu", &percent(report.mfu));
     figure_ui(ui, "inspector.hfu", &percent(report.hfu));
     figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
@@ -138,9 +138,14 @@ fn classes_ui(ui: &mut Ui, run: &Run) {
     let stage = run.report.critical_stage;
     let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
     Grid::new("classes").num_columns(3).show(ui, |ui| {
+        ui.weak(t_with("graph.stage", stage));
+        for key in ["inspector.count", "inspector.busy"] {
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.weak(t(key)));
+        }
+        ui.end_row();
         for class in op_classes(trace, group) {
             ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
-            right_ui(ui, &class.count.to_string());
+            right_ui(ui, &grouped(class.count as f64));
             right_ui(ui, &class.time.to_string());
             ui.end_row();
         }
@@ -151,14 +156,9 @@ fn classes_ui(ui: &mut Ui, run: &Run) {
 fn count(number: u64) -> String {
     match number {
         0..1_000_000 => number.to_string(),
-        1_000_000..1_000_000_000 => format!("{:.1} M", number as f64 / 1e6),
-        _ => format!("{:.3} B", number as f64 / 1e9),
+        1_000_000..1_000_000_000 => t_with("number.millions", format!("{:.1}", number as f64 / 1e6)),
+        _ => t_with("number.billions", format!("{:.3}", number as f64 / 1e9)),
     }
-}
-
-/// A value at the right of its cell.
-fn right_ui(ui: &mut Ui, text: &str) {
-    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(text));
 }
 
 fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
@@ -172,7 +172,7 @@ fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
         if span.micro_batch != Span::NO_MICRO_BATCH {
             figure_ui(ui, "inspector.micro_batch", &span.micro_batch.to_string());
         }
-        figure_ui(ui, "inspector.start", &span.start.to_string());
+        figure_ui(ui, "inspector.start", &format!("{} µs", grouped(span.start.secs() * 1e6)));
         figure_ui(ui, "inspector.duration", &span.duration.to_string());
         figure_ui(ui, "inspector.bytes", &shardlab_engine::units::Bytes(label.bytes).to_string());
         figure_ui(ui, "inspector.bandwidth", &format!("{:.1} GB/s", label.bytes as f64 / secs / 1e9));

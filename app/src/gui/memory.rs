@@ -4,11 +4,11 @@ use egui::{Grid, Ui};
 use egui_plot::{FilledArea, HLine, Plot};
 use shardlab_engine::trace::{MemoryCategory, MemoryCurve};
 
-use super::design_tokens::{memory_color, signals};
+use super::design_tokens::{capacity_stroke, memory_color};
 use super::i18n::{t, t_or_name};
 use super::inspector::fit_badge_ui;
 use super::session::Run;
-use super::widgets::{origin_ui, swatch_ui};
+use super::widgets::{even_grid, origin_ui, right_ui, swatch_ui};
 
 /// Height of a chart.
 const HEIGHT: f32 = 240.0;
@@ -41,7 +41,7 @@ fn legend_ui(ui: &mut Ui) {
         for category in MemoryCategory::ALL.into_iter().rev() {
             swatch_ui(ui, memory_color(category), t_or_name("memory", category.name()));
         }
-        swatch_ui(ui, signals(ui.visuals()).bad, t("memory.capacity"));
+        swatch_ui(ui, capacity_stroke(ui.visuals()).color, t("memory.capacity"));
     });
 }
 
@@ -49,10 +49,11 @@ fn chart_ui(ui: &mut Ui, run: &Run, curve: &MemoryCurve) {
     ui.strong(format!("{} {}", t("timeline.stage"), curve.stage));
     let (xs, tops) = stacked(curve, run.trace.step_time.secs());
     let unit = unit(run);
-    let plot =
-        Plot::new(("memory", curve.group)).height(HEIGHT).include_y(0.0).grid_spacing(egui::Rangef::new(10.0, 70.0));
+    // All stages on one scale, so that they can be compared.
+    let plot = Plot::new(("memory", curve.group)).height(HEIGHT).include_y(run.report.fit.needed.as_f64() / unit.1);
+    let plot = even_grid(plot.include_y(0.0), ui.visuals());
     let plot = plot.allow_scroll(false).x_axis_label(t("axis.seconds")).y_axis_label(unit.0);
-    let (capacity, red) = (run.report.fit.capacity.as_f64(), signals(ui.visuals()).bad);
+    let (capacity, line) = (run.report.fit.capacity.as_f64(), capacity_stroke(ui.visuals()));
     plot.show(ui, |plot| {
         for (category, pair) in MemoryCategory::ALL.into_iter().zip(tops.windows(2)) {
             let scaled = |values: &[f64]| values.iter().map(|value| value / unit.1).collect::<Vec<_>>();
@@ -62,7 +63,7 @@ fn chart_ui(ui: &mut Ui, run: &Run, curve: &MemoryCurve) {
         // A capacity far above the curve would flatten it.
         let peak = tops.last().and_then(|top| top.iter().copied().max_by(f64::total_cmp)).unwrap_or(0.0);
         if capacity < peak.max(1.0) * 4.0 {
-            plot.hline(HLine::new(t("memory.capacity"), capacity / unit.1).color(red));
+            plot.hline(HLine::new(t("memory.capacity"), capacity / unit.1).stroke(line));
         }
     });
 }
@@ -107,7 +108,7 @@ fn stacked(curve: &MemoryCurve, end: f64) -> (Vec<f64>, Vec<Vec<f64>>) {
 fn table_ui(ui: &mut Ui, run: &Run) {
     ui.separator();
     ui.strong(t("memory.peak"));
-    Grid::new("memory table").striped(true).num_columns(7).show(ui, |ui| {
+    Grid::new("memory table").striped(true).num_columns(7).spacing([20.0, 4.0]).show(ui, |ui| {
         ui.weak(t("timeline.stage"));
         for category in MemoryCategory::ALL {
             ui.weak(t_or_name("memory", category.name()));
@@ -117,9 +118,9 @@ fn table_ui(ui: &mut Ui, run: &Run) {
         for peak in &run.report.peak_memory {
             ui.monospace(peak.stage.to_string());
             for category in MemoryCategory::ALL {
-                ui.monospace(peak.used.get(category).to_string());
+                right_ui(ui, &peak.used.get(category).to_string());
             }
-            ui.monospace(peak.total.to_string());
+            right_ui(ui, &peak.total.to_string());
             ui.end_row();
         }
     });

@@ -53,7 +53,7 @@ impl Opener {
         let (send, context, file) = (self.send.clone(), context.clone(), file.clone());
         spawn("open", async move {
             let bytes = match file.web_file().map(|file| file.size()) {
-                Some(size) if size > MAX_FILE_BYTES as f64 => Err(too_large(size as u64)),
+                Some(size) if size > MAX_FILE_BYTES as f64 => Err(too_large()),
                 _ => file.bytes_async().await,
             };
             send.send((name, bytes)).ok();
@@ -68,8 +68,8 @@ impl Opener {
 }
 
 #[cfg(target_arch = "wasm32")]
-fn too_large(bytes: u64) -> String {
-    ScenarioError::TooLarge { bytes, limit: MAX_FILE_BYTES }.to_string()
+fn too_large() -> String {
+    ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string()
 }
 
 /// Reads one byte more than a scenario may have: what is larger is noticed and never read whole.

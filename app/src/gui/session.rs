@@ -9,7 +9,7 @@ use shardlab_engine::sim::simulate;
 use shardlab_engine::trace::Trace;
 use web_time::Instant;
 
-use super::job::spawn;
+use super::job::{breathe, spawn};
 use super::timeline::TrackIndex;
 
 /// A scenario, lowered and simulated.
@@ -41,6 +41,21 @@ impl Run {
         Self { scenario, step, trace, report, index, seconds }
     }
 
+    /// As [`Run::new`], with room to paint between the stages of the work; `None` once `wanted` says no: a newer edit
+    /// is there.
+    async fn in_background(scenario: Scenario, wanted: impl Fn() -> bool) -> Option<Self> {
+        let begin = Instant::now();
+        breathe().await;
+        let step = wanted().then(|| lower(&scenario))?;
+        breathe().await;
+        let trace = wanted().then(|| simulate(&step, &scenario))?;
+        breathe().await;
+        let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let index = TrackIndex::new(&trace);
+        Some(Self { scenario, step, trace, report, index, seconds })
+    }
+
     /// The same around a trace that came from elsewhere: an execution.
     pub fn of_trace(scenario: Scenario, trace: Trace) -> Self {
         let step = lower(&scenario);
@@ -50,6 +65,8 @@ impl Run {
     }
 }
 
+/// Seconds within which changes count as one edit.
+const ONE_EDIT: f64 = 0.6;
 /// Edits that can be undone.
 const HISTORY: usize = 100;
 
@@ -74,6 +91,8 @@ pub struct Session {
     pub saves: Vec<(String, String)>,
     past: Vec<ScenarioFile>,
     future: Vec<ScenarioFile>,
+    /// Seconds of the interface's clock at the last edit.
+    edited: f64,
     /// The scenario that was checked last.
     checked: ScenarioFile,
     pending: Option<flume::Receiver<Run>>,
@@ -99,6 +118,7 @@ impl Session {
             saves: Vec::new(),
             past: Vec::new(),
             future: Vec::new(),
+            edited: f64::NEG_INFINITY,
             pending: None,
         })
     }
@@ -107,6 +127,7 @@ impl Session {
     pub fn load(&mut self, file: ScenarioFile, preset: Option<&'static str>) {
         self.file = file;
         self.preset = preset;
+        self.edited = f64::NEG_INFINITY;
     }
 
     /// Loads a preset.
@@ -120,13 +141,22 @@ impl Session {
     /// Checks what was edited and simulates it in the background; call it every frame. True when a new run is there.
     pub fn update(&mut self, context: &egui::Context) -> bool {
         if self.file != self.checked {
-            self.past.push(std::mem::replace(&mut self.checked, self.file.clone()));
-            let surplus = self.past.len().saturating_sub(HISTORY);
-            self.past.drain(..surplus);
-            self.future.clear();
+            self.remember(context.input(|input| input.time));
             self.check(context);
         }
         self.receive()
+    }
+
+    /// Keeps what was before an edit. Dragging a number is many edits in a row, and goes back as one.
+    fn remember(&mut self, now: f64) {
+        let before = std::mem::replace(&mut self.checked, self.file.clone());
+        if now - self.edited > ONE_EDIT {
+            self.past.push(before);
+            let surplus = self.past.len().saturating_sub(HISTORY);
+            self.past.drain(..surplus);
+        }
+        self.edited = now;
+        self.future.clear();
     }
 
     fn check(&mut self, context: &egui::Context) {
@@ -148,9 +178,10 @@ impl Session {
         let context = context.clone();
         self.pending = Some(receive);
         spawn("simulate", async move {
-            super::job::breathe().await;
-            send.send(Run::new(scenario)).ok();
-            context.request_repaint();
+            if let Some(run) = Run::in_background(scenario, || !send.is_disconnected()).await {
+                send.send(run).ok();
+                context.request_repaint();
+            }
         });
     }
 
@@ -191,6 +222,7 @@ impl Session {
     fn restore(&mut self, file: ScenarioFile, context: &egui::Context) {
         self.file = file.clone();
         self.checked = file;
+        self.edited = f64::NEG_INFINITY;
         self.check(context);
     }
 

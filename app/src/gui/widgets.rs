@@ -1,9 +1,10 @@
 //! Small pieces that several views share.
 
-use egui::{Color32, Rect, Response, Sense, Ui, vec2};
+use egui::{Color32, Rangef, Rect, Response, Sense, Ui, vec2};
+use egui_plot::{GridInput, GridMark, Plot};
 use shardlab_engine::trace::Origin;
 
-use super::design_tokens::signals;
+use super::design_tokens::{chart_grid, signals};
 use super::i18n::{t, tip};
 
 /// A small label that says where figures come from.
@@ -26,7 +27,11 @@ pub fn swatch_ui(ui: &mut Ui, color: Color32, name: &str) {
 
 /// A horizontal bar of coloured shares; hovering one tells its name.
 pub fn stacked_bar_ui(ui: &mut Ui, parts: &[(String, f64, Color32)]) {
-    let total: f64 = parts.iter().map(|(_, value, _)| value).sum();
+    stacked_bar_of_ui(ui, parts, parts.iter().map(|(_, value, _)| value).sum());
+}
+
+/// As [`stacked_bar_ui`], with the width standing for `total`: several bars can share a scale.
+pub fn stacked_bar_of_ui(ui: &mut Ui, parts: &[(String, f64, Color32)], total: f64) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 16.0), Sense::hover());
     let mut left = rect.left();
     let mut hovered = None;
@@ -60,4 +65,52 @@ pub fn figure_ui(ui: &mut Ui, key: &'static str, value: &str) {
 pub fn heading_ui(ui: &mut Ui, text: &str) -> Response {
     ui.add_space(4.0);
     ui.strong(text)
+}
+
+/// A value at the right of its cell.
+pub fn right_ui(ui: &mut Ui, text: &str) {
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(text));
+}
+
+/// A number without fraction, its digits in groups of three (a thin space between, as ISO 80000-1 has it).
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut text = if number < 0.0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && digits.len() > 4 {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Lines of a chart 1, 2 or 5 times a power of ten apart, each with its number.
+pub fn even_grid<'a>(plot: Plot<'a>, visuals: &egui::Visuals) -> Plot<'a> {
+    let spacer = |input: GridInput| {
+        let (from, to) = input.bounds;
+        let rough = ((to - from) / 6.0).max(input.base_step_size).max(f64::MIN_POSITIVE);
+        let power = 10_f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|&n| n >= rough).unwrap_or(rough);
+        let first = (from / step).ceil();
+        (0..16)
+            .map(|n| GridMark { value: (first + f64::from(n)) * step, step_size: step })
+            .take_while(|mark| mark.value <= to)
+            .collect()
+    };
+    plot.x_grid_spacer(spacer)
+        .y_grid_spacer(spacer)
+        .grid_color(chart_grid(visuals))
+        .grid_spacing(Rangef::new(8.0, 30.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        let texts = [0.4, 999.0, 4096.0, 106_345.2, -1_234_567.0].map(grouped);
+        assert_eq!(texts, ["0", "999", "4096", "106\u{2009}345", "-1\u{2009}234\u{2009}567"]);
+    }
 }

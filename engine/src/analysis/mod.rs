@@ -6,4 +6,4 @@ mod breakdown;
 mod report;
 
 pub use breakdown::{Breakdown, OpClassTime, breakdown, exposed_communication, op_classes};
-pub use report::{ExposedCommunication, Fit, StagePeak, StepReport, step_report};
+pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};

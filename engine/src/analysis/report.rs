@@ -50,6 +50,17 @@ pub struct Fit {
     pub biggest_bytes: Bytes,
 }
 
+/// Where the time goes on one group of identical ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GroupBreakdown {
+    /// Their pipeline stage.
+    pub stage: u32,
+    /// How many they are.
+    pub ranks: u32,
+    /// The parts of their step time.
+    pub parts: Breakdown,
+}
+
 /// The figures of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepReport {
@@ -64,7 +75,7 @@ pub struct StepReport {
     pub mfu: f64,
     /// As `mfu`, with recomputation counted.
     pub hfu: f64,
-    /// Bubble of the average stage over the step time.
+    /// Bubble of the average rank over the step time.
     pub bubble_fraction: f64,
     /// Exposed communication of the critical group.
     pub exposed_communication: ExposedCommunication,
@@ -73,7 +84,7 @@ pub struct StepReport {
     /// The critical group's stage.
     pub critical_stage: u32,
     /// The same for every group of ranks.
-    pub groups: Vec<(u32, Breakdown)>,
+    pub groups: Vec<GroupBreakdown>,
     /// Peak memory of every stage.
     pub peak_memory: Vec<StagePeak>,
     /// Whether it fits.
@@ -85,20 +96,22 @@ pub struct StepReport {
 /// Computes the figures of a step from its trace.
 pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> StepReport {
     let groups = group_breakdowns(trace);
-    let critical = groups.iter().max_by_key(|(_, parts)| parts.compute()).copied().unwrap_or_default();
+    // The first of equals, so that folding changes nothing.
+    let critical = groups.iter().rev().max_by_key(|group| group.parts.compute()).copied().unwrap_or_default();
     let (model, hardware) = flops(step);
-    let peak_memory = peaks(step);
+    let peak_memory = peaks(step, trace);
     let secs = trace.step_time.secs().max(1e-9);
     let available = peak_rate(scenario) * f64::from(scenario.mesh().ranks()) * secs;
-    let bubble: f64 = groups.iter().map(|(_, parts)| parts.bubble.secs()).sum();
-    let parts = critical.1;
+    let ranks: f64 = groups.iter().map(|group| f64::from(group.ranks)).sum();
+    let bubble: f64 = groups.iter().map(|group| group.parts.bubble.secs() * f64::from(group.ranks)).sum();
+    let parts = critical.parts;
     StepReport {
         origin: trace.origin,
         step_time: trace.step_time,
         tokens_per_s: scenario.step_tokens() as f64 / secs,
         mfu: model.0 / available,
         hfu: hardware.0 / available,
-        bubble_fraction: bubble / (groups.len().max(1) as f64 * secs),
+        bubble_fraction: bubble / (ranks.max(1.0) * secs),
         exposed_communication: ExposedCommunication {
             tp: parts.exposed_tp,
             dp: parts.exposed_dp,
@@ -106,7 +119,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
             model: parts.exposed_model,
         },
         breakdown: parts,
-        critical_stage: critical.0,
+        critical_stage: critical.stage,
         fit: fit(&peak_memory, scenario.device_memory()),
         groups,
         peak_memory,
@@ -114,11 +127,12 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
     }
 }
 
-/// The breakdown of every group of ranks, with its stage.
-fn group_breakdowns(trace: &Trace) -> Vec<(u32, Breakdown)> {
-    let mut groups: Vec<(u32, u32)> = trace.tracks.iter().map(|track| (track.group, track.stage)).collect();
+/// The breakdown of every group of ranks.
+fn group_breakdowns(trace: &Trace) -> Vec<GroupBreakdown> {
+    let mut groups: Vec<_> = trace.tracks.iter().map(|track| (track.group, track.stage, track.ranks)).collect();
     groups.dedup();
-    groups.into_iter().map(|(group, stage)| (stage, breakdown(trace, group))).collect()
+    let of_group = |(group, stage, ranks)| GroupBreakdown { stage, ranks, parts: breakdown(trace, group) };
+    groups.into_iter().map(of_group).collect()
 }
 
 /// The datasheet's matmul peak for the precision: what utilisation is measured against.
@@ -150,12 +164,21 @@ fn flops(step: &StepGraph) -> (Flops, Flops) {
     (Flops(model), Flops(hardware))
 }
 
-fn peaks(step: &StepGraph) -> Vec<StagePeak> {
-    let peak = |(stage, program): (u32, &crate::graph::Stage)| {
-        let used = program.memory.at_peak;
+/// Peak memory of every stage: planned for a modelled step, and as the pools handed it out for an executed one.
+fn peaks(step: &StepGraph, trace: &Trace) -> Vec<StagePeak> {
+    let planned = (0..).zip(&step.stages).map(|(stage, program)| (stage, program.memory.at_peak));
+    let peak = |(stage, planned)| {
+        let used = if trace.origin == Origin::Modelled { planned } else { measured_peak(trace, stage) };
         StagePeak { stage, used, total: used.total() }
     };
-    (0..).zip(&step.stages).map(peak).collect()
+    planned.map(peak).collect()
+}
+
+/// What was in use on a rank of `stage` when it was most, the first such moment.
+fn measured_peak(trace: &Trace, stage: u32) -> MemoryUse {
+    let curves = trace.memory.iter().filter(|curve| curve.stage == stage);
+    let samples = curves.flat_map(|curve| &curve.samples).map(|sample| sample.used);
+    samples.fold(MemoryUse::default(), |peak, used| if used.total() > peak.total() { used } else { peak })
 }
 
 fn fit(peaks: &[StagePeak], capacity: Bytes) -> Fit {

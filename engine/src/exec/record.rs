@@ -60,6 +60,8 @@ pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
 pub struct Recorded {
     /// The kernel calls.
     pub recording: Recording,
+    /// Bytes of the feeds and of messages on their way between stages: buffers that belong to no rank.
+    pub staging: Bytes,
     /// Persistent buffers: of each rank, by tensor.
     pub persistent: Vec<BTreeMap<TensorId, BufferId>>,
     /// Where the batch of each replica is written: its micro-batches' tokens, then targets.
@@ -365,7 +367,9 @@ impl<'a> Recorder<'a> {
     }
 
     fn finish(self) -> Recorded {
+        let feeds = Bytes(2 * u64::from(self.step.micro_batches) * feed_stride(self.step)) * self.feeds.len() as u64;
         Recorded {
+            staging: feeds + self.wire.statistics().reserved,
             pools: self.ranks.iter().map(|rank| rank.pool.statistics()).collect(),
             memory: self.ranks.iter().map(|rank| rank.memory.clone()).collect(),
             persistent: self.ranks.into_iter().map(|rank| rank.persistent).collect(),

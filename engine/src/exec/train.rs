@@ -25,6 +25,8 @@ pub struct StepResult {
     pub step: u32,
     /// Mean cross-entropy over the batch in nats, before the update.
     pub loss: f64,
+    /// Norm of the whole gradient, before clipping.
+    pub gradient_norm: f64,
     /// From feeding the batch to having the loss, on the host's clock.
     pub wall: Nanos,
     /// Tokens of the batch over `wall`.
@@ -93,14 +95,16 @@ impl Trainer {
         self.write_hyper_parameters();
         let times = self.backend.replay(&self.recorded.recording).await?;
         let loss = self.loss().await?;
+        let gradient_norm = self.scalar("gradient norm squared", 0).await?.sqrt();
         let wall = Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX));
         Ok(StepResult {
             step: self.steps,
             loss,
+            gradient_norm,
             wall,
             tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
             peak: self.recorded.pools.iter().map(|pool| pool.at_peak).collect(),
-            reserved: Bytes(self.backend.created_bytes()),
+            reserved: self.created(),
             moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
             trace: self.trace(&times),
         })
@@ -111,22 +115,32 @@ impl Trainer {
         &self.recorded.pools
     }
 
+    /// Bytes of all buffers on the device.
+    pub fn created(&self) -> Bytes {
+        Bytes(self.backend.created_bytes())
+    }
+
+    /// Bytes of buffers that belong to no rank: batches that are fed, and messages on their way between stages.
+    pub fn staging(&self) -> Bytes {
+        self.recorded.staging
+    }
+
     /// The whole gradient of every parameter after the last step, by name, put together from the shards of the
     /// first replica.
     pub async fn gradients(&mut self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
-        self.gather(Role::Gradient).await
+        self.gather(Role::Gradient, 0).await
     }
 
-    /// The whole value of every parameter, by name.
-    pub async fn parameters(&mut self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
-        self.gather(Role::Parameter).await
+    /// The whole value of every parameter on a replica, by name.
+    pub async fn parameters(&mut self, replica: u32) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+        self.gather(Role::Parameter, replica).await
     }
 
-    async fn gather(&mut self, role: Role) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
+    async fn gather(&mut self, role: Role, replica: u32) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
         let mut whole: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             let at = self.step_graph.mesh.coordinates(rank);
-            if at.dp > 0 {
+            if at.dp != replica {
                 continue;
             }
             for (id, buffer, offset) in self.placed(rank, role) {
@@ -140,6 +154,29 @@ impl Trainer {
             }
         }
         Ok(whole)
+    }
+
+    /// Writes the whole value of a parameter to all ranks that hold a part of it.
+    ///
+    /// # Errors
+    /// When there is no parameter of this name, or when it has another number of elements.
+    pub fn set_parameter(&mut self, name: &str, whole: &[f32]) -> Result<(), ExecError> {
+        let mut written = false;
+        for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
+            let slice = self.step_graph.mesh.coordinates(rank).tp;
+            for (id, buffer, _) in self.placed(rank, Role::Parameter) {
+                let tensor = self.step_graph.tensor(id);
+                if tensor.name == name && tensor.shape.elements() == whole.len() as u64 {
+                    let part = parameters::shard(whole, tensor, slice);
+                    self.backend.write(buffer, bytemuck::cast_slice(&part));
+                    written = true;
+                }
+            }
+        }
+        if written {
+            return Ok(());
+        }
+        Err(ExecError::Kernel(format!("there is no parameter `{name}` of {} elements", whole.len())))
     }
 
     /// Tensors of a role on a rank: handle, buffer and first byte.
@@ -215,16 +252,22 @@ impl Trainer {
         }
     }
 
-    /// The loss on the last stage, after its reduction over the replicas.
+    /// The loss, after its reduction over the replicas, on the stage that has the head.
     async fn loss(&mut self) -> Result<f64, ExecError> {
+        self.scalar("head loss", 0).await
+    }
+
+    /// A number by its name, from the first rank of replica `replica` that has it.
+    async fn scalar(&mut self, name: &str, replica: u32) -> Result<f64, ExecError> {
         let mesh = self.step_graph.mesh;
-        let rank = mesh.rank(Coordinates { pp: mesh.pp - 1, dp: 0, tp: 0 });
-        let is_loss = |(id, _, _): &(TensorId, BufferId, u64)| self.step_graph.tensor(*id).name == "head loss";
-        let Some((_, buffer, _)) = self.placed(rank, Role::Scalar).into_iter().find(is_loss) else {
-            return Err(ExecError::Kernel("the graph has no loss".to_owned()));
+        let ranks = (0..mesh.pp).map(|pp| mesh.rank(Coordinates { pp, dp: replica, tp: 0 }));
+        let named = |(id, _, _): &(TensorId, BufferId, u64)| self.step_graph.tensor(*id).name == name;
+        let found = ranks.rev().find_map(|rank| self.placed(rank, Role::Scalar).into_iter().find(named));
+        let Some((_, buffer, _)) = found else {
+            return Err(ExecError::Kernel(format!("the graph has no `{name}`")));
         };
         let words = self.backend.read(buffer, 0, 1).await?;
-        Ok(words.first().map_or(f64::NAN, |&loss| f64::from(loss)))
+        Ok(words.first().map_or(f64::NAN, |&value| f64::from(value)))
     }
 
     fn trace(&self, times: &[(Nanos, Nanos)]) -> Trace {

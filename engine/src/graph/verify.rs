@@ -118,6 +118,26 @@ impl OpGraph {
             (OpKind::NormGrad, [x, _, _, dy], [dx, ..]) => x == dy && dy == dx,
             (OpKind::SwiGlu, [x], [y]) => x.rows == y.rows && x.cols == 2 * y.cols,
             (OpKind::SwiGluGrad, [x, dy], [dx]) => x == dx && x.rows == dy.rows && x.cols == 2 * dy.cols,
+            (OpKind::Embedding, [ids, table], [x]) => ids.rows == x.rows && table.cols == x.cols,
+            (OpKind::EmbeddingGrad, [ids, dx], [dtable]) => ids.rows == dx.rows && dx.cols == dtable.cols,
+            (OpKind::Position, [x, table], [y]) => x == y && table.cols == x.cols,
+            (OpKind::PositionGrad, [dy], [dtable]) => dy.cols == dtable.cols,
+            (OpKind::ColumnSum, [dy], [dbias]) => u64::from(dy.cols) == dbias.elements(),
+            (OpKind::NormGradParameters, [x, _, dy], dweights) => {
+                x == dy && dweights.iter().all(|d| d.elements() == u64::from(x.cols))
+            }
+            (OpKind::RowMax, [logits], [max]) => logits.rows == max.rows && max.cols == 1,
+            (OpKind::SumExp, [logits, max, targets], [sums]) => {
+                [max.rows, targets.rows, sums.rows].iter().all(|&rows| rows == logits.rows) && sums.cols == 2
+            }
+            (OpKind::CrossEntropyGrad, [logits, max, sums, targets], [dlogits]) => {
+                [max.rows, sums.rows, targets.rows].iter().all(|&rows| rows == logits.rows) && logits == dlogits
+            }
+            (OpKind::CrossEntropy, [sums], [loss]) => sums.cols == 2 && loss.elements() == 1,
+            (OpKind::SumSquares, [_], [norm]) => norm.elements() == 1,
+            (OpKind::AdamW { .. }, [g, norm, _], [p, m, v]) => {
+                norm.elements() == 1 && [p, m, v].iter().all(|x| x.elements() == g.elements())
+            }
             (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
             (OpKind::AttentionGrad, [qkv, out, _, dout], [dqkv, ..]) => qkv == dqkv && out == dout,
             (OpKind::Collective { collective, .. }, [from, ..], [to, ..]) => match collective {
@@ -125,7 +145,9 @@ impl OpGraph {
                 Collective::ReduceScatter => from.elements() >= to.elements(),
                 Collective::AllGather => from.elements() <= to.elements(),
             },
-            _ => true,
+            (OpKind::Fill(_), [], [_]) | (OpKind::Send(_), [_], []) | (OpKind::Receive(_), [], [_]) => true,
+            // No other op has so many inputs and outputs.
+            _ => false,
         };
         if fits {
             return Ok(());

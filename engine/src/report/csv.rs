@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::analysis::op_classes;
+use crate::compare::Comparison;
 use crate::trace::{MemoryCategory, Trace};
 
 /// Time, count and work by class of op, for every group of ranks.
@@ -46,5 +47,16 @@ pub fn loss_csv(steps: impl IntoIterator<Item = (u32, f64, f64)>) -> String {
     for (step, loss, tokens_per_s) in steps {
         let _ = writeln!(text, "{step},{loss},{tokens_per_s}");
     }
+    text
+}
+
+/// Predicted and executed time by class of op, and of the step.
+pub fn comparison_csv(comparison: &Comparison) -> String {
+    let mut text = String::from("class,predicted_ns,executed_ns,ratio\n");
+    for row in &comparison.rows {
+        let _ = writeln!(text, "{},{},{},{}", row.class, row.predicted.0, row.executed.0, row.ratio());
+    }
+    let (predicted, executed) = (comparison.predicted_step.0, comparison.executed_step.0);
+    let _ = writeln!(text, "step,{predicted},{executed},{}", comparison.ratio());
     text
 }

@@ -34,7 +34,10 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
     }
     document.insert("note".into(), json!("ranks share one device; scaling cannot be derived from this run"));
     document.insert("backend".into(), json!(backend));
-    document.insert("loss".into(), steps.iter().map(|s| json!({ "step": s.step, "loss": s.loss })).collect());
+    document.insert(
+        "loss".into(),
+        steps.iter().map(|s| json!({ "step": s.step, "loss": s.loss, "gradient_norm": s.gradient_norm })).collect(),
+    );
     document.insert("tokens_per_s".into(), json!(last.tokens_per_s));
     document.insert("ops".into(), ops(&last.trace, 0));
     let moved = last.moved.iter().map(|(axis, bytes)| ((*axis).to_owned(), json!(bytes.0)));

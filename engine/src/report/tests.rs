@@ -37,7 +37,24 @@ fn nanos(value: &Value) -> i64 {
 #[test]
 fn perfetto_slices_on_a_thread_are_disjoint_and_flows_pair_up() {
     let (_, _, trace) = simulated("llama2-7b-8xh100");
-    let document: Value = serde_json::from_str(&perfetto_json(&trace)).expect("JSON");
+    slices_are_disjoint(&trace);
+}
+
+#[test]
+fn an_executed_step_opens_in_perfetto_too() {
+    use crate::exec::{BackendKind, Trainer, open};
+    let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
+    let trace = pollster::block_on(async {
+        let backend = open(BackendKind::Cpu).await.expect("the CPU is there");
+        let mut trainer = Trainer::new(&scenario, backend).await.expect("it can be trained");
+        trainer.step().await.expect("a step").trace
+    });
+    trace.verify().expect("well-formed");
+    slices_are_disjoint(&trace);
+}
+
+fn slices_are_disjoint(trace: &crate::trace::Trace) {
+    let document: Value = serde_json::from_str(&perfetto_json(trace)).expect("JSON");
     let events = document["traceEvents"].as_array().expect("events");
     let of = |phase: &'static str| events.iter().filter(move |event| event["ph"] == phase);
     let mut slices: Vec<_> =

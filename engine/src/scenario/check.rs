@@ -19,7 +19,7 @@ const MAX_MICRO_BATCHES: u32 = 4096;
 const DEFAULT_BUCKET: Bytes = Bytes(100_000_000);
 
 /// The text that ships with the program.
-pub(crate) const DATASETS: &[&str] = &["persuasion"];
+pub const DATASETS: &[&str] = &["persuasion"];
 
 /// A checked value, or what is wrong with it.
 pub(super) type Checked<T> = Result<T, ScenarioError>;
@@ -159,8 +159,8 @@ fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
     Ok(Cluster {
         nodes,
         devices_per_node,
-        intra_link: check_link(device.intra_link.clone(), "cluster.custom.intra_link")?,
-        inter_link: check_link(device.inter_link.clone(), "cluster.custom.inter_link")?,
+        intra_link: check_link(device.intra_link.clone(), &INTRA_LINK)?,
+        inter_link: check_link(device.inter_link.clone(), &INTER_LINK)?,
         device: check_device(name, &device)?,
     })
 }
@@ -198,13 +198,35 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
     })
 }
 
-fn check_link(file: Option<LinkFile>, path: &'static str) -> Checked<Link> {
-    let file = required(file, path, "a table with bandwidth and latency")?;
+/// The paths of a link and of its fields.
+struct LinkPaths {
+    link: &'static str,
+    bandwidth: &'static str,
+    latency: &'static str,
+    efficiency: &'static str,
+}
+
+const INTRA_LINK: LinkPaths = LinkPaths {
+    link: "cluster.custom.intra_link",
+    bandwidth: "cluster.custom.intra_link.bandwidth",
+    latency: "cluster.custom.intra_link.latency",
+    efficiency: "cluster.custom.intra_link.efficiency",
+};
+
+const INTER_LINK: LinkPaths = LinkPaths {
+    link: "cluster.custom.inter_link",
+    bandwidth: "cluster.custom.inter_link.bandwidth",
+    latency: "cluster.custom.inter_link.latency",
+    efficiency: "cluster.custom.inter_link.efficiency",
+};
+
+fn check_link(file: Option<LinkFile>, paths: &LinkPaths) -> Checked<Link> {
+    let file = required(file, paths.link, "a table with bandwidth and latency")?;
     Ok(Link {
         name: file.name.unwrap_or_else(|| "link".to_owned()),
-        bandwidth: bandwidth(file.bandwidth, path)?,
-        latency: latency(file.latency, path)?,
-        efficiency: share(file.efficiency, path)?,
+        bandwidth: bandwidth(file.bandwidth, paths.bandwidth)?,
+        latency: latency(file.latency, paths.latency)?,
+        efficiency: share(file.efficiency, paths.efficiency)?,
     })
 }
 
@@ -216,7 +238,7 @@ fn positive(value: Option<f64>, path: &'static str, example: &str) -> Checked<f6
         Err(invalid(
             path,
             value,
-            format!("a rate above zero such as {example}"),
+            format!("a rate of at least one a second such as {example}"),
             "A device without it cannot be modelled.",
         ))
     }

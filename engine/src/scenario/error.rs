@@ -4,10 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
     /// The file is far larger than any scenario.
-    #[error("the file has {bytes} bytes, a scenario at most {limit}; is this the right file?")]
+    #[error("the file has more than {limit} bytes, which no scenario needs; is this the right file?")]
     TooLarge {
-        /// Its size.
-        bytes: u64,
         /// What is read at most.
         limit: u64,
     },
@@ -31,20 +29,26 @@ pub enum ScenarioError {
         message: String,
     },
     /// A key that is not known.
-    #[error("`{path}` is not a known key{}", hint(.nearest))]
+    #[error("`{path}` is not a known key; {}", hint(.nearest, .known))]
     UnknownKey {
         /// Where.
         path: String,
         /// The nearest known key, if one is near.
         nearest: Option<String>,
+        /// All keys that are known there.
+        known: String,
     },
     /// A value of the wrong type, or a missing key.
-    #[error("`{path}`: {message}")]
+    #[error("`{path}` = {value} is not allowed: expected {allowed}. {hint}")]
     WrongType {
         /// Where.
         path: String,
-        /// What was expected and found.
-        message: String,
+        /// What was written.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+        /// What the key means.
+        hint: String,
     },
     /// A value that is not allowed here.
     #[error("`{path}` = {value} is not allowed: expected {allowed}. {hint}")]
@@ -63,6 +67,6 @@ pub enum ScenarioError {
     HfConfig(#[from] crate::model::HfConfigError),
 }
 
-fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |key| format!("; did you mean `{key}`?"))
+fn hint(nearest: &Option<String>, known: &str) -> String {
+    nearest.as_ref().map_or_else(|| format!("known here are {known}"), |key| format!("did you mean `{key}`?"))
 }

@@ -4,6 +4,7 @@
 //! scenario that exists can be lowered, simulated and (if small) executed.
 
 mod check;
+mod describe;
 mod error;
 mod file;
 mod magnitude;
@@ -11,7 +12,7 @@ mod parse;
 mod presets;
 mod strategy;
 
-pub use check::{check, check_model};
+pub use check::{DATASETS, check, check_model};
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};

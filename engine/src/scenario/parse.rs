@@ -3,7 +3,7 @@
 use schemars::schema_for;
 use serde_json::{Map, Value};
 
-use super::{ScenarioError, ScenarioFile};
+use super::{ScenarioError, ScenarioFile, describe};
 use crate::model::{ModelFile, from_hf_config};
 
 /// No scenario is larger; what is larger was opened by mistake.
@@ -25,7 +25,7 @@ pub enum Opened {
 pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     let size = bytes.len() as u64;
     if size > MAX_FILE_BYTES {
-        return Err(ScenarioError::TooLarge { bytes: size, limit: MAX_FILE_BYTES });
+        return Err(ScenarioError::TooLarge { limit: MAX_FILE_BYTES });
     }
     let text = std::str::from_utf8(bytes).map_err(|error| ScenarioError::NotText { at: error.valid_up_to() })?;
     let text = text.trim_start_matches('\u{feff}');
@@ -37,7 +37,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     if value.get("model_type").is_some() {
         return Ok(Opened::Model(Box::new(from_hf_config(text)?)));
     }
-    scenario(value).map(|file| Opened::Scenario(Box::new(file)))
+    scenario(&value).map(|file| Opened::Scenario(Box::new(file)))
 }
 
 /// A TOML file may start with a table header, which looks like a JSON array: `[model]`.
@@ -90,29 +90,26 @@ fn from_toml(value: toml::Value) -> Value {
     }
 }
 
-fn scenario(value: Value) -> Result<ScenarioFile, ScenarioError> {
+fn scenario(value: &Value) -> Result<ScenarioFile, ScenarioError> {
     let schema = schema();
     if !value.is_object() {
-        let message = format!("expected a table with [model] and [cluster], found {}", kind(&value));
-        return Err(ScenarioError::WrongType { path: "(file)".into(), message });
+        let allowed = "a table with [model] and [cluster]".to_owned();
+        let hint = "`shardlab presets --show NAME` prints one to start from.".to_owned();
+        return Err(ScenarioError::WrongType { path: "(file)".into(), value: describe::value(value), allowed, hint });
     }
-    unknown_keys(&value, &schema, &schema, "")?;
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { "(file)".to_owned() } else { path };
-        ScenarioError::WrongType { path, message: error.inner().to_string() }
+    unknown_keys(value, &schema, &schema, "")?;
+    serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+        let path = match error.path().to_string() {
+            path if path == "." => missing_field(&error.inner().to_string()).unwrap_or_else(|| "(file)".to_owned()),
+            path => path,
+        };
+        describe::wrong_type(path, value, &schema, &error.inner().to_string())
     })
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "a table",
-    }
+/// The field in serde's message about one that is missing at the top.
+fn missing_field(message: &str) -> Option<String> {
+    message.strip_prefix("missing field `")?.split('`').next().map(str::to_owned)
 }
 
 /// Walks the file beside its schema and refuses the first key that the schema does not have.
@@ -122,14 +119,17 @@ fn unknown_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Resu
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match properties.get(key) {
             Some(schema) => unknown_keys(inner, schema, root, &path)?,
-            None => return Err(ScenarioError::UnknownKey { path, nearest: nearest(key, properties) }),
+            None => {
+                let known = properties.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+                return Err(ScenarioError::UnknownKey { path, nearest: nearest(key, properties), known });
+            }
         }
     }
     Ok(())
 }
 
 /// The `properties` of a schema, through `$ref` and the `anyOf` of optional tables.
-fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, Value>> {
+pub(super) fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, Value>> {
     if let Some(properties) = schema.get("properties") {
         return properties.as_object();
     }

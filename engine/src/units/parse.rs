@@ -148,7 +148,7 @@ macro_rules! quantity {
             /// The schema of the text: a number and a unit.
             pub fn text_schema(_: &mut SchemaGenerator) -> Schema {
                 let units: Vec<_> = $units.iter().map(|(name, _)| *name).collect();
-                json_schema!({ "type": ["string", "null"], "examples": [$example], "description": format!("a number and a unit: {}", units.join(", ")) })
+                json_schema!({ "type": "string", "examples": [$example], "description": format!("a number and a unit: {}", units.join(", ")) })
             }
         }
     };

@@ -88,7 +88,7 @@ fn not_a_file() -> Vec<Case> {
         raw("zeros", vec![0; 512], "not well-formed TOML"),
         raw("a PNG", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "is not text"),
         raw("UTF-16", b"\xff\xfe[\0m\0o\0d\0e\0l\0]\0".to_vec(), "is not text"),
-        raw("100 MB", vec![b'#'; 100_000_000], "has 100000000 bytes"),
+        raw("100 MB", vec![b'#'; 100_000_000], "more than 1048576 bytes"),
         raw("prose", "Call me Ishmael. Some years ago", "not well-formed TOML"),
         raw("a cut TOML string", "[model]\npreset = \"llama2-7b", "line 2"),
         raw("a cut JSON document", "{\"model\": {\"preset\": ", "not well-formed JSON"),
@@ -107,7 +107,12 @@ fn not_a_file() -> Vec<Case> {
 
 fn wrong_types() -> Vec<Case> {
     vec![
-        with("text for a number", "tensor_parallel = 2", "tensor_parallel = \"many\"", "`strategy.tensor_parallel`"),
+        with(
+            "text for a number",
+            "tensor_parallel = 2",
+            "tensor_parallel = \"many\"",
+            "`strategy.tensor_parallel` = \"many\" is not allowed: expected a whole number",
+        ),
         with("fraction for a whole number", "nodes = 1", "nodes = 1.5", "`cluster.nodes`"),
         with("array for a number", "micro_batch = 1", "micro_batch = [1]", "`strategy.micro_batch`"),
         with("table for a number", "steps = 10", "steps = { n = 1 }", "`run.steps`"),
@@ -118,16 +123,22 @@ fn wrong_types() -> Vec<Case> {
         with("negative", "global_batch = 32", "global_batch = -32", "`strategy.global_batch`"),
         with("more than 32 bits", "global_batch = 32", "global_batch = 4294967296", "`strategy.global_batch`"),
         with("more than 64 bits", "nodes = 1", "nodes = 99999999999999999999", "line 6"),
-        with("a learning rate that is NaN", "steps = 10", "learning_rate = nan", "`run.learning_rate`"),
+        with(
+            "a learning rate that is NaN",
+            "steps = 10",
+            "learning_rate = nan",
+            "`run.learning_rate` = NaN is not allowed: expected a finite number. It is: Learning rate",
+        ),
         with("an infinite learning rate", "steps = 10", "learning_rate = inf", "`run.learning_rate`"),
         with("a misspelt key", "tensor_parallel", "tensor_paralel", "did you mean `tensor_parallel`"),
+        with("a key of another program", "micro_batch = 1", "zzz_q = 1", "known here are `bucket`"),
         with("a misspelt table", "[strategy]", "[stategy]", "did you mean `strategy`"),
         with("an unknown precision", "micro_batch = 1", "precision = \"fp7\"", "`strategy.precision`"),
-        with("an unknown schedule", "micro_batch = 1", "schedule = \"zigzag\"", "`strategy.schedule`"),
+        with("an unknown schedule", "micro_batch = 1", "schedule = \"zigzag\"", "expected one of `gpipe`, `1f1b`"),
         with("a size without a unit", "micro_batch = 1", "bucket = \"100\"", "`strategy.bucket`"),
         with("a size in seconds", "micro_batch = 1", "bucket = \"3 s\"", "`strategy.bucket`"),
-        raw("no model", "[cluster]\ndevice = \"h100-80gb-sxm\"", "missing field `model`"),
-        raw("no cluster", "[model]\npreset = \"llama2-7b\"", "missing field `cluster`"),
+        raw("no model", "[cluster]\ndevice = \"h100-80gb-sxm\"", "`model` = (missing)"),
+        raw("no cluster", "[model]\npreset = \"llama2-7b\"", "`cluster` = (missing)"),
     ]
 }
 
@@ -199,7 +210,7 @@ fn wrong_clusters() -> Vec<Case> {
         custom(
             "a link slower than a snail",
             "inter_link = { bandwidth = \"0.001 B/s\" }",
-            "`cluster.custom.inter_link`",
+            "`cluster.custom.inter_link.bandwidth` = ",
         ),
         custom("no devices in a node", "devices_per_node = 0", "`cluster.custom.devices_per_node` = 0"),
     ]

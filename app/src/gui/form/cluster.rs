@@ -4,7 +4,7 @@ use egui::Ui;
 use shardlab_engine::cluster::{self, DeviceFile, LinkFile};
 
 use super::Form;
-use super::fields::{Typed, name_ui, number_ui, optional_ui, quantity_ui};
+use super::fields::{Typed, name_ui, number_ui, optional_ui, quantity_ui, share_ui};
 use crate::gui::i18n::t;
 use crate::gui::widgets::heading_ui;
 
@@ -23,48 +23,62 @@ impl Form<'_> {
         egui::CollapsingHeader::new(t("form.custom")).id_salt("custom").show(ui, |ui| self.custom_ui(ui));
     }
 
+    fn link_errors(&self, link: &str) -> [Option<String>; 3] {
+        ["bandwidth", "latency", "efficiency"].map(|field| self.error_of(&format!("cluster.custom.{link}.{field}")))
+    }
+
     /// What differs from the preset; nothing is written where nothing differs.
     fn custom_ui(&mut self, ui: &mut Ui) {
-        let error = [
-            "memory",
-            "bf16",
-            "fp32",
-            "memory_bandwidth",
-            "launch_overhead",
-            "devices_per_node",
-            "intra_link",
-            "inter_link",
-        ]
-        .map(|field| self.error_of(&format!("cluster.custom.{field}")));
-        let [memory, bf16, fp32, bandwidth, launch, devices, intra, inter] = error.each_ref().map(Option::as_deref);
+        let error = ["memory", "bf16", "tf32", "fp32", "memory_bandwidth", "launch_overhead", "devices_per_node"]
+            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let [memory, bf16, tf32, fp32, bandwidth, launch, devices] = error.each_ref().map(Option::as_deref);
+        let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
+            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
         let run = self.session.run.clone();
         let (cluster, typed) = (run.scenario.cluster(), &mut self.state.typed);
         let device = &cluster.device;
         let mut file = self.session.file.cluster.custom.clone().unwrap_or_default();
         quantity_ui(ui, "form.custom.memory", &mut file.memory, typed, device.memory, memory);
         quantity_ui(ui, "form.custom.bf16", &mut file.bf16, typed, device.bf16_matmul, bf16);
+        quantity_ui(ui, "form.custom.tf32", &mut file.tf32, typed, device.fp32_matmul, tf32);
         quantity_ui(ui, "form.custom.fp32", &mut file.fp32, typed, device.fp32, fp32);
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);
         optional_ui(ui, "form.custom.devices", &mut file.devices_per_node, cluster.devices_per_node, 1..=4096, devices);
-        let keys = ["form.custom.intra_bandwidth", "form.custom.intra_latency"];
-        link_ui(ui, keys, &mut file.intra_link, &cluster.intra_link, typed, intra);
-        let keys = ["form.custom.inter_bandwidth", "form.custom.inter_latency"];
-        link_ui(ui, keys, &mut file.inter_link, &cluster.inter_link, typed, inter);
+        let efficiencies = [
+            ("form.custom.matmul_share", &mut file.matmul_efficiency, device.matmul_efficiency),
+            ("form.custom.attention_share", &mut file.attention_efficiency, device.attention_efficiency),
+            ("form.custom.memory_share", &mut file.memory_efficiency, device.memory_efficiency),
+        ];
+        for ((key, value, effective), error) in efficiencies.into_iter().zip(&shares) {
+            share_ui(ui, key, value, effective, error.as_deref());
+        }
+        let [intra, inter] = &links;
+        link_ui(ui, &INTRA_KEYS, &mut file.intra_link, &cluster.intra_link, typed, intra);
+        link_ui(ui, &INTER_KEYS, &mut file.inter_link, &cluster.inter_link, typed, inter);
         self.session.file.cluster.custom = Some(file).filter(|file| *file != DeviceFile::default());
     }
 }
 
+/// Texts of a link's fields: bandwidth, latency, efficiency.
+const INTRA_KEYS: [&str; 3] =
+    ["form.custom.intra_bandwidth", "form.custom.intra_latency", "form.custom.intra_efficiency"];
+const INTER_KEYS: [&str; 3] =
+    ["form.custom.inter_bandwidth", "form.custom.inter_latency", "form.custom.inter_efficiency"];
+
 fn link_ui(
     ui: &mut Ui,
-    [bandwidth, latency]: [&'static str; 2],
+    [bandwidth, latency, efficiency]: &[&'static str; 3],
     value: &mut Option<LinkFile>,
     effective: &cluster::Link,
     typed: &mut Typed,
-    error: Option<&str>,
+    errors: &[Option<String>; 3],
 ) {
     let mut file = value.clone().unwrap_or_default();
-    quantity_ui(ui, bandwidth, &mut file.bandwidth, typed, effective.bandwidth, error);
-    quantity_ui(ui, latency, &mut file.latency, typed, effective.latency, None);
+    let [of_bandwidth, of_latency, of_efficiency] = errors.each_ref().map(Option::as_deref);
+    quantity_ui(ui, bandwidth, &mut file.bandwidth, typed, effective.bandwidth, of_bandwidth);
+    quantity_ui(ui, latency, &mut file.latency, typed, effective.latency, of_latency);
+    share_ui(ui, efficiency, &mut file.efficiency, effective.efficiency, of_efficiency);
     *value = Some(file).filter(|file| *file != LinkFile::default());
 }

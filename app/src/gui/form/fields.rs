@@ -10,7 +10,7 @@ use egui::{DragValue, Response, Ui};
 use shardlab_engine::units::Quantity;
 
 use crate::gui::design_tokens::signals;
-use crate::gui::i18n::{t, tip, unit};
+use crate::gui::i18n::{t, tip, unit, unit_of};
 
 /// What is typed into text fields and is not yet a value, by key.
 pub type Typed = BTreeMap<&'static str, String>;
@@ -37,7 +37,8 @@ pub fn row_ui(
 
 /// A whole number.
 pub fn number_ui(ui: &mut Ui, key: &'static str, value: &mut u32, range: RangeInclusive<u32>, error: Option<&str>) {
-    row_ui(ui, key, error, |ui| ui.add(DragValue::new(value).range(range).speed(0.1).suffix(unit(key))));
+    let suffix = unit_of(key, *value);
+    row_ui(ui, key, error, |ui| ui.add(DragValue::new(value).range(range).speed(0.1).suffix(suffix)));
 }
 
 /// A number with a fraction.
@@ -59,7 +60,8 @@ pub fn optional_ui(
     row_ui(ui, key, error, |ui| {
         reset_ui(ui, value);
         let mut shown = value.unwrap_or(effective);
-        let response = ui.add(DragValue::new(&mut shown).range(range).speed(0.1).suffix(unit(key)));
+        let suffix = unit_of(key, shown);
+        let response = ui.add(DragValue::new(&mut shown).range(range).speed(0.1).suffix(suffix));
         if response.changed() {
             *value = Some(shown);
         }
@@ -72,6 +74,44 @@ fn reset_ui<T>(ui: &mut Ui, value: &mut Option<T>) {
     if value.is_some() && ui.small_button("×").on_hover_text(t("form.reset")).clicked() {
         *value = None;
     }
+}
+
+/// A share of a peak, which a preset gives when it is left out.
+pub fn share_ui(ui: &mut Ui, key: &'static str, value: &mut Option<f64>, effective: f64, error: Option<&str>) {
+    row_ui(ui, key, error, |ui| {
+        reset_ui(ui, value);
+        let mut shown = value.unwrap_or(effective);
+        let response = ui.add(DragValue::new(&mut shown).range(0.01..=1.0).speed(0.002).max_decimals(3));
+        if response.changed() {
+            *value = Some(shown);
+        }
+        response
+    });
+}
+
+/// A number that a preset gives when it is left out.
+pub fn optional_real_ui(ui: &mut Ui, key: &'static str, value: &mut Option<f64>, effective: f64, error: Option<&str>) {
+    row_ui(ui, key, error, |ui| {
+        reset_ui(ui, value);
+        let mut shown = value.unwrap_or(effective);
+        let response = ui.add(DragValue::new(&mut shown).speed(100.0));
+        if response.changed() {
+            *value = Some(shown);
+        }
+        response
+    });
+}
+
+/// A text of one line.
+pub fn text_ui(ui: &mut Ui, key: &'static str, value: &mut Option<String>, effective: &str) {
+    row_ui(ui, key, None, |ui| {
+        let mut text = value.clone().unwrap_or_else(|| effective.to_owned());
+        let response = ui.add(egui::TextEdit::singleline(&mut text).desired_width(150.0).char_limit(80));
+        if response.changed() {
+            *value = Some(text).filter(|text| !text.is_empty());
+        }
+        response
+    });
 }
 
 /// Yes or no.

@@ -61,6 +61,8 @@ fn preset_ui(ui: &mut Ui, session: &mut Session) {
     if let Some(name) = chosen {
         session.load_preset(name);
     }
+    let effective = session.run.scenario.name().to_owned();
+    fields::text_ui(ui, "form.name", &mut session.file.name, &effective);
     let translated = session.preset.map(|name| t_or_name("preset", name));
     if let Some(description) = translated.or(session.file.description.as_deref()) {
         ui.weak(description);

@@ -4,7 +4,7 @@ use egui::Ui;
 use shardlab_engine::model::{self, Architecture, ModelFile};
 
 use super::Form;
-use super::fields::{choice_ui, name_ui, optional_flag_ui, optional_ui};
+use super::fields::{choice_ui, name_ui, optional_flag_ui, optional_real_ui, optional_ui};
 use crate::gui::i18n::t;
 use crate::gui::widgets::heading_ui;
 
@@ -52,7 +52,7 @@ impl Form<'_> {
     }
 
     fn model_details_ui(&mut self, ui: &mut Ui) {
-        let errors = ["head_dim", "positions"].map(|field| self.error_of(&format!("model.{field}")));
+        let errors = ["head_dim", "positions", "rope_theta"].map(|field| self.error_of(&format!("model.{field}")));
         let run = self.session.run.clone();
         let (file, effective) = (&mut self.session.file.model, run.scenario.model());
         let mut architecture = file.architecture.unwrap_or(effective.architecture);
@@ -61,7 +61,7 @@ impl Form<'_> {
         if architecture != effective.architecture {
             file.architecture = Some(architecture);
         }
-        let [head_dim, positions] = errors;
+        let [head_dim, positions, theta] = errors;
         optional_ui(ui, "form.model.head_dim", &mut file.head_dim, effective.head_dim, 2..=1024, head_dim.as_deref());
         optional_ui(
             ui,
@@ -72,5 +72,8 @@ impl Form<'_> {
             positions.as_deref(),
         );
         optional_flag_ui(ui, "form.model.tied", &mut file.tied_embeddings, effective.tied_embeddings);
+        if !effective.is_gpt() {
+            optional_real_ui(ui, "form.model.theta", &mut file.rope_theta, effective.rope_theta, theta.as_deref());
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Fields of the strategy and of an execution.
 
 use egui::{DragValue, Ui};
-use shardlab_engine::scenario::{PipelineSchedule, Precision, Recompute};
+use shardlab_engine::scenario::{DATASETS, PipelineSchedule, Precision, Recompute};
 
 use super::Form;
-use super::fields::{choice_ui, flag_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
+use super::fields::{choice_ui, flag_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
 use crate::gui::i18n::t;
 use crate::gui::widgets::heading_ui;
 
@@ -57,6 +57,15 @@ impl Form<'_> {
         real_ui(ui, "form.run.rate", &mut run.learning_rate, 0.0..=1.0, 1e-4);
         real_ui(ui, "form.run.decay", &mut run.weight_decay, 0.0..=1.0, 1e-2);
         real_ui(ui, "form.run.clip", &mut run.gradient_clip, 0.0..=1e6, 1e-2);
+        let effective = self.session.run.scenario.data().dataset.clone();
+        let error = self.error_of("data.dataset");
+        let value = &mut self.session.file.data.dataset;
+        let mut chosen = value.clone().or(Some(effective.clone()));
+        name_ui(ui, "form.data.dataset", DATASETS, &mut chosen, error.as_deref());
+        if chosen.as_ref() != Some(&effective) {
+            *value = chosen;
+        }
+        let run = &mut self.session.file.run;
         row_ui(ui, "form.run.seed", None, |ui| ui.add(DragValue::new(&mut run.seed).speed(0.1)));
     }
 }

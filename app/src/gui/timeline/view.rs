@@ -1,12 +1,12 @@
 //! Draws the timeline and handles its keys.
 
 use egui::{Align2, FontId, Key, Painter, Pos2, Rect, Response, Sense, Ui, pos2, vec2};
-use shardlab_engine::trace::{Span, Trace};
+use shardlab_engine::trace::{Span, Stream, Trace};
 use shardlab_engine::units::Nanos;
 
 use super::Track;
 use crate::gui::design_tokens::{
-    TRACK_HEIGHT, TRACK_NAMES, class_color, grid_stroke, on_slice, part_color, row_shade, selection_stroke,
+    TRACK_HEIGHT, TRACK_NAMES, grid_stroke, on_slice, part_color, row_shade, selection_stroke, span_color,
 };
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
@@ -14,6 +14,8 @@ use crate::gui::session::Run;
 
 /// Pixels that a slice has on average where single kernels are drawn.
 const LEGIBLE: f64 = 3.0;
+/// Pixels that a digit takes.
+const DIGIT: f32 = 6.5;
 /// Height of the ruler.
 const RULER: f32 = 20.0;
 
@@ -162,14 +164,13 @@ fn ruler_ui(painter: &Painter, visuals: &egui::Visuals, scale: Scale) {
     while at <= scale.to {
         let x = scale.x(at);
         painter.vline(x, scale.rect.y_range(), grid_stroke(visuals));
-        let text = Nanos(at as i64).to_string();
-        painter.text(
-            pos2(x + 3.0, scale.rect.center().y),
-            Align2::LEFT_CENTER,
-            text,
-            FontId::proportional(11.0),
-            visuals.weak_text_color(),
-        );
+        let text = if at == 0.0 { "0".to_owned() } else { Nanos(at as i64).to_string() };
+        let color = visuals.weak_text_color();
+        let text = painter.layout_no_wrap(text, FontId::proportional(11.0), color);
+        // A text that would be cut off at the end stands before its line.
+        let after = x + 3.0 + text.size().x <= scale.rect.right();
+        let left = if after { x + 3.0 } else { x - 3.0 - text.size().x };
+        painter.galley(pos2(left, scale.rect.center().y - text.size().y / 2.0), text, color);
         at += step;
     }
 }
@@ -221,7 +222,8 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, select
     let painter = ui.painter().with_clip_rect(clip);
     let mean = run.trace.step_time.0 as f64 / track.spans.len().max(1) as f64;
     if !track.blocks.is_empty() && mean / scale.per_pixel() < LEGIBLE {
-        return blocks_ui(&painter, line, scale, track);
+        blocks_ui(&painter, line, scale, track);
+        return selected_ui(&painter, ui.visuals(), line, scale, &run.trace, track, selection);
     }
     let mut place = track.first_after(&run.trace, scale.from);
     while let Some(span) = track.span(&run.trace, place) {
@@ -230,14 +232,11 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, select
             break;
         }
         let selected = *selection == Selection::Span(track.spans[place]);
-        slice_ui(
-            &painter,
-            ui.visuals(),
-            Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range()),
-            &run.trace,
-            span,
-            selected,
-        );
+        let rect = Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
+        slice_ui(&painter, rect, &run.trace, span, track.stream);
+        if selected {
+            outline_ui(&painter, ui.visuals(), rect);
+        }
         // What lies within the same pixel is not drawn again.
         place = if right - left < 1.0 {
             track.first_after(&run.trace, scale.time(left + 1.0)).max(place + 1)
@@ -254,16 +253,39 @@ fn blocks_ui(painter: &Painter, line: Rect, scale: Scale, track: &Track) {
         let (left, right) = (scale.x(block.start.0 as f64), scale.x(block.end.0 as f64));
         let rect = Rect::from_x_y_ranges(left..=(right - 1.0).max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
         painter.rect_filled(rect, 2.0, part_color(block.phase.name()));
-        if rect.width() > 14.0 && block.micro_batch != Span::NO_MICRO_BATCH {
+        let number = block.micro_batch.to_string();
+        if block.micro_batch != Span::NO_MICRO_BATCH && rect.width() > DIGIT * number.len() as f32 + 2.0 {
             let font = FontId::proportional(11.0);
-            painter.text(rect.center(), Align2::CENTER_CENTER, block.micro_batch, font, on_slice());
+            painter.text(rect.center(), Align2::CENTER_CENTER, number, font, on_slice());
         }
     }
 }
 
-fn slice_ui(painter: &Painter, visuals: &egui::Visuals, rect: Rect, trace: &Trace, span: &Span, selected: bool) {
+/// Marks the selected span where only blocks are drawn: it lies somewhere inside one.
+fn selected_ui(
+    painter: &Painter,
+    visuals: &egui::Visuals,
+    line: Rect,
+    scale: Scale,
+    trace: &Trace,
+    track: &Track,
+    selection: &Selection,
+) {
+    let Selection::Span(index) = *selection else { return };
+    if let Some(span) = trace.spans.get(index as usize).filter(|span| span.track.0 as usize == track.index) {
+        let (left, right) = (scale.x(span.start.0 as f64), scale.x(span.end().0 as f64));
+        outline_ui(painter, visuals, Rect::from_x_y_ranges(left - 2.0..=right.max(left) + 2.0, line.y_range()));
+    }
+}
+
+fn outline_ui(painter: &Painter, visuals: &egui::Visuals, rect: Rect) {
+    painter.rect_stroke(rect, 1.0, selection_stroke(visuals), egui::StrokeKind::Inside);
+}
+
+/// Kernels have the colour of their class, communication that of its axis, as in the breakdown.
+fn slice_ui(painter: &Painter, rect: Rect, trace: &Trace, span: &Span, stream: Stream) {
     let label = trace.label(span);
-    painter.rect_filled(rect, 1.0, class_color(label.class));
+    painter.rect_filled(rect, 1.0, span_color(stream, label.class));
     if rect.width() > 26.0 {
         let number =
             if span.micro_batch == Span::NO_MICRO_BATCH { String::new() } else { format!("{} ", span.micro_batch) };
@@ -276,9 +298,6 @@ fn slice_ui(painter: &Painter, visuals: &egui::Visuals, rect: Rect, trace: &Trac
             FontId::proportional(10.5),
             on_slice(),
         );
-    }
-    if selected {
-        painter.rect_stroke(rect, 1.0, selection_stroke(visuals), egui::StrokeKind::Inside);
     }
 }
 

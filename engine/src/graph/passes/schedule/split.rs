@@ -67,6 +67,8 @@ struct Splitter {
     home: Vec<usize>,
     /// Copies of tensors on other stages.
     copies: BTreeMap<(usize, TensorId), TensorId>,
+    /// What each copy is a copy of, so that a copy is never copied again.
+    original: BTreeMap<TensorId, TensorId>,
     model_ranks: u32,
     replicas: u32,
     stages: u32,
@@ -91,6 +93,7 @@ impl Splitter {
             plans,
             stage_of_layer,
             copies: BTreeMap::new(),
+            original: BTreeMap::new(),
             model_ranks: strategy.pipeline_parallel * strategy.tensor_parallel,
             replicas: strategy.data_parallel,
             stages: strategy.pipeline_parallel,
@@ -150,6 +153,7 @@ impl Splitter {
 
     /// The handle of `id` on `stage`: itself at home, else a copy, received if it is a computed value.
     fn local(&mut self, stage: usize, id: TensorId, phase: Phase) -> TensorId {
+        let id = self.original.get(&id).copied().unwrap_or(id);
         if self.home[id.index()] == stage {
             return id;
         }
@@ -175,6 +179,7 @@ impl Splitter {
         self.tensors.push(Tensor { part, ..self.tensors[id.index()].clone() });
         self.home.push(stage);
         self.copies.insert((stage, id), copy);
+        self.original.insert(copy, id);
         copy
     }
 
