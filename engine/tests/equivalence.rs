@@ -189,6 +189,37 @@ fn agree(scenario: &Scenario, sharded: &Outcome, reference: &Outcome, what: &str
 }
 
 #[test]
+fn every_pipeline_schedule_equals_one_rank() {
+    let custom = "schedule = \"custom\"\nvirtual_stages = 2\nchunk_layout = \"v\"\ncustom_schedule = [\
+                  \"F0 F1 F0.1 B0.1 F1.1 B1.1 W0.1 B0 B1 W1.1 W0 W1\", \
+                  \"F0 F0.1 F1 B0.1 F1.1 W0.1 B0 B1.1 W0 W1.1 B1 W1\"]\nmicro_batch = 8";
+    let cases = [
+        ((1, 1, 2), "schedule = \"interleaved\""),
+        ((2, 1, 2), "schedule = \"interleaved\"\nsequence_parallel = true\nrecompute = \"full\""),
+        ((1, 2, 2), "schedule = \"interleaved\"\nsequence_parallel = true\noverlap_gradients = false"),
+        ((1, 1, 4), "schedule = \"zb-h1\""),
+        ((2, 2, 2), "schedule = \"zb-h1\"\nsequence_parallel = true\nrecompute = \"full\""),
+        ((2, 1, 4), "schedule = \"zb-h1\"\nstage_layers = [0, 1, 1, 2]"),
+        ((1, 1, 2), "schedule = \"zb-v\""),
+        ((2, 2, 2), "schedule = \"zb-v\"\nsequence_parallel = true"),
+        ((1, 1, 2), custom),
+    ];
+    // A tied GPT and an untied Llama of four layers each.
+    for seed in [1, 0] {
+        let single = scenario(seed, (1, 1, 1), "");
+        let reference = on_cpu(&single, lower(&single));
+        for (mesh, extra) in cases {
+            let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
+            let sharded = scenario(seed, mesh, extra);
+            let graph = lower(&sharded);
+            graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+            agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
+            plan_equals_pools(&sharded, &what);
+        }
+    }
+}
+
+#[test]
 fn random_models_on_random_meshes_equal_one_rank() {
     for seed in 0..10 {
         let mut random = Random(seed);

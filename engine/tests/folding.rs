@@ -17,7 +17,7 @@ struct Job {
     layers: u32,
     gpt: bool,
     sequence_parallel: bool,
-    gpipe: bool,
+    schedule: &'static str,
     recompute: bool,
     overlap: bool,
     bf16: bool,
@@ -26,10 +26,25 @@ struct Job {
 fn job() -> impl Strategy<Value = Job> {
     let mesh = (1_u32..=8, prop::sample::select(vec![1_u32, 2, 3, 4, 6, 12]), 1_u32..=6);
     let mesh = mesh.prop_filter("at most 64 ranks", |(dp, tp, pp)| dp * tp * pp <= 64);
-    let flags = prop::array::uniform6(any::<bool>());
-    (mesh, 1_u32..=9, 1_u32..=6, 6_u32..=9, flags).prop_map(|(mesh, devices_per_node, micro_batches, layers, flags)| {
-        let [gpt, sequence_parallel, gpipe, recompute, overlap, bf16] = flags;
-        Job { mesh, devices_per_node, micro_batches, layers, gpt, sequence_parallel, gpipe, recompute, overlap, bf16 }
+    let flags = prop::array::uniform5(any::<bool>());
+    let schedule = prop::sample::select(vec!["gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"]);
+    let sizes = (1_u32..=9, 1_u32..=6, 12_u32..=15);
+    (mesh, sizes, schedule, flags).prop_map(|(mesh, (devices_per_node, rounds, layers), schedule, flags)| {
+        let [gpt, sequence_parallel, recompute, overlap, bf16] = flags;
+        // Interleaving takes micro-batches in rounds of as many as there are stages.
+        let micro_batches = if schedule == "interleaved" { mesh.2 * rounds.min(2) } else { rounds };
+        Job {
+            mesh,
+            devices_per_node,
+            micro_batches,
+            layers,
+            gpt,
+            sequence_parallel,
+            schedule,
+            recompute,
+            overlap,
+            bf16,
+        }
     })
 }
 
@@ -47,7 +62,7 @@ fn scenario(job: &Job) -> Scenario {
         (dp * tp * pp).div_ceil(job.devices_per_node),
         job.devices_per_node,
         job.sequence_parallel,
-        pick(job.gpipe, "gpipe", "1f1b"),
+        job.schedule,
         dp * job.micro_batches,
         pick(job.bf16, "bf16", "fp32"),
         pick(job.recompute, "full", "none"),

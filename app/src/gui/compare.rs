@@ -5,7 +5,7 @@ use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable};
 use shardlab_engine::report;
-use shardlab_engine::scenario::{PipelineSchedule, Precision, Recompute};
+use shardlab_engine::scenario::{Precision, Recompute};
 
 use super::design_tokens::{part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -191,10 +191,9 @@ fn differences_csv(rows: &[Difference]) -> String {
 /// The strategy in one line.
 fn described(run: &Run) -> String {
     let (name, mesh, strategy) = (run.scenario.name(), run.scenario.mesh(), run.scenario.strategy());
-    let schedule = match strategy.schedule {
-        PipelineSchedule::OneFOneB => t("form.schedule.1f1b"),
-        PipelineSchedule::GPipe => t("form.schedule.gpipe"),
-    };
+    let schedule = t_or_name("form.schedule", strategy.schedule.name().name());
+    let chunks = if strategy.virtual_stages > 1 { format!(" × {}", strategy.virtual_stages) } else { String::new() };
+    let schedule = format!("{schedule}{chunks}");
     let precision = match strategy.precision {
         Precision::Bf16 => t("form.precision.bf16"),
         Precision::Fp32 => t("form.precision.fp32"),

@@ -61,6 +61,7 @@ pub fn part_color(part: &str) -> Color32 {
         "forward" => 0x3b7dd8,
         "recompute" => 0x76b7e5,
         "backward" => 0x2a9d8f,
+        "weight_gradient" => 0x9bc53d,
         "update" => 0x8d6cab,
         "exposed_tp" => 0xe07a3f,
         "exposed_dp" => 0xf2a541,

@@ -1,7 +1,7 @@
 //! The step graph: the ops of one segment in program order, in columns by stream, with their data edges.
 
 use egui::{Align2, ComboBox, FontId, Pos2, Rect, Sense, Ui, Vec2, pos2, vec2};
-use shardlab_engine::graph::{Op, Segment};
+use shardlab_engine::graph::{Op, Segment, SegmentKind};
 use shardlab_engine::trace::Stream;
 
 use super::design_tokens::{class_color, edge_stroke, grid_stroke, on_slice, selection_stroke};
@@ -72,7 +72,14 @@ impl GraphView {
         let segments = &stages[self.stage].segments;
         self.segment = self.segment.min(segments.len().saturating_sub(1));
         for (index, segment) in segments.iter().enumerate() {
-            ui.selectable_value(&mut self.segment, index, t_or_name("segment", segment.kind.name()));
+            let mut name = t_or_name("segment", segment.kind.name()).to_owned();
+            if stages[self.stage].chunks.len() > 1
+                && segment.kind != SegmentKind::Begin
+                && segment.kind != SegmentKind::Update
+            {
+                name = format!("{name} · {}", t_with("graph.chunk", segment.chunk));
+            }
+            ui.selectable_value(&mut self.segment, index, name);
         }
         ui.add(egui::TextEdit::singleline(&mut self.search).hint_text(t("graph.search")).desired_width(140.0));
         if ui.button(t("graph.home")).on_hover_text(t("graph.home.tip")).clicked() {

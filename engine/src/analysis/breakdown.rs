@@ -19,6 +19,8 @@ pub struct Breakdown {
     pub recompute: Nanos,
     /// Kernels of the backward pass.
     pub backward: Nanos,
+    /// Kernels of weight gradients, where the schedule runs them apart from the backward pass.
+    pub weight_gradient: Nanos,
     /// Kernels of the optimizer.
     pub update: Nanos,
     /// Tensor-parallel communication while nothing is computed.
@@ -35,11 +37,12 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The parts with their names, in the order in which they are stacked.
-    pub fn parts(&self) -> [(&'static str, Nanos); 9] {
+    pub fn parts(&self) -> [(&'static str, Nanos); 10] {
         [
             ("forward", self.forward),
             ("recompute", self.recompute),
             ("backward", self.backward),
+            ("weight_gradient", self.weight_gradient),
             ("update", self.update),
             ("exposed_tp", self.exposed_tp),
             ("exposed_dp", self.exposed_dp),
@@ -56,7 +59,7 @@ impl Breakdown {
 
     /// Everything but the bubble and exposed communication.
     pub fn compute(&self) -> Nanos {
-        self.forward + self.recompute + self.backward + self.update
+        self.forward + self.recompute + self.backward + self.weight_gradient + self.update
     }
 
     fn of_phase(&mut self, phase: Phase) -> &mut Nanos {
@@ -64,6 +67,7 @@ impl Breakdown {
             Phase::Forward => &mut self.forward,
             Phase::Recompute => &mut self.recompute,
             Phase::Backward => &mut self.backward,
+            Phase::WeightGradient => &mut self.weight_gradient,
             Phase::Update => &mut self.update,
         }
     }

@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
-use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Storage, Task, TensorId};
+use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Storage, Task, TensorId, Transfer};
 use crate::scenario::{Precision, Scenario};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
@@ -96,7 +96,8 @@ struct Rank {
     persistent: BTreeMap<TensorId, BufferId>,
     /// Buffers of micro-batches' values.
     values: BTreeMap<(TensorId, Option<u32>), BufferId>,
-    inbox: [VecDeque<BufferId>; 2],
+    /// Messages to this rank, by transfer and micro-batch.
+    inbox: BTreeMap<(u32, Option<u32>), BufferId>,
     /// Collectives passed, by group.
     met: [usize; 4],
     /// Whether the current op's memory has been allocated.
@@ -270,8 +271,8 @@ impl<'a> Recorder<'a> {
     fn op(&mut self, rank: RankId, task: Task, op: &Op) -> Result<bool, ExecError> {
         match op.kind {
             OpKind::Collective { collective, group } => return Ok(self.collective(rank, task, op, collective, group)),
-            OpKind::Send(direction) => self.send(rank, task, op, direction),
-            OpKind::Receive(direction) => return Ok(self.receive(rank, task, op, direction)),
+            OpKind::Send(transfer) => self.send(rank, task, op, transfer),
+            OpKind::Receive(transfer) => return Ok(self.receive(rank, task, op, transfer)),
             _ => {
                 let context = OpContext { step: self.step, slice_index: self.step.mesh.coordinates(rank).tp };
                 let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
@@ -339,21 +340,23 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    fn send(&mut self, rank: RankId, task: Task, op: &Op, direction: Direction) {
+    fn send(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) {
         let from = self.slice(rank, task, op.reads[0]);
         let backend = &mut *self.backend;
         let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
         let buffer = self.wire.allocate(bytes, crate::trace::MemoryCategory::Buffers, |n| backend.create(n.0));
         self.transfer(from, Slice { buffer, offset: 0, size: from.size });
         *self.moved.entry("pp").or_default() += from.size;
-        let per_stage = self.step.mesh.dp * self.step.mesh.tp;
-        let to = if direction == Direction::Next { rank.0 + per_stage } else { rank.0 - per_stage };
-        self.ranks[to as usize].inbox[direction as usize].push_back(buffer);
+        let mesh = self.step.mesh;
+        let steps = if transfer.direction == Direction::Next { 1 } else { mesh.pp - 1 };
+        let to = (rank.0 + mesh.dp * mesh.tp * steps) % mesh.ranks();
+        self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), buffer);
         self.close_scope(rank, None, task, op);
     }
 
-    fn receive(&mut self, rank: RankId, task: Task, op: &Op, direction: Direction) -> bool {
-        let Some(buffer) = self.state(rank).inbox[direction as usize].pop_front() else { return false };
+    fn receive(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) -> bool {
+        let message = (transfer.number, task.micro_batch);
+        let Some(buffer) = self.state(rank).inbox.remove(&message) else { return false };
         let to = self.slice(rank, task, op.writes[0]);
         self.transfer(Slice { buffer, offset: 0, size: to.size }, to);
         self.wire.free(buffer);

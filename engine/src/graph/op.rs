@@ -40,14 +40,23 @@ pub enum Collective {
     AllGather,
 }
 
-/// The way along the pipeline.
+/// The way along the pipeline's ring of stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// From a stage to the next: activations.
+    /// From a stage to the next; from the last to the first.
     Next,
-    /// From a stage to the one before: their gradients.
+    /// From a stage to the one before; from the first to the last.
     Previous,
+}
+
+/// What a send hands over: a send and a receive of one transfer and one micro-batch belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Transfer {
+    /// To which neighbour.
+    pub direction: Direction,
+    /// Its number among all transfers of the step.
+    pub number: u32,
 }
 
 /// What an op computes. Reads and writes stand in the order in which the kernels bind them.
@@ -132,9 +141,9 @@ pub enum OpKind {
         group: Group,
     },
     /// Hands a tensor to the neighbouring stage.
-    Send(Direction),
-    /// Takes it. `Receive(Next)` takes what was sent by `Send(Next)` of the stage before.
-    Receive(Direction),
+    Send(Transfer),
+    /// Takes it: what was sent to the next stage comes from the stage before.
+    Receive(Transfer),
 }
 
 impl OpKind {
@@ -168,10 +177,10 @@ impl OpKind {
             Self::Collective { group: Group::Tensor, .. } => Stream::TensorComm,
             Self::Collective { group: Group::Data, .. } => Stream::DataComm,
             Self::Collective { .. } => Stream::ModelComm,
-            Self::Send(Direction::Next) => Stream::SendNext,
-            Self::Send(Direction::Previous) => Stream::SendPrevious,
-            Self::Receive(Direction::Next) => Stream::ReceivePrevious,
-            Self::Receive(Direction::Previous) => Stream::ReceiveNext,
+            Self::Send(Transfer { direction: Direction::Next, .. }) => Stream::SendNext,
+            Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,
+            Self::Receive(Transfer { direction: Direction::Next, .. }) => Stream::ReceivePrevious,
+            Self::Receive(Transfer { direction: Direction::Previous, .. }) => Stream::ReceiveNext,
             _ => Stream::Compute,
         }
     }

@@ -28,7 +28,7 @@ pub struct StepGraphDocument<'a> {
 /// A stage of [`StepGraphDocument`].
 #[derive(Debug, Serialize)]
 pub struct StageDocument<'a> {
-    layers: Option<(u32, u32)>,
+    chunks: &'a [Option<(u32, u32)>],
     memory: StageMemory,
     tasks: &'a [Task],
     segments: Vec<SegmentDocument<'a>>,
@@ -38,6 +38,7 @@ pub struct StageDocument<'a> {
 #[derive(Debug, Serialize)]
 pub struct SegmentDocument<'a> {
     kind: super::SegmentKind,
+    chunk: u32,
     ops: Vec<&'a Op>,
     edges: Vec<(usize, usize)>,
 }
@@ -52,7 +53,7 @@ impl StepGraph {
             )
         };
         let stages = self.stages.iter().map(|stage| StageDocument {
-            layers: stage.layers,
+            chunks: &stage.chunks,
             memory: stage.memory,
             tasks: &stage.tasks,
             segments: stage
@@ -60,7 +61,7 @@ impl StepGraph {
                 .iter()
                 .map(|s| {
                     let (kind, edges) = segment(s);
-                    SegmentDocument { kind, ops: s.ops().collect(), edges }
+                    SegmentDocument { kind, chunk: s.chunk, ops: s.ops().collect(), edges }
                 })
                 .collect(),
         });
@@ -80,7 +81,8 @@ pub fn dot(step: &StepGraph) -> String {
     let mut text = String::from("digraph step {\n  node [shape=box, fontname=\"sans-serif\"];\n");
     for (s, stage) in step.stages.iter().enumerate() {
         for (g, segment) in stage.segments.iter().enumerate() {
-            let kind = segment.kind.name();
+            let chunk = if stage.chunks.len() > 1 { format!(" of chunk {}", segment.chunk) } else { String::new() };
+            let kind = format!("{}{chunk}", segment.kind.name());
             let _ = writeln!(text, "  subgraph cluster_{s}_{g} {{\n    label=\"stage {s} {kind}\";");
             let named = segment.graph.map(|_, op| op.name.clone(), |_, &id| step.tensor(id).name.clone());
             let body = format!("{:?}", Dot::with_config(&named, &[Config::GraphContentOnly]));

@@ -13,29 +13,53 @@ use crate::trace::MemoryUse;
 pub struct SegmentId(pub u32);
 
 /// When a segment runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SegmentKind {
     /// Once, before the first micro-batch: clears accumulators.
     Begin,
     /// Forward of a micro-batch.
     Forward,
-    /// Backward of a micro-batch.
+    /// Backward of a micro-batch: of inputs and weights, or of the inputs alone where there is a `Weight` segment.
     Backward,
+    /// Gradients of the weights, where the schedule has slots for them.
+    Weight,
     /// Backward of the last micro-batch, with the gradient buckets' reductions in it.
     BackwardLast,
+    /// Gradients of the weights of the last micro-batch, with the gradient buckets' reductions in it.
+    WeightLast,
     /// Once, after the last micro-batch: reductions, clipping, optimizer.
     Update,
 }
 
 impl SegmentKind {
+    /// The kind that runs for all micro-batches but the last.
+    pub fn of_any(self) -> Self {
+        match self {
+            Self::BackwardLast => Self::Backward,
+            Self::WeightLast => Self::Weight,
+            other => other,
+        }
+    }
+
+    /// The kind that runs for the last micro-batch.
+    pub fn of_last(self) -> Self {
+        match self {
+            Self::Backward => Self::BackwardLast,
+            Self::Weight => Self::WeightLast,
+            other => other,
+        }
+    }
+
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::Begin => "begin",
             Self::Forward => "forward",
             Self::Backward => "backward",
+            Self::Weight => "weight gradient",
             Self::BackwardLast => "backward (last)",
+            Self::WeightLast => "weight gradient (last)",
             Self::Update => "update",
         }
     }
@@ -47,6 +71,8 @@ impl SegmentKind {
 pub struct Segment {
     /// When it runs.
     pub kind: SegmentKind,
+    /// The model chunk of the stage that it belongs to; 0 where it belongs to all.
+    pub chunk: u32,
     /// The ops.
     pub graph: DiGraph<Op, TensorId>,
     /// What it allocates and frees.
@@ -54,6 +80,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// What all segments have in common that do the same for one micro-batch or another.
+    pub fn family(&self) -> (SegmentKind, u32) {
+        (self.kind.of_any(), self.chunk)
+    }
+
     /// The ops in program order.
     pub fn ops(&self) -> impl ExactSizeIterator<Item = &Op> {
         self.graph.raw_nodes().iter().map(|node| &node.weight)
@@ -87,15 +118,15 @@ pub struct StageMemory {
     pub at_peak: MemoryUse,
     /// The largest value of each category on its own.
     pub peaks: MemoryUse,
-    /// Micro-batches whose activations are alive at once, at most.
-    pub micro_batches_in_flight: u32,
+    /// Forwards whose backward is still to come, over all model chunks, at most.
+    pub forwards_in_flight: u32,
 }
 
 /// The program that every rank of a pipeline stage runs.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// First and last layer, if it has any.
-    pub layers: Option<(u32, u32)>,
+    /// First and last layer of each of its model chunks, where they have any.
+    pub chunks: Vec<Option<(u32, u32)>>,
     /// What runs.
     pub segments: Vec<Segment>,
     /// In which order.
@@ -120,6 +151,8 @@ pub struct StepGraph {
     pub dims: Dims,
     /// Micro-batches per step.
     pub micro_batches: u32,
+    /// Transfers between stages for every micro-batch.
+    pub transfers: u32,
     /// All values; each belongs to the stage whose ops mention it.
     pub tensors: Vec<Tensor>,
     /// One program per pipeline stage.

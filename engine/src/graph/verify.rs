@@ -1,8 +1,11 @@
 //! What must hold of a graph after every pass. Tests run it after each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Collective, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, StepGraph, TensorId};
+use super::{
+    Collective, Direction, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, StepGraph, Task, TensorId, Transfer,
+};
+use crate::cluster::Group;
 
 /// Why a graph is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +43,18 @@ pub enum GraphError {
         times: usize,
     },
     /// Sends and receives of two neighbouring stages do not pair up.
-    #[error("stage {stage} sends {sent:?} but its neighbour receives {received:?}")]
+    #[error("transfer {transfer} of stage {stage} is not sent once and received once by its neighbour")]
     UnpairedTransfer {
         /// The sending stage.
         stage: usize,
-        /// Names of tensors sent.
-        sent: Vec<String>,
-        /// Names of tensors received.
-        received: Vec<String>,
+        /// The transfer's number.
+        transfer: u32,
+    },
+    /// Stages wait for each other in a circle.
+    #[error("stage {stage} waits for a message that is sent only after one that it sends itself")]
+    Circular {
+        /// The first stage that waits forever.
+        stage: usize,
     },
     /// An edge goes against the program order, so that a stream would wait for itself.
     #[error("stage {stage}: an edge of segment {segment} goes against the program order")]
@@ -197,7 +204,9 @@ impl StepGraph {
             self.verify_inputs(stage)?;
             self.verify_memory(stage)?;
         }
-        (1..self.stages.len()).try_for_each(|stage| self.verify_transfers(stage))
+        self.verify_buckets()?;
+        self.verify_transfers()?;
+        self.verify_order()
     }
 
     /// Plays the tasks in order: what an op reads was written before, for the same micro-batch or the whole step.
@@ -218,32 +227,108 @@ impl StepGraph {
         Ok(())
     }
 
+    /// Every micro-batch frees what it allocates, once, and nothing is used before or after.
     fn verify_memory(&self, stage: usize) -> Result<(), GraphError> {
         let program = &self.stages[stage];
-        let count = |pick: fn(&Segment) -> &Vec<Vec<TensorId>>| -> usize {
-            program.tasks.iter().map(|&task| pick(program.segment(task)).iter().map(Vec::len).sum::<usize>()).sum()
-        };
-        let (allocated, freed) = (count(|s| &s.memory.allocates), count(|s| &s.memory.frees));
-        if allocated == freed { Ok(()) } else { Err(GraphError::Leak { stage, allocated, freed }) }
-    }
-
-    /// Transfers between `stage - 1` and `stage`, in both directions.
-    fn verify_transfers(&self, stage: usize) -> Result<(), GraphError> {
-        use super::Direction::{Next, Previous};
-        for (from, to, direction) in [(stage - 1, stage, Next), (stage, stage - 1, Previous)] {
-            let sent = self.transferred(from, OpKind::Send(direction));
-            let received = self.transferred(to, OpKind::Receive(direction));
-            if sent != received {
-                return Err(GraphError::UnpairedTransfer { stage: from, sent, received });
+        let mut alive: BTreeSet<(TensorId, Option<u32>)> = BTreeSet::new();
+        let (mut allocated, mut freed) = (0, 0);
+        for task in &program.tasks {
+            let segment = program.segment(*task);
+            for ((op, births), deaths) in segment.ops().zip(&segment.memory.allocates).zip(&segment.memory.frees) {
+                allocated += births.len();
+                alive.extend(births.iter().map(|&id| (id, task.micro_batch)));
+                let roots = op.reads.iter().chain(&op.writes).map(|&id| self.storage_of(id));
+                let mut transient = roots.filter(|&id| !self.tensor(id).role.is_persistent());
+                if let Some(id) = transient.find(|&id| !alive.contains(&(id, task.micro_batch))) {
+                    let (op, tensor) = (op.name.clone(), self.tensor(id).name.clone());
+                    return Err(GraphError::MissingInput { stage, op, micro_batch: task.micro_batch, tensor });
+                }
+                freed += deaths.iter().filter(|&&id| alive.remove(&(id, task.micro_batch))).count();
             }
         }
-        Ok(())
+        if alive.is_empty() && allocated == freed { Ok(()) } else { Err(GraphError::Leak { stage, allocated, freed }) }
     }
 
-    fn transferred(&self, stage: usize, kind: OpKind) -> Vec<String> {
-        let program = &self.stages[stage];
-        let ops = program.tasks.iter().flat_map(|&task| program.segment(task).ops());
-        let tensors = ops.filter(|op| op.kind == kind).flat_map(|op| op.reads.iter().chain(&op.writes));
-        tensors.map(|&id| self.tensor(id).name.clone()).collect()
+    /// Every transfer of every micro-batch is sent once, and received once by the neighbour to which it goes.
+    fn verify_transfers(&self) -> Result<(), GraphError> {
+        let stages = self.stages.len();
+        let mut sent: BTreeMap<(Transfer, Option<u32>), usize> = BTreeMap::new();
+        let mut received = sent.clone();
+        for (stage, task, op) in self.instances() {
+            let (list, transfer, from) = match op.kind {
+                OpKind::Send(transfer) => (&mut sent, transfer, stage),
+                OpKind::Receive(transfer) => {
+                    let back = if transfer.direction == Direction::Next { stages - 1 } else { 1 };
+                    (&mut received, transfer, (stage + back) % stages)
+                }
+                _ => continue,
+            };
+            if list.insert((transfer, task.micro_batch), from).is_some() {
+                return Err(GraphError::UnpairedTransfer { stage, transfer: transfer.number });
+            }
+        }
+        let both = sent.iter().chain(&received);
+        let mut unpaired = both.filter(|(key, from)| [&sent, &received].iter().any(|list| list.get(key) != Some(from)));
+        unpaired.next().map_or(Ok(()), |((transfer, _), &stage)| {
+            Err(GraphError::UnpairedTransfer { stage, transfer: transfer.number })
+        })
+    }
+
+    /// All ops of all stages as often as they run.
+    fn instances(&self) -> impl Iterator<Item = (usize, Task, &Op)> {
+        self.stages.iter().enumerate().flat_map(|(stage, program)| {
+            let of_task = move |&task: &Task| program.segment(task).ops().map(move |op| (stage, task, op));
+            program.tasks.iter().flat_map(of_task)
+        })
+    }
+
+    /// Every gradient bucket is reduced over the replicas exactly once in a step.
+    fn verify_buckets(&self) -> Result<(), GraphError> {
+        let mut reduced: BTreeMap<TensorId, usize> = BTreeMap::new();
+        for (_, _, op) in self.instances() {
+            let reduces = matches!(op.kind, OpKind::Collective { group: Group::Data, .. });
+            let mentioned = op.reads.iter().chain(&op.writes);
+            for &id in mentioned.filter(|id| self.tensor(**id).role == Role::Bucket).take(1) {
+                *reduced.entry(id).or_default() += usize::from(reduces);
+            }
+        }
+        match reduced.into_iter().find(|&(_, times)| self.mesh.dp > 1 && times != 1) {
+            Some((id, times)) => Err(GraphError::ReducedTwice { tensor: self.tensor(id).name.clone(), times }),
+            None => Ok(()),
+        }
+    }
+
+    /// Plays all programs: no stage waits for what waits for it.
+    fn verify_order(&self) -> Result<(), GraphError> {
+        let mut at = vec![0_usize; self.stages.len()];
+        let mut sent: BTreeSet<(u32, Option<u32>)> = BTreeSet::new();
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for (stage, program) in self.stages.iter().enumerate() {
+                while let Some(&task) = program.tasks.get(at[stage])
+                    && self.can_run(program.segment(task), task, &sent)
+                {
+                    let sends = program.segment(task).ops().filter_map(|op| match op.kind {
+                        OpKind::Send(transfer) => Some((transfer.number, task.micro_batch)),
+                        _ => None,
+                    });
+                    sent.extend(sends);
+                    at[stage] += 1;
+                    moved = true;
+                }
+            }
+        }
+        match self.stages.iter().zip(at).position(|(program, at)| at < program.tasks.len()) {
+            Some(stage) => Err(GraphError::Circular { stage }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all that a segment receives was sent.
+    fn can_run(&self, segment: &Segment, task: Task, sent: &BTreeSet<(u32, Option<u32>)>) -> bool {
+        segment.ops().all(|op| match op.kind {
+            OpKind::Receive(transfer) => sent.contains(&(transfer.number, task.micro_batch)),
+            _ => true,
+        })
     }
 }

@@ -39,7 +39,9 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let sequence = if s.sequence_parallel { " (sequence parallel)" } else { "" };
     let (dp, tp, pp, ranks) = (mesh.dp, mesh.tp, mesh.pp, mesh.ranks());
     let _ = writeln!(text, "  strategy  pp {pp} × dp {dp} × tp {tp}{sequence} = {ranks} ranks");
-    let (schedule, precision, recompute) = (s.schedule.name(), s.precision.name(), s.recompute.name());
+    let (precision, recompute) = (s.precision.name(), s.recompute.name());
+    let chunks = if s.virtual_stages > 1 { format!(" × {} chunks", s.virtual_stages) } else { String::new() };
+    let schedule = format!("{}{chunks}", s.schedule.name().name());
     let _ = writeln!(text, "            {schedule}, {precision}, recompute {recompute}");
     let (micro, count) = (s.micro_batch, scenario.micro_batches());
     let (batch, sequence) = (s.global_batch, scenario.data().sequence_length);

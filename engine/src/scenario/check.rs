@@ -1,7 +1,7 @@
 //! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
 
 use super::presets::nearest_hint;
-use super::{Data, Run, Scenario, ScenarioError, ScenarioFile, Strategy};
+use super::{Data, PipelineSchedule, Run, Scenario, ScenarioError, ScenarioFile, Strategy};
 use crate::cluster::{self, Cluster, Device, DeviceFile, Link, LinkFile};
 use crate::model::{self, Architecture, Model, ModelFile};
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
@@ -118,7 +118,7 @@ fn size(value: Option<u32>, path: &'static str) -> Checked<u32> {
     bounded(value, path, MAX_SIZE)
 }
 
-fn bounded(value: Option<u32>, path: &'static str, max: u32) -> Checked<u32> {
+pub(super) fn bounded(value: Option<u32>, path: &'static str, max: u32) -> Checked<u32> {
     let value = required(value, path, &format!("a whole number from 1 to {max}"))?;
     if (1..=max).contains(&value) {
         Ok(value)
@@ -286,16 +286,16 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
     let tensor_parallel = bounded(Some(s.tensor_parallel), "strategy.tensor_parallel", MAX_SIZE)?;
     let pipeline_parallel = bounded(Some(s.pipeline_parallel), "strategy.pipeline_parallel", MAX_SIZE)?;
     check_tensor(tensor_parallel, model)?;
-    if pipeline_parallel > model.layers {
-        let allowed = format!("at most model.layers = {}", model.layers);
-        return Err(invalid("strategy.pipeline_parallel", pipeline_parallel, allowed, "A stage needs a layer."));
-    }
-    let strategy = Strategy {
+    let virtual_stages = super::check_pipeline::virtual_stages(s)?;
+    let stage_layers = super::check_pipeline::stage_layers(s, virtual_stages, model)?;
+    let mut strategy = Strategy {
         data_parallel: data_parallel(file, tensor_parallel, pipeline_parallel, cluster)?,
         tensor_parallel,
         sequence_parallel: s.sequence_parallel && tensor_parallel > 1,
         pipeline_parallel,
-        schedule: s.schedule,
+        schedule: PipelineSchedule::OneFOneB,
+        virtual_stages,
+        stage_layers,
         micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
         global_batch: bounded(Some(s.global_batch), "strategy.global_batch", 1 << 24)?,
         precision: s.precision,
@@ -304,6 +304,7 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
         bucket: bucket(s.bucket)?,
     };
     check_batch(&strategy)?;
+    strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PipelineSchedule, Precision, Recompute};
+use super::{ChunkLayout, Precision, Recompute, ScheduleName};
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
 use crate::units::Bytes;
@@ -76,8 +76,20 @@ pub struct StrategyFile {
     pub sequence_parallel: bool,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
-    /// Order of micro-batches: `gpipe` or `1f1b`.
-    pub schedule: PipelineSchedule,
+    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v` or `custom`.
+    pub schedule: ScheduleName,
+    /// Model chunks on each stage, for `interleaved` and `custom`; 2 for the former when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub virtual_stages: Option<u32>,
+    /// Slots of every stage for `custom`: `F`, `B` or `W` with a micro-batch, and behind a point the chunk.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub custom_schedule: Vec<String>,
+    /// Where the next virtual stage is, for `custom`: `loop` or `v`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub chunk_layout: ChunkLayout,
+    /// Layers of every virtual stage in the order of the model; evenly when left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stage_layers: Vec<u32>,
     /// Sequences in one micro-batch.
     pub micro_batch: u32,
     /// Sequences in one step, over all replicas.
@@ -105,7 +117,11 @@ impl Default for StrategyFile {
             tensor_parallel: 1,
             sequence_parallel: false,
             pipeline_parallel: 1,
-            schedule: PipelineSchedule::default(),
+            schedule: ScheduleName::default(),
+            virtual_stages: None,
+            custom_schedule: Vec::new(),
+            chunk_layout: ChunkLayout::default(),
+            stage_layers: Vec::new(),
             micro_batch: 1,
             global_batch: 1,
             precision: Precision::default(),
@@ -148,6 +164,10 @@ impl Default for RunFile {
     fn default() -> Self {
         Self { steps: 20, seed: 1, learning_rate: 3e-3, weight_decay: 0.1, gradient_clip: 1.0 }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn one() -> u32 {

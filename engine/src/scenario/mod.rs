@@ -4,11 +4,13 @@
 //! scenario that exists can be lowered, simulated and (if small) executed.
 
 mod check;
+mod check_pipeline;
 mod describe;
 mod error;
 mod file;
 mod magnitude;
 mod parse;
+pub mod pipeline;
 mod presets;
 mod strategy;
 
@@ -16,9 +18,10 @@ pub use check::{DATASETS, check, check_model};
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
+pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
-pub use strategy::{PipelineSchedule, Precision, Recompute, Strategy};
+pub use strategy::{Precision, Recompute, Strategy};
 
 use crate::cluster::{Cluster, Mesh};
 use crate::model::Model;

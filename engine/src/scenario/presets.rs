@@ -35,9 +35,13 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-70b-64xh100" false,
         "gpt3-175b-1024xa100" false,
         "llama3-405b-16384xh100" false,
+        "gpt3-175b-interleaved-1024xa100" false,
+        "gpt-zero-bubble-8xa100" false,
         "tiny-llama-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,
+        "tiny-llama-interleaved-pp2" true,
+        "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,
     ]
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pipeline::{Layout, PipelineSchedule};
 use crate::cluster::Mesh;
 use crate::units::Bytes;
 
@@ -29,18 +30,6 @@ pub enum Recompute {
     Full,
 }
 
-/// Order of micro-batches in a pipeline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PipelineSchedule {
-    /// All forwards, then all backwards (Huang et al. 2019).
-    #[serde(rename = "gpipe")]
-    GPipe,
-    /// One forward, one backward after a warm-up (Narayanan et al. 2021, "PipeDream-Flush").
-    #[default]
-    #[serde(rename = "1f1b")]
-    OneFOneB,
-}
-
 impl Precision {
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
@@ -61,16 +50,6 @@ impl Recompute {
     }
 }
 
-impl PipelineSchedule {
-    /// The name in files and on screen.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GPipe => "gpipe",
-            Self::OneFOneB => "1f1b",
-        }
-    }
-}
-
 /// A checked strategy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Strategy {
@@ -84,6 +63,10 @@ pub struct Strategy {
     pub pipeline_parallel: u32,
     /// Order of micro-batches.
     pub schedule: PipelineSchedule,
+    /// Model chunks on each stage.
+    pub virtual_stages: u32,
+    /// Layers of every virtual stage, in the order in which a micro-batch passes them.
+    pub stage_layers: Vec<u32>,
     /// Sequences in one micro-batch.
     pub micro_batch: u32,
     /// Sequences in one step, over all replicas.
@@ -99,6 +82,11 @@ pub struct Strategy {
 }
 
 impl Strategy {
+    /// How virtual stages lie on stages.
+    pub fn layout(&self) -> Layout {
+        Layout { stages: self.pipeline_parallel, chunks: self.virtual_stages, layout: self.schedule.layout() }
+    }
+
     /// The ranks.
     pub fn mesh(&self) -> Mesh {
         Mesh { pp: self.pipeline_parallel, dp: self.data_parallel, tp: self.tensor_parallel }

@@ -11,7 +11,7 @@ use super::memory::MemoryRecorder;
 use super::program::{Action, Locals, PricedOp, Programs};
 use super::{Class, Folding};
 use crate::cluster::Group;
-use crate::graph::{Direction, StepGraph, Task};
+use crate::graph::{StepGraph, Task, Transfer};
 use crate::trace::{Flow, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::Nanos;
 
@@ -54,8 +54,8 @@ struct State {
     ready: Vec<Nanos>,
     tensors: usize,
     persistent: usize,
-    /// Messages to this class, by direction.
-    inbox: [VecDeque<Message>; 2],
+    /// Messages to this class, by transfer and micro-batch.
+    inbox: Vec<Option<Message>>,
     /// Collectives passed, by group: the number of the next one.
     met: [usize; 4],
     /// When it arrived at each collective, by group; kept because slower members ask later.
@@ -81,7 +81,8 @@ impl<'a> Player<'a> {
     fn new(step: &'a StepGraph, folding: &'a Folding, programs: &'a Programs) -> Self {
         let mesh = step.mesh;
         let slots = step.micro_batches as usize + 1;
-        let states = programs.locals.iter().map(|&locals| State::new(locals, slots)).collect();
+        let messages = step.transfers as usize * step.micro_batches as usize;
+        let states = programs.locals.iter().map(|&locals| State::new(locals, slots, messages)).collect();
         let groups =
             folding.classes.iter().map(|class| Group::ALL.map(|g| folding.group_classes(mesh, g, class))).collect();
         let target = |class: &Class| {
@@ -136,14 +137,14 @@ impl<'a> Player<'a> {
                 Some(start) => (start, start + op.duration),
                 None => return false,
             },
-            Action::Receive(direction) => match self.states[class].inbox[direction as usize].pop_front() {
+            Action::Receive(transfer) => match self.states[class].inbox[self.message(transfer, task)] {
                 Some(message) => self.receive(message),
                 None => return false,
             },
         };
         let span = self.span(class, op, start, end, task);
-        if let Action::Send(direction) = op.action {
-            self.send(class, direction, Message { start, end, span });
+        if let Action::Send(transfer) = op.action {
+            self.send(class, transfer, task, Message { start, end, span });
         }
         let state = &mut self.states[class];
         state.free[op.stream.index()] = end;
@@ -180,10 +181,16 @@ impl<'a> Player<'a> {
         (message.start, message.end)
     }
 
-    fn send(&mut self, class: usize, direction: Direction, message: Message) {
-        if let Some(target) = self.targets[class][direction as usize] {
-            self.states[target].inbox[direction as usize].push_back(message);
+    fn send(&mut self, class: usize, transfer: Transfer, task: Task, message: Message) {
+        let place = self.message(transfer, task);
+        if let Some(target) = self.targets[class][transfer.direction as usize] {
+            self.states[target].inbox[place] = Some(message);
         }
+    }
+
+    /// Where the message of a transfer is in an inbox.
+    fn message(&self, transfer: Transfer, task: Task) -> usize {
+        transfer.number as usize * self.step.micro_batches as usize + task.micro_batch.unwrap_or(0) as usize
     }
 
     fn span(&mut self, class: usize, op: &PricedOp, start: Nanos, end: Nanos, task: Task) -> u32 {
@@ -219,7 +226,7 @@ impl<'a> Player<'a> {
 }
 
 impl State {
-    fn new(Locals { tensors, persistent }: Locals, slots: usize) -> Self {
+    fn new(Locals { tensors, persistent }: Locals, slots: usize, messages: usize) -> Self {
         Self {
             task: 0,
             op: 0,
@@ -227,7 +234,7 @@ impl State {
             ready: vec![Nanos::ZERO; tensors * slots],
             tensors,
             persistent,
-            inbox: [VecDeque::new(), VecDeque::new()],
+            inbox: vec![None; messages],
             met: [0; 4],
             arrivals: Default::default(),
             done: false,

@@ -102,12 +102,11 @@ fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; 4], rank: R
     (mesh.coordinates(rank).pp, of_rank, neighbours(mesh, rank).map(crosses))
 }
 
-/// The same place on the stage before and after.
+/// The same place on the stage before and after, around the ring of stages.
 pub(super) fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
-    let per_stage = mesh.dp * mesh.tp;
-    let previous = rank.0.checked_sub(per_stage).map(RankId);
-    let next = Some(RankId(rank.0 + per_stage)).filter(|next| next.0 < mesh.ranks());
-    [previous, next]
+    let (per_stage, ranks) = (mesh.dp * mesh.tp, mesh.ranks());
+    let around = |steps: u32| (mesh.pp > 1).then(|| RankId((rank.0 + per_stage * steps) % ranks));
+    [around(mesh.pp - 1), around(1)]
 }
 
 /// Numbers equal keys alike, in the order of the keys.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Cluster, Group, RankId};
 use crate::cost::{self, GroupSpan};
-use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId};
+use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
 use crate::scenario::Scenario;
 use crate::trace::{Label, LabelId, Stream};
 use crate::units::Nanos;
@@ -19,9 +19,9 @@ pub enum Action {
     /// Wait until all classes of the group have arrived.
     Meet(Group),
     /// Hand a message to the neighbouring stage.
-    Send(Direction),
+    Send(Transfer),
     /// Take one.
-    Receive(Direction),
+    Receive(Transfer),
 }
 
 /// An op, priced for one class.
@@ -156,9 +156,9 @@ impl Pricer<'_> {
                 let (time, _) = cost::collective_time(self.cluster, span, collective, cost::full_size(self.step, op));
                 (time + self.cluster.device.launch_overhead, Action::Meet(group))
             }
-            OpKind::Send(direction) => (self.send_time(op, direction), Action::Send(direction)),
+            OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             // A receive takes as long as the send that it belongs to.
-            OpKind::Receive(direction) => (Nanos::ZERO, Action::Receive(direction)),
+            OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {
                 let work = cost::work(&self.step.dims, &self.step.tensors, op);
                 (cost::kernel_time(&self.cluster.device, &work, cost::input_type(self.step, op)), Action::Run)

@@ -94,13 +94,15 @@ pub enum Phase {
     Recompute,
     /// Backward computation of a micro-batch.
     Backward,
+    /// Gradients of weights, where the schedule runs them apart from the backward computation.
+    WeightGradient,
     /// Gradient reduction, clipping and the optimizer.
     Update,
 }
 
 impl Phase {
     /// All phases in the order of a step.
-    pub const ALL: [Self; 4] = [Self::Forward, Self::Recompute, Self::Backward, Self::Update];
+    pub const ALL: [Self; 5] = [Self::Forward, Self::Recompute, Self::Backward, Self::WeightGradient, Self::Update];
 
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
@@ -108,6 +110,7 @@ impl Phase {
             Self::Forward => "forward",
             Self::Recompute => "recompute",
             Self::Backward => "backward",
+            Self::WeightGradient => "weight_gradient",
             Self::Update => "update",
         }
     }

@@ -102,6 +102,35 @@ pub fn optional_real_ui(ui: &mut Ui, key: &'static str, value: &mut Option<f64>,
     });
 }
 
+/// Whole numbers with commas between them; none for what is derived.
+pub fn list_ui(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut Vec<u32>,
+    typed: &mut Typed,
+    effective: &[u32],
+    error: Option<&str>,
+) {
+    let written = |list: &[u32]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = typed.get(key).cloned().unwrap_or_else(|| written(value));
+    let parsed = |text: &str| -> Option<Vec<u32>> {
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
+    };
+    let malformed = parsed(&text).is_none().then(|| t("form.list.malformed").to_owned());
+    let response = row_ui(ui, key, malformed.as_deref().or(error), |ui| {
+        let hint = if effective.len() > 12 { String::new() } else { written(effective) };
+        ui.add(egui::TextEdit::singleline(&mut text).hint_text(hint).desired_width(150.0))
+    });
+    if response.changed() {
+        if let Some(list) = parsed(&text) {
+            *value = list;
+        }
+        typed.insert(key, text);
+    } else if response.lost_focus() && malformed.is_none() {
+        typed.remove(key);
+    }
+}
+
 /// A text of one line.
 pub fn text_ui(ui: &mut Ui, key: &'static str, value: &mut Option<String>, effective: &str) {
     row_ui(ui, key, None, |ui| {

@@ -1,11 +1,13 @@
 //! Fields of the strategy and of an execution.
 
 use egui::{DragValue, Ui};
-use shardlab_engine::scenario::{DATASETS, PipelineSchedule, Precision, Recompute};
+use shardlab_engine::scenario::pipeline::slots;
+use shardlab_engine::scenario::{ChunkLayout, DATASETS, Precision, Recompute, ScheduleName};
 
 use super::Form;
-use super::fields::{choice_ui, flag_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
+use super::fields::{choice_ui, flag_ui, list_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
 use crate::gui::i18n::t;
+use crate::gui::session::Run;
 use crate::gui::widgets::heading_ui;
 
 impl Form<'_> {
@@ -36,9 +38,33 @@ impl Form<'_> {
         number_ui(ui, "form.strategy.tp", &mut s.tensor_parallel, 1..=1024, tp);
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);
-        let schedules =
-            [(PipelineSchedule::OneFOneB, "form.schedule.1f1b"), (PipelineSchedule::GPipe, "form.schedule.gpipe")];
+        self.schedule_ui(ui);
+    }
+
+    fn schedule_ui(&mut self, ui: &mut Ui) {
+        let paths = ["virtual_stages", "stage_layers", "custom_schedule"];
+        let errors = paths.map(|path| self.error_of(&format!("strategy.{path}")));
+        let [chunks, layers, custom] = errors.each_ref().map(Option::as_deref);
+        let run = self.session.run.clone();
+        let (s, typed) = (&mut self.session.file.strategy, &mut self.state.typed);
+        let schedules = ScheduleName::ALL.map(|name| (name, schedule_key(name)));
+        let before = s.schedule;
         choice_ui(ui, "form.strategy.schedule", &mut s.schedule, &schedules);
+        if s.schedule != before {
+            s.virtual_stages = None;
+            s.custom_schedule = if s.schedule == ScheduleName::Custom { current_slots(&run) } else { Vec::new() };
+        }
+        if matches!(s.schedule, ScheduleName::Interleaved | ScheduleName::Custom) {
+            let effective = run.scenario.strategy().virtual_stages;
+            optional_ui(ui, "form.strategy.chunks", &mut s.virtual_stages, effective, 1..=64, chunks);
+        }
+        if s.schedule == ScheduleName::Custom {
+            let layouts = [(ChunkLayout::Loop, "form.layout.loop"), (ChunkLayout::V, "form.layout.v")];
+            choice_ui(ui, "form.strategy.layout", &mut s.chunk_layout, &layouts);
+            slots_ui(ui, &mut s.custom_schedule, custom);
+        }
+        let effective = &run.scenario.strategy().stage_layers;
+        list_ui(ui, "form.strategy.layers", &mut s.stage_layers, typed, effective, layers);
     }
 
     fn batch_ui(&mut self, ui: &mut Ui) {
@@ -67,5 +93,34 @@ impl Form<'_> {
         }
         let run = &mut self.session.file.run;
         row_ui(ui, "form.run.seed", None, |ui| ui.add(DragValue::new(&mut run.seed).speed(0.1)));
+    }
+}
+
+fn schedule_key(name: ScheduleName) -> &'static str {
+    match name {
+        ScheduleName::GPipe => "form.schedule.gpipe",
+        ScheduleName::OneFOneB => "form.schedule.1f1b",
+        ScheduleName::Interleaved => "form.schedule.interleaved",
+        ScheduleName::ZeroBubbleH1 => "form.schedule.zb-h1",
+        ScheduleName::ZeroBubbleV => "form.schedule.zb-v",
+        ScheduleName::Custom => "form.schedule.custom",
+    }
+}
+
+/// The schedule on screen written out, as a start for one of one's own.
+fn current_slots(run: &Run) -> Vec<String> {
+    let strategy = run.scenario.strategy();
+    let slots = slots(&strategy.schedule, strategy.layout(), run.scenario.micro_batches());
+    slots.iter().map(|stage| stage.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The slots of every stage as text.
+fn slots_ui(ui: &mut Ui, stages: &mut [String], error: Option<&str>) {
+    ui.label(t("form.strategy.custom")).on_hover_text(t("form.strategy.custom.tip"));
+    for stage in stages {
+        ui.add(egui::TextEdit::multiline(stage).desired_rows(1).desired_width(f32::INFINITY).code_editor());
+    }
+    if let Some(error) = error {
+        ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
     }
 }

@@ -1,7 +1,7 @@
 //! Last pass: liveness → allocations.
 //!
 //! Persistent tensors live through the step. A value of a micro-batch lives from the op that writes it first to
-//! the op that mentions it last; a value that the backward pass reads lives across the two segments.
+//! the op that mentions it last, also where that is in another segment: what the backward pass reads lives until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,55 @@ use crate::units::Bytes;
 pub fn plan_memory(mut step: StepGraph) -> StepGraph {
     let mut stages = std::mem::take(&mut step.stages);
     for stage in &mut stages {
-        let saved = saved(&step, stage);
+        let lives = lives(&step, stage);
         for segment in &mut stage.segments {
-            segment.memory = segment_memory(&step, segment, &saved);
+            segment.memory = segment_memory(&step, segment, &lives);
         }
-        stage.memory = stage_memory(&step, stage, &saved);
+        stage.memory = stage_memory(&step, stage, &crossing(&lives));
     }
     step.stages = stages;
     step
 }
 
-/// The allocation-owning tensors that live from forward to backward of a micro-batch.
+/// A kind of segment and its chunk: what runs for one micro-batch or another.
+type Family = (SegmentKind, u32);
+
+/// The first and the last family that mention a tensor of a micro-batch.
+type Lives = BTreeMap<TensorId, (Family, Family)>;
+
+/// The allocation-owning tensors that live from one segment of a micro-batch to a later one.
 pub fn saved(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
-    let of = |kind| stage.segments.iter().filter(move |s: &&Segment| s.kind == kind).flat_map(|s| mentioned(step, s));
-    let forward: BTreeSet<_> = of(SegmentKind::Forward).collect();
-    of(SegmentKind::Backward).filter(|id| forward.contains(id)).collect()
+    crossing(&lives(step, stage))
 }
 
-/// The allocation-owning tensors of a micro-batch that a segment mentions.
-fn mentioned(step: &StepGraph, segment: &Segment) -> BTreeSet<TensorId> {
-    segment.ops().flat_map(|op| roots(step, &op.reads, &op.writes)).collect()
+fn crossing(lives: &Lives) -> BTreeSet<TensorId> {
+    lives.iter().filter(|(_, (first, last))| first != last).map(|(&id, _)| id).collect()
+}
+
+/// In the order in which the stage runs them for a micro-batch, the families that mention each tensor.
+fn lives(step: &StepGraph, stage: &Stage) -> Lives {
+    let mut lives = Lives::new();
+    for segment in in_order(stage) {
+        let family = segment.family();
+        for id in segment.ops().flat_map(|op| roots(step, &op.reads, &op.writes)) {
+            lives.entry(id).and_modify(|(_, last)| *last = family).or_insert((family, family));
+        }
+    }
+    lives
+}
+
+/// The segments of a stage, each once: those of the whole step, and between them those of a micro-batch as they run.
+fn in_order(stage: &Stage) -> Vec<&Segment> {
+    let mut order: Vec<&Segment> = Vec::new();
+    let first = stage.tasks.iter().find_map(|task| task.micro_batch);
+    let mut seen = BTreeSet::new();
+    for task in stage.tasks.iter().filter(|task| task.micro_batch.is_none() || task.micro_batch == first) {
+        let family = stage.segment(*task).family();
+        if seen.insert(family) {
+            order.extend(stage.segments.iter().filter(|segment| segment.family() == family));
+        }
+    }
+    order
 }
 
 fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<TensorId> {
@@ -40,7 +69,7 @@ fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<Tenso
     all.filter(|&id| !step.tensor(id).role.is_persistent()).collect()
 }
 
-fn segment_memory(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) -> SegmentMemory {
+fn segment_memory(step: &StepGraph, segment: &Segment, lives: &Lives) -> SegmentMemory {
     let ops = segment.graph.node_count();
     let mut memory = SegmentMemory { allocates: vec![Vec::new(); ops], frees: vec![Vec::new(); ops] };
     let mut span: BTreeMap<TensorId, (usize, usize)> = BTreeMap::new();
@@ -49,13 +78,13 @@ fn segment_memory(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId
             span.entry(id).and_modify(|(_, last)| *last = index).or_insert((index, index));
         }
     }
-    let forward = segment.kind == SegmentKind::Forward;
+    let family = segment.family();
     for (id, (first, last)) in span {
-        let kept = saved.contains(&id);
-        if forward || !kept {
+        let (born, dies) = lives.get(&id).copied().unwrap_or((family, family));
+        if born == family {
             memory.allocates[first].push(id);
         }
-        if !(forward && kept) {
+        if dies == family {
             memory.frees[last].push(id);
         }
     }
@@ -86,7 +115,7 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
         *base.get_mut(category(tensor.role, false)) += tensor.allocated();
     }
     let profiles: Vec<Profile> = stage.segments.iter().map(|segment| profile(step, segment, saved)).collect();
-    let mut memory = StageMemory { persistent: base, at_peak: base, peaks: base, micro_batches_in_flight: 0 };
+    let mut memory = StageMemory { persistent: base, at_peak: base, peaks: base, forwards_in_flight: 0 };
     let (mut now, mut in_flight) = (base, 0_u32);
     for task in &stage.tasks {
         let profile = &profiles[task.segment.0 as usize];
@@ -99,9 +128,9 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
         match stage.segment(*task).kind {
             SegmentKind::Forward => in_flight += 1,
             SegmentKind::Backward | SegmentKind::BackwardLast => in_flight -= 1,
-            SegmentKind::Begin | SegmentKind::Update => {}
+            SegmentKind::Begin | SegmentKind::Weight | SegmentKind::WeightLast | SegmentKind::Update => {}
         }
-        memory.micro_batches_in_flight = memory.micro_batches_in_flight.max(in_flight);
+        memory.forwards_in_flight = memory.forwards_in_flight.max(in_flight);
     }
     memory
 }

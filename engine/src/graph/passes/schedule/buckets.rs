@@ -1,6 +1,8 @@
 //! Lays the gradients of a stage into flat buckets, and reduces each bucket over the replicas (Li et al. 2020,
 //! "PyTorch Distributed", section 3.2).
 
+use std::collections::BTreeSet;
+
 use super::{StagePlan, clear};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
@@ -24,22 +26,52 @@ struct Bucket {
 /// Makes the gradients of `plan` views of buckets, in the order in which the backward pass completes them.
 pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: &Scenario) {
     let strategy = scenario.strategy();
-    let buckets = assemble(tensors, plan, strategy.bucket.0.min(1 << 33) / 4);
-    for bucket in &buckets {
+    let shared = shared(tensors, plan);
+    for chunk in &mut plan.chunks {
+        let own = |id: &TensorId| !shared.contains(id);
+        let buckets = assemble(tensors, chunk.gradient_ops(), strategy.bucket.0.min(1 << 33) / 4, own);
+        clear_all(tensors, &mut plan.begin, &buckets);
+        if strategy.data_parallel == 1 {
+            continue;
+        }
+        let reductions: Vec<_> = buckets
+            .iter()
+            .map(|bucket| (bucket.complete_after, reduction(tensors, bucket, strategy.data_parallel)))
+            .collect();
+        if strategy.overlap_gradients {
+            chunk.reduce_in_last(|ops| interleave(ops, reductions));
+        } else {
+            plan.update.splice(0..0, reductions.into_iter().map(|(_, op)| op));
+        }
+    }
+    let all: Vec<Op> = plan.chunks.iter().flat_map(|chunk| chunk.gradient_ops().to_vec()).collect();
+    let buckets = assemble(tensors, &all, u64::MAX, |id| shared.contains(id));
+    clear_all(tensors, &mut plan.begin, &buckets);
+    if strategy.data_parallel > 1 {
+        let reductions: Vec<_> =
+            buckets.iter().map(|bucket| reduction(tensors, bucket, strategy.data_parallel)).collect();
+        plan.update.splice(0..0, reductions);
+    }
+}
+
+/// Gradients to which several chunks of the stage contribute: a tied embedding whose head is here too. Which chunk
+/// comes last is the schedule's choice, so they are reduced in the update.
+fn shared(tensors: &[Tensor], plan: &StagePlan) -> BTreeSet<TensorId> {
+    let mut seen = BTreeSet::new();
+    let mut shared = BTreeSet::new();
+    for chunk in &plan.chunks {
+        let written: BTreeSet<TensorId> =
+            completed(tensors, chunk.gradient_ops()).into_iter().map(|(id, _)| id).collect();
+        shared.extend(written.intersection(&seen));
+        seen.extend(written);
+    }
+    shared
+}
+
+fn clear_all(tensors: &[Tensor], begin: &mut Vec<Op>, buckets: &[Bucket]) {
+    for bucket in buckets {
         let like = template(&tensors[bucket.id.index()]);
-        plan.begin.push(clear(&like.name, bucket.id, &like));
-    }
-    if strategy.data_parallel == 1 {
-        return;
-    }
-    let reductions: Vec<_> = buckets
-        .iter()
-        .map(|bucket| (bucket.complete_after, reduction(tensors, bucket, strategy.data_parallel)))
-        .collect();
-    if strategy.overlap_gradients {
-        plan.backward_last = Some(interleave(&plan.backward, reductions));
-    } else {
-        plan.update.splice(0..0, reductions.into_iter().map(|(_, op)| op));
+        begin.push(clear(&like.name, bucket.id, &like));
     }
 }
 
@@ -55,10 +87,15 @@ fn completed(tensors: &[Tensor], backward: &[Op]) -> Vec<(TensorId, usize)> {
     last
 }
 
-fn assemble(tensors: &mut Vec<Tensor>, plan: &StagePlan, elements_per_bucket: u64) -> Vec<Bucket> {
+fn assemble(
+    tensors: &mut Vec<Tensor>,
+    ops: &[Op],
+    elements_per_bucket: u64,
+    wanted: impl Fn(&TensorId) -> bool,
+) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     let mut filled = 0_u64;
-    for (gradient, complete_after) in completed(tensors, &plan.backward) {
+    for (gradient, complete_after) in completed(tensors, ops).into_iter().filter(|(id, _)| wanted(id)) {
         if buckets.is_empty() || filled >= elements_per_bucket {
             buckets.push(new_bucket(tensors, gradient, buckets.len()));
             filled = 0;

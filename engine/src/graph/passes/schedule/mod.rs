@@ -1,48 +1,82 @@
 //! Seventh pass: pipeline stages, micro-batches, gradient buckets and their order.
 
 mod buckets;
-mod order;
 mod split;
+mod weights;
 
 use std::collections::BTreeMap;
 
 use petgraph::graph::DiGraph;
 
-use crate::graph::{Op, OpGraph, OpKind, SegmentKind, Stage, StageMemory, StepGraph, TensorId};
+use crate::graph::{Op, OpGraph, OpKind, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
 use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::Scenario;
-pub use order::task_order;
-pub use split::{StagePlan, layers_of_stages};
+use crate::scenario::pipeline::{Pass, Slot, slots};
+pub use split::{ChunkPlan, StagePlan};
 
 /// Splits the ops of one rank into the programs of all stages.
 pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
-    let mesh = scenario.mesh();
+    let strategy = scenario.strategy();
     let (mut tensors, mut plans) = split::split(graph, scenario);
     let dims = crate::graph::Dims::of(scenario);
     for plan in &mut plans.stages {
+        if strategy.schedule.splits_backward() {
+            plan.chunks.iter_mut().for_each(|chunk| weights::take_out(&tensors, chunk));
+        }
         buckets::bucket(&mut tensors, plan, scenario);
     }
-    let stages = plans.stages.into_iter().enumerate().map(|(stage, plan)| build(stage, plan, scenario)).collect();
-    StepGraph { mesh, dims, micro_batches: scenario.micro_batches(), tensors, stages }
+    let micro_batches = scenario.micro_batches();
+    let slots = slots(&strategy.schedule, strategy.layout(), micro_batches);
+    let stages = plans.stages.into_iter().zip(slots).map(|(plan, slots)| build(plan, &slots, micro_batches)).collect();
+    StepGraph { mesh: scenario.mesh(), dims, micro_batches, transfers: plans.transfers, tensors, stages }
 }
 
 /// Turns the op lists of a stage into segments and puts them in order.
-fn build(stage: usize, plan: StagePlan, scenario: &Scenario) -> Stage {
-    let mut segments = vec![
-        segment(SegmentKind::Begin, plan.begin),
-        segment(SegmentKind::Forward, plan.forward),
-        segment(SegmentKind::Backward, plan.backward),
-    ];
-    if let Some(last) = plan.backward_last {
-        segments.push(segment(SegmentKind::BackwardLast, last));
+fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32) -> Stage {
+    let mut segments = vec![segment(SegmentKind::Begin, 0, plan.begin)];
+    let mut layers = Vec::new();
+    for (number, chunk) in (0..).zip(plan.chunks) {
+        layers.push(chunk.layers);
+        let lists = [
+            (SegmentKind::Forward, Some(chunk.forward)),
+            (SegmentKind::Backward, Some(chunk.backward)),
+            (SegmentKind::Weight, chunk.weight),
+            (SegmentKind::BackwardLast, chunk.backward_last),
+            (SegmentKind::WeightLast, chunk.weight_last),
+        ];
+        segments.extend(lists.into_iter().filter_map(|(kind, ops)| Some(segment(kind, number, ops?))));
     }
-    segments.push(segment(SegmentKind::Update, plan.update));
-    let tasks = order::tasks(stage, &segments, scenario);
-    Stage { layers: plan.layers, segments, tasks, memory: StageMemory::default() }
+    segments.push(segment(SegmentKind::Update, 0, plan.update));
+    let tasks = tasks(&segments, slots, micro_batches);
+    Stage { chunks: layers, segments, tasks, memory: StageMemory::default() }
+}
+
+/// Begin, the slots of the schedule, update.
+fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32) -> Vec<Task> {
+    #[expect(clippy::cast_possible_truncation, reason = "segments are few")]
+    let find = |kind: SegmentKind, chunk: u32| {
+        segments.iter().position(|s| s.kind == kind && s.chunk == chunk).map(|i| SegmentId(i as u32))
+    };
+    let once = |kind| find(kind, 0).map(|segment| Task { segment, micro_batch: None });
+    // The last of each kind reduces the gradients, whichever micro-batch it is.
+    let mut left: BTreeMap<(Pass, u32), u32> = BTreeMap::new();
+    let middle = slots.iter().filter_map(|slot| {
+        let kind = match slot.pass {
+            Pass::Forward => SegmentKind::Forward,
+            Pass::Backward => SegmentKind::Backward,
+            Pass::Weight => SegmentKind::Weight,
+        };
+        let left = left.entry((slot.pass, slot.chunk)).or_insert(micro_batches);
+        *left -= 1;
+        let last = (*left == 0).then(|| find(kind.of_last(), slot.chunk)).flatten();
+        Some(Task { segment: last.or_else(|| find(kind, slot.chunk))?, micro_batch: Some(slot.micro_batch) })
+    });
+    let middle: Vec<Task> = middle.collect();
+    once(SegmentKind::Begin).into_iter().chain(middle).chain(once(SegmentKind::Update)).collect()
 }
 
 /// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions.
-fn segment(kind: SegmentKind, ops: Vec<Op>) -> Segment {
+fn segment(kind: SegmentKind, chunk: u32, ops: Vec<Op>) -> Segment {
     let mut graph = DiGraph::with_capacity(ops.len(), 2 * ops.len());
     let mut writer = BTreeMap::new();
     for op in ops {
@@ -57,7 +91,7 @@ fn segment(kind: SegmentKind, ops: Vec<Op>) -> Segment {
         }
         writer.extend(writes.into_iter().map(|id| (id, node)));
     }
-    Segment { kind, graph, memory: SegmentMemory::default() }
+    Segment { kind, chunk, graph, memory: SegmentMemory::default() }
 }
 
 /// An op of the update that clears `tensor`.

@@ -5,23 +5,48 @@ use std::collections::BTreeMap;
 use super::clear;
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Tensor, TensorId};
-use crate::scenario::Scenario;
+use crate::graph::{Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Tensor, TensorId, Transfer};
+use crate::scenario::pipeline::Layout;
+use crate::scenario::{ChunkLayout, Scenario};
 use crate::trace::Phase;
 
-/// The ops of one stage, by segment.
+/// The ops of one model chunk, by segment.
 #[derive(Debug, Default)]
-pub struct StagePlan {
+pub struct ChunkPlan {
     /// First and last layer.
     pub layers: Option<(u32, u32)>,
-    /// Once, before the first micro-batch.
-    pub begin: Vec<Op>,
     /// For each micro-batch.
     pub forward: Vec<Op>,
     /// For each micro-batch, recomputation included.
     pub backward: Vec<Op>,
+    /// For each micro-batch: gradients of the weights, where they are apart.
+    pub weight: Option<Vec<Op>>,
     /// For the last micro-batch, where it differs.
     pub backward_last: Option<Vec<Op>>,
+    /// For the last micro-batch, where it differs.
+    pub weight_last: Option<Vec<Op>>,
+}
+
+impl ChunkPlan {
+    /// The ops that write gradients, with others among them.
+    pub fn gradient_ops(&self) -> &[Op] {
+        self.weight.as_ref().unwrap_or(&self.backward)
+    }
+
+    /// Makes of the ops that write gradients what the last micro-batch runs.
+    pub fn reduce_in_last(&mut self, with_reductions: impl FnOnce(&[Op]) -> Vec<Op>) {
+        let last = with_reductions(self.gradient_ops());
+        *(if self.weight.is_some() { &mut self.weight_last } else { &mut self.backward_last }) = Some(last);
+    }
+}
+
+/// The ops of one stage, by segment.
+#[derive(Debug, Default)]
+pub struct StagePlan {
+    /// Its model chunks.
+    pub chunks: Vec<ChunkPlan>,
+    /// Once, before the first micro-batch.
+    pub begin: Vec<Op>,
     /// Once, after the last micro-batch.
     pub update: Vec<Op>,
 }
@@ -29,95 +54,88 @@ pub struct StagePlan {
 /// All stages.
 pub(super) struct Plans {
     pub stages: Vec<StagePlan>,
-}
-
-/// Number of layers of each stage. What does not divide goes to the middle: the first stage also has the
-/// embedding and the last the head.
-pub fn layers_of_stages(layers: u32, stages: u32) -> Vec<u32> {
-    let (base, mut extra) = (layers / stages, layers % stages);
-    let mut counts = vec![base; stages as usize];
-    let inner = 1..counts.len().saturating_sub(1);
-    for stage in inner.chain([0]) {
-        if extra > 0 {
-            counts[stage] += 1;
-            extra -= 1;
-        }
-    }
-    counts
+    /// Transfers between them.
+    pub transfers: u32,
 }
 
 /// Splits `graph` into the plans of all stages. Tensors of later stages are copies with handles of their own.
 pub(super) fn split(graph: OpGraph, scenario: &Scenario) -> (Vec<Tensor>, Plans) {
-    let stages = scenario.strategy().pipeline_parallel as usize;
-    let mut splitter = Splitter::new(graph, scenario, stages);
+    let mut splitter = Splitter::new(graph, scenario);
     for op in std::mem::take(&mut splitter.ops) {
         splitter.op(op);
     }
     splitter.tied_updates();
-    (splitter.tensors, Plans { stages: splitter.plans })
+    (splitter.tensors, Plans { stages: splitter.plans, transfers: splitter.transfers })
 }
 
 struct Splitter {
     tensors: Vec<Tensor>,
     ops: Vec<Op>,
     plans: Vec<StagePlan>,
-    /// Stage of each layer.
-    stage_of_layer: Vec<usize>,
-    /// The stage that owns each tensor: where it is written first, or where its part is.
-    home: Vec<usize>,
+    layout: Layout,
+    /// Virtual stage of each layer.
+    depth_of_layer: Vec<u32>,
+    /// The virtual stage that owns each tensor: where it is written first, or where its part is.
+    home: Vec<u32>,
     /// Copies of tensors on other stages.
     copies: BTreeMap<(usize, TensorId), TensorId>,
     /// What each copy is a copy of, so that a copy is never copied again.
     original: BTreeMap<TensorId, TensorId>,
+    transfers: u32,
     model_ranks: u32,
     replicas: u32,
-    stages: u32,
 }
 
 impl Splitter {
-    fn new(graph: OpGraph, scenario: &Scenario, stages: usize) -> Self {
+    fn new(graph: OpGraph, scenario: &Scenario) -> Self {
         let strategy = scenario.strategy();
-        let counts = layers_of_stages(scenario.model().layers, strategy.pipeline_parallel);
-        let stage_of_layer: Vec<usize> =
-            counts.iter().enumerate().flat_map(|(stage, &n)| std::iter::repeat_n(stage, n as usize)).collect();
-        let mut plans: Vec<StagePlan> = (0..stages).map(|_| StagePlan::default()).collect();
-        let mut first = 0;
-        for (plan, &n) in plans.iter_mut().zip(&counts) {
-            plan.layers = (n > 0).then(|| (first, first + n - 1));
-            first += n;
-        }
+        let layout = strategy.layout();
+        let depths = (0..).zip(&strategy.stage_layers);
+        let depth_of_layer = depths.flat_map(|(depth, &n)| std::iter::repeat_n(depth, n as usize)).collect();
         let mut splitter = Self {
             home: Vec::new(),
             tensors: graph.tensors,
             ops: graph.ops,
-            plans,
-            stage_of_layer,
+            plans: empty_plans(layout, &strategy.stage_layers),
+            layout,
+            depth_of_layer,
             copies: BTreeMap::new(),
             original: BTreeMap::new(),
+            transfers: 0,
             model_ranks: strategy.pipeline_parallel * strategy.tensor_parallel,
             replicas: strategy.data_parallel,
-            stages: strategy.pipeline_parallel,
         };
         splitter.find_homes();
         splitter
     }
 
-    fn stage_of(&self, part: Part) -> usize {
+    /// The virtual stage of a part of the model.
+    fn depth_of(&self, part: Part) -> u32 {
         match part {
             Part::Embedding => 0,
-            Part::Layer(layer) => self.stage_of_layer[layer as usize],
-            Part::Head => self.plans.len() - 1,
+            Part::Layer(layer) => self.depth_of_layer[layer as usize],
+            Part::Head => self.layout.depth() - 1,
         }
+    }
+
+    /// The stage of a virtual stage.
+    fn stage(&self, depth: u32) -> usize {
+        self.layout.place(depth).0 as usize
+    }
+
+    /// The stage that owns a tensor.
+    fn home_stage(&self, id: TensorId) -> usize {
+        self.stage(self.home[id.index()])
     }
 
     /// Activations live where they are computed, all else where its part is.
     fn find_homes(&mut self) {
-        self.home = self.tensors.iter().map(|tensor| self.stage_of(tensor.part)).collect();
+        self.home = self.tensors.iter().map(|tensor| self.depth_of(tensor.part)).collect();
         for op in &self.ops {
-            let stage = self.stage_of(op.part);
+            let depth = self.depth_of(op.part);
             for id in &op.writes {
                 if matches!(self.tensors[id.index()].role, Role::Activation | Role::Scratch) {
-                    self.home[id.index()] = stage;
+                    self.home[id.index()] = depth;
                 }
             }
         }
@@ -134,60 +152,63 @@ impl Splitter {
         }
     }
 
-    /// Puts an op on the stage of its part.
+    /// Puts an op on the virtual stage of its part.
     fn place(&mut self, mut op: Op) {
-        let stage = self.stage_of(op.part);
-        op.reads = op.reads.iter().map(|&id| self.local(stage, id, op.phase)).collect();
-        op.writes = op.writes.iter().map(|&id| self.local(stage, id, op.phase)).collect();
-        self.push(stage, op);
+        let depth = self.depth_of(op.part);
+        op.reads = op.reads.iter().map(|&id| self.local(depth, id, op.phase)).collect();
+        op.writes = op.writes.iter().map(|&id| self.local(depth, id, op.phase)).collect();
+        self.push(depth, op);
     }
 
-    fn push(&mut self, stage: usize, op: Op) {
-        let plan = &mut self.plans[stage];
+    fn push(&mut self, depth: u32, op: Op) {
+        let (stage, chunk) = self.layout.place(depth);
+        let plan = &mut self.plans[stage as usize];
         match op.phase {
-            Phase::Forward => plan.forward.push(op),
-            Phase::Recompute | Phase::Backward => plan.backward.push(op),
+            Phase::Forward => plan.chunks[chunk as usize].forward.push(op),
+            Phase::Recompute | Phase::Backward | Phase::WeightGradient => {
+                plan.chunks[chunk as usize].backward.push(op);
+            }
             Phase::Update => plan.update.push(op),
         }
     }
 
-    /// The handle of `id` on `stage`: itself at home, else a copy, received if it is a computed value.
-    fn local(&mut self, stage: usize, id: TensorId, phase: Phase) -> TensorId {
-        let id = self.original.get(&id).copied().unwrap_or(id);
-        if self.home[id.index()] == stage {
+    /// The handle of `id` on the stage of `depth`: itself at home, else a copy, received if it is a computed value.
+    fn local(&mut self, depth: u32, id: TensorId, phase: Phase) -> TensorId {
+        let (id, stage) = (self.original.get(&id).copied().unwrap_or(id), self.stage(depth));
+        if self.home_stage(id) == stage {
             return id;
         }
         if let Some(&copy) = self.copies.get(&(stage, id)) {
             return copy;
         }
-        let copy = self.copy(id, stage);
+        let copy = self.copy(id, depth);
         match self.tensors[id.index()].role {
-            Role::Activation => self.transfer(id, copy, stage, phase),
+            Role::Activation => self.transfer(id, copy, depth, phase),
             Role::Scalar => self.clear_norm(copy, stage),
             _ => {}
         }
         copy
     }
 
-    fn copy(&mut self, id: TensorId, stage: usize) -> TensorId {
+    fn copy(&mut self, id: TensorId, depth: u32) -> TensorId {
         let copy = TensorId::new(self.tensors.len());
-        let part = if stage == 0 {
-            Part::Embedding
-        } else {
-            self.plans[stage].layers.map_or(Part::Head, |l| Part::Layer(l.0))
-        };
+        let (stage, chunk) = self.layout.place(depth);
+        let layers = self.plans[stage as usize].chunks[chunk as usize].layers;
+        let part = if depth == 0 { Part::Embedding } else { layers.map_or(Part::Head, |l| Part::Layer(l.0)) };
         self.tensors.push(Tensor { part, ..self.tensors[id.index()].clone() });
-        self.home.push(stage);
-        self.copies.insert((stage, id), copy);
+        self.home.push(depth);
+        self.copies.insert((stage as usize, id), copy);
         self.original.insert(copy, id);
         copy
     }
 
-    /// Sends `id` from its home to `stage`, where it is received as `copy`.
-    fn transfer(&mut self, id: TensorId, copy: TensorId, stage: usize, phase: Phase) {
+    /// Sends `id` from its home to the stage of `depth`, where it is received as `copy`.
+    fn transfer(&mut self, id: TensorId, copy: TensorId, depth: u32, phase: Phase) {
         let home = self.home[id.index()];
-        let direction = if stage > home { Direction::Next } else { Direction::Previous };
-        let phase = if direction == Direction::Next { Phase::Forward } else { phase };
+        let transfer = Transfer { direction: self.direction(home, depth), number: self.transfers };
+        self.transfers += 1;
+        // What a later virtual stage needs in its backward it already needed in its forward.
+        let phase = if depth > home { Phase::Forward } else { phase };
         let tensor = &self.tensors[id.index()];
         let (name, part) = (tensor.name.clone(), tensor.part);
         let op = |kind: OpKind, what: &str, reads, writes| Op {
@@ -198,20 +219,37 @@ impl Splitter {
             reads,
             writes,
         };
-        let send = op(OpKind::Send(direction), "send", vec![id], Vec::new());
-        let receive = op(OpKind::Receive(direction), "receive", Vec::new(), vec![copy]);
+        let send = op(OpKind::Send(transfer), "send", vec![id], Vec::new());
+        let receive = op(OpKind::Receive(transfer), "receive", Vec::new(), vec![copy]);
         self.push(home, send);
-        self.push(stage, receive);
+        self.push(depth, receive);
+    }
+
+    /// The way from one virtual stage to its neighbour. Two stages are neighbours on both sides: then what goes
+    /// forward goes to the next.
+    fn direction(&self, from: u32, to: u32) -> Direction {
+        let (p, stage) = (self.layout.stages, self.layout.place(from).0);
+        let target = self.layout.place(to).0;
+        let forward = p > 2 && (stage + 1) % p == target || p <= 2 && self.goes_to_next(from, to);
+        if forward { Direction::Next } else { Direction::Previous }
+    }
+
+    fn goes_to_next(&self, from: u32, to: u32) -> bool {
+        match self.layout.layout {
+            ChunkLayout::Loop => to > from,
+            ChunkLayout::V => self.layout.place(to).0 > self.layout.place(from).0,
+        }
     }
 
     /// The loss accumulates over micro-batches, and over replicas at the end (for the log, as frameworks do).
     fn loss(&mut self, op: &Op) {
-        let (stage, loss) = (self.stage_of(op.part), op.writes[0]);
+        let (depth, loss) = (self.depth_of(op.part), op.writes[0]);
         let update = Op { phase: Phase::Update, ..op.clone() };
+        let stage = self.stage(depth);
         self.plans[stage].begin.push(clear("loss", loss, &update));
         if self.replicas > 1 {
             let reduce = self.all_reduce("loss", loss, Group::Data, self.replicas, &update);
-            self.push(stage, reduce);
+            self.push(depth, reduce);
         }
     }
 
@@ -228,13 +266,14 @@ impl Splitter {
     fn model_collective(&mut self, op: &Op) {
         let norm = op.reads[0];
         for stage in 0..self.plans.len() {
-            let local = self.local(stage, norm, Phase::Update);
+            let depth = self.layout.depth_of(u32::try_from(stage).unwrap_or(u32::MAX), 0);
+            let local = self.local(depth, norm, Phase::Update);
             if local == norm {
                 self.clear_norm(norm, stage);
             }
             if self.model_ranks > 1 {
                 let reduce = self.all_reduce("gradient norm", local, Group::Model, self.model_ranks, op);
-                self.push(stage, reduce);
+                self.push(depth, reduce);
             }
         }
     }
@@ -257,33 +296,57 @@ impl Splitter {
 
     /// Copies of a tied embedding: both gradients are summed, and both copies are updated.
     fn tied_updates(&mut self) {
-        let copied: Vec<_> = self
+        let parameters: Vec<_> = self
             .copies
             .iter()
             .filter(|((_, id), _)| self.tensors[id.index()].role == Role::Parameter)
-            .map(|(&(stage, id), _)| (stage, id))
+            .map(|(&(_, id), &copy)| (self.home[copy.index()], id))
             .collect();
-        for (stage, parameter) in copied {
-            self.copy_update(stage, parameter);
+        for (depth, parameter) in parameters {
+            self.copy_update(depth, parameter);
         }
     }
 
-    fn copy_update(&mut self, stage: usize, parameter: TensorId) {
+    fn copy_update(&mut self, depth: u32, parameter: TensorId) {
         let home = self.home[parameter.index()];
-        let ops: Vec<Op> =
-            self.plans[home].update.iter().filter(|op| updates(op, parameter, &self.tensors)).cloned().collect();
+        let update = &self.plans[self.stage(home)].update;
+        let ops: Vec<Op> = update.iter().filter(|op| updates(op, parameter, &self.tensors)).cloned().collect();
         let Some(gradient) = ops.first().map(|op| op.reads[0]) else { return };
-        for at in [home, stage] {
+        for at in [home, depth] {
             let local = self.local(at, gradient, Phase::Update);
-            let reduce = self.all_reduce("tied embedding", local, Group::TiedEmbedding, self.stages.min(2), &ops[0]);
-            self.plans[at].update.insert(0, reduce);
+            let ranks = self.layout.stages.min(2);
+            let reduce = self.all_reduce("tied embedding", local, Group::TiedEmbedding, ranks, &ops[0]);
+            let stage = self.stage(at);
+            self.plans[stage].update.insert(0, reduce);
         }
         for mut op in ops {
-            op.reads = op.reads.iter().map(|&id| self.local(stage, id, Phase::Update)).collect();
-            op.writes = op.writes.iter().map(|&id| self.local(stage, id, Phase::Update)).collect();
-            self.push(stage, op);
+            op.reads = op.reads.iter().map(|&id| self.local(depth, id, Phase::Update)).collect();
+            op.writes = op.writes.iter().map(|&id| self.local(depth, id, Phase::Update)).collect();
+            self.push(depth, op);
         }
     }
+}
+
+/// Plans without ops, one for each stage, with the layers of its chunks.
+fn empty_plans(layout: Layout, stage_layers: &[u32]) -> Vec<StagePlan> {
+    let mut first = 0;
+    let ranges: Vec<_> = stage_layers
+        .iter()
+        .map(|&n| {
+            let range = (n > 0).then(|| (first, first + n - 1));
+            first += n;
+            range
+        })
+        .collect();
+    let chunk = |stage: u32, chunk: u32| {
+        let layers = ranges.get(layout.depth_of(stage, chunk) as usize).copied().flatten();
+        ChunkPlan { layers, ..ChunkPlan::default() }
+    };
+    let plan = |stage| StagePlan {
+        chunks: (0..layout.chunks).map(|number| chunk(stage, number)).collect(),
+        ..StagePlan::default()
+    };
+    (0..layout.stages).map(plan).collect()
 }
 
 /// Whether `op` is the optimizer's update of `parameter`, or the cast from its master weight.

@@ -1,0 +1,192 @@
+//! Pipeline schedules: the order in which every stage works through its micro-batches.
+//!
+//! A pipeline of `stages` ranks has `chunks` model chunks on each: virtual stages, along which a micro-batch goes.
+//! A schedule is a list of slots for each stage; it says nothing of times.
+
+mod custom;
+mod dry_run;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use custom::{BadSlot, parse};
+pub use dry_run::{Durations, Stuck, dry_run};
+pub use order::slots;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A schedule by its name in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScheduleName {
+    /// All forwards, then all backwards (Huang et al. 2019).
+    #[serde(rename = "gpipe")]
+    GPipe,
+    /// One forward, one backward after a warm-up (Narayanan et al. 2021, "PipeDream-Flush").
+    #[default]
+    #[serde(rename = "1f1b")]
+    OneFOneB,
+    /// 1F1B over several model chunks on each stage (Narayanan et al. 2021, section 2.2).
+    #[serde(rename = "interleaved")]
+    Interleaved,
+    /// Weight gradients fill the bubble, memory as in 1F1B (Qi et al. 2023).
+    #[serde(rename = "zb-h1")]
+    ZeroBubbleH1,
+    /// Weight gradients fill the bubble, two chunks in a V (Qi et al. 2024).
+    #[serde(rename = "zb-v")]
+    ZeroBubbleV,
+    /// As `strategy.custom_schedule` says.
+    #[serde(rename = "custom")]
+    Custom,
+}
+
+impl ScheduleName {
+    /// All names.
+    pub const ALL: [Self; 6] =
+        [Self::OneFOneB, Self::GPipe, Self::Interleaved, Self::ZeroBubbleH1, Self::ZeroBubbleV, Self::Custom];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GPipe => "gpipe",
+            Self::OneFOneB => "1f1b",
+            Self::Interleaved => "interleaved",
+            Self::ZeroBubbleH1 => "zb-h1",
+            Self::ZeroBubbleV => "zb-v",
+            Self::Custom => "custom",
+        }
+    }
+}
+
+/// Where the next virtual stage of a pipeline is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChunkLayout {
+    /// On the next stage, from the last to the first.
+    #[default]
+    Loop,
+    /// On the next stage, and from the last back again.
+    V,
+}
+
+/// Order of micro-batches in a pipeline, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PipelineSchedule {
+    /// All forwards, then all backwards.
+    GPipe,
+    /// One forward, one backward after a warm-up.
+    OneFOneB,
+    /// 1F1B over several model chunks on each stage.
+    Interleaved,
+    /// Weight gradients fill the bubble, memory as in 1F1B.
+    ZeroBubbleH1,
+    /// Weight gradients fill the bubble, two chunks in a V.
+    ZeroBubbleV,
+    /// The slots of every stage.
+    Custom {
+        /// Of every stage, in order.
+        slots: Vec<Vec<Slot>>,
+        /// Where the next virtual stage is.
+        layout: ChunkLayout,
+    },
+}
+
+impl PipelineSchedule {
+    /// Its name in files.
+    pub fn name(&self) -> ScheduleName {
+        match self {
+            Self::GPipe => ScheduleName::GPipe,
+            Self::OneFOneB => ScheduleName::OneFOneB,
+            Self::Interleaved => ScheduleName::Interleaved,
+            Self::ZeroBubbleH1 => ScheduleName::ZeroBubbleH1,
+            Self::ZeroBubbleV => ScheduleName::ZeroBubbleV,
+            Self::Custom { .. } => ScheduleName::Custom,
+        }
+    }
+
+    /// Where the next virtual stage is.
+    pub fn layout(&self) -> ChunkLayout {
+        match self {
+            Self::ZeroBubbleV => ChunkLayout::V,
+            Self::Custom { layout, .. } => *layout,
+            _ => ChunkLayout::Loop,
+        }
+    }
+
+    /// Whether gradients of the weights have slots of their own.
+    pub fn splits_backward(&self) -> bool {
+        match self {
+            Self::ZeroBubbleH1 | Self::ZeroBubbleV => true,
+            Self::Custom { slots, .. } => slots.iter().flatten().any(|slot| slot.pass == Pass::Weight),
+            _ => false,
+        }
+    }
+}
+
+/// What a slot does with a micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pass {
+    /// Forward.
+    Forward,
+    /// Backward: of the whole, or of the inputs alone where weight gradients have slots of their own.
+    Backward,
+    /// Gradients of the weights.
+    Weight,
+}
+
+/// One entry of a stage's schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Slot {
+    /// What.
+    pub pass: Pass,
+    /// With which model chunk of the stage.
+    pub chunk: u32,
+    /// Of which micro-batch.
+    pub micro_batch: u32,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.pass {
+            Pass::Forward => 'F',
+            Pass::Backward => 'B',
+            Pass::Weight => 'W',
+        };
+        let chunk = if self.chunk == 0 { String::new() } else { format!(".{}", self.chunk) };
+        write!(f, "{letter}{}{chunk}", self.micro_batch)
+    }
+}
+
+/// How virtual stages lie on stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Stages: ranks along the pipeline.
+    pub stages: u32,
+    /// Model chunks on each.
+    pub chunks: u32,
+    /// Where the next virtual stage is.
+    pub layout: ChunkLayout,
+}
+
+impl Layout {
+    /// Virtual stages.
+    pub fn depth(&self) -> u32 {
+        self.stages * self.chunks
+    }
+
+    /// Stage and chunk of a virtual stage.
+    pub fn place(&self, depth: u32) -> (u32, u32) {
+        let (chunk, along) = (depth / self.stages, depth % self.stages);
+        let back = self.layout == ChunkLayout::V && chunk % 2 == 1;
+        (if back { self.stages - 1 - along } else { along }, chunk)
+    }
+
+    /// The virtual stage of a chunk of a stage.
+    pub fn depth_of(&self, stage: u32, chunk: u32) -> u32 {
+        let back = self.layout == ChunkLayout::V && chunk % 2 == 1;
+        chunk * self.stages + if back { self.stages - 1 - stage } else { stage }
+    }
+}

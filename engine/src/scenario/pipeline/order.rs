@@ -1,0 +1,137 @@
+//! The published orders.
+
+use super::{Layout, Pass, PipelineSchedule, Slot};
+
+/// The slots of every stage.
+pub fn slots(schedule: &PipelineSchedule, layout: Layout, micro_batches: u32) -> Vec<Vec<Slot>> {
+    let (p, m) = (layout.stages, micro_batches);
+    let each = |of_stage: &dyn Fn(u32) -> Vec<Slot>| (0..p).map(of_stage).collect();
+    match schedule {
+        PipelineSchedule::GPipe => each(&|_| gpipe(m)),
+        PipelineSchedule::OneFOneB => each(&|stage| one_f_one_b(p - 1 - stage, m)),
+        PipelineSchedule::Interleaved => each(&|stage| interleaved(stage, layout, m)),
+        PipelineSchedule::ZeroBubbleH1 => each(&|stage| zero_bubble_h1(stage, p, m)),
+        PipelineSchedule::ZeroBubbleV => each(&|stage| zero_bubble_v(stage, p, m)),
+        PipelineSchedule::Custom { slots, .. } => slots.clone(),
+    }
+}
+
+pub(super) fn slot(pass: Pass, chunk: u32, micro_batch: u32) -> Slot {
+    Slot { pass, chunk, micro_batch }
+}
+
+pub(super) fn forward(m: u32) -> Slot {
+    slot(Pass::Forward, 0, m)
+}
+
+pub(super) fn backward(m: u32) -> Slot {
+    slot(Pass::Backward, 0, m)
+}
+
+fn gpipe(m: u32) -> Vec<Slot> {
+    (0..m).map(forward).chain((0..m).map(backward)).collect()
+}
+
+/// One forward, one backward after `warm_up` forwards.
+fn one_f_one_b(warm_up: u32, m: u32) -> Vec<Slot> {
+    let warm_up = warm_up.min(m);
+    let steady = (warm_up..m).flat_map(|i| [forward(i), backward(i - warm_up)]);
+    (0..warm_up).map(forward).chain(steady).chain((m - warm_up..m).map(backward)).collect()
+}
+
+/// Narayanan et al. 2021, section 2.2: micro-batches go in rounds of `p` through one chunk after the other.
+fn interleaved(stage: u32, layout: Layout, m: u32) -> Vec<Slot> {
+    let (p, v) = (layout.stages, layout.chunks);
+    let total = m * v;
+    let at = |k: u32| (k % (p * v) / p, k / (p * v) * p + k % p);
+    let forward = |k: u32| slot(Pass::Forward, at(k).0, at(k).1);
+    let backward = |k: u32| slot(Pass::Backward, v - 1 - at(k).0, at(k).1);
+    let warm_up = if m == p { total } else { ((p - 1 - stage) * 2 + (v - 1) * p).min(total) };
+    let steady = (warm_up..total).flat_map(|k| [forward(k), backward(k - warm_up)]);
+    (0..warm_up).map(forward).chain(steady).chain((total - warm_up..total).map(backward)).collect()
+}
+
+/// Qi et al. 2023, section 3 (ZB-H1): 1F1B with weight gradients taken out of the backward and put off by as many
+/// micro-batches as the stage is from the first, so that every stage holds as many micro-batches as in 1F1B.
+fn zero_bubble_h1(stage: u32, p: u32, m: u32) -> Vec<Slot> {
+    let (warm_up, delay) = ((p - 1 - stage).min(m), stage.min(m));
+    let mut slots: Vec<Slot> = (0..warm_up).map(forward).collect();
+    for i in 0..m {
+        slots.extend((i + warm_up < m).then(|| forward(i + warm_up)));
+        slots.push(backward(i));
+        slots.extend(i.checked_sub(delay).map(|w| slot(Pass::Weight, 0, w)));
+    }
+    slots.extend((m - delay..m).map(|w| slot(Pass::Weight, 0, w)));
+    slots
+}
+
+/// Qi et al. 2024 (ZB-V): two chunks in a V, so that the first stage also has the last layers. The order is the
+/// published one for passes of equal length: warm-up by stage, a steady pattern, a cool-down that fills with weights.
+fn zero_bubble_v(stage: u32, p: u32, m: u32) -> Vec<Slot> {
+    let mut slots = VSlots { slots: Vec::new(), done: [[0; 2]; 3], m };
+    for _ in 0..2 * (p - stage) - 1 {
+        slots.push(Pass::Forward, 0);
+    }
+    for _ in 0..stage {
+        slots.push(Pass::Forward, 1);
+        slots.push(Pass::Forward, 0);
+    }
+    for _ in 0..p - stage {
+        slots.push(Pass::Forward, 1);
+        slots.push(Pass::Backward, 1);
+        slots.push(Pass::Weight, 1);
+    }
+    while slots.count(Pass::Forward, 1) < m {
+        slots.push(Pass::Forward, 0);
+        slots.push(Pass::Backward, 0);
+        slots.push(Pass::Weight, 0);
+        slots.push(Pass::Forward, 1);
+        slots.push(Pass::Backward, 1);
+        slots.push(Pass::Weight, 1);
+    }
+    for _ in 0..stage {
+        slots.push(Pass::Backward, 0);
+        slots.push(Pass::Backward, 1);
+    }
+    for _ in 0..p - stage {
+        slots.push(Pass::Backward, 0);
+        slots.push(Pass::Weight, 0);
+    }
+    slots.rest()
+}
+
+/// Slots of a stage with two chunks; counts what was done, and leaves out what there is no micro-batch for.
+struct VSlots {
+    slots: Vec<Slot>,
+    done: [[u32; 2]; 3],
+    m: u32,
+}
+
+impl VSlots {
+    fn count(&self, pass: Pass, chunk: u32) -> u32 {
+        self.done[pass as usize][chunk as usize]
+    }
+
+    fn push(&mut self, pass: Pass, chunk: u32) {
+        let next = self.count(pass, chunk);
+        let ready = match pass {
+            Pass::Forward => self.m,
+            Pass::Backward => self.count(Pass::Forward, chunk),
+            Pass::Weight => self.count(Pass::Backward, chunk),
+        };
+        if next < ready {
+            self.done[pass as usize][chunk as usize] += 1;
+            self.slots.push(slot(pass, chunk, next));
+        }
+    }
+
+    /// All slots, with those that are still missing at the end.
+    fn rest(mut self) -> Vec<Slot> {
+        for (pass, chunk) in [(Pass::Backward, 1), (Pass::Backward, 0), (Pass::Weight, 1), (Pass::Weight, 0)] {
+            while self.count(pass, chunk) < self.m {
+                self.push(pass, chunk);
+            }
+        }
+        self.slots
+    }
+}

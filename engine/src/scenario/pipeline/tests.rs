@@ -1,0 +1,126 @@
+//! Schedules against the closed forms of their papers.
+
+use super::order::{backward, forward, slot};
+use super::*;
+
+const ALL: [PipelineSchedule; 5] = [
+    PipelineSchedule::GPipe,
+    PipelineSchedule::OneFOneB,
+    PipelineSchedule::Interleaved,
+    PipelineSchedule::ZeroBubbleH1,
+    PipelineSchedule::ZeroBubbleV,
+];
+
+fn layout(schedule: &PipelineSchedule, stages: u32, chunks: u32) -> Layout {
+    let layout = schedule.layout();
+    let chunks = match schedule {
+        PipelineSchedule::Interleaved => chunks,
+        PipelineSchedule::ZeroBubbleV => 2,
+        _ => 1,
+    };
+    Layout { stages, chunks, layout }
+}
+
+/// Idle time of the stage that ends last, with passes of the given lengths.
+fn bubble(schedule: &PipelineSchedule, stages: u32, chunks: u32, m: u32, durations: Durations) -> u64 {
+    let layout = layout(schedule, stages, chunks);
+    let slots = slots(schedule, layout, m);
+    let end = dry_run(&slots, layout, m, durations).unwrap_or_else(|stuck| panic!("{schedule:?}: {stuck:?}"));
+    let weights = slots[0].iter().any(|slot| slot.pass == Pass::Weight);
+    let busy = durations.forward + durations.backward + if weights { durations.weight } else { 0 };
+    end.into_iter().max().unwrap_or(0) - busy * u64::from(m * layout.chunks)
+}
+
+#[test]
+fn every_pass_runs_once_and_can_be_kept() {
+    let one = Durations { forward: 1, backward: 1, weight: 1 };
+    for schedule in &ALL {
+        for (stages, chunks, m) in [(1, 1, 1), (2, 2, 2), (4, 2, 4), (4, 3, 8), (3, 2, 12), (8, 2, 16)] {
+            let layout = layout(schedule, stages, chunks);
+            let slots = slots(schedule, layout, m);
+            let passes: &[Pass] = if schedule.splits_backward() {
+                &[Pass::Forward, Pass::Backward, Pass::Weight]
+            } else {
+                &[Pass::Forward, Pass::Backward]
+            };
+            for of_stage in &slots {
+                let mut sorted = of_stage.clone();
+                sorted.sort_unstable();
+                let all = passes.iter().flat_map(|&pass| {
+                    (0..layout.chunks).flat_map(move |chunk| (0..m).map(move |m| slot(pass, chunk, m)))
+                });
+                assert_eq!(sorted, all.collect::<Vec<_>>(), "{schedule:?} {stages} {chunks} {m}");
+            }
+            dry_run(&slots, layout, m, one).unwrap_or_else(|stuck| panic!("{schedule:?} {layout:?} {m}: {stuck:?}"));
+        }
+    }
+}
+
+#[test]
+fn bubbles_of_gpipe_and_1f1b_are_those_of_the_papers() {
+    // Huang et al. 2019, section 3: (p − 1) of m + p − 1 rounds; Narayanan et al. 2021, section 2.2.1: the same
+    // for 1F1B, (p − 1)·(t_f + t_b).
+    for (p, m) in [(2, 4), (4, 8), (8, 8), (8, 32)] {
+        for durations in [(1, 2), (3, 5)].map(|(f, b)| Durations { forward: f, backward: b, weight: 0 }) {
+            let expected = u64::from(p - 1) * (durations.forward + durations.backward);
+            assert_eq!(bubble(&PipelineSchedule::GPipe, p, 1, m, durations), expected);
+            assert_eq!(bubble(&PipelineSchedule::OneFOneB, p, 1, m, durations), expected);
+        }
+    }
+}
+
+#[test]
+fn interleaving_divides_the_bubble_by_the_chunks() {
+    // Narayanan et al. 2021, section 2.2.2: (p − 1)·(t_f + t_b)/v, with passes of a chunk 1/v as long.
+    for (p, v, m) in [(2, 2, 4), (4, 2, 8), (4, 3, 12), (8, 4, 32)] {
+        let chunk = Durations { forward: 1, backward: 2, weight: 0 };
+        assert_eq!(bubble(&PipelineSchedule::Interleaved, p, v, m, chunk), u64::from(p - 1) * 3, "{p} {v} {m}");
+    }
+}
+
+#[test]
+fn zero_bubble_h1_has_a_third_of_the_bubble_of_1f1b() {
+    // Qi et al. 2023, table 1: (p − 1)·(t_f + t_b − t_w).
+    for (p, m) in [(2, 4), (4, 8), (8, 24)] {
+        for (f, b, w) in [(1, 1, 1), (10, 10, 9), (10, 11, 10)] {
+            let durations = Durations { forward: f, backward: b, weight: w };
+            let expected = u64::from(p - 1) * (f + b - w);
+            assert_eq!(bubble(&PipelineSchedule::ZeroBubbleH1, p, 1, m, durations), expected, "{p} {m} {durations:?}");
+        }
+    }
+}
+
+#[test]
+fn zero_bubble_v_has_no_bubble_but_the_first_forwards() {
+    // Qi et al. 2024, section 4: with passes of equal length the only idle time of the last stage is that before
+    // its first forward, p − 1; ours is at most that on every stage.
+    for (p, m) in [(2, 4), (4, 8), (4, 16), (8, 24)] {
+        let one = Durations { forward: 1, backward: 1, weight: 1 };
+        let idle = bubble(&PipelineSchedule::ZeroBubbleV, p, 2, m, one);
+        assert!(idle <= u64::from(p - 1), "{p} {m}: {idle}");
+    }
+}
+
+#[test]
+fn the_first_stage_of_1f1b_holds_as_many_micro_batches_as_there_are_stages() {
+    for schedule in [PipelineSchedule::OneFOneB, PipelineSchedule::ZeroBubbleH1] {
+        let slots = slots(&schedule, layout(&schedule, 4, 1), 16);
+        let last = if schedule.splits_backward() { Pass::Weight } else { Pass::Backward };
+        for of_stage in &slots {
+            let (mut in_flight, mut most) = (0_i32, 0);
+            for slot in of_stage {
+                in_flight += i32::from(slot.pass == Pass::Forward) - i32::from(slot.pass == last);
+                most = most.max(in_flight);
+            }
+            assert!(most <= 4, "Narayanan et al. 2021, section 2.2; Qi et al. 2023, section 3: {most}");
+        }
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let layout = Layout { stages: 2, chunks: 1, layout: ChunkLayout::Loop };
+    let circular = vec![vec![backward(0), forward(0)], vec![forward(0), backward(0)]];
+    let one = Durations { forward: 1, backward: 1, weight: 1 };
+    assert_eq!(dry_run(&circular, layout, 1, one), Err(Stuck { stage: 0, slot: backward(0) }));
+}
