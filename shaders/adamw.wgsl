@@ -6,13 +6,13 @@
 //
 // `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip]` with `bias1 = 1 - beta1^t`, `bias2 = 1 - beta2^t`.
 // It is a buffer because it changes with every step while the recording stays.
-// A `clip` of 0 or less means no clipping; `decay` is 0 for parameters without weight decay.
+// A `clip` of 0 or less means no clipping; the first `decayed` elements have weight decay: parameters of a flat group are ordered so.
 //
 // CPU twin: engine/src/exec/cpu/adamw.rs
 
 struct Params {
     n: u32,
-    decay: u32,
+    decayed: u32,
 }
 
 @group(0) @binding(0) var<storage, read> grad: array<f32>;
@@ -40,7 +40,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let beta1 = hyper[1];
     let beta2 = hyper[2];
     let eps = hyper[3];
-    let weight_decay = select(0.0, hyper[4], params.decay == 1u);
+    let weight_decay = select(0.0, hyper[4], i < params.decayed);
     let bias1 = hyper[5];
     let bias2 = hyper[6];
     let clip = clip_factor(hyper[7], norm_sq[0]);

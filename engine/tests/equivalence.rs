@@ -220,6 +220,47 @@ fn every_pipeline_schedule_equals_one_rank() {
 }
 
 #[test]
+fn every_sharding_over_replicas_equals_one_rank() {
+    let cases = [
+        ((2, 1, 1), "zero_stage = 1"),
+        ((4, 1, 1), "zero_stage = 1\noverlap_parameters = false\noverlap_gradients = false"),
+        ((2, 2, 2), "zero_stage = 1\nsequence_parallel = true"),
+        ((4, 1, 2), "zero_stage = 1\nsharding_group = 2"),
+        ((2, 1, 2), "zero_stage = 1\nschedule = \"zb-v\""),
+        ((2, 1, 1), "zero_stage = 2"),
+        ((2, 2, 2), "zero_stage = 2\nrecompute = \"full\"\noverlap_parameters = false"),
+        ((4, 2, 1), "zero_stage = 2\nsharding_group = 2\noverlap_gradients = false"),
+        ((2, 1, 2), "zero_stage = 2\nschedule = \"zb-h1\""),
+        ((2, 1, 1), "zero_stage = 3"),
+        ((4, 1, 1), "zero_stage = 3\nprefetch = 0\nrecompute = \"full\""),
+        ((8, 1, 1), "zero_stage = 3\nsharding_group = 4\nprefetch = 2"),
+        ((2, 2, 2), "zero_stage = 3\nsequence_parallel = true\nreshard_after_forward = false"),
+        ((2, 1, 2), "zero_stage = 3\nschedule = \"interleaved\""),
+        ((2, 2, 2), "zero_stage = 3\nschedule = \"zb-h1\"\nrecompute = \"full\"\nsequence_parallel = true"),
+    ];
+    for seed in [1, 0, 2] {
+        let single = scenario(seed, (1, 1, 1), "");
+        let reference = on_cpu(&single, lower(&single));
+        for (mesh, extra) in cases {
+            let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
+            let sharded = scenario(seed, mesh, extra);
+            let graph = lower(&sharded);
+            graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+            let modelled = shardlab_engine::cost::bytes_moved(&graph);
+            agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
+            plan_equals_pools(&sharded, &what);
+            assert_eq!(modelled, moved(&sharded), "{what}");
+        }
+    }
+}
+
+/// Bytes that an executed step moves, by axis.
+fn moved(scenario: &Scenario) -> BTreeMap<&'static str, Bytes> {
+    let mut trainer = pollster::block_on(Trainer::new(scenario, backend(BackendKind::Cpu))).expect("executable");
+    pollster::block_on(trainer.step()).expect("a step runs").moved.into_iter().collect()
+}
+
+#[test]
 fn random_models_on_random_meshes_equal_one_rank() {
     for seed in 0..10 {
         let mut random = Random(seed);
@@ -384,10 +425,7 @@ fn bytes_on_every_axis_move_as_modelled() {
         let scenario = scenario(1, mesh, extra);
         let graph = lower(&scenario);
         let modelled = shardlab_engine::cost::bytes_moved(&graph);
-        let mut trainer = pollster::block_on(Trainer::new(&scenario, backend(BackendKind::Cpu))).expect("executable");
-        let moved: BTreeMap<_, _> =
-            pollster::block_on(trainer.step()).expect("a step runs").moved.into_iter().collect();
-        assert_eq!(modelled, moved, "{mesh:?} {extra}");
+        assert_eq!(modelled, moved(&scenario), "{mesh:?} {extra}");
     }
 }
 

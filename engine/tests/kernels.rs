@@ -188,8 +188,10 @@ fn elementwise_cases() -> Vec<Case> {
         // Beyond one row of work groups: the grid folds.
     ];
     cases.extend([0, 1].map(|op| case(params!(reduce::ReduceParams { n: 40, op: op, dst_offset: 59 }), &[40, 99])));
-    cases
-        .extend([0, 1].map(|decay| case(params!(adamw::AdamwParams { n: 99, decay: decay }), &[99, 1, 8, 99, 99, 99])));
+    cases.extend(
+        [0, 40, 99]
+            .map(|decayed| case(params!(adamw::AdamwParams { n: 99, decayed: decayed }), &[99, 1, 8, 99, 99, 99])),
+    );
     cases
 }
 
@@ -248,7 +250,7 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>]) -> Vec<Vec<f32>> {
     for values in data {
         let buffer = backend.create((values.len() + GUARD.len()) as u64 * 4);
         let words: Vec<u32> = values.iter().chain(&GUARD).map(|x| x.to_bits()).collect();
-        backend.write(buffer, &words);
+        backend.write(buffer, 0, &words);
         bindings.push(Slice { buffer, offset: 0, size: values.len() as u64 * 4 });
     }
     let dispatch = Dispatch { bindings: bindings.clone(), ..case.dispatch.clone() };

@@ -129,3 +129,33 @@ fn a_task_too_few_is_noticed() {
     step.stages[0].tasks.remove(1);
     assert!(step.verify().is_err());
 }
+
+/// Persistent bytes of the only stage of a 7B Llama on 64 replicas.
+fn persistent(zero_stage: u32) -> shardlab_engine::trace::MemoryUse {
+    let text = format!(
+        "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n[strategy]\n\
+         global_batch = 64\nzero_stage = {zero_stage}\nprecision = \"bf16\"\n"
+    );
+    let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+    lower(&check(&file).unwrap_or_else(|error| panic!("{error}"))).stages[0].memory.persistent
+}
+
+#[test]
+fn sharding_divides_memory_as_zero_says() {
+    // Rajbhandari et al. 2020, figure 1: with Ψ parameters on N replicas parameters take 2Ψ, or 2Ψ/N in stage 3;
+    // master weights and both moments 12Ψ, or 12Ψ/N from stage 1 on. Gradients are summed in fp32 here: 4Ψ, or 4Ψ/N
+    // from stage 2 on, where the paper has 2Ψ in fp16.
+    let (psi, n) = (6_738_415_616.0, 64.0);
+    let expected = |stage: u32| {
+        let divided = |from: u32| if stage >= from { n } else { 1.0 };
+        [2.0 * psi / divided(3), 4.0 * psi / divided(2), 12.0 * psi / divided(1)]
+    };
+    for stage in 0..=3 {
+        let used = persistent(stage);
+        let found = [used.parameters, used.gradients, used.optimizer_state].map(|bytes| bytes.as_f64());
+        for (found, expected) in found.into_iter().zip(expected(stage)) {
+            // Flat buffers are padded to whole slices: below a thousandth.
+            assert!((found / expected - 1.0).abs() < 1e-3, "stage {stage}: {found} bytes, {expected} expected");
+        }
+    }
+}

@@ -194,6 +194,7 @@ fn described(run: &Run) -> String {
     let schedule = t_or_name("form.schedule", strategy.schedule.name().name());
     let chunks = if strategy.virtual_stages > 1 { format!(" × {}", strategy.virtual_stages) } else { String::new() };
     let schedule = format!("{schedule}{chunks}");
+    let zero = if strategy.zero as u32 > 0 { format!(" · ZeRO {}", strategy.zero as u32) } else { String::new() };
     let precision = match strategy.precision {
         Precision::Bf16 => t("form.precision.bf16"),
         Precision::Fp32 => t("form.precision.fp32"),
@@ -205,7 +206,7 @@ fn described(run: &Run) -> String {
     let (what, batch) = (t("form.strategy.recompute"), t("form.strategy.global"));
     let tokens = format!("{} × {}", strategy.global_batch, run.scenario.data().sequence_length);
     let mesh = format!("pp {} dp {} tp {}", mesh.pp, mesh.dp, mesh.tp);
-    format!("{name} · {mesh} · {schedule} · {precision} · {what} {recompute} · {batch} {tokens}")
+    format!("{name} · {mesh} · {schedule} · {precision}{zero} · {what} {recompute} · {batch} {tokens}")
 }
 
 /// A row of the comparison: key, both values as text and as numbers, and whether less is better.

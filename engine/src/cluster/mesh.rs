@@ -19,19 +19,29 @@ pub enum Group {
     TiedEmbedding,
     /// All ranks that together hold one copy of the model: tensor × pipeline.
     Model,
+    /// Replicas that share one copy of what is sharded over them (ZeRO, FSDP).
+    Shard,
+    /// Ranks with the same place in different sharding groups.
+    Replica,
+    /// All ranks.
+    World,
 }
 
 impl Group {
     /// All kinds of groups.
-    pub const ALL: [Self; 4] = [Self::Tensor, Self::Data, Self::TiedEmbedding, Self::Model];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Tensor, Self::Data, Self::TiedEmbedding, Self::Model, Self::Shard, Self::Replica, Self::World];
+
+    /// How many kinds there are.
+    pub const COUNT: usize = 7;
 
     /// The name of the axis in reports.
     pub fn axis(self) -> &'static str {
         match self {
             Self::Tensor => "tp",
-            Self::Data => "dp",
+            Self::Data | Self::Shard | Self::Replica => "dp",
             Self::TiedEmbedding => "embedding",
-            Self::Model => "model",
+            Self::Model | Self::World => "model",
         }
     }
 }
@@ -56,12 +66,36 @@ pub struct Mesh {
     pub dp: u32,
     /// Tensor-parallel slices.
     pub tp: u32,
+    /// Replicas that share one copy of what is sharded over them; divides `dp`.
+    pub shard: u32,
 }
 
 impl Mesh {
     /// Number of ranks.
     pub fn ranks(&self) -> u32 {
         self.pp * self.dp * self.tp
+    }
+
+    /// The place of `rank` in its sharding group.
+    pub fn slice_index(&self, rank: RankId) -> u32 {
+        self.coordinates(rank).dp % self.shard
+    }
+
+    /// How many groups of a kind there are.
+    pub fn groups(&self, group: Group) -> u32 {
+        match group {
+            Group::TiedEmbedding => self.dp * self.tp,
+            other => self.ranks() / self.group_size(other),
+        }
+    }
+
+    /// Stages whose ranks are together in a group of a kind.
+    pub fn stages_of(&self, group: Group) -> u32 {
+        match group {
+            Group::TiedEmbedding => self.pp.min(2),
+            Group::Model | Group::World => self.pp,
+            Group::Tensor | Group::Data | Group::Shard | Group::Replica => 1,
+        }
     }
 
     /// The rank at `at`.
@@ -83,6 +117,15 @@ impl Mesh {
             Group::Data => (0..self.dp).map(|dp| self.rank(Coordinates { dp, ..at })).collect(),
             Group::TiedEmbedding if self.pp == 1 => vec![rank],
             Group::TiedEmbedding => [0, self.pp - 1].map(|pp| self.rank(Coordinates { pp, ..at })).to_vec(),
+            Group::Shard => {
+                let first = at.dp / self.shard * self.shard;
+                (first..first + self.shard).map(|dp| self.rank(Coordinates { dp, ..at })).collect()
+            }
+            Group::Replica => {
+                let same = (at.dp % self.shard..self.dp).step_by(self.shard as usize);
+                same.map(|dp| self.rank(Coordinates { dp, ..at })).collect()
+            }
+            Group::World => (0..self.ranks()).map(RankId).collect(),
             Group::Model => (0..self.pp)
                 .flat_map(|pp| (0..self.tp).map(move |tp| (pp, tp)))
                 .map(|(pp, tp)| self.rank(Coordinates { pp, tp, ..at }))
@@ -97,6 +140,9 @@ impl Mesh {
             Group::Data => self.dp,
             Group::TiedEmbedding => self.pp.min(2),
             Group::Model => self.pp * self.tp,
+            Group::Shard => self.shard,
+            Group::Replica => self.dp / self.shard,
+            Group::World => self.ranks(),
         }
     }
 }
@@ -107,7 +153,7 @@ mod tests {
 
     #[test]
     fn coordinates_and_ranks_are_inverse() {
-        let mesh = Mesh { pp: 3, dp: 4, tp: 2 };
+        let mesh = Mesh { pp: 3, dp: 4, tp: 2, shard: 2 };
         for rank in (0..mesh.ranks()).map(RankId) {
             assert_eq!(mesh.rank(mesh.coordinates(rank)), rank);
             for group in Group::ALL {

@@ -51,33 +51,36 @@ pub fn full_size(step: &StepGraph, op: &Op) -> Bytes {
 
 /// Bytes that a step moves between ranks, by axis, over all ranks: what an execution must move too.
 pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
-    let mut moved: BTreeMap<&'static str, Bytes> = BTreeMap::new();
-    let replicas = u64::from(step.mesh.dp * step.mesh.tp);
+    let mesh = step.mesh;
+    let mut by_group: BTreeMap<Group, Bytes> = BTreeMap::new();
+    let mut between_stages = Bytes::ZERO;
     for stage in &step.stages {
         for op in stage.tasks.iter().flat_map(|&task| stage.segment(task).ops()) {
-            if let Some((axis, bytes)) = moved_by(step, op) {
-                *moved.entry(axis).or_default() += bytes * replicas;
+            match op.kind {
+                OpKind::Collective { collective, group } => {
+                    *by_group.entry(group).or_default() += moved_in_ring(step, op, collective, group);
+                }
+                OpKind::Send(_) => between_stages += step.tensor(op.reads[0]).bytes() * u64::from(mesh.dp * mesh.tp),
+                _ => {}
             }
         }
     }
-    // Every group was counted once by each of its stages' ranks: the sum over a group, divided by its size.
-    for (axis, bytes) in &mut moved {
-        let size =
-            Group::ALL.iter().find(|group| group.axis() == *axis).map_or(1, |&group| step.mesh.group_size(group));
-        *bytes = Bytes(bytes.0 / u64::from(size));
+    let mut moved: BTreeMap<&'static str, Bytes> = BTreeMap::new();
+    if mesh.pp > 1 {
+        moved.insert("pp", between_stages);
+    }
+    for (group, bytes) in by_group {
+        // An op of a group that spans stages was counted on each of them; one inside a stage on every stage for itself.
+        let counted = if mesh.stages_of(group) > 1 { mesh.stages_of(group) } else { mesh.pp };
+        let bytes = Bytes(bytes.0 * u64::from(mesh.groups(group)) / u64::from(counted));
+        *moved.entry(group.axis()).or_default() += bytes;
     }
     moved
 }
 
-/// Axis and bytes that an op moves over all ranks of its group: a ring passes every byte on `n - 1` times.
-fn moved_by(step: &StepGraph, op: &Op) -> Option<(&'static str, Bytes)> {
-    match op.kind {
-        OpKind::Collective { collective, group } => {
-            let rounds = u64::from(step.mesh.group_size(group) - 1);
-            let phases = if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
-            Some((group.axis(), full_size(step, op) * (rounds * phases)))
-        }
-        OpKind::Send(_) => Some(("pp", step.tensor(op.reads[0]).bytes())),
-        _ => None,
-    }
+/// Bytes that an op moves over all ranks of its group: a ring passes every byte on `n - 1` times.
+fn moved_in_ring(step: &StepGraph, op: &Op, collective: Collective, group: Group) -> Bytes {
+    let rounds = u64::from(step.mesh.group_size(group) - 1);
+    let phases = if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
+    full_size(step, op) * (rounds * phases)
 }

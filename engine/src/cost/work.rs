@@ -52,7 +52,7 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64,
 /// Whether an op's result is smaller than what it computes on.
 fn is_reduction(kind: OpKind) -> bool {
     use OpKind::{ColumnSum, CrossEntropy, NormGradParameters, RowMax, SumExp, SumSquares};
-    matches!(kind, ColumnSum | CrossEntropy | NormGradParameters | RowMax | SumExp | SumSquares)
+    matches!(kind, ColumnSum | CrossEntropy | NormGradParameters | RowMax | SumExp | SumSquares { .. })
 }
 
 /// Arithmetic per element, counted in the kernels (a transcendental counts as one). Communication counts as none:
@@ -64,8 +64,13 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } => 8.0,
         OpKind::GeluGrad | OpKind::SwiGluGrad | OpKind::AdamW { .. } => 14.0,
-        OpKind::Add | OpKind::RowMax | OpKind::ColumnSum | OpKind::Position | OpKind::PositionGrad => 1.0,
-        OpKind::Residual { .. } | OpKind::SumSquares | OpKind::CrossEntropy => 2.0,
+        OpKind::Add
+        | OpKind::Accumulate
+        | OpKind::RowMax
+        | OpKind::ColumnSum
+        | OpKind::Position
+        | OpKind::PositionGrad => 1.0,
+        OpKind::Residual { .. } | OpKind::SumSquares { .. } | OpKind::CrossEntropy => 2.0,
         _ => 0.0,
     }
 }
@@ -79,7 +84,7 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Position => sum(&op.writes) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
         OpKind::AdamW { .. } => sum(&op.reads[..1]) + sum(&op.writes) * 2,
-        OpKind::Matmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
+        OpKind::Accumulate | OpKind::Matmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
         _ => sum(&op.reads) + sum(&op.writes),
     }
 }

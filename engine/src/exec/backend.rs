@@ -89,12 +89,12 @@ impl Backend {
         }
     }
 
-    /// Writes words to the start of a buffer, before any recording that is replayed later.
-    pub fn write(&mut self, buffer: BufferId, words: &[u32]) {
+    /// Writes words to a buffer from byte `offset` on, before any recording that is replayed later.
+    pub fn write(&mut self, buffer: BufferId, offset: u64, words: &[u32]) {
         match &mut self.0 {
-            Inner::Cpu(backend) => backend.write(buffer, words),
+            Inner::Cpu(backend) => backend.write(buffer, offset, words),
             #[cfg(feature = "gpu")]
-            Inner::Gpu(backend) => backend.write(buffer, words),
+            Inner::Gpu(backend) => backend.write(buffer, offset, words),
         }
     }
 

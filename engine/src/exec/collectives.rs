@@ -108,7 +108,9 @@ impl<'a> Ring<'a> {
     }
 
     fn copy(&mut self, from: Slice, source: u32, to: Slice, target: u32, count: u32) {
-        if count > 0 {
+        // A slice that lies in its whole is there already.
+        let (start, end) = (from.offset + u64::from(source) * 4, to.offset + u64::from(target) * 4);
+        if count > 0 && (from.buffer, start) != (to.buffer, end) {
             self.dispatches.push(copy(from, source, to, target, count));
         }
     }

@@ -20,6 +20,7 @@ use super::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
 use super::cpu::matmul::MatmulParams;
 use super::cpu::position::PositionParams;
 use super::cpu::position_grad::PositionGradParams;
+use super::cpu::reduce::ReduceParams;
 use super::cpu::residual::ResidualParams;
 use super::cpu::rms_norm::RmsNormParams;
 use super::cpu::rms_norm_grad::RmsNormGradParams;
@@ -39,6 +40,8 @@ pub struct OpContext<'a> {
     pub step: &'a StepGraph,
     /// Which slice of the tensor group the rank holds.
     pub slice_index: u32,
+    /// Which slice of its sharding group's flat buffers the rank owns.
+    pub flat_index: u32,
 }
 
 type Calls = Result<Vec<Dispatch>, ExecError>;
@@ -58,7 +61,11 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Add | OpKind::Residual { .. } | OpKind::ColumnSum => vec![call.elementwise()],
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
-        OpKind::SumSquares | OpKind::AdamW { .. } => vec![call.optimizer()],
+        OpKind::SumSquares { .. } | OpKind::AdamW { .. } => vec![call.optimizer()],
+        OpKind::Accumulate => {
+            let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
+            vec![Dispatch::new(&params, [reads[0], writes[0]])]
+        }
         OpKind::Cast => return Err(ExecError::Precision),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
@@ -255,14 +262,20 @@ impl Call<'_> {
     fn optimizer(&self) -> Dispatch {
         let pad = [0; 2];
         match self.op.kind {
-            OpKind::AdamW { decay } => self.simple(&AdamwParams { n: self.written(0), decay: decay.into(), pad }),
-            _ => {
+            OpKind::AdamW { decayed, sliced } => {
+                let n = self.written(0);
+                let first = if sliced { u64::from(self.context.flat_index) * u64::from(n) } else { 0 };
+                let decayed = decayed.saturating_sub(first).min(u64::from(n));
+                self.simple(&AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad })
+            }
+            OpKind::SumSquares { copies } => {
                 // A replicated gradient stands on every rank of the tensor group; each adds its share.
                 let replicated = self.tensor(self.op.reads[0]).placement == Placement::Replicate;
-                let copies = if replicated { self.context.step.mesh.tp } else { 1 };
+                let copies = copies * if replicated { self.context.step.mesh.tp } else { 1 };
                 let scale = 1.0 / copies as f32;
                 self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad })
             }
+            _ => self.simple(&SumSquaresParams { n: 0, scale: 0.0, pad }),
         }
     }
 }

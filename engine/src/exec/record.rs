@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
-use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Storage, Task, TensorId, Transfer};
+use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
 use crate::scenario::{Precision, Scenario};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
@@ -99,7 +99,7 @@ struct Rank {
     /// Messages to this rank, by transfer and micro-batch.
     inbox: BTreeMap<(u32, Option<u32>), BufferId>,
     /// Collectives passed, by group.
-    met: [usize; 4],
+    met: [usize; Group::COUNT],
     /// Whether the current op's memory has been allocated.
     allocated: bool,
     /// Memory in use from a scope on.
@@ -256,10 +256,7 @@ impl<'a> Recorder<'a> {
 
     /// The bytes of a tensor on a rank.
     fn slice(&self, rank: RankId, task: Task, id: TensorId) -> Slice {
-        let (mut root, mut offset) = (id, 0);
-        while let Storage::View { of, offset: elements } = self.step.tensor(root).storage {
-            (root, offset) = (of, offset + elements * 4);
-        }
+        let (root, offset) = self.step.place_of(id, self.step.mesh.slice_index(rank));
         let state = &self.ranks[rank.0 as usize];
         let value = state.values.get(&(root, task.micro_batch));
         // The verifier has shown that what is mentioned is alive.
@@ -274,7 +271,9 @@ impl<'a> Recorder<'a> {
             OpKind::Send(transfer) => self.send(rank, task, op, transfer),
             OpKind::Receive(transfer) => return Ok(self.receive(rank, task, op, transfer)),
             _ => {
-                let context = OpContext { step: self.step, slice_index: self.step.mesh.coordinates(rank).tp };
+                let mesh = self.step.mesh;
+                let (slice_index, flat_index) = (mesh.coordinates(rank).tp, mesh.slice_index(rank));
+                let context = OpContext { step: self.step, slice_index, flat_index };
                 let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
                 let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;
                 self.recording.dispatches.extend(calls);

@@ -6,9 +6,9 @@ use web_time::Instant;
 
 use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, dataset, executable, parameters};
-use crate::cluster::{Coordinates, RankId};
+use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{Role, StepGraph, Storage, TensorId, lower};
+use crate::graph::{Role, StepGraph, Tensor, TensorId, lower};
 use crate::scenario::Scenario;
 use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
@@ -144,16 +144,56 @@ impl Trainer {
                 continue;
             }
             for (id, buffer, offset) in self.placed(rank, role) {
-                let tensor = self.step_graph.tensor(id);
-                let words = usize::try_from(tensor.local.elements()).unwrap_or(0);
+                let words = usize::try_from(self.step_graph.tensor(id).local.elements()).unwrap_or(0);
                 let part = self.backend.read(buffer, offset, words).await?;
-                let tensor = self.step_graph.tensor(id);
-                let size = usize::try_from(tensor.shape.elements()).unwrap_or(0);
-                let value = whole.entry(tensor.name.clone()).or_insert_with(|| vec![0.0; size]);
-                parameters::unshard(&part, tensor, at.tp, value);
+                self.put(id, &part, at.tp, &mut whole);
+            }
+            // What is sharded over replicas is put together last: the whole may lie elsewhere out of date.
+            for index in 0..self.step_graph.flats.len() {
+                self.gather_flat(index, rank, role, &mut whole).await?;
             }
         }
         Ok(whole)
+    }
+
+    /// Writes what a rank holds of a tensor into the whole of that name.
+    fn put(&self, id: TensorId, part: &[f32], slice: u32, whole: &mut BTreeMap<String, Vec<f32>>) {
+        let tensor = self.step_graph.tensor(id);
+        let size = usize::try_from(tensor.shape.elements()).unwrap_or(0);
+        let value = whole.entry(tensor.name.clone()).or_insert_with(|| vec![0.0; size]);
+        parameters::unshard(part, tensor, slice, value);
+    }
+
+    /// Reads the slices of a flat buffer from the sharding group of a rank.
+    async fn gather_flat(
+        &mut self,
+        index: usize,
+        rank: RankId,
+        role: Role,
+        whole: &mut BTreeMap<String, Vec<f32>>,
+    ) -> Result<(), ExecError> {
+        let (mesh, flat) = (self.step_graph.mesh, self.step_graph.flats[index].clone());
+        let at = mesh.coordinates(rank);
+        if at.pp as usize != flat.stage {
+            return Ok(());
+        }
+        let slice = if role == Role::Gradient { flat.gradients } else { flat.parameters };
+        let words = usize::try_from(self.step_graph.tensor(slice).local.elements()).unwrap_or(0);
+        let mut all = Vec::new();
+        for member in mesh.members(Group::Shard, rank) {
+            if let Some((buffer, offset)) = self.place(member, slice) {
+                all.extend(self.backend.read(buffer, offset, words).await?);
+            }
+        }
+        for (gradient, parameter, offset) in flat.pieces {
+            let id = if role == Role::Gradient { gradient } else { parameter };
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let length = usize::try_from(self.step_graph.tensor(id).local.elements()).unwrap_or(0);
+            if let Some(part) = all.get(start..start + length) {
+                self.put(id, part, at.tp, whole);
+            }
+        }
+        Ok(())
     }
 
     /// Writes the whole value of a parameter to all ranks that hold a part of it.
@@ -163,15 +203,10 @@ impl Trainer {
     pub fn set_parameter(&mut self, name: &str, whole: &[f32]) -> Result<(), ExecError> {
         let mut written = false;
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
-            let slice = self.step_graph.mesh.coordinates(rank).tp;
-            for (id, buffer, _) in self.placed(rank, Role::Parameter) {
-                let tensor = self.step_graph.tensor(id);
-                if tensor.name == name && tensor.shape.elements() == whole.len() as u64 {
-                    let part = parameters::shard(whole, tensor, slice);
-                    self.backend.write(buffer, bytemuck::cast_slice(&part));
-                    written = true;
-                }
-            }
+            written |= self.write_to(rank, &mut |tensor| {
+                let fits = tensor.name == name && tensor.shape.elements() == whole.len() as u64;
+                fits.then(|| whole.to_vec())
+            });
         }
         if written {
             return Ok(());
@@ -181,30 +216,68 @@ impl Trainer {
 
     /// Tensors of a role on a rank: handle, buffer and first byte.
     fn placed(&self, rank: RankId, role: Role) -> Vec<(TensorId, BufferId, u64)> {
-        let buffers = &self.recorded.persistent[rank.0 as usize];
         let place = |index: usize| {
             let id = TensorId::new(index);
-            let (root, offset) = match self.step_graph.tensor(id).storage {
-                Storage::Own => (id, 0),
-                Storage::View { of, offset } => (of, offset * 4),
-            };
-            Some((id, *buffers.get(&root)?, offset))
+            self.place(rank, id).map(|(buffer, offset)| (id, buffer, offset))
         };
         let of_role = |index: &usize| self.step_graph.tensors[*index].role == role;
         (0..self.step_graph.tensors.len()).filter(of_role).filter_map(place).collect()
     }
 
+    /// Buffer and first byte of a tensor on a rank, if it lives there through the step.
+    fn place(&self, rank: RankId, id: TensorId) -> Option<(BufferId, u64)> {
+        let (root, offset) = self.step_graph.place_of(id, self.step_graph.mesh.slice_index(rank));
+        Some((*self.recorded.persistent[rank.0 as usize].get(&root)?, offset))
+    }
+
     fn write_parameters(&mut self) {
         let (seed, layers) = (self.scenario.run().seed, self.scenario.model().layers);
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
-            let slice = self.step_graph.mesh.coordinates(rank).tp;
-            for (id, buffer, _) in self.placed(rank, Role::Parameter) {
-                let tensor = self.step_graph.tensor(id);
-                let whole = parameters::initial(tensor, seed, layers);
-                let part = parameters::shard(&whole, tensor, slice);
-                self.backend.write(buffer, bytemuck::cast_slice(&part));
+            self.write_to(rank, &mut |tensor| Some(parameters::initial(tensor, seed, layers)));
+        }
+    }
+
+    /// Writes whole parameters, as far as there are values, to the parts and slices that a rank holds; returns
+    /// whether there were any.
+    fn write_to(&mut self, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
+        let at = self.step_graph.mesh.coordinates(rank);
+        let mut written = false;
+        for (id, buffer, offset) in self.placed(rank, Role::Parameter) {
+            let tensor = self.step_graph.tensor(id);
+            if let Some(whole) = value(tensor) {
+                let part = parameters::shard(&whole, tensor, at.tp);
+                self.backend.write(buffer, offset, bytemuck::cast_slice(&part));
+                written = true;
             }
         }
+        for index in 0..self.step_graph.flats.len() {
+            written |= self.write_flat(index, rank, value);
+        }
+        written
+    }
+
+    /// Writes the pieces of a flat buffer of which a rank owns elements.
+    fn write_flat(&mut self, index: usize, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
+        let (mesh, flat) = (self.step_graph.mesh, &self.step_graph.flats[index]);
+        let (at, length) = (mesh.coordinates(rank), self.step_graph.tensor(flat.parameters).local.elements());
+        let first = u64::from(mesh.slice_index(rank)) * length;
+        let Some((buffer, offset)) = self.place(rank, flat.parameters).filter(|_| at.pp as usize == flat.stage) else {
+            return false;
+        };
+        let mut written = false;
+        for &(_, parameter, start) in &flat.pieces {
+            let tensor = self.step_graph.tensor(parameter);
+            let Some(whole) = value(tensor) else { continue };
+            let part = parameters::shard(&whole, tensor, at.tp);
+            let (from, to) = (start.max(first), (start + part.len() as u64).min(first + length));
+            if from < to {
+                let range = |n: u64| usize::try_from(n - start).unwrap_or(usize::MAX);
+                let words = bytemuck::cast_slice(&part[range(from)..range(to)]);
+                self.backend.write(buffer, offset + (from - first) * 4, words);
+            }
+            written = true;
+        }
+        written
     }
 
     /// Writes the step's batch: sequence `(m·dp + d)·b + i` goes to micro-batch `m` of replica `d`, so that every
@@ -225,7 +298,7 @@ impl Trainer {
                 words[m * stride..].iter_mut().zip(tokens).for_each(|(word, &token)| *word = token);
                 words[(micro_batches + m) * stride..].iter_mut().zip(targets).for_each(|(word, &token)| *word = token);
             }
-            self.backend.write(buffer, &words);
+            self.backend.write(buffer, 0, &words);
         }
     }
 
@@ -246,7 +319,7 @@ impl Trainer {
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             for (id, buffer, _) in self.placed(rank, Role::Scalar) {
                 if self.step_graph.tensor(id).shape.rows == HYPER_PARAMETERS {
-                    self.backend.write(buffer, &words);
+                    self.backend.write(buffer, 0, &words);
                 }
             }
         }

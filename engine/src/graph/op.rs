@@ -124,12 +124,19 @@ pub enum OpKind {
     CrossEntropyGrad,
     /// `→ x`: sets every element.
     Fill(f32),
-    /// `gradient → norm²`, added to what is there, once per replica of the parameter.
-    SumSquares,
+    /// `gradient → norm²`, added to what is there.
+    SumSquares {
+        /// How many ranks of the group that sums the norm hold this gradient, besides those of the tensor group.
+        copies: u32,
+    },
+    /// `x → sum`: adds to what is there.
+    Accumulate,
     /// `gradient, norm², hyper → parameter, first moment, second moment`.
     AdamW {
-        /// Apply weight decay.
-        decay: bool,
+        /// Elements with weight decay; they come first. All of them for `u64::MAX`.
+        decayed: u64,
+        /// Whether the op updates this rank's slice of a flat group, whose elements are counted from the group's first.
+        sliced: bool,
     },
     /// `x → y` in another number format.
     Cast,
@@ -159,9 +166,9 @@ impl OpKind {
             Self::Rope { .. } => "rope",
             Self::Attention | Self::AttentionGrad => "attention",
             Self::Gelu | Self::GeluGrad | Self::SwiGlu | Self::SwiGluGrad => "activation",
-            Self::Add | Self::Residual { .. } | Self::ColumnSum => "elementwise",
+            Self::Add | Self::Accumulate | Self::Residual { .. } | Self::ColumnSum => "elementwise",
             Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",
-            Self::Fill(_) | Self::SumSquares | Self::AdamW { .. } => "optimizer",
+            Self::Fill(_) | Self::SumSquares { .. } | Self::AdamW { .. } => "optimizer",
             Self::Cast => "cast",
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
             Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",
@@ -175,7 +182,7 @@ impl OpKind {
     pub fn stream(self) -> Stream {
         match self {
             Self::Collective { group: Group::Tensor, .. } => Stream::TensorComm,
-            Self::Collective { group: Group::Data, .. } => Stream::DataComm,
+            Self::Collective { group: Group::Data | Group::Shard | Group::Replica, .. } => Stream::DataComm,
             Self::Collective { .. } => Stream::ModelComm,
             Self::Send(Transfer { direction: Direction::Next, .. }) => Stream::SendNext,
             Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,

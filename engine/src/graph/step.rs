@@ -142,6 +142,19 @@ impl Stage {
     }
 }
 
+/// Parameters and gradients that lie flat in the same order, of which every rank of a sharding group owns a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlatPlace {
+    /// The pipeline stage.
+    pub stage: usize,
+    /// A rank's slice of the gradients.
+    pub gradients: TensorId,
+    /// A rank's slice of the parameters.
+    pub parameters: TensorId,
+    /// Gradient and parameter with their first element in the flat order.
+    pub pieces: Vec<(TensorId, TensorId, u64)>,
+}
+
 /// The SPMD programs of all pipeline stages for one training step.
 #[derive(Clone, Debug)]
 pub struct StepGraph {
@@ -155,6 +168,8 @@ pub struct StepGraph {
     pub transfers: u32,
     /// All values; each belongs to the stage whose ops mention it.
     pub tensors: Vec<Tensor>,
+    /// What is sharded over replicas.
+    pub flats: Vec<FlatPlace>,
     /// One program per pipeline stage.
     pub stages: Vec<Stage>,
 }
@@ -169,8 +184,21 @@ impl StepGraph {
     pub fn storage_of(&self, id: TensorId) -> TensorId {
         match self.tensor(id).storage {
             super::Storage::Own => id,
-            super::Storage::View { of, .. } => self.storage_of(of),
+            super::Storage::View { of, .. } | super::Storage::Slice { of } => self.storage_of(of),
         }
+    }
+
+    /// The tensor that owns the bytes of `id`, and the first byte there, on the rank with number `slice` in its
+    /// sharding group.
+    pub fn place_of(&self, id: TensorId, slice: u32) -> (TensorId, u64) {
+        let tensor = self.tensor(id);
+        let (of, offset) = match tensor.storage {
+            super::Storage::Own => return (id, 0),
+            super::Storage::View { of, offset } => (of, offset * tensor.dtype.size()),
+            super::Storage::Slice { of } => (of, u64::from(slice) * tensor.bytes().0),
+        };
+        let (root, before) = self.place_of(of, slice);
+        (root, before + offset)
     }
 
     /// Ops that one rank of each stage runs in a step.

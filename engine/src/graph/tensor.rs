@@ -115,8 +115,14 @@ pub enum Role {
     Moment,
     /// Gradient accumulator of a parameter.
     Gradient,
-    /// A flat buffer that gradients are views of.
+    /// A flat buffer that gradients are views of, or a slice of it.
     Bucket,
+    /// A flat buffer that the gradients of one micro-batch are views of.
+    GradientBuffer,
+    /// A flat buffer that parameters are views of, or a slice of it.
+    ParameterBucket,
+    /// A flat buffer for parameters that are gathered only while they are used.
+    ParameterBuffer,
     /// Token ids or targets of a micro-batch.
     Input,
     /// A value that a kernel computes.
@@ -130,7 +136,7 @@ pub enum Role {
 impl Role {
     /// Whether the tensor lives from step to step.
     pub fn is_persistent(self) -> bool {
-        !matches!(self, Self::Input | Self::Activation | Self::Scratch)
+        !matches!(self, Self::Input | Self::Activation | Self::Scratch | Self::GradientBuffer | Self::ParameterBuffer)
     }
 }
 
@@ -146,6 +152,11 @@ pub enum Storage {
         of: TensorId,
         /// First element.
         offset: u64,
+    },
+    /// In another tensor's allocation: the slice with the rank's number in its sharding group.
+    Slice {
+        /// The tensor that owns the allocation.
+        of: TensorId,
     },
 }
 

@@ -141,7 +141,7 @@ impl OpGraph {
                 [max.rows, sums.rows, targets.rows].iter().all(|&rows| rows == logits.rows) && logits == dlogits
             }
             (OpKind::CrossEntropy, [sums], [loss]) => sums.cols == 2 && loss.elements() == 1,
-            (OpKind::SumSquares, [_], [norm]) => norm.elements() == 1,
+            (OpKind::SumSquares { .. }, [_], [norm]) => norm.elements() == 1,
             (OpKind::AdamW { .. }, [g, norm, _], [p, m, v]) => {
                 norm.elements() == 1 && [p, m, v].iter().all(|x| x.elements() == g.elements())
             }
@@ -282,17 +282,30 @@ impl StepGraph {
         })
     }
 
-    /// Every gradient bucket is reduced over the replicas exactly once in a step.
+    /// Every gradient is reduced over the replicas exactly once: what is kept for the step once in it, what is kept
+    /// for a micro-batch once in each.
     fn verify_buckets(&self) -> Result<(), GraphError> {
         let mut reduced: BTreeMap<TensorId, usize> = BTreeMap::new();
         for (_, _, op) in self.instances() {
-            let reduces = matches!(op.kind, OpKind::Collective { group: Group::Data, .. });
-            let mentioned = op.reads.iter().chain(&op.writes);
-            for &id in mentioned.filter(|id| self.tensor(**id).role == Role::Bucket).take(1) {
-                *reduced.entry(id).or_default() += usize::from(reduces);
+            let root = |id: &TensorId| self.storage_of(*id);
+            let written = op.writes.iter().filter(|id| self.tensor(**id).role == Role::Gradient).map(root);
+            for id in written.collect::<Vec<_>>() {
+                reduced.entry(id).or_default();
+            }
+            let reduces = match op.kind {
+                OpKind::Collective { group: Group::Data, .. } => true,
+                OpKind::Collective { collective, group: Group::Shard } => collective == Collective::ReduceScatter,
+                _ => false,
+            };
+            if reduces && let Some(times) = op.reads.first().map(root).and_then(|id| reduced.get_mut(&id)) {
+                *times += 1;
             }
         }
-        match reduced.into_iter().find(|&(_, times)| self.mesh.dp > 1 && times != 1) {
+        let expected = |id: TensorId| match self.tensor(id).role {
+            Role::GradientBuffer => self.micro_batches as usize,
+            _ => 1,
+        };
+        match reduced.into_iter().find(|&(id, times)| self.mesh.dp > 1 && times != expected(id)) {
             Some((id, times)) => Err(GraphError::ReducedTwice { tensor: self.tensor(id).name.clone(), times }),
             None => Ok(()),
         }

@@ -40,9 +40,14 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let (dp, tp, pp, ranks) = (mesh.dp, mesh.tp, mesh.pp, mesh.ranks());
     let _ = writeln!(text, "  strategy  pp {pp} × dp {dp} × tp {tp}{sequence} = {ranks} ranks");
     let (precision, recompute) = (s.precision.name(), s.recompute.name());
+    let zero = match (s.zero as u32, s.sharding_group == s.data_parallel) {
+        (0, _) => String::new(),
+        (stage, true) => format!(", zero stage {stage}"),
+        (stage, false) => format!(", zero stage {stage} over {} replicas", s.sharding_group),
+    };
     let chunks = if s.virtual_stages > 1 { format!(" × {} chunks", s.virtual_stages) } else { String::new() };
     let schedule = format!("{}{chunks}", s.schedule.name().name());
-    let _ = writeln!(text, "            {schedule}, {precision}, recompute {recompute}");
+    let _ = writeln!(text, "            {schedule}, {precision}, recompute {recompute}{zero}");
     let (micro, count) = (s.micro_batch, scenario.micro_batches());
     let (batch, sequence) = (s.global_batch, scenario.data().sequence_length);
     let _ = writeln!(

@@ -128,7 +128,7 @@ pub(super) fn bounded(value: Option<u32>, path: &'static str, max: u32) -> Check
 }
 
 /// `path` = `value` must divide `whole`; names the nearest values that do.
-fn divides(path: &'static str, value: u32, whole_path: &str, whole: u32) -> Checked<()> {
+pub(super) fn divides(path: &'static str, value: u32, whole_path: &str, whole: u32) -> Checked<()> {
     if whole.is_multiple_of(value) {
         return Ok(());
     }
@@ -302,9 +302,16 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
         recompute: s.recompute,
         overlap_gradients: s.overlap_gradients,
         bucket: bucket(s.bucket)?,
+        zero: super::check_sharding::stage(s)?,
+        sharding_group: 1,
+        overlap_parameters: s.overlap_parameters,
+        prefetch: super::check_sharding::prefetch(s)?,
+        reshard_after_forward: s.reshard_after_forward,
     };
+    strategy.sharding_group = super::check_sharding::group(s, &strategy)?;
     check_batch(&strategy)?;
     strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
+    super::check_sharding::tied(&strategy, model)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
 }

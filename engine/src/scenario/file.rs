@@ -108,6 +108,17 @@ pub struct StrategyFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub bucket: Option<Bytes>,
+    /// What is sharded over the replicas: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too (FSDP).
+    pub zero_stage: u32,
+    /// Replicas that share one copy of what is sharded; all of them when left out, fewer for hybrid sharding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharding_group: Option<u32>,
+    /// Gather updated parameters while the next step's forward already runs, for `zero_stage` 1 and 2.
+    pub overlap_parameters: bool,
+    /// Units (layers) whose parameters are gathered ahead of their use, for `zero_stage` 3.
+    pub prefetch: u32,
+    /// Drop a layer's parameters between forward and backward, for `zero_stage` 3.
+    pub reshard_after_forward: bool,
 }
 
 impl Default for StrategyFile {
@@ -128,6 +139,11 @@ impl Default for StrategyFile {
             recompute: Recompute::default(),
             overlap_gradients: true,
             bucket: None,
+            zero_stage: 0,
+            sharding_group: None,
+            overlap_parameters: true,
+            prefetch: 1,
+            reshard_after_forward: true,
         }
     }
 }

@@ -40,7 +40,10 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,
+        "llama3-8b-fsdp-64xh100" false,
+        "llama2-70b-hsdp-128xa100" false,
         "tiny-llama-interleaved-pp2" true,
+        "tiny-llama-fsdp-dp4" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,
     ]

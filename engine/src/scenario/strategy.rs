@@ -30,6 +30,26 @@ pub enum Recompute {
     Full,
 }
 
+/// What is sharded over the replicas (Rajbhandari et al. 2020, "ZeRO").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroStage {
+    /// Nothing: every replica holds all.
+    #[default]
+    None,
+    /// Moments and master weights.
+    OptimizerState,
+    /// Gradients too.
+    Gradients,
+    /// Parameters too, as FSDP does (Zhao et al. 2023).
+    Parameters,
+}
+
+impl ZeroStage {
+    /// All stages, by number.
+    pub const ALL: [Self; 4] = [Self::None, Self::OptimizerState, Self::Gradients, Self::Parameters];
+}
+
 impl Precision {
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
@@ -79,6 +99,16 @@ pub struct Strategy {
     pub overlap_gradients: bool,
     /// Gradients are reduced in flat buckets of about this size.
     pub bucket: Bytes,
+    /// What is sharded over the replicas.
+    pub zero: ZeroStage,
+    /// Replicas that share one copy of what is sharded: all, or fewer (hybrid sharding); divides `data_parallel`.
+    pub sharding_group: u32,
+    /// Whether updated parameters are gathered while the next step's forward already runs (stages 1 and 2).
+    pub overlap_parameters: bool,
+    /// Units whose parameters are gathered ahead of their use (stage 3).
+    pub prefetch: u32,
+    /// Whether a unit's parameters are dropped between forward and backward (stage 3).
+    pub reshard_after_forward: bool,
 }
 
 impl Strategy {
@@ -87,8 +117,14 @@ impl Strategy {
         Layout { stages: self.pipeline_parallel, chunks: self.virtual_stages, layout: self.schedule.layout() }
     }
 
+    /// Whether anything is sharded over replicas.
+    pub fn shards_over_replicas(&self) -> bool {
+        self.zero != ZeroStage::None && self.sharding_group > 1
+    }
+
     /// The ranks.
     pub fn mesh(&self) -> Mesh {
-        Mesh { pp: self.pipeline_parallel, dp: self.data_parallel, tp: self.tensor_parallel }
+        let (pp, dp, tp) = (self.pipeline_parallel, self.data_parallel, self.tensor_parallel);
+        Mesh { pp, dp, tp, shard: self.sharding_group }
     }
 }

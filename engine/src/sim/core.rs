@@ -57,9 +57,9 @@ struct State {
     /// Messages to this class, by transfer and micro-batch.
     inbox: Vec<Option<Message>>,
     /// Collectives passed, by group: the number of the next one.
-    met: [usize; 4],
+    met: [usize; Group::COUNT],
     /// When it arrived at each collective, by group; kept because slower members ask later.
-    arrivals: [Vec<Nanos>; 4],
+    arrivals: [Vec<Nanos>; Group::COUNT],
     done: bool,
 }
 
@@ -69,7 +69,7 @@ struct Player<'a> {
     programs: &'a Programs,
     states: Vec<State>,
     /// Classes of each class's groups.
-    groups: Vec<[Vec<u32>; 4]>,
+    groups: Vec<[Vec<u32>; Group::COUNT]>,
     /// Classes to which a class sends.
     targets: Vec<[Option<usize>; 2]>,
     spans: Vec<Span>,
@@ -235,7 +235,7 @@ impl State {
             tensors,
             persistent,
             inbox: vec![None; messages],
-            met: [0; 4],
+            met: [0; Group::COUNT],
             arrivals: Default::default(),
             done: false,
         }

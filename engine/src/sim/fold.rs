@@ -96,7 +96,7 @@ fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
     spans.into_iter().flatten().collect()
 }
 
-fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; 4], rank: RankId) -> Signature {
+fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; Group::COUNT], rank: RankId) -> Signature {
     let crosses = |neighbour: Option<RankId>| neighbour.is_some_and(|n| cluster.node_of(n) != cluster.node_of(rank));
     let of_rank = spans.iter().map(|of_group| of_group[rank.0 as usize]).collect();
     (mesh.coordinates(rank).pp, of_rank, neighbours(mesh, rank).map(crosses))
@@ -131,7 +131,9 @@ fn seen_from(mesh: Mesh, colors: &[u32], rank: RankId) -> (u32, Vec<Vec<u32>>) {
         colors.dedup();
         colors
     };
-    let mut seen: Vec<Vec<u32>> = Group::ALL.iter().map(|&group| set(mesh.members(group, rank))).collect();
+    // All ranks meet the same in the world.
+    let groups = Group::ALL.into_iter().filter(|&group| group != Group::World);
+    let mut seen: Vec<Vec<u32>> = groups.map(|group| set(mesh.members(group, rank))).collect();
     seen.push(neighbours(mesh, rank).into_iter().map(|n| n.map_or(u32::MAX, color)).collect());
     (color(rank), seen)
 }
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn a_group_that_straddles_nodes_is_another_class() {
         let cluster = Scenario::preset("llama3-8b-16xh100").expect("a preset").cluster().clone();
-        let folding = Folding::classes(Mesh { pp: 1, dp: 5, tp: 3 }, &cluster);
+        let folding = Folding::classes(Mesh { pp: 1, dp: 5, tp: 3, shard: 1 }, &cluster);
         assert!(folding.classes.len() > 1, "ranks 6..9 span two nodes of eight");
     }
 }

@@ -109,7 +109,7 @@ fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
 struct Pricer<'a> {
     step: &'a StepGraph,
     cluster: &'a Cluster,
-    spans: [GroupSpan; 4],
+    spans: [GroupSpan; Group::COUNT],
     rank: RankId,
     numbers: Numbers,
     label: u32,

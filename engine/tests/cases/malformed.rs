@@ -188,6 +188,13 @@ fn wrong_values() -> Vec<Case> {
         ),
         with("layers that do not add up", "micro_batch = 1", "stage_layers = [16, 17]", "Their sum is 33"),
         with("layers of too many stages", "micro_batch = 1", "stage_layers = [8, 8, 16]", "There are 3"),
+        with("a stage that is none", "micro_batch = 1", "zero_stage = 4", "`strategy.zero_stage` = 4"),
+        with(
+            "a sharding group that does not divide",
+            "micro_batch = 1",
+            "zero_stage = 3\nsharding_group = 3",
+            "Nearest valid: 2",
+        ),
         with("no custom schedule", "micro_batch = 1", "schedule = \"custom\"", "one text for each of the 2 stages"),
         with(
             "a slot that is none",

@@ -22,6 +22,7 @@ impl Form<'_> {
         let policies = [(Recompute::None, "form.recompute.none"), (Recompute::Full, "form.recompute.full")];
         choice_ui(ui, "form.strategy.recompute", &mut s.recompute, &policies);
         flag_ui(ui, "form.strategy.overlap", &mut s.overlap_gradients);
+        self.sharding_ui(ui);
         let effective = self.session.run.scenario.strategy().bucket;
         let error = self.error_of("strategy.bucket");
         let value = &mut self.session.file.strategy.bucket;
@@ -39,6 +40,30 @@ impl Form<'_> {
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);
         self.schedule_ui(ui);
+    }
+
+    /// What is sharded over the replicas, and how it is gathered.
+    fn sharding_ui(&mut self, ui: &mut Ui) {
+        let errors =
+            ["zero_stage", "sharding_group", "prefetch"].map(|path| self.error_of(&format!("strategy.{path}")));
+        let [stage, group, prefetch] = errors.each_ref().map(Option::as_deref);
+        let effective = self.session.run.scenario.strategy().data_parallel;
+        let s = &mut self.session.file.strategy;
+        let stages = [(0, "form.zero.0"), (1, "form.zero.1"), (2, "form.zero.2"), (3, "form.zero.3")];
+        choice_ui(ui, "form.strategy.zero", &mut s.zero_stage, &stages);
+        if let Some(error) = stage {
+            ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
+        }
+        if s.zero_stage == 0 {
+            return;
+        }
+        optional_ui(ui, "form.strategy.group", &mut s.sharding_group, effective, 1..=1 << 16, group);
+        if s.zero_stage < 3 {
+            flag_ui(ui, "form.strategy.overlap_parameters", &mut s.overlap_parameters);
+        } else {
+            number_ui(ui, "form.strategy.prefetch", &mut s.prefetch, 0..=64, prefetch);
+            flag_ui(ui, "form.strategy.reshard", &mut s.reshard_after_forward);
+        }
     }
 
     fn schedule_ui(&mut self, ui: &mut Ui) {

@@ -6,7 +6,7 @@
 //!
 //! `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip]` with `bias1 = 1 - beta1^t`, `bias2 = 1 - beta2^t`.
 //! It is a buffer because it changes with every step while the recording stays.
-//! A `clip` of 0 or less means no clipping; `decay` is 0 for parameters without weight decay.
+//! A `clip` of 0 or less means no clipping; the first `decayed` elements have weight decay: parameters of a flat group are ordered so.
 
 use super::{Real, real};
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
@@ -17,8 +17,8 @@ use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 pub struct AdamwParams {
     /// Number of elements.
     pub n: u32,
-    /// 1 if weight decay applies.
-    pub decay: u32,
+    /// Elements with weight decay; they come first.
+    pub decayed: u32,
     /// Fills up 16 bytes.
     pub pad: [u32; 2],
 }
@@ -42,13 +42,13 @@ pub fn adamw<T: Real>(
     p: &AdamwParams,
 ) {
     let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
-    let weight_decay = if p.decay == 1 { hyper[4] } else { T::zero() };
     let [bias1, bias2] = [hyper[5], hyper[6]];
     let clip = clip_factor(hyper[7], norm_sq[0]);
     for i in 0..p.n as usize {
         let g = grad[i] * clip;
         m[i] = beta1 * m[i] + (T::one() - beta1) * g;
         v[i] = beta2 * v[i] + (T::one() - beta2) * g * g;
+        let weight_decay = if i < p.decayed as usize { hyper[4] } else { T::zero() };
         let step = m[i] / bias1 / ((v[i] / bias2).sqrt() + eps);
         param[i] = param[i] - lr * (step + weight_decay * param[i]);
     }

@@ -43,8 +43,10 @@ impl CpuBackend {
     }
 
     /// Writes words to the start of a buffer.
-    pub fn write(&mut self, buffer: BufferId, words: &[u32]) {
+    pub fn write(&mut self, buffer: BufferId, offset: u64, words: &[u32]) {
         let target = &mut self.buffers[buffer.0 as usize];
+        let start = usize::try_from(offset / 4).unwrap_or(usize::MAX).min(target.len());
+        let target = &mut target[start..];
         let n = words.len().min(target.len());
         target[..n].copy_from_slice(bytemuck::cast_slice(&words[..n]));
     }

@@ -359,7 +359,7 @@ fn adamw_clips_and_decays() {
         output(1, |out| sum_squares(&grad, out, &SumSquaresParams { n: 2, scale: 1.0, ..Zeroable::zeroed() }));
     assert_eq!(norm_sq, [25.0]);
     let (mut param, mut m, mut v) = ([1.0, 2.0], [0.0; 2], [0.0; 2]);
-    let params = AdamwParams { n: 2, decay: 1, ..Zeroable::zeroed() };
+    let params = AdamwParams { n: 2, decayed: 2, ..Zeroable::zeroed() };
     adamw(&grad, &norm_sq, &hyper, &mut param, &mut m, &mut v, &params);
     // Clipped from norm 5 to norm 1, so the gradient is (0.6, -0.8); the 1e-6 in the clip factor shifts it a little.
     for (moment, expected) in m.iter().zip([0.06, -0.08]).chain(v.iter().zip([0.0036, 0.0064])) {

@@ -56,8 +56,8 @@ impl GpuBackend {
     }
 
     /// Queues a write to the start of a buffer; the queue keeps it in order with submissions.
-    pub fn write(&mut self, buffer: BufferId, words: &[u32]) {
-        self.device.queue.write_buffer(&self.buffers[buffer.0 as usize], 0, bytemuck::cast_slice(words));
+    pub fn write(&mut self, buffer: BufferId, offset: u64, words: &[u32]) {
+        self.device.queue.write_buffer(&self.buffers[buffer.0 as usize], offset, bytemuck::cast_slice(words));
     }
 
     /// Compiles the kernels of `recording` and binds its buffers.

@@ -18,16 +18,23 @@ pub fn optimize(mut graph: OpGraph) -> OpGraph {
     let hyper = scalar(&mut graph, "hyper-parameters", HYPER_PARAMETERS);
     let pairs = parameter_gradients(&graph);
     for &(parameter, gradient) in &pairs {
-        push(&mut graph, OpKind::SumSquares, "norm", parameter, vec![gradient], vec![norm]);
+        push(&mut graph, OpKind::SumSquares { copies: 1 }, "norm", parameter, vec![gradient], vec![norm]);
     }
     let kind = OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group: Group::Model };
     let name = "gradient norm".to_owned();
     graph.ops.push(Op { kind, name, part: Part::Head, phase: Phase::Update, reads: vec![norm], writes: vec![norm] });
     for (parameter, gradient) in pairs {
         let (first, second) = (moment(&mut graph, parameter, "first"), moment(&mut graph, parameter, "second"));
-        let decay = graph.tensor(parameter).shape.cols > 1;
+        let decayed = if graph.tensor(parameter).shape.cols > 1 { u64::MAX } else { 0 };
         let writes = vec![parameter, first, second];
-        push(&mut graph, OpKind::AdamW { decay }, "update", parameter, vec![gradient, norm, hyper], writes);
+        push(
+            &mut graph,
+            OpKind::AdamW { decayed, sliced: false },
+            "update",
+            parameter,
+            vec![gradient, norm, hyper],
+            writes,
+        );
     }
     graph
 }

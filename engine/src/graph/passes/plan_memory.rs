@@ -94,8 +94,8 @@ fn segment_memory(step: &StepGraph, segment: &Segment, lives: &Lives) -> Segment
 /// The category of a tensor: what is kept from forward to backward is an activation, other values are buffers.
 pub fn category(role: Role, saved: bool) -> MemoryCategory {
     match role {
-        Role::Parameter => MemoryCategory::Parameters,
-        Role::Gradient | Role::Bucket => MemoryCategory::Gradients,
+        Role::Parameter | Role::ParameterBucket | Role::ParameterBuffer => MemoryCategory::Parameters,
+        Role::Gradient | Role::Bucket | Role::GradientBuffer => MemoryCategory::Gradients,
         Role::MasterWeight | Role::Moment => MemoryCategory::OptimizerState,
         Role::Input | Role::Activation if saved => MemoryCategory::Activations,
         Role::Input | Role::Activation | Role::Scratch | Role::Scalar => MemoryCategory::Buffers,

@@ -39,7 +39,7 @@ fn statistics(graph: &OpGraph) -> Vec<bool> {
         }
     }
     for (index, tensor) in graph.tensors.iter().enumerate() {
-        if let Storage::View { of, .. } = tensor.storage {
+        if let Storage::View { of, .. } | Storage::Slice { of } = tensor.storage {
             kept[index] |= kept[of.index()];
         }
     }

@@ -116,7 +116,7 @@ impl Sharder {
             OpKind::SumExp => Rule::new(&[COLS, Replicate, Replicate], &[Partial(Reduction::Sum)]),
             OpKind::CrossEntropy => Rule::uniform(op, Replicate),
             OpKind::CrossEntropyGrad => Rule::new(&[COLS, Replicate, Replicate, Replicate], &[COLS]),
-            OpKind::SumSquares => Rule::new(&[self.final_gradient(op.reads[0])], &[Replicate]),
+            OpKind::SumSquares { .. } => Rule::new(&[self.final_gradient(op.reads[0])], &[Replicate]),
             OpKind::AdamW { .. } => self.adamw(op),
             OpKind::Collective { .. } => Rule::uniform(op, Replicate),
             // Attention, rotation and activations work on whole heads or single features.

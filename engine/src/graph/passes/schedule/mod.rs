@@ -1,8 +1,11 @@
 //! Seventh pass: pipeline stages, micro-batches, gradient buckets and their order.
 
 mod buckets;
+mod flat;
+mod gathers;
 mod split;
 mod weights;
+mod zero;
 
 use std::collections::BTreeMap;
 
@@ -19,16 +22,18 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
     let strategy = scenario.strategy();
     let (mut tensors, mut plans) = split::split(graph, scenario);
     let dims = crate::graph::Dims::of(scenario);
-    for plan in &mut plans.stages {
+    let mut flats = Vec::new();
+    for (stage, plan) in plans.stages.iter_mut().enumerate() {
         if strategy.schedule.splits_backward() {
             plan.chunks.iter_mut().for_each(|chunk| weights::take_out(&tensors, chunk));
         }
-        buckets::bucket(&mut tensors, plan, scenario);
+        let of_stage = buckets::bucket(&mut tensors, plan, scenario);
+        flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
     let slots = slots(&strategy.schedule, strategy.layout(), micro_batches);
     let stages = plans.stages.into_iter().zip(slots).map(|(plan, slots)| build(plan, &slots, micro_batches)).collect();
-    StepGraph { mesh: scenario.mesh(), dims, micro_batches, transfers: plans.transfers, tensors, stages }
+    StepGraph { mesh: scenario.mesh(), dims, micro_batches, transfers: plans.transfers, tensors, flats, stages }
 }
 
 /// Turns the op lists of a stage into segments and puts them in order.

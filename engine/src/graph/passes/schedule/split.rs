@@ -33,6 +33,11 @@ impl ChunkPlan {
         self.weight.as_ref().unwrap_or(&self.backward)
     }
 
+    /// Replaces the ops that write gradients.
+    pub fn set_gradient_ops(&mut self, ops: Vec<Op>) {
+        *(if self.weight.is_some() { self.weight.insert(Vec::new()) } else { &mut self.backward }) = ops;
+    }
+
     /// Makes of the ops that write gradients what the last micro-batch runs.
     pub fn reduce_in_last(&mut self, with_reductions: impl FnOnce(&[Op]) -> Vec<Op>) {
         let last = with_reductions(self.gradient_ops());
@@ -82,7 +87,8 @@ struct Splitter {
     /// What each copy is a copy of, so that a copy is never copied again.
     original: BTreeMap<TensorId, TensorId>,
     transfers: u32,
-    model_ranks: u32,
+    /// Over which ranks the gradient norm is summed.
+    norm: (Group, u32),
     replicas: u32,
 }
 
@@ -102,7 +108,11 @@ impl Splitter {
             copies: BTreeMap::new(),
             original: BTreeMap::new(),
             transfers: 0,
-            model_ranks: strategy.pipeline_parallel * strategy.tensor_parallel,
+            norm: if strategy.shards_over_replicas() {
+                (Group::World, strategy.mesh().ranks())
+            } else {
+                (Group::Model, strategy.pipeline_parallel * strategy.tensor_parallel)
+            },
             replicas: strategy.data_parallel,
         };
         splitter.find_homes();
@@ -262,7 +272,7 @@ impl Splitter {
         }
     }
 
-    /// The reduction of the gradient norm over all stages and slices.
+    /// The reduction of the gradient norm over all stages and slices; where gradients are sharded, also over replicas.
     fn model_collective(&mut self, op: &Op) {
         let norm = op.reads[0];
         for stage in 0..self.plans.len() {
@@ -271,8 +281,9 @@ impl Splitter {
             if local == norm {
                 self.clear_norm(norm, stage);
             }
-            if self.model_ranks > 1 {
-                let reduce = self.all_reduce("gradient norm", local, Group::Model, self.model_ranks, op);
+            let (group, ranks) = self.norm;
+            if ranks > 1 {
+                let reduce = self.all_reduce("gradient norm", local, group, ranks, op);
                 self.push(depth, reduce);
             }
         }

@@ -1,0 +1,44 @@
+//! The sharding over replicas: stage, group, prefetch.
+
+use super::check::{Checked, bounded, divides, invalid};
+use super::pipeline::ChunkLayout;
+use super::{Strategy, StrategyFile, ZeroStage};
+use crate::model::Model;
+
+/// What is sharded.
+pub(super) fn stage(file: &StrategyFile) -> Checked<ZeroStage> {
+    let stage = ZeroStage::ALL.get(file.zero_stage as usize).copied();
+    stage.ok_or_else(|| invalid("strategy.zero_stage", file.zero_stage, "0, 1, 2 or 3", "3 shards the most."))
+}
+
+/// Units that are gathered ahead.
+pub(super) fn prefetch(file: &StrategyFile) -> Checked<u32> {
+    if file.prefetch <= 64 {
+        return Ok(file.prefetch);
+    }
+    Err(invalid("strategy.prefetch", file.prefetch, "a whole number from 0 to 64", "Most runs prefetch 1."))
+}
+
+/// Replicas that share one copy.
+pub(super) fn group(file: &StrategyFile, strategy: &Strategy) -> Checked<u32> {
+    if strategy.zero == ZeroStage::None {
+        return Ok(1);
+    }
+    let path = "strategy.sharding_group";
+    let group = bounded(Some(file.sharding_group.unwrap_or(strategy.data_parallel)), path, 1 << 20)?;
+    divides(path, group, "strategy.data_parallel", strategy.data_parallel)?;
+    Ok(group)
+}
+
+/// A tied embedding whose two uses are in different chunks of one stage gets its gradient at two times of a
+/// micro-batch; where gradients are sharded, that would need a buffer that outlives both.
+pub(super) fn tied(strategy: &Strategy, model: &Model) -> Checked<()> {
+    let same_stage = strategy.pipeline_parallel == 1 || strategy.schedule.layout() == ChunkLayout::V;
+    let shared = model.tied_embeddings && strategy.virtual_stages > 1 && same_stage;
+    if shared && strategy.zero >= ZeroStage::Gradients {
+        let allowed = "0 or 1 with a tied embedding whose head is in another chunk of the same stage";
+        let hint = "Set model.tied_embeddings = false, or use another strategy.schedule.";
+        return Err(invalid("strategy.zero_stage", strategy.zero as u32, allowed, hint));
+    }
+    Ok(())
+}
