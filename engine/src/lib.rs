@@ -38,3 +38,4 @@ pub mod scenario;
 pub mod sim;
 pub mod trace;
 pub mod units;
+pub mod validate;

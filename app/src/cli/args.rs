@@ -31,6 +31,8 @@ pub enum Command {
     Compare(CompareOptions),
     /// Measure matmul rate, bandwidths and kernel-call time of this device
     Calibrate(CalibrateOptions),
+    /// Predict published measurements and say how far apart prediction and measurement are
+    Validate(ValidateOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
     Graph(GraphOptions),
     /// List the scenarios that ship with the program
@@ -201,4 +203,25 @@ pub struct GraphOptions {
     /// Language
     #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
     pub format: GraphFormat,
+}
+
+/// `shardlab validate`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The file is CSV with a header. Needed columns: id, layers, hidden, heads, ffn_hidden, seq_len, \
+gpu_type, n_gpus, micro_batch, global_batch, and step_time_s or tokens_per_s_per_gpu. Read where they are there: \
+source_key, model_name, params_b, kv_heads, head_dim, vocab, moe_experts, gpus_per_node, inter_node_link, precision, \
+tp, pp, vpp, cp, zero_stage_or_fsdp, sequence_parallel, recompute, pipeline_schedule, flash_attention, \
+overlap_flags, framework, task, peak_memory_gb, quality."
+)]
+pub struct ValidateOptions {
+    /// Measurements as CSV, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only rows of these qualities, for example AB
+    #[arg(long, value_name = "LETTERS")]
+    pub quality: Option<String>,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
 }

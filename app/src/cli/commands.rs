@@ -12,11 +12,11 @@ use shardlab_engine::compare::predict_and_execute;
 use shardlab_engine::exec::{self, Backend, BackendKind, StepResult, Trainer};
 use shardlab_engine::graph::{dot, lower};
 use shardlab_engine::scenario::{self, Scenario};
-use shardlab_engine::{report, sim};
+use shardlab_engine::{report, sim, validate};
 
 use super::args::{
     Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, GraphFormat, GraphOptions,
-    SimulateOptions,
+    SimulateOptions, ValidateOptions,
 };
 use super::output::{export, note, print, progress, write_file};
 use super::{Answer, input};
@@ -155,6 +155,31 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
         measured.copy_bandwidth,
         measured.launch_overhead
     ))?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab validate`.
+pub fn validate(options: &ValidateOptions) -> anyhow::Result<Answer> {
+    let name = options.file.display().to_string();
+    let bytes = if name == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
+        bytes
+    } else {
+        std::fs::read(&options.file).with_context(|| format!("cannot open `{name}`"))?
+    };
+    let mut measurements = validate::read(&bytes).with_context(|| name.clone())?;
+    if let Some(letters) = &options.quality {
+        measurements.retain(|row| !row.quality.is_empty() && letters.contains(row.quality.as_str()));
+    }
+    let bar = progress(measurements.len() as u64);
+    let mut rows = Vec::new();
+    for measurement in &measurements {
+        rows.push(validate::predict(measurement));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    print(&if options.json { report::validation_json(&rows) } else { validate::validation_table(&rows) })?;
     Ok(Answer::Yes)
 }
 

@@ -5,7 +5,6 @@ use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable};
 use shardlab_engine::report;
-use shardlab_engine::scenario::{Precision, Recompute};
 
 use super::design_tokens::{part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -195,14 +194,8 @@ fn described(run: &Run) -> String {
     let chunks = if strategy.virtual_stages > 1 { format!(" × {}", strategy.virtual_stages) } else { String::new() };
     let schedule = format!("{schedule}{chunks}");
     let zero = if strategy.zero as u32 > 0 { format!(" · ZeRO {}", strategy.zero as u32) } else { String::new() };
-    let precision = match strategy.precision {
-        Precision::Bf16 => t("form.precision.bf16"),
-        Precision::Fp32 => t("form.precision.fp32"),
-    };
-    let recompute = match strategy.recompute {
-        Recompute::None => t("form.recompute.none"),
-        Recompute::Full => t("form.recompute.full"),
-    };
+    let precision = t_or_name("form.precision", strategy.precision.name());
+    let recompute = t_or_name("form.recompute", strategy.recompute.name());
     let (what, batch) = (t("form.strategy.recompute"), t("form.strategy.global"));
     let tokens = format!("{} × {}", strategy.global_batch, run.scenario.data().sequence_length);
     let mesh = format!("pp {} dp {} tp {}", mesh.pp, mesh.dp, mesh.tp);

@@ -140,6 +140,9 @@ fn peak_rate(scenario: &Scenario) -> f64 {
     let device = &scenario.cluster().device;
     match scenario.strategy().precision {
         Precision::Bf16 => device.bf16_matmul.0,
+        Precision::Fp16 => device.fp16_matmul.0,
+        Precision::Fp8 => device.fp8_matmul.0,
+        Precision::Tf32 => device.tf32_matmul.0,
         Precision::Fp32 => device.fp32_matmul.0,
     }
 }

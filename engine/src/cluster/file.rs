@@ -30,6 +30,24 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "FlopsPerSec::text_schema")]
     pub tf32: Option<FlopsPerSec>,
+    /// Peak dense matmul rate for fp16 inputs; that for bf16 when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub fp16: Option<FlopsPerSec>,
+    /// Peak dense matmul rate for fp8 inputs; that for bf16 when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub fp8: Option<FlopsPerSec>,
     /// Peak dense matmul rate for bf16 inputs.
     #[serde(
         default,
@@ -94,6 +112,8 @@ impl DeviceFile {
             title: self.title.or_else(|| base.title.clone()),
             fp32: self.fp32.or(base.fp32),
             tf32: self.tf32.or(base.tf32),
+            fp16: self.fp16.or(base.fp16),
+            fp8: self.fp8.or(base.fp8),
             bf16: self.bf16.or(base.bf16),
             matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
             attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),

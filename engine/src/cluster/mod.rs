@@ -21,10 +21,16 @@ pub struct Device {
     pub name: String,
     /// Peak rate of fp32 arithmetic outside matrix units.
     pub fp32: FlopsPerSec,
-    /// Peak matmul rate for fp32 inputs.
+    /// Peak matmul rate in plain fp32.
     pub fp32_matmul: FlopsPerSec,
+    /// Peak matmul rate for fp32 inputs that matrix units round to TF32.
+    pub tf32_matmul: FlopsPerSec,
     /// Peak dense matmul rate for bf16 inputs.
     pub bf16_matmul: FlopsPerSec,
+    /// Peak dense matmul rate for fp16 inputs.
+    pub fp16_matmul: FlopsPerSec,
+    /// Peak dense matmul rate for fp8 inputs.
+    pub fp8_matmul: FlopsPerSec,
     /// Share of the peak that the best large matmul reaches.
     pub matmul_efficiency: f64,
     /// Share of the matmul peak that attention kernels reach.

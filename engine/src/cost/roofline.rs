@@ -40,6 +40,9 @@ pub fn kernel_bound(device: &Device, work: &Work, dtype: DType) -> Bound {
 fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
     let matrix = match dtype {
         DType::Bf16 => device.bf16_matmul,
+        DType::F16 => device.fp16_matmul,
+        DType::F8 => device.fp8_matmul,
+        DType::Tf32 => device.tf32_matmul,
         DType::F32 | DType::U32 => device.fp32_matmul,
     };
     let efficiency = match work.matmul {

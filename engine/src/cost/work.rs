@@ -31,6 +31,9 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         // Forward has two products per pair (scores, values); backward five: scores again, dV, dP, dQ and dK
         // (Dao et al. 2022, algorithm 4).
         OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], 5.0, bytes),
+        OpKind::AttentionScores => batched(dims, tensors, op.writes[0], 1.0, bytes),
+        OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
+        OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
         _ => {
             // Reductions work on what they read, all else on what it writes.
             let counted = if is_reduction(op.kind) { op.reads.first() } else { op.writes.first() };
@@ -49,6 +52,14 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64,
     Work { flops, matmul_flops: flops, bytes, matmul: None }
 }
 
+/// Unfused attention: `products` batched matmuls of sequence × sequence × head for every sequence and head; what a
+/// causal mask hides is computed too.
+fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, bytes: Bytes) -> Work {
+    let flops = Flops(2.0 * products * tensors[scores.index()].local.elements() as f64 * f64::from(dims.head_dim));
+    let (side, head) = (u64::from(dims.sequence), u64::from(dims.head_dim));
+    Work { flops, matmul_flops: flops, bytes, matmul: Some([side, side, head]) }
+}
+
 /// Whether an op's result is smaller than what it computes on.
 fn is_reduction(kind: OpKind) -> bool {
     use OpKind::{ColumnSum, CrossEntropy, NormGradParameters, RowMax, SumExp, SumSquares};
@@ -62,6 +73,7 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::Norm => 8.0,
         OpKind::NormGrad => 12.0,
         OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
+        OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad => 8.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } => 8.0,
         OpKind::GeluGrad | OpKind::SwiGluGrad | OpKind::AdamW { .. } => 14.0,
         OpKind::Add

@@ -12,8 +12,11 @@ pub enum ExecError {
     #[error("this program was built without the wgpu backend; use the cpu backend")]
     NotBuiltIn,
     /// The precision cannot be executed yet.
-    #[error("strategy.precision = bf16 can be simulated but not executed yet; set it to \"fp32\"")]
+    #[error("only strategy.precision = fp32 can be executed yet, others are simulated; set it to \"fp32\"")]
     Precision,
+    /// The attention kernel cannot be executed yet.
+    #[error("strategy.attention = unfused can be simulated but not executed yet; set it to \"flash\"")]
+    Attention,
     /// More ranks than buffers of one device are shared among.
     #[error(
         "an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`"

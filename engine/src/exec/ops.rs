@@ -67,6 +67,12 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![Dispatch::new(&params, [reads[0], writes[0]])]
         }
         OpKind::Cast => return Err(ExecError::Precision),
+        OpKind::AttentionScores
+        | OpKind::AttentionSoftmax
+        | OpKind::AttentionValues
+        | OpKind::AttentionValuesGrad
+        | OpKind::AttentionSoftmaxGrad
+        | OpKind::AttentionScoresGrad => return Err(ExecError::Attention),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }

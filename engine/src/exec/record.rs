@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{Precision, Scenario};
+use crate::scenario::{AttentionKernel, Precision, Scenario};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -27,6 +27,9 @@ const MAX_OPS: usize = 200_000;
 pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().precision != Precision::Fp32 {
         return Err(ExecError::Precision);
+    }
+    if scenario.strategy().attention != AttentionKernel::Flash {
+        return Err(ExecError::Attention);
     }
     let ranks = scenario.mesh().ranks();
     if ranks > MAX_RANKS {

@@ -97,6 +97,18 @@ pub enum OpKind {
     Attention,
     /// `qkv, out, logsumexp, dout → dqkv, delta`.
     AttentionGrad,
+    /// `qkv → scores`: all products of queries and keys, stored.
+    AttentionScores,
+    /// `scores → probabilities`: causal softmax.
+    AttentionSoftmax,
+    /// `probabilities, qkv → out`.
+    AttentionValues,
+    /// `probabilities, qkv, dout → dprobabilities, dv`.
+    AttentionValuesGrad,
+    /// `probabilities, dprobabilities → dscores`.
+    AttentionSoftmaxGrad,
+    /// `dscores, qkv, dv → dqkv`.
+    AttentionScoresGrad,
     /// `x → y`.
     Gelu,
     /// `x, dy → dx`.
@@ -164,7 +176,14 @@ impl OpKind {
             Self::Norm | Self::NormGrad | Self::NormGradParameters => "norm",
             Self::Matmul { .. } => "matmul",
             Self::Rope { .. } => "rope",
-            Self::Attention | Self::AttentionGrad => "attention",
+            Self::Attention
+            | Self::AttentionGrad
+            | Self::AttentionScores
+            | Self::AttentionSoftmax
+            | Self::AttentionValues
+            | Self::AttentionValuesGrad
+            | Self::AttentionSoftmaxGrad
+            | Self::AttentionScoresGrad => "attention",
             Self::Gelu | Self::GeluGrad | Self::SwiGlu | Self::SwiGluGrad => "activation",
             Self::Add | Self::Accumulate | Self::Residual { .. } | Self::ColumnSum => "elementwise",
             Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",

@@ -32,6 +32,12 @@ pub enum DType {
     F32,
     /// The upper half of an f32.
     Bf16,
+    /// IEEE 754 half precision.
+    F16,
+    /// Eight bits, with a scale for the whole tensor.
+    F8,
+    /// 32 bits in memory, rounded to TF32 by matrix units.
+    Tf32,
     /// Unsigned integers: token ids.
     U32,
 }
@@ -40,8 +46,9 @@ impl DType {
     /// Bytes of one element.
     pub fn size(self) -> u64 {
         match self {
-            Self::F32 | Self::U32 => 4,
-            Self::Bf16 => 2,
+            Self::F32 | Self::U32 | Self::Tf32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+            Self::F8 => 1,
         }
     }
 }

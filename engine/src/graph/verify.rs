@@ -146,6 +146,12 @@ impl OpGraph {
                 norm.elements() == 1 && [p, m, v].iter().all(|x| x.elements() == g.elements())
             }
             (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
+            (OpKind::AttentionScores, [qkv], [scores]) => qkv.rows == scores.rows,
+            (OpKind::AttentionSoftmax, [scores], [p]) => scores == p,
+            (OpKind::AttentionValues, [p, qkv], [out]) => p.rows == qkv.rows && qkv.rows == out.rows,
+            (OpKind::AttentionValuesGrad, [p, qkv, dout], [dp, dv]) => p == dp && dout == dv && qkv.rows == dv.rows,
+            (OpKind::AttentionSoftmaxGrad, [p, dp], [dscores]) => p == dp && dp == dscores,
+            (OpKind::AttentionScoresGrad, [_, qkv, _], [dqkv]) => qkv == dqkv,
             (OpKind::AttentionGrad, [qkv, out, _, dout], [dqkv, ..]) => qkv == dqkv && out == dout,
             (OpKind::Collective { collective, .. }, [from, ..], [to, ..]) => match collective {
                 Collective::AllReduce(_) => from.elements() == to.elements(),

@@ -73,6 +73,16 @@ pub fn comparison_json(comparison: &Comparison) -> String {
     format!("{document:#}\n")
 }
 
+/// Every measured row with its prediction or why it was left out, and the summaries.
+pub fn validation_json(rows: &[crate::validate::Row]) -> String {
+    let mut document = Map::new();
+    document.insert("schema_version".into(), json!(SCHEMA_VERSION));
+    document.insert("rows".into(), json!(rows));
+    document.insert("summaries".into(), json!(crate::validate::summaries(rows)));
+    document.insert("choices".into(), json!(crate::validate::regrets(rows)));
+    pretty(document)
+}
+
 fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value| {

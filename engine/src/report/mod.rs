@@ -8,7 +8,7 @@ mod perfetto;
 mod table;
 
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
-pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json};
+pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json, validation_json};
 pub use perfetto::perfetto_json;
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
 

@@ -180,12 +180,17 @@ fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
 fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
     let rate =
         |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
-    let fp32 = rate(file.fp32, "cluster.custom.fp32")?;
+    // Vector units do a sixteenth of what matrix units do, where the datasheet is silent.
+    let vector = file.fp32.or(file.bf16.map(|matrix| FlopsPerSec(matrix.0 / 16.0)));
+    let fp32 = rate(vector, "cluster.custom.fp32")?;
     Ok(Device {
         name,
         fp32,
-        fp32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
+        fp32_matmul: fp32,
+        tf32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
         bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
+        fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
+        fp8_matmul: rate(file.fp8.or(file.bf16), "cluster.custom.fp8")?,
         matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
         attention_efficiency: share(
             file.attention_efficiency.or(file.matmul_efficiency),
@@ -299,6 +304,7 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
         micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
         global_batch: bounded(Some(s.global_batch), "strategy.global_batch", 1 << 24)?,
         precision: s.precision,
+        attention: s.attention,
         recompute: s.recompute,
         overlap_gradients: s.overlap_gradients,
         bucket: bucket(s.bucket)?,

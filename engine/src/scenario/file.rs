@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ChunkLayout, Precision, Recompute, ScheduleName};
+use super::{AttentionKernel, ChunkLayout, Precision, Recompute, ScheduleName};
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
 use crate::units::Bytes;
@@ -94,9 +94,11 @@ pub struct StrategyFile {
     pub micro_batch: u32,
     /// Sequences in one step, over all replicas.
     pub global_batch: u32,
-    /// `fp32` or `bf16`.
+    /// `fp32`, `tf32`, `fp16`, `bf16` or `fp8`.
     pub precision: Precision,
-    /// `none` or `full`.
+    /// `flash` or `unfused`.
+    pub attention: AttentionKernel,
+    /// `none`, `selective` or `full`.
     pub recompute: Recompute,
     /// Reduce gradients while the backward pass still runs.
     pub overlap_gradients: bool,
@@ -136,6 +138,7 @@ impl Default for StrategyFile {
             micro_batch: 1,
             global_batch: 1,
             precision: Precision::default(),
+            attention: AttentionKernel::default(),
             recompute: Recompute::default(),
             overlap_gradients: true,
             bucket: None,

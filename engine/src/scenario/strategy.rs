@@ -11,12 +11,30 @@ use crate::units::Bytes;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Everything in 32 bits.
+    /// Everything in 32 bits; matmuls on plain fp32 units.
     Fp32,
+    /// Everything in 32 bits; matmuls round their inputs to TF32.
+    Tf32,
+    /// As bf16 in fp16, with a loss scale (Micikevicius et al. 2018).
+    Fp16,
     /// Weights and activations in bf16; gradients accumulate in fp32; fp32 master weights and moments
     /// (Micikevicius et al. 2018 with bf16, as Megatron-LM does it).
     #[default]
     Bf16,
+    /// As bf16, with the inputs of the layers' matmuls cast to fp8, per tensor (Micikevicius et al. 2022; Noune et al.
+    /// 2022), as Transformer Engine does it.
+    Fp8,
+}
+
+/// How attention is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionKernel {
+    /// In one kernel that never stores the scores (Dao et al. 2022).
+    #[default]
+    Flash,
+    /// As two batched matmuls with a softmax between them; scores and probabilities are stored.
+    Unfused,
 }
 
 /// What the backward pass computes again instead of keeping it.
@@ -26,6 +44,8 @@ pub enum Recompute {
     /// Nothing: all activations are kept.
     #[default]
     None,
+    /// Scores and softmax of unfused attention (Korthikanti et al. 2022, section 5).
+    Selective,
     /// Every transformer layer, from its input (Chen et al. 2016).
     Full,
 }
@@ -55,9 +75,17 @@ impl Precision {
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
+            Self::Fp8 => "fp8",
         }
     }
+}
+
+impl Precision {
+    /// All formats.
+    pub const ALL: [Self; 5] = [Self::Bf16, Self::Fp16, Self::Fp8, Self::Tf32, Self::Fp32];
 }
 
 impl Recompute {
@@ -65,6 +93,7 @@ impl Recompute {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Selective => "selective",
             Self::Full => "full",
         }
     }
@@ -93,6 +122,8 @@ pub struct Strategy {
     pub global_batch: u32,
     /// Number format.
     pub precision: Precision,
+    /// How attention is computed.
+    pub attention: AttentionKernel,
     /// What is computed again.
     pub recompute: Recompute,
     /// Whether gradient buckets are reduced while the backward pass still runs.

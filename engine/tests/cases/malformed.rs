@@ -131,7 +131,7 @@ fn wrong_types() -> Vec<Case> {
         ),
         with("an infinite learning rate", "steps = 10", "learning_rate = inf", "`run.learning_rate`"),
         with("a misspelt key", "tensor_parallel", "tensor_paralel", "did you mean `tensor_parallel`"),
-        with("a key of another program", "micro_batch = 1", "zzz_q = 1", "known here are `bucket`"),
+        with("a key of another program", "micro_batch = 1", "zzz_q = 1", "known here are `attention`, `bucket`"),
         with("a misspelt table", "[strategy]", "[stategy]", "did you mean `strategy`"),
         with("an unknown precision", "micro_batch = 1", "precision = \"fp7\"", "`strategy.precision`"),
         with(

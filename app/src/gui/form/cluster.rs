@@ -29,9 +29,19 @@ impl Form<'_> {
 
     /// What differs from the preset; nothing is written where nothing differs.
     fn custom_ui(&mut self, ui: &mut Ui) {
-        let error = ["memory", "bf16", "tf32", "fp32", "memory_bandwidth", "launch_overhead", "devices_per_node"]
-            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
-        let [memory, bf16, tf32, fp32, bandwidth, launch, devices] = error.each_ref().map(Option::as_deref);
+        let error = [
+            "memory",
+            "bf16",
+            "fp16",
+            "fp8",
+            "tf32",
+            "fp32",
+            "memory_bandwidth",
+            "launch_overhead",
+            "devices_per_node",
+        ]
+        .map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let [memory, bf16, fp16, fp8, tf32, fp32, bandwidth, launch, devices] = error.each_ref().map(Option::as_deref);
         let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
@@ -41,7 +51,9 @@ impl Form<'_> {
         let mut file = self.session.file.cluster.custom.clone().unwrap_or_default();
         quantity_ui(ui, "form.custom.memory", &mut file.memory, typed, device.memory, memory);
         quantity_ui(ui, "form.custom.bf16", &mut file.bf16, typed, device.bf16_matmul, bf16);
-        quantity_ui(ui, "form.custom.tf32", &mut file.tf32, typed, device.fp32_matmul, tf32);
+        quantity_ui(ui, "form.custom.fp16", &mut file.fp16, typed, device.fp16_matmul, fp16);
+        quantity_ui(ui, "form.custom.fp8", &mut file.fp8, typed, device.fp8_matmul, fp8);
+        quantity_ui(ui, "form.custom.tf32", &mut file.tf32, typed, device.tf32_matmul, tf32);
         quantity_ui(ui, "form.custom.fp32", &mut file.fp32, typed, device.fp32, fp32);
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);

@@ -2,7 +2,7 @@
 
 use egui::{DragValue, Ui};
 use shardlab_engine::scenario::pipeline::slots;
-use shardlab_engine::scenario::{ChunkLayout, DATASETS, Precision, Recompute, ScheduleName};
+use shardlab_engine::scenario::{AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, ScheduleName};
 
 use super::Form;
 use super::fields::{choice_ui, flag_ui, list_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
@@ -17,9 +17,16 @@ impl Form<'_> {
         self.axes_ui(ui);
         self.batch_ui(ui);
         let s = &mut self.session.file.strategy;
-        let precisions = [(Precision::Bf16, "form.precision.bf16"), (Precision::Fp32, "form.precision.fp32")];
+        let precisions = Precision::ALL.map(|precision| (precision, precision_key(precision)));
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
-        let policies = [(Recompute::None, "form.recompute.none"), (Recompute::Full, "form.recompute.full")];
+        let kernels =
+            [(AttentionKernel::Flash, "form.attention.flash"), (AttentionKernel::Unfused, "form.attention.unfused")];
+        choice_ui(ui, "form.strategy.attention", &mut s.attention, &kernels);
+        let policies = [
+            (Recompute::None, "form.recompute.none"),
+            (Recompute::Selective, "form.recompute.selective"),
+            (Recompute::Full, "form.recompute.full"),
+        ];
         choice_ui(ui, "form.strategy.recompute", &mut s.recompute, &policies);
         flag_ui(ui, "form.strategy.overlap", &mut s.overlap_gradients);
         self.sharding_ui(ui);
@@ -118,6 +125,16 @@ impl Form<'_> {
         }
         let run = &mut self.session.file.run;
         row_ui(ui, "form.run.seed", None, |ui| ui.add(DragValue::new(&mut run.seed).speed(0.1)));
+    }
+}
+
+fn precision_key(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Fp32 => "form.precision.fp32",
+        Precision::Tf32 => "form.precision.tf32",
+        Precision::Fp16 => "form.precision.fp16",
+        Precision::Bf16 => "form.precision.bf16",
+        Precision::Fp8 => "form.precision.fp8",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::trace::Phase;
 /// Appends the gradient of every op of `graph`.
 pub fn differentiate(graph: OpGraph) -> OpGraph {
     let forward = graph.ops.clone();
-    let mut backward = Backward { graph, gradients: BTreeMap::new() };
+    let mut backward = Backward { graph, gradients: BTreeMap::new(), value_gradients: BTreeMap::new() };
     for op in forward.iter().rev() {
         backward.op(op);
     }
@@ -21,6 +21,8 @@ struct Backward {
     graph: OpGraph,
     /// The gradient of each value and each parameter so far.
     gradients: BTreeMap<TensorId, TensorId>,
+    /// Gradients of the values of a fused projection, on their way to that of the whole.
+    value_gradients: BTreeMap<TensorId, TensorId>,
 }
 
 impl Backward {
@@ -36,6 +38,9 @@ impl Backward {
             OpKind::SwiGlu => self.unary(op, OpKind::SwiGluGrad),
             OpKind::Rope { .. } => self.rope(op),
             OpKind::Attention => self.attention(op),
+            OpKind::AttentionValues => self.attention_values(op),
+            OpKind::AttentionSoftmax => self.attention_softmax(op),
+            OpKind::AttentionScores => self.attention_scores(op),
             OpKind::Position => self.position(op),
             OpKind::Embedding => self.embedding(op),
             // Forward graphs have no other kinds.
@@ -146,6 +151,33 @@ impl Backward {
         let dqkv = self.value_like(qkv, "gradient");
         let delta = self.value_like(lse, "delta");
         self.push(op, OpKind::AttentionGrad, "gradient", vec![qkv, out, lse, dout], vec![dqkv, delta]);
+        self.contribute(op, qkv, dqkv);
+    }
+
+    /// Leaves the gradient of the values to that of the scores, which completes the fused projection's.
+    fn attention_values(&mut self, op: &Op) {
+        let (probabilities, qkv, dout) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let (dprobabilities, dv) =
+            (self.value_like(probabilities, "gradient"), self.value_like(op.writes[0], "value gradient"));
+        let reads = vec![probabilities, qkv, dout];
+        self.push(op, OpKind::AttentionValuesGrad, "gradient", reads, vec![dprobabilities, dv]);
+        self.contribute(op, probabilities, dprobabilities);
+        self.value_gradients.insert(qkv, dv);
+    }
+
+    fn attention_softmax(&mut self, op: &Op) {
+        let (probabilities, dprobabilities) = (op.writes[0], self.gradient(op.writes[0]));
+        let dscores = self.value_like(op.reads[0], "gradient");
+        self.push(op, OpKind::AttentionSoftmaxGrad, "gradient", vec![probabilities, dprobabilities], vec![dscores]);
+        self.contribute(op, op.reads[0], dscores);
+    }
+
+    fn attention_scores(&mut self, op: &Op) {
+        let (qkv, dscores) = (op.reads[0], self.gradient(op.writes[0]));
+        let dqkv = self.value_like(qkv, "gradient");
+        let dv = self.value_gradients.get(&qkv).copied();
+        let reads = [dscores, qkv].into_iter().chain(dv).collect();
+        self.push(op, OpKind::AttentionScoresGrad, "gradient", reads, vec![dqkv]);
         self.contribute(op, qkv, dqkv);
     }
 

@@ -2,13 +2,14 @@
 
 use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Storage, Tensor, TensorId};
 use crate::model::Model;
-use crate::scenario::Scenario;
+use crate::scenario::{AttentionKernel, Scenario};
 use crate::trace::Phase;
 
 /// Builds the forward ops of one micro-batch, from token ids to the loss.
 pub fn forward(scenario: &Scenario) -> OpGraph {
     let graph = OpGraph { dims: Dims::of(scenario), tensors: Vec::new(), ops: Vec::new() };
-    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding };
+    let unfused = scenario.strategy().attention == AttentionKernel::Unfused;
+    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding, unfused };
     let targets = builder.input("targets", Part::Head);
     let (mut x, table) = builder.embedding();
     for layer in 0..scenario.model().layers {
@@ -24,6 +25,8 @@ struct Builder<'a> {
     graph: OpGraph,
     model: &'a Model,
     part: Part,
+    /// Whether attention stores its scores.
+    unfused: bool,
 }
 
 /// A linear layer's weights.
@@ -140,8 +143,20 @@ impl Builder<'_> {
         let out = self.tensor("attention", Shape::new(tokens, width), DType::F32, Role::Activation);
         let lse =
             self.tensor("attention logsumexp", Shape::new(tokens, self.model.heads), DType::F32, Role::Activation);
-        self.push(OpKind::Attention, "attention", vec![qkv], vec![out, lse]);
+        if self.unfused {
+            self.unfused_attention(qkv, out);
+        } else {
+            self.push(OpKind::Attention, "attention", vec![qkv], vec![out, lse]);
+        }
         self.row_linear("projection", out, x, width)
+    }
+
+    /// Scores and probabilities have a row per token, and in it for every head a column per key.
+    fn unfused_attention(&mut self, qkv: TensorId, out: TensorId) {
+        let keys = self.model.heads * self.graph.dims.sequence;
+        let scores = self.op(OpKind::AttentionScores, "attention scores", vec![qkv], keys);
+        let probabilities = self.op(OpKind::AttentionSoftmax, "attention softmax", vec![scores], keys);
+        self.push(OpKind::AttentionValues, "attention values", vec![probabilities, qkv], vec![out]);
     }
 
     fn feed_forward(&mut self, x: TensorId) -> TensorId {

@@ -1,23 +1,71 @@
 //! Sixth pass: number formats. Mixed precision keeps fp32 master weights and accumulates gradients in fp32
 //! (Micikevicius et al. 2018; bf16 needs no loss scale).
 
-use crate::graph::{DType, Op, OpGraph, OpKind, Role, Storage, Tensor, TensorId};
+use std::collections::BTreeMap;
+
+use crate::graph::{DType, Op, OpGraph, OpKind, Part, Role, Storage, Tensor, TensorId};
 use crate::scenario::Precision;
 
 /// Applies the strategy's precision.
 pub fn precision(graph: OpGraph, precision: Precision) -> OpGraph {
     match precision {
         Precision::Fp32 => graph,
-        Precision::Bf16 => bf16(graph),
+        Precision::Tf32 => tf32(graph),
+        Precision::Fp16 => half(graph, DType::F16),
+        Precision::Bf16 => half(graph, DType::Bf16),
+        Precision::Fp8 => fp8(half(graph, DType::Bf16)),
     }
 }
 
-fn bf16(mut graph: OpGraph) -> OpGraph {
+/// Matmul inputs are rounded on their way into the matrix units; nothing changes in memory.
+fn tf32(mut graph: OpGraph) -> OpGraph {
+    for tensor in &mut graph.tensors {
+        if matches!(tensor.role, Role::Parameter | Role::Activation) && tensor.dtype == DType::F32 {
+            tensor.dtype = DType::Tf32;
+        }
+    }
+    graph
+}
+
+/// Casts what the layers' matmuls read to fp8, each value once. Weights are cast with the update, so that every
+/// micro-batch finds them; embedding and head stay in 16 bits, as Transformer Engine leaves them.
+fn fp8(mut graph: OpGraph) -> OpGraph {
+    let mut casts: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+    for mut op in std::mem::take(&mut graph.ops) {
+        if matches!(op.kind, OpKind::Matmul { .. }) && matches!(op.part, Part::Layer(_)) {
+            for read in 0..2 {
+                let id = op.reads[read];
+                let cast = casts.get(&id).copied().unwrap_or_else(|| cast_to_fp8(&mut graph, id, &op));
+                casts.insert(id, cast);
+                op.reads[read] = cast;
+            }
+        }
+        graph.ops.push(op);
+    }
+    graph
+}
+
+/// Appends the cast of a value, or for a weight puts it into the update.
+fn cast_to_fp8(graph: &mut OpGraph, id: TensorId, reader: &Op) -> TensorId {
+    let tensor = graph.tensor(id).clone();
+    if tensor.role == Role::Parameter {
+        // The bf16 copy of a weight gives way to an fp8 one of the same role.
+        graph.tensors[id.index()].dtype = DType::F8;
+        return id;
+    }
+    let name = format!("{} in fp8", tensor.name);
+    let cast = graph.add_tensor(Tensor { name: name.clone(), dtype: DType::F8, storage: Storage::Own, ..tensor });
+    let op = Op { kind: OpKind::Cast, name, reads: vec![id], writes: vec![cast], ..reader.clone() };
+    graph.ops.push(op);
+    cast
+}
+
+fn half(mut graph: OpGraph, format: DType) -> OpGraph {
     let kept = statistics(&graph);
     for (index, tensor) in graph.tensors.iter_mut().enumerate() {
         let rounded = matches!(tensor.role, Role::Parameter | Role::Activation | Role::Scratch);
         if rounded && !kept[index] {
-            tensor.dtype = DType::Bf16;
+            tensor.dtype = format;
         }
     }
     master_weights(graph)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::graph::{Op, OpGraph, Part, Role, Tensor, TensorId};
+use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
 use crate::scenario::Recompute;
 use crate::trace::Phase;
 
@@ -10,17 +10,23 @@ use crate::trace::Phase;
 pub fn recompute(graph: OpGraph, policy: Recompute) -> OpGraph {
     match policy {
         Recompute::None => graph,
-        Recompute::Full => full(graph),
+        Recompute::Selective => again(graph, is_score),
+        Recompute::Full => again(graph, |_| true),
     }
 }
 
-fn full(mut graph: OpGraph) -> OpGraph {
+/// What selective recomputation repeats: cheap to compute, large to keep (Korthikanti et al. 2022, section 5).
+fn is_score(op: &Op) -> bool {
+    matches!(op.kind, OpKind::AttentionScores | OpKind::AttentionSoftmax)
+}
+
+fn again(mut graph: OpGraph, repeated: fn(&Op) -> bool) -> OpGraph {
     let old = std::mem::take(&mut graph.ops);
     let (mut seen, mut copies) = (BTreeSet::new(), BTreeMap::new());
     for mut op in old.iter().cloned() {
         if let (Phase::Backward, Part::Layer(layer)) = (op.phase, op.part) {
             if seen.insert(layer) {
-                let needed = needed_again(&old, op.part);
+                let needed = needed_again(&old, op.part, repeated);
                 copies = repeat(&mut graph, &needed);
             }
             op.reads = op.reads.iter().map(|id| copies.get(id).copied().unwrap_or(*id)).collect();
@@ -31,12 +37,12 @@ fn full(mut graph: OpGraph) -> OpGraph {
 }
 
 /// The forward ops of `part` whose results its backward ops read, and what those ops read in turn.
-fn needed_again(ops: &[Op], part: Part) -> Vec<Op> {
+fn needed_again(ops: &[Op], part: Part, repeated: fn(&Op) -> bool) -> Vec<Op> {
     let backward = ops.iter().filter(|op| op.part == part && op.phase == Phase::Backward);
     let mut wanted: BTreeSet<TensorId> = backward.flat_map(|op| op.reads.iter().copied()).collect();
     let mut needed: Vec<Op> = Vec::new();
     for op in ops.iter().rev().filter(|op| op.part == part && op.phase == Phase::Forward) {
-        if op.writes.iter().any(|id| wanted.contains(id)) {
+        if repeated(op) && op.writes.iter().any(|id| wanted.contains(id)) {
             wanted.extend(&op.reads);
             needed.push(op.clone());
         }

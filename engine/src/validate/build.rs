@@ -1,0 +1,261 @@
+//! From a measured run to the scenario that it was, as far as its source tells.
+
+use super::Measurement;
+use crate::cluster::{DeviceFile, LinkFile};
+use crate::model::{Architecture, ModelFile, ParameterCount};
+use crate::scenario::{
+    AttentionKernel, ClusterFile, DataFile, Precision, Recompute, Scenario, ScenarioFile, ScheduleName, StrategyFile,
+    check, check_model,
+};
+use crate::units::BytesPerSec;
+
+/// Megatron-LM's vocabulary of GPT-2, padded for tensor parallelism: that of runs that state none.
+const DEFAULT_VOCABULARY: u32 = 51_200;
+
+/// A measured run as a scenario.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What was run.
+    pub scenario: Scenario,
+    /// Measured time of a step in seconds.
+    pub measured_step_s: f64,
+    /// Measured peak memory, in the source's convention.
+    pub measured_peak_memory_gb: Option<f64>,
+    /// What the source does not say and was taken to be.
+    pub assumed: Vec<String>,
+}
+
+/// The scenario of a measured run, or what is missing or not modelled.
+///
+/// # Errors
+/// A sentence that names what is missing, or what the simulator does not have yet.
+pub fn build(m: &Measurement) -> Result<Built, String> {
+    supported(m)?;
+    let mut assumed = Vec::new();
+    let measured_step_s = step_time(m)?;
+    let model = model(m, &mut assumed)?;
+    let cluster = cluster(m)?;
+    let strategy = strategy(m, &model, &mut assumed)?;
+    let data = DataFile { sequence_length: m.seq_len, ..DataFile::default() };
+    let file = ScenarioFile { name: Some(m.id.clone()), model, cluster, strategy, data, ..ScenarioFile::default() };
+    let scenario = check(&file).map_err(|error| error.to_string())?;
+    Ok(Built { scenario, measured_step_s, measured_peak_memory_gb: m.peak_memory_gb, assumed })
+}
+
+fn supported(m: &Measurement) -> Result<(), String> {
+    let no = |what: &str| Err(format!("{what} is not modelled yet"));
+    match () {
+        () if !m.task.starts_with("pretrain") => Err(format!("`{}` is not pre-training", m.task)),
+        () if !m.moe_experts.is_empty() => no("a mixture of experts"),
+        () if m.cp.is_some_and(|cp| cp > 1) => no("context parallelism"),
+        () if m.zero_stage_or_fsdp.contains("offload") => no("offload"),
+        () if m.gpu_type.starts_with("TPU") => no("a TPU's torus"),
+        () => Ok(()),
+    }
+}
+
+fn step_time(m: &Measurement) -> Result<f64, String> {
+    let tokens = |rate: f64| Some(f64::from(m.global_batch?) * f64::from(m.seq_len?) / rate / f64::from(m.n_gpus?));
+    let time = m.step_time_s.or_else(|| m.tokens_per_s_per_gpu.and_then(tokens));
+    time.filter(|&time| time > 0.0).ok_or_else(|| "no measured step time".to_owned())
+}
+
+fn needed(value: Option<u32>, what: &str) -> Result<u32, String> {
+    value.filter(|&n| n > 0).ok_or_else(|| format!("{what} is not stated"))
+}
+
+/// The family whose parameter count is nearest to the stated one; without one, what the name says.
+fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String> {
+    let name = m.model_name.to_lowercase();
+    let llama = ["llama", "mistral", "qwen"].iter().any(|family| name.contains(family));
+    let vocab = m.vocab.unwrap_or_else(|| {
+        assumed.push(format!("vocabulary {DEFAULT_VOCABULARY}"));
+        DEFAULT_VOCABULARY
+    });
+    let of = |architecture: Architecture, tied: bool| ModelFile {
+        architecture: Some(architecture),
+        layers: m.layers,
+        hidden: m.hidden,
+        heads: m.heads,
+        kv_heads: m.kv_heads,
+        head_dim: m.head_dim,
+        ffn_hidden: m.ffn_hidden,
+        vocab: Some(vocab),
+        positions: m.seq_len,
+        tied_embeddings: Some(tied),
+        ..ModelFile::default()
+    };
+    for (value, what) in [(m.layers, "layers"), (m.hidden, "hidden"), (m.heads, "heads"), (m.ffn_hidden, "ffn_hidden")]
+    {
+        needed(value, what)?;
+    }
+    needed(m.seq_len, "seq_len")?;
+    let default = if llama { of(Architecture::Llama, false) } else { of(Architecture::Gpt, true) };
+    let Some(stated) = m.params_b else { return Ok(default) };
+    let apart = |file: &ModelFile| {
+        let count = check_model(file).map_or(f64::INFINITY, |model| ParameterCount::of(&model).total() as f64);
+        (count / 1e9 / stated - 1.0).abs()
+    };
+    let all = [Architecture::Gpt, Architecture::Llama].map(|a| [of(a, true), of(a, false)]);
+    let nearest = all.into_iter().flatten().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+    // A name that says the family beats a count that may be rounded.
+    Ok(nearest.filter(|file| !llama || file.architecture == Some(Architecture::Llama)).unwrap_or(default))
+}
+
+/// The device preset of a name.
+fn device(gpu: &str) -> Option<&'static str> {
+    let known = [
+        ("A100-40GB", "a100-40gb-sxm"),
+        ("A100", "a100-80gb-sxm"),
+        ("H100", "h100-80gb-sxm"),
+        ("H200", "h200-141gb-sxm"),
+        ("H800", "h800-80gb-sxm"),
+        ("GB200", "gb200-nvl72"),
+        ("GB300", "gb300-nvl72"),
+        ("B200", "b200-180gb-sxm"),
+        ("B300", "b300-288gb-sxm"),
+        ("V100", "v100-32gb-sxm"),
+        ("MI300X", "mi300x-192gb"),
+    ];
+    known.into_iter().find(|(prefix, _)| gpu.starts_with(prefix)).map(|(_, name)| name)
+}
+
+fn cluster(m: &Measurement) -> Result<ClusterFile, String> {
+    let device = device(&m.gpu_type).ok_or_else(|| format!("no device preset for `{}`", m.gpu_type))?;
+    let gpus = needed(m.n_gpus, "n_gpus")?;
+    let preset = crate::cluster::presets().get(device).and_then(|device| device.devices_per_node);
+    let per_node = m.gpus_per_node.or(preset).unwrap_or(8).min(gpus).max(1);
+    let bandwidth = node_bandwidth(&m.inter_node_link).map(|node| BytesPerSec(node / f64::from(per_node)));
+    let inter_link = bandwidth.map(|bandwidth| LinkFile { bandwidth: Some(bandwidth), ..LinkFile::default() });
+    let custom = DeviceFile { devices_per_node: Some(per_node), inter_link, ..DeviceFile::default() };
+    Ok(ClusterFile { device: Some(device.to_owned()), nodes: gpus.div_ceil(per_node), custom: Some(custom) })
+}
+
+/// Bytes per second of a node's network: `8x 200 Gb/s …`, `1600 Gbps … per node`.
+fn node_bandwidth(text: &str) -> Option<f64> {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == '(' || c == ';').collect();
+    let unit = words.iter().position(|word| word.starts_with("gb/s") || word.starts_with("gbps"))?;
+    let rate: f64 = words.get(unit.checked_sub(1)?)?.parse().ok()?;
+    let count = words[..unit].iter().find_map(|word| word.strip_suffix('x')?.parse::<f64>().ok());
+    let per_node = count.or_else(|| lower.contains("per node").then_some(1.0))?;
+    Some(rate * per_node * 1e9 / 8.0)
+}
+
+fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Result<StrategyFile, String> {
+    let gpus = needed(m.n_gpus, "n_gpus")?;
+    let (tp, pp) = (m.tp.unwrap_or(1).max(1), m.pp.unwrap_or(1).max(1));
+    if !gpus.is_multiple_of(tp * pp) {
+        return Err(format!("tp {tp} × pp {pp} does not divide {gpus} devices"));
+    }
+    let (zero_stage, sharding_group) = sharding(m, gpus / (tp * pp));
+    let flags = m.overlap_flags.to_lowercase();
+    let overlaps = !flags.contains("all overlap off");
+    let (schedule, virtual_stages) = schedule(m, pp);
+    // Megatron-LM has turned it on with tensor parallelism wherever it has it; older code does not.
+    let unfused = unfused(m);
+    let sequence_parallel = match m.sequence_parallel.as_str() {
+        "" => tp > 1 && !unfused,
+        said => said.starts_with("yes"),
+    };
+    Ok(StrategyFile {
+        data_parallel: Some(gpus / (tp * pp)),
+        tensor_parallel: tp,
+        sequence_parallel,
+        pipeline_parallel: pp,
+        schedule,
+        virtual_stages,
+        micro_batch: needed(m.micro_batch, "micro_batch")?,
+        global_batch: needed(m.global_batch, "global_batch")?,
+        precision: precision(m, assumed),
+        attention: if unfused { AttentionKernel::Unfused } else { AttentionKernel::Flash },
+        recompute: recompute(m, assumed)?,
+        overlap_gradients: overlaps,
+        overlap_parameters: overlaps,
+        zero_stage: if model.tied_embeddings == Some(true) && virtual_stages.is_some() && pp == 1 {
+            0
+        } else {
+            zero_stage
+        },
+        sharding_group,
+        ..StrategyFile::default()
+    })
+}
+
+/// Code from before FlashAttention (2022) stores the scores.
+fn unfused(m: &Measurement) -> bool {
+    let older = m.framework.contains("Megatron-DeepSpeed") || m.framework.contains("sail-sg");
+    m.flash_attention.starts_with("no") || m.flash_attention.is_empty() && older
+}
+
+fn schedule(m: &Measurement, pp: u32) -> (ScheduleName, Option<u32>) {
+    let chunks = m.vpp.filter(|&vpp| vpp > 1 && pp > 1);
+    match m.pipeline_schedule.as_str() {
+        "ZB-1p" | "ZB-2p" => (ScheduleName::ZeroBubbleH1, None),
+        "ZB-V" => (ScheduleName::ZeroBubbleV, None),
+        _ if chunks.is_some() => (ScheduleName::Interleaved, chunks),
+        _ => (ScheduleName::OneFOneB, None),
+    }
+}
+
+/// Stage, and group where the source names one.
+fn sharding(m: &Measurement, replicas: u32) -> (u32, Option<u32>) {
+    let said = m.zero_stage_or_fsdp.as_str();
+    let stage = match () {
+        () if said.contains("ZeRO-3") || said.contains("FULL_SHARD") => 3,
+        () if said.contains("SHARD_GRAD_OP") || said.contains("ZeRO-2") => 2,
+        () if said.contains("ZeRO-1") || said.contains("distributed optimizer") => 1,
+        () if said.contains("FSDP=0") => 1,
+        () if said.contains("FSDP") => 3,
+        () => 0,
+    };
+    let number = |mark: &str| -> Option<u32> {
+        let rest = said.split_once(mark)?.1;
+        rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let group = number("sharding group").or_else(|| number(", group"));
+    (stage, group.filter(|&group| group > 1 && group < replicas && replicas.is_multiple_of(group)))
+}
+
+fn precision(m: &Measurement, assumed: &mut Vec<String>) -> Precision {
+    let said = m.precision.to_lowercase();
+    match () {
+        () if said.contains("fp8") || said.contains("fp4") => Precision::Fp8,
+        () if said.contains("fp16") => Precision::Fp16,
+        () if said.contains("fp32") && !said.contains("bf16") => Precision::Fp32,
+        () => {
+            if said.is_empty() {
+                assumed.push("16-bit precision".to_owned());
+            }
+            Precision::Bf16
+        }
+    }
+}
+
+fn recompute(m: &Measurement, assumed: &mut Vec<String>) -> Result<Recompute, String> {
+    let said = m.recompute.as_str();
+    match () {
+        () if said.starts_with("full") => Ok(Recompute::Full),
+        () if said.is_empty() => {
+            assumed.push("no recomputation".to_owned());
+            Ok(Recompute::None)
+        }
+        () if said.starts_with("none") => Ok(Recompute::None),
+        () if said == "selective" => Ok(Recompute::Selective),
+        () => Err(format!("recomputation `{said}` is not modelled yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_as_people_write_them() {
+        assert_eq!(node_bandwidth("8x 200 Gb/s HDR InfiniBand per node (Selene)"), Some(200e9));
+        assert_eq!(node_bandwidth("1600 Gbps RoCE per node"), Some(200e9));
+        assert_eq!(node_bandwidth("4x Omni-Path 100 Gb/s per node (Jean Zay)"), Some(50e9));
+        assert_eq!(node_bandwidth("RoCE RDMA"), None);
+        assert_eq!(node_bandwidth("Gb/s"), None);
+    }
+}
