@@ -230,3 +230,19 @@ fn a_closed_pipe_is_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(!text(&output.stderr).contains("panicked"));
 }
+
+#[test]
+fn published_measurements_are_predicted_and_wrong_files_refused() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/cases/measurements.csv");
+    let document = json(&["validate", file, "--quality", "A", "--json"]);
+    assert!(document["rows"].as_array().is_some_and(|rows| rows.len() > 10));
+    assert!(document["summaries"].as_array().is_some_and(|rows| rows.iter().any(|row| row["name"] == "all")));
+    let table = text(&shardlab(&["validate", file]).stdout);
+    assert!(table.contains("korthikanti") && table.contains("left out") && table.contains("farthest apart"), "{table}");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for arguments in [["validate", "no/such.csv"], ["validate", manifest], ["fit", manifest]] {
+        let output = shardlab(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stdout));
+        assert!(!output.stderr.is_empty() && !text(&output.stderr).contains("panicked"));
+    }
+}

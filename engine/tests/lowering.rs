@@ -159,3 +159,55 @@ fn sharding_divides_memory_as_zero_says() {
         }
     }
 }
+
+/// Bytes of activations that one more layer keeps from forward to backward on a rank.
+fn kept_by_a_layer(strategy: &str) -> f64 {
+    let peak = |layers: u32| {
+        let text = format!(
+            "[model]\narchitecture = \"gpt\"\nlayers = {layers}\nhidden = 512\nheads = 8\nffn_hidden = 2048\n\
+             vocab = 1024\npositions = 256\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nmicro_batch = 2\n\
+             global_batch = 16\nprecision = \"fp16\"\n{strategy}\n"
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        lower(&check(&file).unwrap_or_else(|error| panic!("{error}"))).stages[0].memory.peaks.activations.as_f64()
+    };
+    (peak(4) - peak(2)) / 2.0
+}
+
+#[test]
+fn activation_memory_is_that_of_the_closed_forms() {
+    // Korthikanti et al. 2022, equations 1, 2 and 4, and section 5, without dropout: its two masks of sbh and, in the
+    // attention, its mask and output of 3as²b fall away, so 34sbh becomes 32sbh and 5as²b becomes 2as²b. Every token
+    // also keeps the mean and deviation of two norms in fp32: 16 bytes, which the paper neglects.
+    let (s, b, h, a) = (256.0, 2.0, 512.0, 8.0);
+    let statistics = 16.0 * s * b;
+    let unfused = "attention = \"unfused\"";
+    assert_eq!(kept_by_a_layer(unfused), 32.0 * s * b * h + 2.0 * a * s * s * b + statistics, "equation 1");
+    let t = 4.0;
+    let tensor = format!("{unfused}\ntensor_parallel = 4");
+    let kept = (8.0 + 24.0 / t) * s * b * h + 2.0 * a * s * s * b / t + statistics;
+    assert_eq!(kept_by_a_layer(&tensor), kept, "equation 2: what is not split is kept whole");
+    let both = format!("{tensor}\nsequence_parallel = true");
+    let kept = (32.0 * s * b * h + 2.0 * a * s * s * b + statistics) / t;
+    assert_eq!(kept_by_a_layer(&both), kept, "equation 4: all of it is split");
+    let selective = format!("{both}\nrecompute = \"selective\"");
+    assert_eq!(kept_by_a_layer(&selective), (32.0 * s * b * h + statistics) / t, "section 5: without scores");
+    let full = format!("{tensor}\nrecompute = \"full\"");
+    assert_eq!(kept_by_a_layer(&full), 2.0 * s * b * h, "full recomputation keeps the layer's input");
+}
+
+#[test]
+fn model_flops_are_those_of_the_closed_form() {
+    // Narayanan et al. 2021, appendix, without recomputation: 72·B·s·l·h²·(1 + s/(6h) + V/(12lh)).
+    let text = "[model]\narchitecture = \"gpt\"\nlayers = 6\nhidden = 512\nheads = 8\nffn_hidden = 2048\nvocab = 1024\n\
+                positions = 256\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nattention = \"unfused\"\n\
+                micro_batch = 2\nglobal_batch = 32\ntensor_parallel = 2\npipeline_parallel = 2\n";
+    let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario") };
+    let scenario = check(&file).unwrap_or_else(|error| panic!("{error}"));
+    let step = lower(&scenario);
+    let trace = shardlab_engine::sim::simulate(&step, &scenario);
+    let found = shardlab_engine::analysis::step_report(&step, &scenario, &trace).model_flops.0;
+    let (b, s, l, h, v) = (32.0, 256.0, 6.0, 512.0, 1024.0);
+    let expected = 72.0 * b * s * l * h * h * (1.0 + s / (6.0 * h) + v / (12.0 * l * h));
+    assert!((found / expected - 1.0).abs() < 1e-12, "{found:e} and {expected:e}");
+}

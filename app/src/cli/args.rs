@@ -33,6 +33,8 @@ pub enum Command {
     Calibrate(CalibrateOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
+    /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
+    Fit(FitOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
     Graph(GraphOptions),
     /// List the scenarios that ship with the program
@@ -224,4 +226,18 @@ pub struct ValidateOptions {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shardlab fit`.
+#[derive(Clone, Debug, Args)]
+pub struct FitOptions {
+    /// Measurements as CSV (see `shardlab validate --help`), or - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only rows of these qualities, for example AB
+    #[arg(long, value_name = "LETTERS", default_value = "AB")]
+    pub quality: String,
+    /// Write the table to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ use shardlab_engine::scenario::{self, Scenario};
 use shardlab_engine::{report, sim, validate};
 
 use super::args::{
-    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, GraphFormat, GraphOptions,
+    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, FitOptions, GraphFormat, GraphOptions,
     SimulateOptions, ValidateOptions,
 };
 use super::output::{export, note, print, progress, write_file};
@@ -158,20 +158,45 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// `shardlab validate`.
-pub fn validate(options: &ValidateOptions) -> anyhow::Result<Answer> {
-    let name = options.file.display().to_string();
+/// The measurements in a file, or on standard input for `-`, of the given qualities.
+fn measurements(file: &Path, quality: Option<&str>) -> anyhow::Result<Vec<validate::Measurement>> {
+    let name = file.display().to_string();
     let bytes = if name == "-" {
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
         bytes
     } else {
-        std::fs::read(&options.file).with_context(|| format!("cannot open `{name}`"))?
+        std::fs::read(file).with_context(|| format!("cannot open `{name}`"))?
     };
-    let mut measurements = validate::read(&bytes).with_context(|| name.clone())?;
-    if let Some(letters) = &options.quality {
-        measurements.retain(|row| !row.quality.is_empty() && letters.contains(row.quality.as_str()));
+    let mut rows = validate::read(&bytes).with_context(|| name)?;
+    if let Some(letters) = quality {
+        rows.retain(|row| !row.quality.is_empty() && letters.contains(row.quality.as_str()));
     }
+    Ok(rows)
+}
+
+/// `shardlab fit`.
+pub fn fit(options: &FitOptions) -> anyhow::Result<Answer> {
+    let rows = measurements(&options.file, Some(&options.quality))?;
+    let bar = progress(100);
+    let mut told = |done: f32| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+        bar.set_position((done * 100.0) as u64);
+        true
+    };
+    let fitted = validate::fit(&rows, &mut told);
+    bar.finish_and_clear();
+    let text = validate::calibration_toml(&fitted);
+    match &options.out {
+        Some(path) => write_file(path, &text)?,
+        None => print(&text)?,
+    }
+    Ok(if fitted.is_empty() { Answer::No } else { Answer::Yes })
+}
+
+/// `shardlab validate`.
+pub fn validate(options: &ValidateOptions) -> anyhow::Result<Answer> {
+    let measurements = measurements(&options.file, options.quality.as_deref())?;
     let bar = progress(measurements.len() as u64);
     let mut rows = Vec::new();
     for measurement in &measurements {

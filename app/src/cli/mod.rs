@@ -41,6 +41,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Compare(options) => commands::compare(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Graph(options) => commands::graph(&options),
+        Command::Fit(options) => commands::fit(&options),
         Command::Validate(options) => commands::validate(&options),
         Command::Presets { show, json } => commands::presets(show.as_deref(), json),
         Command::Schema => commands::schema(),

@@ -67,6 +67,7 @@ pub fn part_color(part: &str) -> Color32 {
         "exposed_dp" => 0xf2a541,
         "exposed_pp" => 0xe9c46a,
         "exposed_model" => 0xb5651d,
+        "host" => 0xc9b8e8,
         _ => 0x69707a,
     })
 }

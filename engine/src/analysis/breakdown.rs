@@ -31,13 +31,15 @@ pub struct Breakdown {
     pub exposed_pp: Nanos,
     /// Other communication while nothing is computed: gradient norm, tied embedding.
     pub exposed_model: Nanos,
+    /// Neither: waiting for the host to issue the next op.
+    pub host: Nanos,
     /// Neither: waiting for other stages.
     pub bubble: Nanos,
 }
 
 impl Breakdown {
     /// The parts with their names, in the order in which they are stacked.
-    pub fn parts(&self) -> [(&'static str, Nanos); 10] {
+    pub fn parts(&self) -> [(&'static str, Nanos); 11] {
         [
             ("forward", self.forward),
             ("recompute", self.recompute),
@@ -48,6 +50,7 @@ impl Breakdown {
             ("exposed_dp", self.exposed_dp),
             ("exposed_pp", self.exposed_pp),
             ("exposed_model", self.exposed_model),
+            ("host", self.host),
             ("bubble", self.bubble),
         ]
     }
@@ -92,8 +95,12 @@ pub fn breakdown(trace: &Trace, group: u32) -> Breakdown {
         *parts.of_phase(trace.label(span).phase) += span.duration;
     }
     let busy = union(compute.iter().map(|span| (span.start, span.end())));
+    let communicating = union(communication.iter().map(|span| (span.start, span.end())));
     let exposed = expose(trace, communication, &busy, &mut parts);
-    parts.bubble = trace.step_time - parts.compute() - exposed;
+    let waits = union(trace.host_waits.iter().filter(|wait| wait.group == group).map(|wait| (wait.from, wait.until)));
+    let occupied = union(busy.iter().chain(&communicating).copied());
+    parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
+    parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
     parts
 }
 

@@ -94,6 +94,18 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "Nanos::text_schema")]
     pub launch_overhead: Option<Nanos>,
+    /// Time that the host takes to issue one op of the graph, for example `"15 us"`; none when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Nanos::deserialize_option",
+        serialize_with = "Nanos::serialize_option"
+    )]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub host_dispatch: Option<Nanos>,
+    /// Multiprocessors over which the tiles of a matmul are spread; without them waves are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiprocessors: Option<u32>,
     /// Devices in a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices_per_node: Option<u32>,
@@ -121,6 +133,8 @@ impl DeviceFile {
             memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),
             launch_overhead: self.launch_overhead.or(base.launch_overhead),
+            host_dispatch: self.host_dispatch.or(base.host_dispatch),
+            multiprocessors: self.multiprocessors.or(base.multiprocessors),
             devices_per_node: self.devices_per_node.or(base.devices_per_node),
             intra_link: LinkFile::over(self.intra_link, base.intra_link.as_ref()),
             inter_link: LinkFile::over(self.inter_link, base.inter_link.as_ref()),

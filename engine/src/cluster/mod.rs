@@ -43,6 +43,10 @@ pub struct Device {
     pub memory_efficiency: f64,
     /// Time that a kernel takes at least.
     pub launch_overhead: Nanos,
+    /// Time that the host takes to issue one op of the graph.
+    pub host_dispatch: Nanos,
+    /// Multiprocessors over which the tiles of a matmul are spread; 0 where waves are not counted.
+    pub multiprocessors: u32,
 }
 
 /// A link, seen by one device, in one direction.
@@ -100,8 +104,19 @@ impl Cluster {
 /// The devices that ship with the program, by name.
 pub fn presets() -> &'static BTreeMap<String, DeviceFile> {
     static PRESETS: LazyLock<BTreeMap<String, DeviceFile>> = LazyLock::new(|| {
-        // The table is part of the program and a test reads it, so an error cannot reach a user.
-        toml::from_str(include_str!("../../../assets/devices.toml")).unwrap_or_default()
+        // The tables are part of the program and a test reads them, so an error cannot reach a user.
+        let datasheets: BTreeMap<String, DeviceFile> =
+            toml::from_str(include_str!("../../../assets/devices.toml")).unwrap_or_default();
+        let fitted: BTreeMap<String, DeviceFile> =
+            toml::from_str(include_str!("../../../assets/calibration.toml")).unwrap_or_default();
+        let calibrated = |(name, device): (String, DeviceFile)| {
+            let device = match fitted.get(&name) {
+                Some(fitted) => fitted.clone().over(&device),
+                None => device,
+            };
+            (name, device)
+        };
+        datasheets.into_iter().map(calibrated).collect()
     });
     &PRESETS
 }
@@ -114,7 +129,10 @@ mod tests {
     fn the_device_table_parses() {
         let table: BTreeMap<String, DeviceFile> =
             toml::from_str(include_str!("../../../assets/devices.toml")).expect("assets/devices.toml parses");
-        assert_eq!(&table, presets());
+        assert!(table.keys().eq(presets().keys()));
         assert!(table.contains_key("h100-80gb-sxm"));
+        let fitted: BTreeMap<String, DeviceFile> =
+            toml::from_str(include_str!("../../../assets/calibration.toml")).expect("assets/calibration.toml parses");
+        assert!(fitted.keys().all(|name| table.contains_key(name)), "what is fitted is a device");
     }
 }

@@ -56,8 +56,10 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64,
 /// causal mask hides is computed too.
 fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, bytes: Bytes) -> Work {
     let flops = Flops(2.0 * products * tensors[scores.index()].local.elements() as f64 * f64::from(dims.head_dim));
+    // All of a batch's matmuls run in one kernel: as many rows as they have together.
     let (side, head) = (u64::from(dims.sequence), u64::from(dims.head_dim));
-    Work { flops, matmul_flops: flops, bytes, matmul: Some([side, side, head]) }
+    let together = tensors[scores.index()].local.elements() / side.max(1);
+    Work { flops, matmul_flops: flops, bytes, matmul: Some([together, side, head]) }
 }
 
 /// Whether an op's result is smaller than what it computes on.

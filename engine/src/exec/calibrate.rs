@@ -51,6 +51,8 @@ impl Calibration {
             fp32: self.vector,
             fp32_matmul: self.matmul,
             bf16_matmul: self.matmul,
+            host_dispatch: Nanos::ZERO,
+            multiprocessors: 0,
             tf32_matmul: self.matmul,
             fp16_matmul: self.matmul,
             fp8_matmul: self.matmul,

@@ -366,6 +366,7 @@ impl Trainer {
             tracks: tracks.collect(),
             spans,
             flows: Vec::new(),
+            host_waits: Vec::new(),
             memory: self.memory_curves(times),
             step_time,
         }

@@ -177,6 +177,14 @@ fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
     })
 }
 
+fn multiprocessors(count: Option<u32>) -> Checked<u32> {
+    let count = count.unwrap_or(0);
+    if count <= 1 << 16 {
+        return Ok(count);
+    }
+    Err(invalid("cluster.custom.multiprocessors", count, "at most 65536", "An H100 has 132; leave it out if unknown."))
+}
+
 fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
     let rate =
         |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
@@ -200,6 +208,8 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
         memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
         launch_overhead: latency(file.launch_overhead, "cluster.custom.launch_overhead")?,
+        host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
+        multiprocessors: multiprocessors(file.multiprocessors)?,
     })
 }
 

@@ -12,7 +12,7 @@ use super::program::{Action, Locals, PricedOp, Programs};
 use super::{Class, Folding};
 use crate::cluster::Group;
 use crate::graph::{StepGraph, Task, Transfer};
-use crate::trace::{Flow, Origin, Span, Stream, Trace, Track, TrackId};
+use crate::trace::{Flow, HostWait, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::Nanos;
 
 const STREAMS: usize = Stream::ALL.len();
@@ -49,6 +49,8 @@ struct Message {
 struct State {
     task: usize,
     op: usize,
+    /// When the host issued the last op.
+    host: Nanos,
     free: [Nanos; STREAMS],
     /// When each tensor is ready: persistent ones in slot 0, those of micro-batch `m` in slot `m + 1`.
     ready: Vec<Nanos>,
@@ -74,6 +76,7 @@ struct Player<'a> {
     targets: Vec<[Option<usize>; 2]>,
     spans: Vec<Span>,
     flows: Vec<Flow>,
+    host_waits: Vec<HostWait>,
     memory: Vec<MemoryRecorder>,
 }
 
@@ -100,6 +103,7 @@ impl<'a> Player<'a> {
             targets: folding.classes.iter().map(target).collect(),
             spans: Vec::with_capacity(instances * folding.classes.len() / step.stages.len().max(1)),
             flows: Vec::new(),
+            host_waits: Vec::new(),
             memory,
         }
     }
@@ -130,7 +134,9 @@ impl<'a> Player<'a> {
         let slot = task.micro_batch.map_or(0, |m| m as usize + 1);
         let reads = &tensors[op.reads.0 as usize..op.reads.1 as usize];
         let state = &self.states[class];
-        let earliest = state.earliest(op.stream, reads, slot);
+        let ready = state.earliest(op.stream, reads, slot);
+        let issued = state.host + self.programs.host_dispatch;
+        let earliest = ready.max(issued);
         let (start, end) = match op.action {
             Action::Run | Action::Send(_) => (earliest, earliest + op.duration),
             Action::Meet(group) => match self.meet(class, group, earliest) {
@@ -146,13 +152,26 @@ impl<'a> Player<'a> {
         if let Action::Send(transfer) = op.action {
             self.send(class, transfer, task, Message { start, end, span });
         }
+        if issued > ready && op.stream == Stream::Compute {
+            self.wait_for_host(class, ready, issued);
+        }
         let state = &mut self.states[class];
+        state.host = issued;
         state.free[op.stream.index()] = end;
         for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
             state.set_ready(tensor, slot, end);
         }
         self.memory[class].op(task, state.op, start);
         true
+    }
+
+    /// Notes that a class's compute stream was idle until the host issued the next op.
+    fn wait_for_host(&mut self, class: usize, from: Nanos, until: Nanos) {
+        let group = u32::try_from(class).unwrap_or(u32::MAX);
+        match self.host_waits.last_mut() {
+            Some(last) if last.group == group && last.until >= from => last.until = until,
+            _ => self.host_waits.push(HostWait { group, from, until }),
+        }
     }
 
     /// When all classes of the group have arrived, the time at which the last of them did.
@@ -219,6 +238,7 @@ impl<'a> Player<'a> {
             tracks: tracks.collect(),
             spans: self.spans,
             flows: self.flows,
+            host_waits: self.host_waits,
             memory,
             step_time,
         }
@@ -230,6 +250,7 @@ impl State {
         Self {
             task: 0,
             op: 0,
+            host: Nanos::ZERO,
             free: [Nanos::ZERO; STREAMS],
             ready: vec![Nanos::ZERO; tensors * slots],
             tensors,

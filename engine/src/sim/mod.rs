@@ -19,10 +19,16 @@ pub use fold::{Class, Folding};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
+use crate::units::Nanos;
 
 /// Simulates one step with identical ranks folded into classes.
 pub fn simulate(step: &StepGraph, scenario: &Scenario) -> Trace {
     simulate_folded(step, scenario, &Folding::classes(scenario.mesh(), scenario.cluster()))
+}
+
+/// The time of a step alone.
+pub fn step_time(step: &StepGraph, scenario: &Scenario) -> Nanos {
+    simulate(step, scenario).step_time
 }
 
 /// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.

@@ -59,6 +59,8 @@ pub struct Programs {
     pub classes: Vec<Vec<PricedSegment>>,
     /// For each class, how many tensors its program mentions.
     pub locals: Vec<Locals>,
+    /// Time that the host takes to issue an op.
+    pub host_dispatch: Nanos,
 }
 
 /// How many tensors a program mentions; persistent ones are numbered first.
@@ -72,7 +74,8 @@ pub struct Locals {
 
 /// Prices the ops of every class.
 pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Programs {
-    let mut programs = Programs::default();
+    let host_dispatch = scenario.cluster().device.host_dispatch;
+    let mut programs = Programs { host_dispatch, ..Programs::default() };
     let mut labels_of_stage: Vec<Option<u32>> = vec![None; step.stages.len()];
     for class in &folding.classes {
         let stage = class.stage as usize;

@@ -188,6 +188,17 @@ pub struct Flow {
     pub to: u32,
 }
 
+/// Time in which a group's compute stream was idle because the host had not yet issued the next op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HostWait {
+    /// The rank or class, as in [`Track::group`].
+    pub group: u32,
+    /// From when.
+    pub from: Nanos,
+    /// Until when.
+    pub until: Nanos,
+}
+
 /// What memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -315,6 +326,8 @@ pub struct Trace {
     pub spans: Vec<Span>,
     /// Sends joined to receives.
     pub flows: Vec<Flow>,
+    /// Waits for the host.
+    pub host_waits: Vec<HostWait>,
     /// Memory over time.
     pub memory: Vec<MemoryCurve>,
     /// From the first start to the last end.

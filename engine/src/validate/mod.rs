@@ -6,15 +6,17 @@
 //! * `score` sums up errors, ranks and choices.
 
 mod build;
+mod fit;
 mod measurement;
 mod score;
 mod table;
 
 pub use build::{Built, build};
+pub use fit::{Fitted, fit};
 pub use measurement::{Measurement, ReadError, read};
 pub use score::{Regret, Summary, regrets, summarise};
 use serde::Serialize;
-pub use table::{summaries, validation_table};
+pub use table::{calibration_toml, summaries, validation_table};
 
 use crate::analysis::{Breakdown, step_report};
 use crate::graph::lower;

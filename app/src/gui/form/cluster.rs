@@ -44,6 +44,8 @@ impl Form<'_> {
         let [memory, bf16, fp16, fp8, tf32, fp32, bandwidth, launch, devices] = error.each_ref().map(Option::as_deref);
         let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let more = ["host_dispatch", "multiprocessors"].map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let [host, sms] = more.each_ref().map(Option::as_deref);
         let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
         let run = self.session.run.clone();
         let (cluster, typed) = (run.scenario.cluster(), &mut self.state.typed);
@@ -57,6 +59,8 @@ impl Form<'_> {
         quantity_ui(ui, "form.custom.fp32", &mut file.fp32, typed, device.fp32, fp32);
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);
+        quantity_ui(ui, "form.custom.host", &mut file.host_dispatch, typed, device.host_dispatch, host);
+        optional_ui(ui, "form.custom.sms", &mut file.multiprocessors, device.multiprocessors, 0..=65_536, sms);
         optional_ui(ui, "form.custom.devices", &mut file.devices_per_node, cluster.devices_per_node, 1..=4096, devices);
         let efficiencies = [
             ("form.custom.matmul_share", &mut file.matmul_efficiency, device.matmul_efficiency),

@@ -1,0 +1,222 @@
+//! Fits a device's few physical parameters to measured runs.
+//!
+//! Rows are split: every second one is fitted, the others only scored. The objective is the mean over sources of the
+//! mean absolute logarithm of predicted over measured time, so that a source with many rows counts no more than one
+//! with few, and being twice too fast is as bad as being twice too slow. A row counts `MOST` at most: what is farther
+//! off has another cause than the parameters. Coordinates are searched one after the other with shrinking steps, from
+//! the same start whatever was fitted before: deterministic, and no gradient is needed.
+
+use std::collections::BTreeMap;
+
+use super::{Built, Measurement, build};
+use crate::cluster::Device;
+use crate::graph::{StepGraph, lower};
+use crate::scenario::Scenario;
+use crate::sim::step_time;
+use crate::units::Nanos;
+
+/// What is fitted, in the order in which it is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parameter {
+    Matmul,
+    Attention,
+    Memory,
+    Host,
+}
+
+impl Parameter {
+    const ALL: [Self; 4] = [Self::Matmul, Self::Host, Self::Memory, Self::Attention];
+
+    fn get(self, device: &Device) -> f64 {
+        match self {
+            Self::Matmul => device.matmul_efficiency,
+            Self::Attention => device.attention_efficiency,
+            Self::Memory => device.memory_efficiency,
+            Self::Host => device.host_dispatch.secs() * 1e6,
+        }
+    }
+
+    /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best.
+    fn set(self, device: &mut Device, value: f64) {
+        match self {
+            Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
+            Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
+            Self::Memory => device.memory_efficiency = value.clamp(0.2, 0.85),
+            #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
+            Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 100.0) * 1e3).round() as i64),
+        }
+    }
+}
+
+/// A measured run, lowered: the graph does not depend on the device.
+struct Sample {
+    source: String,
+    scenario: Scenario,
+    step: StepGraph,
+    measured_step_s: f64,
+}
+
+/// The fitted parameters of the devices of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// Device presets that share them.
+    pub devices: Vec<String>,
+    /// Share of the peak that the best large matmul reaches.
+    pub matmul_efficiency: f64,
+    /// Share of the matmul peak that attention kernels reach.
+    pub attention_efficiency: f64,
+    /// Share of the memory bandwidth that a streaming kernel reaches.
+    pub memory_efficiency: f64,
+    /// Time that the host takes to issue one op.
+    pub host_dispatch: Nanos,
+    /// Rows that were fitted, and rows that were only scored.
+    pub rows: [usize; 2],
+    /// The objective on both before the fit.
+    pub before: [f64; 2],
+    /// The objective on both after it.
+    pub after: [f64; 2],
+}
+
+/// What a row adds to the objective at most.
+const MOST: f64 = 0.4;
+
+/// Where every search starts, besides [`HOST_STARTS`].
+const START: [(Parameter, f64); 3] =
+    [(Parameter::Matmul, 0.75), (Parameter::Memory, 0.75), (Parameter::Attention, 0.5)];
+
+/// Rows of one source and device that are looked at, at most: more of the same say little new.
+const ROWS_PER_SOURCE: usize = 48;
+
+/// Fewer rows than this do not determine four parameters.
+const FEWEST_ROWS: usize = 12;
+
+/// Fits every family of devices that has enough rows. `progress` is told the share done and returns whether to go on.
+pub fn fit(measurements: &[Measurement], progress: &mut dyn FnMut(f32) -> bool) -> Vec<Fitted> {
+    let families = families(measurements);
+    let mut fitted = Vec::new();
+    let count = families.len();
+    for (index, (devices, built)) in families.into_iter().enumerate() {
+        if built.len() >= FEWEST_ROWS && progress(index as f32 / count as f32) {
+            fitted.push(fit_family(devices, built));
+        }
+    }
+    fitted
+}
+
+/// Devices that share what is fitted, with their rows and the rows' sources.
+type Family = (Vec<String>, Vec<(String, Built)>);
+
+/// Built rows by family: variants of one chip share what is fitted.
+fn families(measurements: &[Measurement]) -> Vec<Family> {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut taken: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (measurement, stride) in measurements.iter().zip(strides(measurements)) {
+        let Ok(built) = build(measurement) else { continue };
+        let device = built.scenario.cluster().device.name.clone();
+        let family = device.split('-').next().unwrap_or_default().to_owned();
+        let seen = taken.entry((family.clone(), measurement.source_key.clone())).or_default();
+        *seen += 1;
+        if !(*seen - 1).is_multiple_of(stride) {
+            continue;
+        }
+        let (devices, rows) = families.entry(family).or_default();
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+        rows.push((measurement.source_key.clone(), built));
+    }
+    families.into_values().collect()
+}
+
+/// Every how many rows of a source one is taken.
+fn strides(measurements: &[Measurement]) -> Vec<usize> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for measurement in measurements {
+        *counts.entry(&measurement.source_key).or_default() += 1;
+    }
+    let stride = |m: &Measurement| counts[m.source_key.as_str()].div_ceil(ROWS_PER_SOURCE).max(1);
+    measurements.iter().map(stride).collect()
+}
+
+fn fit_family(devices: Vec<String>, built: Vec<(String, Built)>) -> Fitted {
+    let lowered = |(source, built): (String, Built)| Sample {
+        source,
+        step: lower(&built.scenario),
+        scenario: built.scenario,
+        measured_step_s: built.measured_step_s,
+    };
+    let samples: Vec<Sample> = built.into_iter().map(lowered).collect();
+    let half = |odd: usize| samples.iter().enumerate().filter(move |(i, _)| i % 2 == odd).map(|(_, s)| s).collect();
+    let halves: [Vec<&Sample>; 2] = [half(0), half(1)];
+    let start = samples[0].scenario.cluster().device.clone();
+    let found = search(&halves[0], &start);
+    let both = |device: &Device| [objective(&halves[0], device), objective(&halves[1], device)];
+    Fitted {
+        devices,
+        matmul_efficiency: found.matmul_efficiency,
+        attention_efficiency: found.attention_efficiency,
+        memory_efficiency: found.memory_efficiency,
+        host_dispatch: found.host_dispatch,
+        rows: [halves[0].len(), halves[1].len()],
+        before: both(&start),
+        after: both(&found),
+    }
+}
+
+/// Where the search starts for the host: below what a model's kernels take it has no effect that could be followed.
+const HOST_STARTS: [f64; 3] = [8.0, 30.0, 80.0];
+
+fn search(samples: &[&Sample], start: &Device) -> Device {
+    let from = |micros: f64| {
+        let mut device = start.clone();
+        START.into_iter().for_each(|(parameter, value)| parameter.set(&mut device, value));
+        Parameter::Host.set(&mut device, micros);
+        descend(samples, device)
+    };
+    let found = HOST_STARTS.map(from).into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    found.map_or_else(|| start.clone(), |(device, _)| device)
+}
+
+fn descend(samples: &[&Sample], mut best: Device) -> (Device, f64) {
+    let mut lowest = objective(samples, &best);
+    for factor in [1.3, 1.12, 1.04] {
+        for _ in 0..3 {
+            let before = lowest;
+            for parameter in Parameter::ALL {
+                for factor in [factor, 1.0 / factor] {
+                    while let Some((device, value)) = step(samples, &best, parameter, factor, lowest) {
+                        (best, lowest) = (device, value);
+                    }
+                }
+            }
+            if before - lowest < 1e-4 {
+                break;
+            }
+        }
+    }
+    (best, lowest)
+}
+
+/// The device with one parameter changed, if that is better.
+fn step(samples: &[&Sample], best: &Device, parameter: Parameter, factor: f64, lowest: f64) -> Option<(Device, f64)> {
+    let mut device = best.clone();
+    parameter.set(&mut device, parameter.get(best) * factor);
+    let value = if device == *best { f64::INFINITY } else { objective(samples, &device) };
+    (value < lowest - 1e-5).then_some((device, value))
+}
+
+/// Mean over sources of the mean absolute logarithm of predicted over measured time, capped for each row.
+fn objective(samples: &[&Sample], fitted: &Device) -> f64 {
+    let mut by_source: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for sample in samples {
+        let mut cluster = sample.scenario.cluster().clone();
+        for parameter in Parameter::ALL {
+            parameter.set(&mut cluster.device, parameter.get(fitted));
+        }
+        let predicted = step_time(&sample.step, &sample.scenario.on_cluster(cluster)).secs();
+        let (sum, n) = by_source.entry(&sample.source).or_default();
+        *sum += (predicted / sample.measured_step_s).ln().abs().min(MOST);
+        *n += 1.0;
+    }
+    by_source.values().map(|(sum, n)| sum / n).sum::<f64>() / by_source.len().max(1) as f64
+}
