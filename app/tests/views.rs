@@ -100,6 +100,15 @@ fn a_step_that_does_not_fit_names_the_biggest_block() {
 }
 
 #[test]
+fn a_schedule_that_fills_its_bubble_is_seen_in_the_timeline() {
+    let mut window = Window::new(Language::English);
+    window.preset("gpt-zero-bubble-8xa100");
+    window.harness.snapshot("zero_bubble");
+    window.preset("llama3-8b-fsdp-64xh100");
+    window.harness.snapshot("fsdp");
+}
+
+#[test]
 fn a_baseline_is_compared_with_what_comes_after() {
     let mut window = Window::new(Language::English);
     window.press(Modifiers::NONE, Key::B);

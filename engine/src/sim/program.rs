@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{Cluster, Group, RankId};
 use crate::cost::{self, GroupSpan};
 use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
-use crate::scenario::Scenario;
+use crate::scenario::{PipelineSchedule, Scenario};
 use crate::trace::{Label, LabelId, Stream};
 use crate::units::Nanos;
 
@@ -61,6 +61,9 @@ pub struct Programs {
     pub locals: Vec<Locals>,
     /// Time that the host takes to issue an op.
     pub host_dispatch: Nanos,
+    /// Whether the host goes on only when a message is there. Megatron-LM and DeepSpeed synchronise after each
+    /// exchange of neighbouring stages; only interleaved schedules overlap exchanges with compute.
+    pub host_waits_for_messages: bool,
 }
 
 /// How many tensors a program mentions; persistent ones are numbered first.
@@ -75,7 +78,9 @@ pub struct Locals {
 /// Prices the ops of every class.
 pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Programs {
     let host_dispatch = scenario.cluster().device.host_dispatch;
-    let mut programs = Programs { host_dispatch, ..Programs::default() };
+    let interleaved = scenario.strategy().schedule == PipelineSchedule::Interleaved;
+    let host_waits_for_messages = host_dispatch > Nanos::ZERO && !interleaved;
+    let mut programs = Programs { host_dispatch, host_waits_for_messages, ..Programs::default() };
     let mut labels_of_stage: Vec<Option<u32>> = vec![None; step.stages.len()];
     for class in &folding.classes {
         let stage = class.stage as usize;

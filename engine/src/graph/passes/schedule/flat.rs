@@ -171,7 +171,8 @@ impl Flat {
         self.reductions.push(self.op(kind, &format!("{name} reduce-scatter"), reads, writes));
         if accumulates {
             let (reads, writes) = (vec![target], vec![self.gradient_slice]);
-            self.reductions.push(self.op(OpKind::Accumulate, &format!("{name} accumulate"), reads, writes));
+            let accumulate = self.op(OpKind::Accumulate, &format!("{name} accumulate"), reads, writes);
+            self.reductions.push(Op { phase: Phase::Backward, ..accumulate });
         }
         if self.replicas > 1 {
             let all_reduce = make.all_reduce(name, self.gradient_slice, Group::Replica, self.replicas);
