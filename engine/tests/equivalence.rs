@@ -205,16 +205,23 @@ fn every_pipeline_schedule_equals_one_rank() {
         ((1, 1, 2), custom),
     ];
     // A tied GPT and an untied Llama of four layers each.
-    for seed in [1, 0] {
+    every_case_equals_one_rank(&[1, 0], &cases);
+}
+
+/// Meshes with options, on models of several seeds: values, the memory plan, and bytes on every axis.
+fn every_case_equals_one_rank(seeds: &[u32], cases: &[(Axes, &str)]) {
+    for &seed in seeds {
         let single = scenario(seed, (1, 1, 1), "");
         let reference = on_cpu(&single, lower(&single));
-        for (mesh, extra) in cases {
+        for &(mesh, extra) in cases {
             let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
             let sharded = scenario(seed, mesh, extra);
             let graph = lower(&sharded);
             graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+            let modelled = shardlab_engine::cost::bytes_moved(&graph);
             agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
             plan_equals_pools(&sharded, &what);
+            assert_eq!(modelled, moved(&sharded), "{what}");
         }
     }
 }
@@ -238,20 +245,7 @@ fn every_sharding_over_replicas_equals_one_rank() {
         ((2, 1, 2), "zero_stage = 3\nschedule = \"interleaved\""),
         ((2, 2, 2), "zero_stage = 3\nschedule = \"zb-h1\"\nrecompute = \"full\"\nsequence_parallel = true"),
     ];
-    for seed in [1, 0, 2] {
-        let single = scenario(seed, (1, 1, 1), "");
-        let reference = on_cpu(&single, lower(&single));
-        for (mesh, extra) in cases {
-            let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
-            let sharded = scenario(seed, mesh, extra);
-            let graph = lower(&sharded);
-            graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
-            let modelled = shardlab_engine::cost::bytes_moved(&graph);
-            agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
-            plan_equals_pools(&sharded, &what);
-            assert_eq!(modelled, moved(&sharded), "{what}");
-        }
-    }
+    every_case_equals_one_rank(&[1, 0, 2], &cases);
 }
 
 /// Bytes that an executed step moves, by axis.

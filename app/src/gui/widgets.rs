@@ -1,5 +1,7 @@
 //! Small pieces that several views share.
 
+use std::ops::RangeInclusive;
+
 use egui::{Color32, Rangef, Rect, Response, Sense, Ui, vec2};
 use egui_plot::{GridInput, GridMark, Plot};
 use shardlab_engine::trace::Origin;
@@ -98,15 +100,28 @@ pub fn even_grid<'a>(plot: Plot<'a>, visuals: &egui::Visuals) -> Plot<'a> {
             .take_while(|mark| mark.value <= to)
             .collect()
     };
+    let text = |mark: GridMark, _: &RangeInclusive<f64>| format!("{:.*}", decimals(mark.step_size), mark.value);
     plot.x_grid_spacer(spacer)
         .y_grid_spacer(spacer)
+        .x_axis_formatter(text)
+        .y_axis_formatter(text)
         .grid_color(chart_grid(visuals))
         .grid_spacing(Rangef::new(8.0, 30.0))
 }
 
+/// Digits behind the point that tell apart what is `step` from one another.
+fn decimals(step: f64) -> usize {
+    (0..9).find(|&digits| step * 10_f64.powi(digits) >= 0.999).map_or(9, |digits| usize::try_from(digits).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{decimals, grouped};
+
+    #[test]
+    fn neighbours_on_an_axis_have_different_numbers() {
+        assert_eq!([100.0, 2.0, 1.0, 0.5, 0.2, 0.05, 0.001].map(decimals), [0, 0, 0, 1, 1, 2, 3]);
+    }
 
     #[test]
     fn digits_stand_in_groups_of_three() {

@@ -124,7 +124,9 @@ fn cluster(m: &Measurement) -> Result<ClusterFile, String> {
     let device = device(&m.gpu_type).ok_or_else(|| format!("no device preset for `{}`", m.gpu_type))?;
     let gpus = needed(m.n_gpus, "n_gpus")?;
     let preset = crate::cluster::presets().get(device).and_then(|device| device.devices_per_node);
-    let per_node = m.gpus_per_node.or(preset).unwrap_or(8).min(gpus).max(1);
+    // What counts is the domain of the fast link: the rack, where the source counts the devices of a tray.
+    let stated = m.gpus_per_node.filter(|_| !device.ends_with("nvl72"));
+    let per_node = stated.or(preset).unwrap_or(8).min(gpus).max(1);
     let bandwidth = node_bandwidth(&m.inter_node_link).map(|node| BytesPerSec(node / f64::from(per_node)));
     let inter_link = bandwidth.map(|bandwidth| LinkFile { bandwidth: Some(bandwidth), ..LinkFile::default() });
     let custom = DeviceFile { devices_per_node: Some(per_node), inter_link, ..DeviceFile::default() };
