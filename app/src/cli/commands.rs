@@ -18,7 +18,7 @@ use super::args::{
     Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, FitOptions, GraphFormat, GraphOptions,
     SimulateOptions, ValidateOptions,
 };
-use super::output::{export, note, print, progress, write_file};
+use super::output::{export, note, percentage, print, progress, write_file};
 use super::{Answer, input};
 
 /// `shardlab simulate`.
@@ -110,12 +110,7 @@ pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
     exec::executable(&scenario)?;
     let backend = open(options.backend.backend)?;
     let bar = progress(100);
-    let mut told = |done: f32| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
-        bar.set_position((done * 100.0) as u64);
-        true
-    };
-    let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut told))?;
+    let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut percentage(&bar)))?;
     bar.finish_and_clear();
     if let Some(path) = &options.csv {
         anyhow::ensure!(
@@ -179,12 +174,7 @@ fn measurements(file: &Path, quality: Option<&str>) -> anyhow::Result<Vec<valida
 pub fn fit(options: &FitOptions) -> anyhow::Result<Answer> {
     let rows = measurements(&options.file, Some(&options.quality))?;
     let bar = progress(100);
-    let mut told = |done: f32| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
-        bar.set_position((done * 100.0) as u64);
-        true
-    };
-    let fitted = validate::fit(&rows, &mut told);
+    let fitted = validate::fit(&rows, &mut percentage(&bar));
     bar.finish_and_clear();
     let text = validate::calibration_toml(&fitted);
     match &options.out {

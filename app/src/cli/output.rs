@@ -71,3 +71,12 @@ pub fn progress(steps: u64) -> ProgressBar {
     }
     bar
 }
+
+/// Shows shares of a bar of 100; the work always goes on.
+pub fn percentage(bar: &ProgressBar) -> impl FnMut(f32) -> bool {
+    |done| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+        bar.set_position((done * 100.0) as u64);
+        true
+    }
+}

@@ -35,7 +35,6 @@ pub fn class_color(class: &str) -> Color32 {
         "all_reduce" => 0xc77d94,
         "all_gather" => 0xd9a0b1,
         "reduce_scatter" => 0xa85c74,
-        "all_to_all" => 0x8f4460,
         "send" => 0xe9c46a,
         "receive" => 0xc9a227,
         _ => 0x888888,

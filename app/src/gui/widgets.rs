@@ -87,13 +87,18 @@ pub fn grouped(number: f64) -> String {
     text
 }
 
+/// The least of 1, 2 or 5 times a power of ten that is not below `rough`.
+pub fn even_step(rough: f64) -> f64 {
+    let power = 10_f64.powf(rough.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|&n| n >= rough).unwrap_or(rough)
+}
+
 /// Lines of a chart 1, 2 or 5 times a power of ten apart, each with its number.
 pub fn even_grid<'a>(plot: Plot<'a>, visuals: &egui::Visuals) -> Plot<'a> {
     let spacer = |input: GridInput| {
         let (from, to) = input.bounds;
         let rough = ((to - from) / 6.0).max(input.base_step_size).max(f64::MIN_POSITIVE);
-        let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|&n| n >= rough).unwrap_or(rough);
+        let step = even_step(rough);
         let first = (from / step).ceil();
         (0..16)
             .map(|n| GridMark { value: (first + f64::from(n)) * step, step_size: step })

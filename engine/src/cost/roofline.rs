@@ -103,11 +103,17 @@ mod tests {
     fn a_large_matmul_reaches_the_stated_efficiency_and_no_more() {
         let scenario = Scenario::preset("gpt3-175b-1024xa100").expect("a preset");
         let device = &scenario.cluster().device;
+        reaches(&Device { multiprocessors: 0, ..device.clone() }, 0.99);
+        // 2048 tiles in 19 waves of 108, and a contraction of 8192 with a pipeline of 96.
+        reaches(device, 0.99 * 2048.0 / 2052.0 * 8192.0 / 8288.0);
+    }
+
+    fn reaches(device: &Device, least: f64) {
         let flops = Flops(2.0 * 8192.0_f64.powi(3));
         let work = Work { flops, matmul_flops: flops, bytes: Bytes(3 * 8192 * 8192 * 2), matmul: Some([8192; 3]) };
         let rate = flops.0 / kernel_time(device, &work, DType::Bf16).secs();
         let share = rate / device.bf16_matmul.0;
-        assert!(share <= device.matmul_efficiency && share > 0.9 * device.matmul_efficiency, "{share}");
+        assert!(share <= device.matmul_efficiency && share > least * device.matmul_efficiency, "{share}");
         assert_eq!(kernel_bound(device, &work, DType::Bf16), Bound::Compute);
     }
 

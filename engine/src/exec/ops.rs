@@ -61,7 +61,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Add | OpKind::Residual { .. } | OpKind::ColumnSum => vec![call.elementwise()],
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
-        OpKind::SumSquares { .. } | OpKind::AdamW { .. } => vec![call.optimizer()],
+        OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
+        OpKind::AdamW { decayed, sliced } => vec![call.adamw(decayed, sliced)],
         OpKind::Accumulate => {
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
             vec![Dispatch::new(&params, [reads[0], writes[0]])]
@@ -265,24 +266,19 @@ impl Call<'_> {
         }
     }
 
-    fn optimizer(&self) -> Dispatch {
-        let pad = [0; 2];
-        match self.op.kind {
-            OpKind::AdamW { decayed, sliced } => {
-                let n = self.written(0);
-                let first = if sliced { u64::from(self.context.flat_index) * u64::from(n) } else { 0 };
-                let decayed = decayed.saturating_sub(first).min(u64::from(n));
-                self.simple(&AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad })
-            }
-            OpKind::SumSquares { copies } => {
-                // A replicated gradient stands on every rank of the tensor group; each adds its share.
-                let replicated = self.tensor(self.op.reads[0]).placement == Placement::Replicate;
-                let copies = copies * if replicated { self.context.step.mesh.tp } else { 1 };
-                let scale = 1.0 / copies as f32;
-                self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad })
-            }
-            _ => self.simple(&SumSquaresParams { n: 0, scale: 0.0, pad }),
-        }
+    fn adamw(&self, decayed: u64, sliced: bool) -> Dispatch {
+        let n = self.written(0);
+        let first = if sliced { u64::from(self.context.flat_index) * u64::from(n) } else { 0 };
+        let decayed = decayed.saturating_sub(first).min(u64::from(n));
+        self.simple(&AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad: [0; 2] })
+    }
+
+    /// A replicated gradient stands on every rank of the tensor group; each adds its share.
+    fn sum_squares(&self, copies: u32) -> Dispatch {
+        let replicated = self.tensor(self.op.reads[0]).placement == Placement::Replicate;
+        let copies = copies * if replicated { self.context.step.mesh.tp } else { 1 };
+        let scale = 1.0 / copies as f32;
+        self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::ScenarioError;
-use super::parse::properties;
+use super::parse::{properties, resolved};
 
 /// The error about the value at `path` of `file`, which serde refused with `message`.
 pub(super) fn wrong_type(path: String, file: &Value, schema: &Value, message: &str) -> ScenarioError {
@@ -18,16 +18,6 @@ pub(super) fn wrong_type(path: String, file: &Value, schema: &Value, message: &s
     let allowed =
         if quantity && is_text && allowed.contains("such as") { format!("{allowed} ({message})") } else { allowed };
     ScenarioError::WrongType { path, value: found.map_or_else(|| "(missing)".to_owned(), value), allowed, hint }
-}
-
-/// The schema behind a `$ref`, or behind the one of an optional value.
-fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let of_option = schema
-        .get("anyOf")
-        .and_then(Value::as_array)
-        .and_then(|options| options.iter().find(|o| o.get("$ref").is_some()));
-    let reference = of_option.unwrap_or(schema).get("$ref").and_then(Value::as_str);
-    reference.and_then(|name| root.pointer(name.strip_prefix('#')?)).unwrap_or(schema)
 }
 
 /// The schema of the key at `path`.

@@ -128,15 +128,19 @@ fn unknown_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Resu
     Ok(())
 }
 
-/// The `properties` of a schema, through `$ref` and the `anyOf` of optional tables.
+/// The `properties` of a schema, through references.
 pub(super) fn properties<'a>(schema: &'a Value, root: &'a Value) -> Option<&'a Map<String, Value>> {
-    if let Some(properties) = schema.get("properties") {
-        return properties.as_object();
-    }
-    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
-        return properties(root.pointer(name.strip_prefix('#')?)?, root);
-    }
-    schema.get("anyOf")?.as_array()?.iter().find_map(|option| properties(option, root))
+    resolved(schema, root).get("properties")?.as_object()
+}
+
+/// The schema behind a `$ref`, or behind the one of an optional value.
+pub(super) fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let of_option = schema
+        .get("anyOf")
+        .and_then(Value::as_array)
+        .and_then(|options| options.iter().find(|o| o.get("$ref").is_some()));
+    let reference = of_option.unwrap_or(schema).get("$ref").and_then(Value::as_str);
+    reference.and_then(|name| root.pointer(name.strip_prefix('#')?)).unwrap_or(schema)
 }
 
 /// The known key that is at most a third of its letters away.

@@ -11,6 +11,7 @@ use crate::gui::design_tokens::{
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
 use crate::gui::session::Run;
+use crate::gui::widgets::even_step;
 
 /// Pixels that a slice has on average where single kernels are drawn.
 const LEGIBLE: f64 = 3.0;
@@ -157,9 +158,7 @@ impl TimelineView {
 
 /// Times above the rows: 1, 2 or 5 times a power of ten apart.
 fn ruler_ui(painter: &Painter, visuals: &egui::Visuals, scale: Scale) {
-    let rough = scale.per_pixel() * 110.0;
-    let power = 10_f64.powf(rough.max(1.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|n| n * power).find(|&n| n >= rough).unwrap_or(rough);
+    let step = even_step((scale.per_pixel() * 110.0).max(1.0));
     let mut at = (scale.from / step).ceil() * step;
     while at <= scale.to {
         let x = scale.x(at);

@@ -42,13 +42,13 @@ pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: 
         let ops = plan.chunks[chunk].gradient_ops().to_vec();
         let layout = Layout::new(tensors, &plan.update, strategy);
         let buckets = assemble(tensors, &ops, &layout, |id| !shared.contains(id));
+        clear_all(tensors, &mut plan.begin, &buckets, strategy);
         if strategy.shards_over_replicas() {
-            clear_all(tensors, &mut plan.begin, &buckets, strategy);
-            flats.extend(zero::shard(tensors, plan, chunk, buckets, strategy));
-            clear_slices(tensors, plan, &flats, strategy);
+            let of_chunk = zero::shard(tensors, plan, chunk, buckets, strategy);
+            clear_slices(tensors, &mut plan.begin, &of_chunk, strategy);
+            flats.extend(of_chunk);
             continue;
         }
-        clear_all(tensors, &mut plan.begin, &buckets, strategy);
         if strategy.data_parallel == 1 {
             continue;
         }
@@ -114,14 +114,13 @@ fn clear_all(tensors: &[Tensor], begin: &mut Vec<Op>, buckets: &[Bucket], strate
 }
 
 /// Clears the slices into which the gradients of micro-batches are summed.
-fn clear_slices(tensors: &[Tensor], plan: &mut StagePlan, flats: &[Flat], strategy: &Strategy) {
+fn clear_slices(tensors: &[Tensor], begin: &mut Vec<Op>, flats: &[Flat], strategy: &Strategy) {
     if strategy.zero < ZeroStage::Gradients {
         return;
     }
-    let cleared: BTreeSet<TensorId> = plan.begin.iter().flat_map(|op| op.writes.iter().copied()).collect();
-    for flat in flats.iter().filter(|flat| !cleared.contains(&flat.gradient_slice)) {
+    for flat in flats {
         let like = template(&tensors[flat.gradient_slice.index()]);
-        plan.begin.push(clear(&like.name, flat.gradient_slice, &like));
+        begin.push(clear(&like.name, flat.gradient_slice, &like));
     }
 }
 

@@ -33,9 +33,9 @@ impl ChunkPlan {
         self.weight.as_ref().unwrap_or(&self.backward)
     }
 
-    /// Replaces the ops that write gradients.
-    pub fn set_gradient_ops(&mut self, ops: Vec<Op>) {
-        *(if self.weight.is_some() { self.weight.insert(Vec::new()) } else { &mut self.backward }) = ops;
+    /// The same, to be changed.
+    pub fn gradient_ops_mut(&mut self) -> &mut Vec<Op> {
+        self.weight.as_mut().unwrap_or(&mut self.backward)
     }
 
     /// Makes of the ops that write gradients what the last micro-batch runs.

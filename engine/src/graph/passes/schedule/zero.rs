@@ -79,8 +79,7 @@ fn update(plan: &mut StagePlan, flat: &Flat) {
             counted = true;
             false
         }
-        OpKind::AdamW { .. } => !of_flat(&op.reads[0]),
-        OpKind::Cast => !of_flat(&op.reads[0]),
+        OpKind::AdamW { .. } | OpKind::Cast => !of_flat(&op.reads[0]),
         _ => true,
     });
     for op in &mut plan.update {
@@ -112,22 +111,18 @@ fn sum_over_slices(plan: &mut StagePlan, flat: &Flat, of_flat: &dyn Fn(&TensorId
 fn reduce(tensors: &[Tensor], chunk: &mut ChunkPlan, flats: &[Flat], overlap: bool, strategy: &Strategy) {
     let end = chunk.gradient_ops().len().saturating_sub(1);
     let after = |flat: &Flat| if overlap { flat.complete_after } else { end };
+    let reduced = |index: usize| {
+        flats.iter().filter(|flat| after(flat) == index).flat_map(|flat| flat.reductions.clone()).collect()
+    };
     if strategy.zero == ZeroStage::OptimizerState {
         if overlap {
-            chunk.reduce_in_last(|ops| {
-                insert(ops, &|_| Vec::new(), &|index| {
-                    flats.iter().filter(|flat| after(flat) == index).flat_map(|flat| flat.reductions.clone()).collect()
-                })
-            });
+            chunk.reduce_in_last(|ops| insert(ops, &|_| Vec::new(), &reduced));
         }
         return;
     }
     // A flat gradient of a micro-batch lives from its first term until it is reduced and added to the slice.
     let before =
         |index: usize| flats.iter().filter(|flat| flat.first_write == index).map(|flat| flat.clear(tensors)).collect();
-    let reduced = |index: usize| {
-        flats.iter().filter(|flat| after(flat) == index).flat_map(|flat| flat.reductions.clone()).collect()
-    };
     let every = insert(chunk.gradient_ops(), &before, &reduced);
     if flats.iter().any(|flat| flat.across_groups.is_some()) {
         let last = |index: usize| {
@@ -137,7 +132,7 @@ fn reduce(tensors: &[Tensor], chunk: &mut ChunkPlan, flats: &[Flat], overlap: bo
         let with_groups = insert(chunk.gradient_ops(), &before, &last);
         chunk.reduce_in_last(|_| with_groups);
     }
-    chunk.set_gradient_ops(every);
+    *chunk.gradient_ops_mut() = every;
 }
 
 /// `ops` with others before and after some of them.
