@@ -2,12 +2,13 @@
 
 use egui::{DragValue, Ui};
 use shardlab_engine::scenario::pipeline::slots;
-use shardlab_engine::scenario::{AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, ScheduleName};
+use shardlab_engine::scenario::{
+    AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, Scenario, ScheduleName, StrategyFile,
+};
 
 use super::Form;
 use super::fields::{choice_ui, flag_ui, list_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
 use crate::gui::i18n::t;
-use crate::gui::session::Run;
 use crate::gui::widgets::heading_ui;
 
 impl Form<'_> {
@@ -83,8 +84,7 @@ impl Form<'_> {
         let before = s.schedule;
         choice_ui(ui, "form.strategy.schedule", &mut s.schedule, &schedules);
         if s.schedule != before {
-            s.virtual_stages = None;
-            s.custom_schedule = if s.schedule == ScheduleName::Custom { current_slots(&run) } else { Vec::new() };
+            reset_order(s, &run.scenario);
         }
         if matches!(s.schedule, ScheduleName::Interleaved | ScheduleName::Custom) {
             let effective = run.scenario.strategy().virtual_stages;
@@ -149,10 +149,22 @@ fn schedule_key(name: ScheduleName) -> &'static str {
     }
 }
 
-/// The schedule on screen written out, as a start for one of one's own.
-fn current_slots(run: &Run) -> Vec<String> {
-    let strategy = run.scenario.strategy();
-    let slots = slots(&strategy.schedule, strategy.layout(), run.scenario.micro_batches());
+/// What belongs to the schedule before goes; an order of one's own starts as the order the scenario has now, with
+/// its chunks and where they lie.
+fn reset_order(file: &mut StrategyFile, scenario: &Scenario) {
+    (file.virtual_stages, file.chunk_layout, file.custom_schedule) = (None, ChunkLayout::default(), Vec::new());
+    if file.schedule == ScheduleName::Custom {
+        let layout = scenario.strategy().layout();
+        file.virtual_stages = Some(layout.chunks).filter(|&chunks| chunks > 1);
+        file.chunk_layout = layout.layout;
+        file.custom_schedule = current_slots(scenario);
+    }
+}
+
+/// The schedule on screen written out.
+fn current_slots(scenario: &Scenario) -> Vec<String> {
+    let strategy = scenario.strategy();
+    let slots = slots(&strategy.schedule, strategy.layout(), scenario.micro_batches());
     slots.iter().map(|stage| stage.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).collect()
 }
 
@@ -164,5 +176,41 @@ fn slots_ui(ui: &mut Ui, stages: &mut [String], error: Option<&str>) {
     }
     if let Some(error) = error {
         ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardlab_engine::scenario::{ScenarioFile, check, preset_file};
+
+    use super::*;
+
+    fn preset(name: &str) -> ScenarioFile {
+        preset_file(name).expect("shipped")
+    }
+
+    #[test]
+    fn an_order_of_ones_own_starts_as_the_order_before() {
+        for name in ["gpt3-175b-interleaved-1024xa100", "gpt-zero-bubble-8xa100", "gpt3-175b-1024xa100"] {
+            let mut file = preset(name);
+            let before = check(&file).expect("shipped scenarios are valid");
+            file.strategy.schedule = ScheduleName::Custom;
+            reset_order(&mut file.strategy, &before);
+            let after = check(&file).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(current_slots(&after), current_slots(&before), "{name}");
+            assert_eq!(after.strategy().layout(), before.strategy().layout(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_order_of_ones_own_stays_in_the_next_schedule() {
+        let mut file = preset("gpt-zero-bubble-8xa100");
+        let shipped = file.clone();
+        let before = check(&file).expect("shipped scenarios are valid");
+        file.strategy.schedule = ScheduleName::Custom;
+        reset_order(&mut file.strategy, &before);
+        file.strategy.schedule = shipped.strategy.schedule;
+        reset_order(&mut file.strategy, &before);
+        assert_eq!(file, shipped);
     }
 }
