@@ -118,7 +118,8 @@ fn a_baseline_is_compared_with_what_comes_after() {
     window.harness.input_mut().time = Some(60.0);
     window.harness.run_ok();
     assert_eq!(window.state()["screen"], "compare");
-    let pinned = "baseline: llama2-7b-8xh100 · pp 2 dp 2 tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
+    let pinned =
+        "baseline: llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
     window.harness.get_by_label(pinned);
     window.harness.snapshot("baseline");
 }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use shardlab_engine::graph::passes::{
-    differentiate, forward, optimize, plan_memory, precision, recompute, schedule, shard,
+    context, differentiate, experts, forward, optimize, plan_memory, precision, recompute, schedule, shard,
 };
 use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
 use shardlab_engine::scenario::{Opened, Scenario, check, open, presets};
@@ -20,6 +20,8 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("optimize", optimize::optimize(graph));
     let graph = after("recompute", recompute::recompute(graph, strategy.recompute));
     let graph = after("shard", shard::shard(graph, strategy));
+    let graph = after("experts", experts::experts(graph, &strategy.mesh()));
+    let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy.precision));
     let after = |pass: &str, step: StepGraph| {
         step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
@@ -66,6 +68,43 @@ proptest! {
             dp * micro_batches,
             pick(bf16, "bf16", "fp32"),
             pick(recompute, "full", "none"),
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_pass_leaves_a_sound_graph_of_any_mixture_and_context(
+        (tp, cp, dp, pp) in (prop::sample::select(vec![1_u32, 2]), prop::sample::select(vec![1_u32, 2, 4]),
+            prop::sample::select(vec![1_u32, 2, 4]), 1_u32..=2),
+        (ep, zero, method) in (prop::sample::select(vec![1_u32, 2, 4]), 0_u32..=3, 0_usize..3),
+        flags in prop::array::uniform7(any::<bool>()),
+    ) {
+        let [latent, sliced, recompute, split, shared, bf16, hybrid] = flags;
+        let pick = |flag: bool, yes: &'static str, no: &'static str| if flag { yes } else { no };
+        let sliced = sliced && tp > 1;
+        let ep = ep.min(if sliced { dp * cp } else { dp * cp * tp });
+        let text = format!(
+            "[model]\narchitecture = \"llama\"\nlayers = 4\nhidden = 64\nheads = 8\nffn_hidden = 128\nvocab = 301\n\
+             positions = 32\nexperts = 8\nexperts_per_token = 3\nexpert_ffn_hidden = 48\nshared_experts = {}\n\
+             dense_layers = 1\n{}[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n[strategy]\ndata_parallel = {dp}\n\
+             tensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = true\ncontext_parallel = {cp}\n\
+             context_method = \"{}\"\nexpert_parallel = {ep}\nexpert_tensor_parallel = {}\ncapacity_factor = 1.25\n\
+             schedule = \"{}\"\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\nzero_stage = {zero}\n{}\
+             bucket = \"50 kB\"\n",
+            u32::from(shared),
+            pick(latent, "query_rank = 24\nkv_rank = 12\nrope_dim = 4\nvalue_dim = 6\n", ""),
+            ["ring", "all_to_all", "all_gather"][method],
+            if sliced { tp } else { 1 },
+            pick(split, "zb-h1", "1f1b"),
+            dp * 3,
+            pick(bf16, "fp8", "fp32"),
+            pick(recompute, "full", "none"),
+            if hybrid && zero > 0 && dp * cp > 1 { "sharding_group = 2\n" } else { "" },
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));

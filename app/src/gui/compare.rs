@@ -198,7 +198,6 @@ fn described(run: &Run) -> String {
     let recompute = t_or_name("form.recompute", strategy.recompute.name());
     let (what, batch) = (t("form.strategy.recompute"), t("form.strategy.global"));
     let tokens = format!("{} × {}", strategy.global_batch, run.scenario.data().sequence_length);
-    let mesh = format!("pp {} dp {} tp {}", mesh.pp, mesh.dp, mesh.tp);
     format!("{name} · {mesh} · {schedule} · {precision}{zero} · {what} {recompute} · {batch} {tokens}")
 }
 

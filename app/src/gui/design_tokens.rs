@@ -23,6 +23,8 @@ const fn rgb(hex: u32) -> Color32 {
 pub fn class_color(class: &str) -> Color32 {
     rgb(match class {
         "matmul" => 0x3b7dd8,
+        "expert_matmul" => 0x5c6fd6,
+        "routing" => 0x9fb3c8,
         "attention" => 0x2a9d8f,
         "norm" => 0x8ab17d,
         "activation" => 0x76b7e5,
@@ -35,6 +37,8 @@ pub fn class_color(class: &str) -> Color32 {
         "all_reduce" => 0xc77d94,
         "all_gather" => 0xd9a0b1,
         "reduce_scatter" => 0xa85c74,
+        "all_to_all" => 0xc4589a,
+        "shift" => 0xd95f5f,
         "send" => 0xe9c46a,
         "receive" => 0xc9a227,
         _ => 0x888888,
@@ -46,6 +50,8 @@ pub fn span_color(stream: Stream, class: &str) -> Color32 {
     match stream {
         Stream::Compute => class_color(class),
         Stream::TensorComm => part_color("exposed_tp"),
+        Stream::ContextComm => part_color("exposed_cp"),
+        Stream::ExpertComm => part_color("exposed_ep"),
         Stream::DataComm => part_color("exposed_dp"),
         Stream::ModelComm => part_color("exposed_model"),
         Stream::SendNext | Stream::ReceivePrevious | Stream::SendPrevious | Stream::ReceiveNext => {
@@ -63,6 +69,8 @@ pub fn part_color(part: &str) -> Color32 {
         "weight_gradient" => 0x9bc53d,
         "update" => 0x8d6cab,
         "exposed_tp" => 0xe07a3f,
+        "exposed_cp" => 0xd95f5f,
+        "exposed_ep" => 0xc4589a,
         "exposed_dp" => 0xf2a541,
         "exposed_pp" => 0xe9c46a,
         "exposed_model" => 0xb5651d,

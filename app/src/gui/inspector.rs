@@ -64,14 +64,17 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     // Ranks that share a device say nothing about the utilisation of a cluster.
     let modelled = report.origin == Origin::Modelled;
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
-    let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model()).total();
+    let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model());
     let mesh = run.scenario.mesh();
     figure_ui(ui, "inspector.tokens", &grouped(report.tokens_per_s));
     figure_ui(ui, "inspector.mfu", &percent(report.mfu));
     figure_ui(ui, "inspector.hfu", &percent(report.hfu));
     figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));
-    figure_ui(ui, "inspector.parameters", &count(parameters));
-    figure_ui(ui, "inspector.ranks", &format!("{} = pp {} × dp {} × tp {}", mesh.ranks(), mesh.pp, mesh.dp, mesh.tp));
+    figure_ui(ui, "inspector.parameters", &count(parameters.total()));
+    if parameters.inactive > 0 {
+        figure_ui(ui, "inspector.active", &count(parameters.active()));
+    }
+    figure_ui(ui, "inspector.ranks", &format!("{} = {mesh}", mesh.ranks()));
     figure_ui(ui, "inspector.micro_batches", &run.scenario.micro_batches().to_string());
     fit_ui(ui, run);
     breakdown_ui(ui, run);
@@ -124,7 +127,11 @@ fn breakdown_ui(ui: &mut Ui, run: &Run) {
 
 fn exposed_ui(ui: &mut Ui, run: &Run) {
     heading_ui(ui, t("inspector.exposed"));
+    let mesh = run.scenario.mesh();
     for (axis, time) in shardlab_engine::analysis::exposed_communication(&run.report.breakdown) {
+        if (axis, mesh.cp) == ("cp", 1) || (axis, mesh.ep) == ("ep", 1) {
+            continue;
+        }
         ui.horizontal(|ui| {
             ui.label(t_or_name("axis", axis));
             right_ui(ui, &time.to_string());

@@ -25,6 +25,10 @@ pub struct Breakdown {
     pub update: Nanos,
     /// Tensor-parallel communication while nothing is computed.
     pub exposed_tp: Nanos,
+    /// Context-parallel communication while nothing is computed.
+    pub exposed_cp: Nanos,
+    /// Expert-parallel communication while nothing is computed.
+    pub exposed_ep: Nanos,
     /// Data-parallel communication while nothing is computed.
     pub exposed_dp: Nanos,
     /// Pipeline communication while nothing is computed.
@@ -39,7 +43,7 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The parts with their names, in the order in which they are stacked.
-    pub fn parts(&self) -> [(&'static str, Nanos); 11] {
+    pub fn parts(&self) -> [(&'static str, Nanos); 13] {
         [
             ("forward", self.forward),
             ("recompute", self.recompute),
@@ -47,6 +51,8 @@ impl Breakdown {
             ("weight_gradient", self.weight_gradient),
             ("update", self.update),
             ("exposed_tp", self.exposed_tp),
+            ("exposed_cp", self.exposed_cp),
+            ("exposed_ep", self.exposed_ep),
             ("exposed_dp", self.exposed_dp),
             ("exposed_pp", self.exposed_pp),
             ("exposed_model", self.exposed_model),
@@ -78,6 +84,8 @@ impl Breakdown {
     fn of_stream(&mut self, stream: Stream) -> &mut Nanos {
         match stream {
             Stream::TensorComm => &mut self.exposed_tp,
+            Stream::ContextComm => &mut self.exposed_cp,
+            Stream::ExpertComm => &mut self.exposed_ep,
             Stream::DataComm => &mut self.exposed_dp,
             Stream::ModelComm => &mut self.exposed_model,
             _ => &mut self.exposed_pp,
@@ -143,8 +151,15 @@ fn outside(start: Nanos, end: Nanos, busy: &[(Nanos, Nanos)]) -> Nanos {
 }
 
 /// Exposed communication of a breakdown by axis.
-pub fn exposed_communication(parts: &Breakdown) -> [(&'static str, Nanos); 4] {
-    [("tp", parts.exposed_tp), ("dp", parts.exposed_dp), ("pp", parts.exposed_pp), ("model", parts.exposed_model)]
+pub fn exposed_communication(parts: &Breakdown) -> [(&'static str, Nanos); 6] {
+    [
+        ("tp", parts.exposed_tp),
+        ("cp", parts.exposed_cp),
+        ("ep", parts.exposed_ep),
+        ("dp", parts.exposed_dp),
+        ("pp", parts.exposed_pp),
+        ("model", parts.exposed_model),
+    ]
 }
 
 /// The time that ops of one class take on one group of ranks.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Breakdown, breakdown};
 use crate::cost;
-use crate::graph::StepGraph;
+use crate::graph::{OpKind, StepGraph};
 use crate::scenario::{Precision, Scenario};
 use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
 use crate::units::{Bytes, Flops, Nanos};
@@ -14,6 +14,10 @@ use crate::units::{Bytes, Flops, Nanos};
 pub struct ExposedCommunication {
     /// Tensor group.
     pub tp: Nanos,
+    /// Context group.
+    pub cp: Nanos,
+    /// Expert group.
+    pub ep: Nanos,
     /// Data group.
     pub dp: Nanos,
     /// Between pipeline stages.
@@ -114,6 +118,8 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         bubble_fraction: bubble / (ranks.max(1.0) * secs),
         exposed_communication: ExposedCommunication {
             tp: parts.exposed_tp,
+            cp: parts.exposed_cp,
+            ep: parts.exposed_ep,
             dp: parts.exposed_dp,
             pp: parts.exposed_pp,
             model: parts.exposed_model,
@@ -151,7 +157,7 @@ fn peak_rate(scenario: &Scenario) -> f64 {
 /// scores that is used.
 fn flops(step: &StepGraph) -> (Flops, Flops) {
     let (mut model, mut hardware) = (0.0, 0.0);
-    let ranks = f64::from(step.mesh.dp * step.mesh.tp);
+    let ranks = f64::from(step.mesh.per_stage());
     for stage in &step.stages {
         for (index, segment) in stage.segments.iter().enumerate() {
             let runs = stage.tasks.iter().filter(|task| task.segment.0 as usize == index).count() as f64;
@@ -159,7 +165,9 @@ fn flops(step: &StepGraph) -> (Flops, Flops) {
                 let work = cost::work(&step.dims, &step.tensors, op).matmul_flops.0 * ranks * runs;
                 hardware += work;
                 if op.phase != Phase::Recompute {
-                    model += work;
+                    // Slack of experts' capacity is no work of the model.
+                    let grouped = matches!(op.kind, OpKind::GroupedMatmul { .. });
+                    model += work * if grouped { step.dims.routed_share } else { 1.0 };
                 }
             }
         }

@@ -1,4 +1,8 @@
-//! The ranks, arranged on the axes `pp × dp × tp` with `tp` innermost (Megatron-LM's default order).
+//! The ranks, arranged on the axes `pp × dp × cp × tp` with `tp` innermost (Megatron-LM's default order). The experts
+//! of a layer are spread over neighbouring ranks of a stage: `ep` is laid over `dp × cp`, and over `tp` too where
+//! experts are not sliced.
+
+use std::fmt;
 
 use serde::Serialize;
 
@@ -13,33 +17,59 @@ pub struct RankId(pub u32);
 pub enum Group {
     /// Ranks that share a layer's weights by slices.
     Tensor,
-    /// Ranks that hold copies of the same weights.
+    /// Ranks that share a sequence's tokens.
+    Context,
+    /// Ranks that hold copies of the same weights: replicas and context ranks.
     Data,
     /// The first and the last stage, which hold copies of a tied embedding.
     TiedEmbedding,
     /// All ranks that together hold one copy of the model: tensor × pipeline.
     Model,
-    /// Replicas that share one copy of what is sharded over them (ZeRO, FSDP).
+    /// Copies that share what is sharded over them (ZeRO, FSDP).
     Shard,
     /// Ranks with the same place in different sharding groups.
     Replica,
+    /// Ranks over which the experts of a layer are spread.
+    Expert,
+    /// Ranks that hold copies of the same experts.
+    ExpertData,
+    /// Copies of the same experts that share what is sharded over them.
+    ExpertShard,
+    /// Ranks with the same place in different groups of that kind.
+    ExpertReplica,
     /// All ranks.
     World,
 }
 
 impl Group {
     /// All kinds of groups.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Tensor, Self::Data, Self::TiedEmbedding, Self::Model, Self::Shard, Self::Replica, Self::World];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Tensor,
+        Self::Context,
+        Self::Data,
+        Self::TiedEmbedding,
+        Self::Model,
+        Self::Shard,
+        Self::Replica,
+        Self::Expert,
+        Self::ExpertData,
+        Self::ExpertShard,
+        Self::ExpertReplica,
+        Self::World,
+    ];
 
     /// How many kinds there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 12;
 
     /// The name of the axis in reports.
     pub fn axis(self) -> &'static str {
         match self {
             Self::Tensor => "tp",
-            Self::Data | Self::Shard | Self::Replica => "dp",
+            Self::Context => "cp",
+            Self::Expert => "ep",
+            Self::Data | Self::Shard | Self::Replica | Self::ExpertData | Self::ExpertShard | Self::ExpertReplica => {
+                "dp"
+            }
             Self::TiedEmbedding => "embedding",
             Self::Model | Self::World => "model",
         }
@@ -53,6 +83,8 @@ pub struct Coordinates {
     pub pp: u32,
     /// Data-parallel replica.
     pub dp: u32,
+    /// Context-parallel slice of the sequence.
+    pub cp: u32,
     /// Tensor-parallel slice.
     pub tp: u32,
 }
@@ -64,27 +96,60 @@ pub struct Mesh {
     pub pp: u32,
     /// Data-parallel replicas.
     pub dp: u32,
+    /// Context-parallel slices of a sequence.
+    pub cp: u32,
     /// Tensor-parallel slices.
     pub tp: u32,
-    /// Replicas that share one copy of what is sharded over them; divides `dp`.
+    /// Ranks over which the experts of a layer are spread; with `expert_tensor` divides the ranks of a stage.
+    pub ep: u32,
+    /// Slices of each expert: 1 or `tp`.
+    pub expert_tensor: u32,
+    /// Copies that share what is sharded over them; divides `dp × cp`.
     pub shard: u32,
 }
 
 impl Mesh {
     /// Number of ranks.
     pub fn ranks(&self) -> u32 {
-        self.pp * self.dp * self.tp
+        self.pp * self.per_stage()
+    }
+
+    /// Ranks of one pipeline stage.
+    pub fn per_stage(&self) -> u32 {
+        self.dp * self.cp * self.tp
+    }
+
+    /// Ranks that hold copies of the same dense weights.
+    pub fn copies(&self) -> u32 {
+        self.dp * self.cp
+    }
+
+    /// Ranks that hold copies of the same experts.
+    pub fn expert_copies(&self) -> u32 {
+        self.per_stage() / (self.ep * self.expert_tensor)
+    }
+
+    /// Copies of the same experts that share what is sharded over them: all, or about as many as of dense weights.
+    pub fn expert_shard(&self) -> u32 {
+        let copies = self.expert_copies();
+        if self.shard == self.copies() { copies } else { gcd(copies, self.shard) }
     }
 
     /// The place of `rank` in its sharding group.
     pub fn slice_index(&self, rank: RankId) -> u32 {
-        self.coordinates(rank).dp % self.shard
+        self.copy_index(rank) % self.shard
+    }
+
+    /// The number of a rank among the copies of its dense weights.
+    fn copy_index(&self, rank: RankId) -> u32 {
+        let at = self.coordinates(rank);
+        at.dp * self.cp + at.cp
     }
 
     /// How many groups of a kind there are.
     pub fn groups(&self, group: Group) -> u32 {
         match group {
-            Group::TiedEmbedding => self.dp * self.tp,
+            Group::TiedEmbedding => self.per_stage(),
             other => self.ranks() / self.group_size(other),
         }
     }
@@ -94,36 +159,43 @@ impl Mesh {
         match group {
             Group::TiedEmbedding => self.pp.min(2),
             Group::Model | Group::World => self.pp,
-            Group::Tensor | Group::Data | Group::Shard | Group::Replica => 1,
+            _ => 1,
         }
     }
 
     /// The rank at `at`.
     pub fn rank(&self, at: Coordinates) -> RankId {
-        RankId((at.pp * self.dp + at.dp) * self.tp + at.tp)
+        RankId(((at.pp * self.dp + at.dp) * self.cp + at.cp) * self.tp + at.tp)
     }
 
     /// Where `rank` stands.
     pub fn coordinates(&self, rank: RankId) -> Coordinates {
         let (tp, rest) = (rank.0 % self.tp, rank.0 / self.tp);
-        Coordinates { pp: rest / self.dp, dp: rest % self.dp, tp }
+        let (cp, rest) = (rest % self.cp, rest / self.cp);
+        Coordinates { pp: rest / self.dp, dp: rest % self.dp, cp, tp }
     }
 
     /// The ranks of the group of kind `group` to which `rank` belongs, in ring order.
     pub fn members(&self, group: Group, rank: RankId) -> Vec<RankId> {
         let at = self.coordinates(rank);
+        let first_of_stage = at.pp * self.per_stage();
+        // Ranks `step` apart, `n` of them, in a line of which `place` is a member.
+        let line = |place: u32, first: u32, step: u32, n: u32| -> Vec<RankId> {
+            (0..n).map(|i| RankId(rank.0 - place + first + i * step)).collect()
+        };
         match group {
-            Group::Tensor => (0..self.tp).map(|tp| self.rank(Coordinates { tp, ..at })).collect(),
-            Group::Data => (0..self.dp).map(|dp| self.rank(Coordinates { dp, ..at })).collect(),
+            Group::Tensor => line(at.tp, 0, 1, self.tp),
+            Group::Context => (0..self.cp).map(|cp| self.rank(Coordinates { cp, ..at })).collect(),
+            Group::Data => line(rank.0 - first_of_stage, at.tp, self.tp, self.copies()),
             Group::TiedEmbedding if self.pp == 1 => vec![rank],
             Group::TiedEmbedding => [0, self.pp - 1].map(|pp| self.rank(Coordinates { pp, ..at })).to_vec(),
-            Group::Shard => {
-                let first = at.dp / self.shard * self.shard;
-                (first..first + self.shard).map(|dp| self.rank(Coordinates { dp, ..at })).collect()
+            Group::Shard | Group::Replica => {
+                let (index, place) = (self.copy_index(rank), rank.0 - first_of_stage - at.tp);
+                let (first, step, n) = split_line(index, self.shard, self.copies(), group == Group::Shard);
+                line(place, first * self.tp, step * self.tp, n)
             }
-            Group::Replica => {
-                let same = (at.dp % self.shard..self.dp).step_by(self.shard as usize);
-                same.map(|dp| self.rank(Coordinates { dp, ..at })).collect()
+            Group::Expert | Group::ExpertData | Group::ExpertShard | Group::ExpertReplica => {
+                self.expert_members(group, rank, first_of_stage)
             }
             Group::World => (0..self.ranks()).map(RankId).collect(),
             Group::Model => (0..self.pp)
@@ -133,35 +205,107 @@ impl Mesh {
         }
     }
 
+    /// Experts are spread over neighbouring ranks of a stage, or where experts are sliced over those with the same
+    /// slice.
+    fn expert_members(&self, group: Group, rank: RankId, first_of_stage: u32) -> Vec<RankId> {
+        let (place, lane) = (rank.0 - first_of_stage, rank.0 % self.expert_tensor);
+        let index = place / self.expert_tensor;
+        let (copy, copies) = (index / self.ep, self.expert_copies());
+        let (first, step, n) = match group {
+            Group::Expert => (copy * self.ep, 1, self.ep),
+            Group::ExpertData => (index % self.ep, self.ep, copies),
+            _ => {
+                let (first, step, n) = split_line(copy, self.expert_shard(), copies, group == Group::ExpertShard);
+                (first * self.ep + index % self.ep, step * self.ep, n)
+            }
+        };
+        (0..n).map(|i| RankId(first_of_stage + (first + i * step) * self.expert_tensor + lane)).collect()
+    }
+
     /// Number of ranks in a group.
     pub fn group_size(&self, group: Group) -> u32 {
         match group {
             Group::Tensor => self.tp,
-            Group::Data => self.dp,
+            Group::Context => self.cp,
+            Group::Data => self.copies(),
             Group::TiedEmbedding => self.pp.min(2),
             Group::Model => self.pp * self.tp,
             Group::Shard => self.shard,
-            Group::Replica => self.dp / self.shard,
+            Group::Replica => self.copies() / self.shard,
+            Group::Expert => self.ep,
+            Group::ExpertData => self.expert_copies(),
+            Group::ExpertShard => self.expert_shard(),
+            Group::ExpertReplica => self.expert_copies() / self.expert_shard(),
             Group::World => self.ranks(),
         }
     }
+}
+
+impl fmt::Display for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pp {} × dp {}", self.pp, self.dp)?;
+        if self.cp > 1 {
+            write!(f, " × cp {}", self.cp)?;
+        }
+        write!(f, " × tp {}", self.tp)?;
+        match (self.ep, self.expert_tensor) {
+            (1, 1) => Ok(()),
+            (ep, 1) => write!(f, ", ep {ep}"),
+            (ep, tp) => write!(f, ", ep {ep} × {tp}"),
+        }
+    }
+}
+
+/// First, step and number of the line of places to which place `index` of `n` belongs: neighbours in blocks of
+/// `block`, or those with the same place in all blocks.
+fn split_line(index: u32, block: u32, n: u32, neighbours: bool) -> (u32, u32, u32) {
+    if neighbours { (index / block * block, 1, block) } else { (index % block, block, n / block) }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn meshes() -> [Mesh; 3] {
+        let dense = Mesh { pp: 3, dp: 4, cp: 1, tp: 2, ep: 1, expert_tensor: 1, shard: 2 };
+        let experts = Mesh { cp: 3, ep: 4, ..dense };
+        [dense, experts, Mesh { expert_tensor: 2, ..experts }]
+    }
+
     #[test]
     fn coordinates_and_ranks_are_inverse() {
-        let mesh = Mesh { pp: 3, dp: 4, tp: 2, shard: 2 };
-        for rank in (0..mesh.ranks()).map(RankId) {
-            assert_eq!(mesh.rank(mesh.coordinates(rank)), rank);
-            for group in Group::ALL {
-                // A middle stage has no copy of a tied embedding.
-                let outside = group == Group::TiedEmbedding && mesh.coordinates(rank).pp == 1;
-                assert_eq!(mesh.members(group, rank).contains(&rank), !outside, "{group:?} of {rank:?}");
-                assert_eq!(mesh.members(group, rank).len(), mesh.group_size(group) as usize);
+        for mesh in meshes() {
+            for rank in (0..mesh.ranks()).map(RankId) {
+                assert_eq!(mesh.rank(mesh.coordinates(rank)), rank);
             }
         }
+    }
+
+    #[test]
+    fn every_rank_is_in_its_groups_and_sees_the_same_group_as_their_other_members() {
+        for mesh in meshes() {
+            for (rank, group) in (0..mesh.ranks()).flat_map(|rank| Group::ALL.map(|group| (RankId(rank), group))) {
+                let members = mesh.members(group, rank);
+                // A middle stage has no copy of a tied embedding.
+                let outside = group == Group::TiedEmbedding && mesh.coordinates(rank).pp == 1;
+                assert_eq!(members.contains(&rank), !outside, "{group:?} of {rank:?}");
+                assert_eq!(members.len(), mesh.group_size(group) as usize);
+                assert!(members.iter().all(|&member| mesh.members(group, member) == members), "{group:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn experts_lie_on_neighbours_unless_they_are_sliced() {
+        let [_, whole, sliced] = meshes();
+        let numbers = |mesh: Mesh, group| mesh.members(group, RankId(0)).iter().map(|r| r.0).collect::<Vec<_>>();
+        assert_eq!(numbers(whole, Group::Expert), [0, 1, 2, 3]);
+        assert_eq!(numbers(whole, Group::ExpertData), [0, 4, 8, 12, 16, 20]);
+        assert_eq!(numbers(sliced, Group::Expert), [0, 2, 4, 6]);
+        assert_eq!(numbers(sliced, Group::ExpertData), [0, 8, 16]);
     }
 }

@@ -156,7 +156,7 @@ fn rows(predicted: &BTreeMap<&'static str, Nanos>, executed: &BTreeMap<&'static 
 /// Planned and allocated peaks of the first rank of every stage.
 fn memory(trainer: &Trainer) -> Vec<(u32, MemoryUse, MemoryUse)> {
     let graph = trainer.step_graph();
-    let per_stage = (graph.mesh.dp * graph.mesh.tp) as usize;
+    let per_stage = graph.mesh.per_stage() as usize;
     let pools = trainer.pools().iter().step_by(per_stage);
     (0..)
         .zip(graph.stages.iter().zip(pools))

@@ -38,6 +38,8 @@ impl GroupSpan {
 pub enum Algorithm {
     /// Chunks go around: best for large messages.
     Ring,
+    /// Every rank sends to every other that it has something for.
+    Direct,
     /// Whole messages go up and down a binary tree: best for small ones.
     Tree,
 }
@@ -49,7 +51,9 @@ pub fn collective_bytes_per_rank(collective: Collective, bytes: Bytes, ranks: u3
     let once = Bytes(u64::try_from(once).unwrap_or(u64::MAX));
     match collective {
         Collective::AllReduce(_) => once * 2,
-        Collective::ReduceScatter | Collective::AllGather => once,
+        Collective::ReduceScatter | Collective::AllGather | Collective::AllToAll => once,
+        Collective::Shift if n > 1 => bytes,
+        Collective::Shift => Bytes::ZERO,
     }
 }
 
@@ -60,6 +64,8 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
     }
     let ring = ring_time(cluster, span, collective, bytes);
     match collective {
+        Collective::AllToAll => (all_to_all_time(cluster, span, bytes), Algorithm::Direct),
+        Collective::Shift => (shift_time(cluster, span, bytes), Algorithm::Direct),
         Collective::AllReduce(_) => {
             let tree = tree_time(cluster, span, bytes);
             if tree < ring { (tree, Algorithm::Tree) } else { (ring, Algorithm::Ring) }
@@ -82,6 +88,26 @@ fn tree_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
     let inside = cluster.intra_link.latency * levels(span.ranks.div_ceil(span.nodes));
     let across = cluster.inter_link.latency * levels(span.nodes);
     (inside + across) * 2 + (bytes * 2) / ring_bandwidth(cluster, span)
+}
+
+/// Messages of an all-to-all that a rank starts at once (NCCL runs grouped sends on as many channels).
+const MESSAGES_AT_ONCE: u32 = 8;
+
+/// Every rank sends the `1/n` of its `bytes` that each other rank gets; what stays in the node and what leaves it go at
+/// the same time, each over its own link: `⌈(n - 1) / messages at once⌉·α + max(inside / β₁, outside / β₂)`.
+fn all_to_all_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
+    let n = u64::from(span.ranks);
+    let part = |peers: u64| Bytes(bytes.0 / n * peers);
+    let neighbours = u64::from(span.ranks_per_node.max(1)) - 1;
+    let inside = part(neighbours) / cluster.intra_link.effective_bandwidth();
+    let outside = part(n - 1 - neighbours) / cluster.inter_link.effective_bandwidth();
+    slowest_hop(cluster, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
+}
+
+/// Every rank sends all of its `bytes` to the next; a ring over nodes waits for its slowest hop.
+fn shift_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
+    let link = if span.nodes > 1 { &cluster.inter_link } else { &cluster.intra_link };
+    transfer_time(link, bytes)
 }
 
 fn slowest_hop(cluster: &Cluster, span: GroupSpan) -> Nanos {

@@ -60,7 +60,7 @@ pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
                 OpKind::Collective { collective, group } => {
                     *by_group.entry(group).or_default() += moved_in_ring(step, op, collective, group);
                 }
-                OpKind::Send(_) => between_stages += step.tensor(op.reads[0]).bytes() * u64::from(mesh.dp * mesh.tp),
+                OpKind::Send(_) => between_stages += step.tensor(op.reads[0]).bytes() * u64::from(mesh.per_stage()),
                 _ => {}
             }
         }
@@ -80,7 +80,9 @@ pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
 
 /// Bytes that an op moves over all ranks of its group: a ring passes every byte on `n - 1` times.
 fn moved_in_ring(step: &StepGraph, op: &Op, collective: Collective, group: Group) -> Bytes {
-    let rounds = u64::from(step.mesh.group_size(group) - 1);
+    let ranks = u64::from(step.mesh.group_size(group));
+    // A shift hands every byte on once; all others keep a rank's own part.
+    let rounds = if collective == Collective::Shift && ranks > 1 { ranks } else { ranks - 1 };
     let phases = if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
     full_size(step, op) * (rounds * phases)
 }

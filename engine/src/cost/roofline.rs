@@ -43,7 +43,7 @@ fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
         DType::F32 | DType::U32 => device.fp32_matmul,
     };
     let efficiency = match work.matmul {
-        Some(shape) => device.matmul_efficiency * tile_efficiency(device, shape),
+        Some(shape) => device.matmul_efficiency * tile_efficiency(device, shape, work.groups),
         None => device.attention_efficiency,
     };
     let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency);
@@ -66,16 +66,16 @@ const TILES: [([u64; 2], f64); 5] =
 const PIPELINE_DEPTH: f64 = 96.0;
 
 /// The share of the best rate that a matmul reaches: padding of tiles, the last wave that is not full, and a
-/// contraction that is short, with the tile that does best.
+/// contraction that is short, with the tile that does best. Matmuls of a group share their waves.
 ///
 /// Where the multiprocessors are not known, as of a device that was measured here, only padding counts: its rate was
 /// measured with its own kernels on a matmul of like size.
-fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3]) -> f64 {
+fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64) -> f64 {
     if device.multiprocessors == 0 {
         return padding_efficiency([m, n]);
     }
     let depth = k as f64 / (k as f64 + PIPELINE_DEPTH);
-    let best = TILES.iter().map(|&(tile, share)| share * filled(device, [m, n], tile)).fold(0.0, f64::max);
+    let best = TILES.iter().map(|&(tile, share)| share * filled(device, [m, n], groups, tile)).fold(0.0, f64::max);
     (best * depth).max(1e-3)
 }
 
@@ -88,10 +88,10 @@ fn padding_efficiency([m, n]: [u64; 2]) -> f64 {
 }
 
 /// The share of the multiprocessors' time in which tiles compute what is asked for.
-fn filled(device: &Device, [m, n]: [u64; 2], [rows, cols]: [u64; 2]) -> f64 {
-    let tiles = m.div_ceil(rows) * n.div_ceil(cols);
+fn filled(device: &Device, [m, n]: [u64; 2], groups: u64, [rows, cols]: [u64; 2]) -> f64 {
+    let tiles = groups * m.div_ceil(rows) * n.div_ceil(cols);
     let slots = tiles.next_multiple_of(u64::from(device.multiprocessors.max(1)));
-    (m * n) as f64 / (slots * rows * cols) as f64
+    (groups * m * n) as f64 / (slots * rows * cols) as f64
 }
 
 #[cfg(test)]
@@ -110,7 +110,8 @@ mod tests {
 
     fn reaches(device: &Device, least: f64) {
         let flops = Flops(2.0 * 8192.0_f64.powi(3));
-        let work = Work { flops, matmul_flops: flops, bytes: Bytes(3 * 8192 * 8192 * 2), matmul: Some([8192; 3]) };
+        let work =
+            Work { flops, matmul_flops: flops, bytes: Bytes(3 * 8192 * 8192 * 2), matmul: Some([8192; 3]), groups: 1 };
         let rate = flops.0 / kernel_time(device, &work, DType::Bf16).secs();
         let share = rate / device.bf16_matmul.0;
         assert!(share <= device.matmul_efficiency && share > least * device.matmul_efficiency, "{share}");
@@ -121,9 +122,9 @@ mod tests {
     fn padding_costs_what_it_computes() {
         let scenario = Scenario::preset("gpt3-175b-1024xa100").expect("a preset");
         let device = Device { multiprocessors: 108, ..scenario.cluster().device.clone() };
-        assert!((filled(&device, [128, 128], [128, 128]) - 1.0 / 108.0).abs() < 1e-12, "one tile on one of 108");
-        assert!((filled(&device, [128 * 108, 128], [128, 128]) - 1.0).abs() < 1e-12, "a full wave");
-        assert!((filled(&device, [128 * 109, 128], [128, 128]) - 109.0 / 216.0).abs() < 1e-12, "one tile too many");
+        assert!((filled(&device, [128, 128], 1, [128, 128]) - 1.0 / 108.0).abs() < 1e-12, "one tile on one of 108");
+        assert!((filled(&device, [128 * 108, 128], 1, [128, 128]) - 1.0).abs() < 1e-12, "a full wave");
+        assert!((filled(&device, [128 * 109, 128], 1, [128, 128]) - 109.0 / 216.0).abs() < 1e-12, "one tile too many");
         assert!((padding_efficiency([129, 128]) - 129.0 / 256.0).abs() < 1e-12, "half of the rows are padding");
     }
 }

@@ -14,6 +14,8 @@ pub struct Work {
     pub bytes: Bytes,
     /// Rows and columns of the result and the contracted length, for matmuls.
     pub matmul: Option<[u64; 3]>,
+    /// Matmuls of that shape that run in one kernel, one for each expert.
+    pub groups: u64,
 }
 
 /// The work of `op`.
@@ -25,12 +27,25 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
             let (a, c) = (tensors[op.reads[0].index()].local, tensors[op.writes[0].index()].local);
             let k = u64::from(if transpose_a { a.rows } else { a.cols });
             let flops = Flops(2.0 * c.elements() as f64 * k as f64);
-            Work { flops, matmul_flops: flops, bytes, matmul: Some([u64::from(c.rows), u64::from(c.cols), k]) }
+            Work {
+                flops,
+                matmul_flops: flops,
+                bytes,
+                matmul: Some([u64::from(c.rows), u64::from(c.cols), k]),
+                groups: 1,
+            }
         }
-        OpKind::Attention => attention(dims, tensors, op.writes[1], 2.0, bytes),
+        OpKind::GroupedMatmul { transpose_a, transpose_b, .. } => grouped(tensors, op, transpose_a, transpose_b, bytes),
+        OpKind::Attention => attention(dims, tensors, op.writes[1], [1.0, 1.0], bytes),
+        OpKind::ContextAttention { parts } => {
+            attention(dims, tensors, op.writes[1], [1.0, 1.0].map(|n| n / f64::from(parts)), bytes)
+        }
+        OpKind::ContextAttentionGrad { parts } => {
+            attention(dims, tensors, op.writes[2], [3.0, 2.0].map(|n| n / f64::from(parts)), bytes)
+        }
         // Forward has two products per pair (scores, values); backward five: scores again, dV, dP, dQ and dK
         // (Dao et al. 2022, algorithm 4).
-        OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], 5.0, bytes),
+        OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], [3.0, 2.0], bytes),
         OpKind::AttentionScores => batched(dims, tensors, op.writes[0], 1.0, bytes),
         OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
         OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
@@ -38,18 +53,43 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
             // Reductions work on what they read, all else on what it writes.
             let counted = if is_reduction(op.kind) { op.reads.first() } else { op.writes.first() };
             let flops = counted.map_or(0.0, |&id| elements(id) * per_element(op.kind));
-            Work { flops: Flops(flops), matmul_flops: Flops::ZERO, bytes, matmul: None }
+            Work { flops: Flops(flops), bytes, ..Work::default() }
         }
     }
 }
 
-/// Causal attention: each of `products` multiplies every query with half of the keys of its sequence.
-/// The log-sum-exp has one element per token and local head.
-fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: f64, bytes: Bytes) -> Work {
+/// Every expert's matmul: as many as its weights are longer than those of one, each with its share of the rows.
+fn grouped(tensors: &[Tensor], op: &Op, transpose_a: bool, transpose_b: bool, bytes: Bytes) -> Work {
+    let local = |id: TensorId| tensors[id.index()].local;
+    let (a, b, c) = (local(op.reads[0]), local(op.reads[1]), local(op.writes[0]));
+    let share = |rows: u32, experts: u64| u64::from(rows).div_ceil(experts);
+    let count = |weights: u32, of_one: u32| u64::from(weights / of_one.max(1)).max(1);
+    let (groups, shape) = match (transpose_a, transpose_b) {
+        (true, _) => {
+            let experts = count(c.rows, a.cols);
+            (experts, [u64::from(a.cols), u64::from(c.cols), share(a.rows, experts)])
+        }
+        (false, true) => {
+            let experts = count(b.rows, c.cols);
+            (experts, [share(a.rows, experts), u64::from(c.cols), u64::from(a.cols)])
+        }
+        (false, false) => {
+            let experts = count(b.rows, a.cols);
+            (experts, [share(a.rows, experts), u64::from(c.cols), u64::from(a.cols)])
+        }
+    };
+    let flops = Flops(2.0 * groups as f64 * shape.iter().map(|&n| n as f64).product::<f64>());
+    Work { flops, matmul_flops: flops, bytes, matmul: Some(shape), groups }
+}
+
+/// Causal attention: `products` multiply every query with half of the keys of its sequence, over the features of keys
+/// and over those of values. The log-sum-exp has one element per token and local head.
+fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: [f64; 2], bytes: Bytes) -> Work {
     let token_heads = tensors[per_head.index()].local.elements() as f64;
     let keys = (f64::from(dims.sequence) + 1.0) / 2.0;
-    let flops = Flops(2.0 * products * token_heads * keys * f64::from(dims.head_dim));
-    Work { flops, matmul_flops: flops, bytes, matmul: None }
+    let features = products[0] * f64::from(dims.head_dim) + products[1] * f64::from(dims.value_dim);
+    let flops = Flops(2.0 * token_heads * keys * features);
+    Work { flops, matmul_flops: flops, bytes, ..Work::default() }
 }
 
 /// Unfused attention: `products` batched matmuls of sequence × sequence × head for every sequence and head; what a
@@ -59,7 +99,7 @@ fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, byt
     // All of a batch's matmuls run in one kernel: as many rows as they have together.
     let (side, head) = (u64::from(dims.sequence), u64::from(dims.head_dim));
     let together = tensors[scores.index()].local.elements() / side.max(1);
-    Work { flops, matmul_flops: flops, bytes, matmul: Some([together, side, head]) }
+    Work { flops, matmul_flops: flops, bytes, matmul: Some([together, side, head]), groups: 1 }
 }
 
 /// Whether an op's result is smaller than what it computes on.
@@ -76,7 +116,8 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::NormGrad => 12.0,
         OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
         OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad => 8.0,
-        OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } => 8.0,
+        OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } | OpKind::LatentJoin | OpKind::LatentJoinGrad => 8.0,
+        OpKind::Route | OpKind::RouteGrad => 8.0,
         OpKind::GeluGrad | OpKind::SwiGluGrad | OpKind::AdamW { .. } => 14.0,
         OpKind::Add
         | OpKind::Accumulate
@@ -84,6 +125,7 @@ fn per_element(kind: OpKind) -> f64 {
         | OpKind::ColumnSum
         | OpKind::Position
         | OpKind::PositionGrad => 1.0,
+        OpKind::Combine | OpKind::CombineGrad | OpKind::DispatchGrad => 2.0,
         OpKind::Residual { .. } | OpKind::SumSquares { .. } | OpKind::CrossEntropy => 2.0,
         _ => 0.0,
     }
@@ -96,9 +138,15 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
     match op.kind {
         OpKind::Embedding => sum(&op.writes) * 2,
         OpKind::Position => sum(&op.writes) * 3,
+        // A token is read once for every expert that it goes to.
+        OpKind::Dispatch => sum(&op.writes) * 2,
+        OpKind::KeysValues => sum(&op.writes) * 2,
+        OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
         OpKind::AdamW { .. } => sum(&op.reads[..1]) + sum(&op.writes) * 2,
-        OpKind::Accumulate | OpKind::Matmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
+        OpKind::Accumulate
+        | OpKind::Matmul { accumulate: true, .. }
+        | OpKind::GroupedMatmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
         _ => sum(&op.reads) + sum(&op.writes),
     }
 }

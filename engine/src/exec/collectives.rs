@@ -46,6 +46,8 @@ impl<'a> Ring<'a> {
                 self.place_own_chunk();
                 self.all_gather();
             }
+            Collective::AllToAll => self.all_to_all(),
+            Collective::Shift => self.shift(),
         }
     }
 
@@ -90,6 +92,27 @@ impl<'a> Ring<'a> {
                 self.copy(from, start, to, start, count);
                 self.moved += u64::from(count) * 4;
             }
+        }
+    }
+
+    /// Chunk `j` of rank `i` becomes chunk `i` of rank `j`.
+    fn all_to_all(&mut self) {
+        let (n, elements) = (self.ranks(), self.members[0].input.size / 4);
+        for (from, to) in (0..n).flat_map(|from| (0..n).map(move |to| (from, to))) {
+            let ((source, count), (target, _)) = (self.chunk(elements, to), self.chunk(elements, from));
+            self.copy(self.members[from].input, source, self.members[to].output, target, count);
+            self.moved += if from == to { 0 } else { u64::from(count) * 4 };
+        }
+    }
+
+    /// Every rank's value goes to the next.
+    fn shift(&mut self) {
+        let n = self.ranks();
+        for rank in 0..n {
+            let (from, to) = (self.members[rank].input, self.members[(rank + 1) % n].output);
+            let (start, count) = (0, u32::try_from(from.size / 4).unwrap_or(u32::MAX));
+            self.copy(from, start, to, start, count);
+            self.moved += if n > 1 { u64::from(count) * 4 } else { 0 };
         }
     }
 

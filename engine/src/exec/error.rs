@@ -17,6 +17,15 @@ pub enum ExecError {
     /// The attention kernel cannot be executed yet.
     #[error("strategy.attention = unfused can be simulated but not executed yet; set it to \"flash\"")]
     Attention,
+    /// Attention over sequences that ranks share cannot be executed yet.
+    #[error("strategy.context_parallel above 1 can be simulated but not executed yet; set it to 1")]
+    Context,
+    /// Latent attention cannot be executed yet.
+    #[error("latent attention (model.kv_rank) can be simulated but not executed yet; use a model without it")]
+    Latent,
+    /// Mixtures of experts cannot be executed yet.
+    #[error("mixtures of experts (model.experts) can be simulated but not executed yet; use a dense model")]
+    Mixture,
     /// More ranks than buffers of one device are shared among.
     #[error(
         "an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`"

@@ -74,6 +74,18 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::AttentionValuesGrad
         | OpKind::AttentionSoftmaxGrad
         | OpKind::AttentionScoresGrad => return Err(ExecError::Attention),
+        OpKind::ContextAttention { .. }
+        | OpKind::ContextAttentionGrad { .. }
+        | OpKind::KeysValues
+        | OpKind::KeysValuesGrad => return Err(ExecError::Context),
+        OpKind::LatentJoin | OpKind::LatentJoinGrad => return Err(ExecError::Latent),
+        OpKind::Route
+        | OpKind::RouteGrad
+        | OpKind::Dispatch
+        | OpKind::DispatchGrad
+        | OpKind::Combine
+        | OpKind::CombineGrad
+        | OpKind::GroupedMatmul { .. } => return Err(ExecError::Mixture),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }

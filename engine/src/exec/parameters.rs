@@ -75,7 +75,7 @@ fn at(shape: Shape, row: u32, col: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{DType, Part, Role, Storage};
+    use crate::graph::{DType, Part, Role, Spread, Storage};
 
     #[test]
     fn shards_put_together_are_the_whole() {
@@ -89,6 +89,7 @@ mod tests {
                 role: Role::Parameter,
                 part: Part::Embedding,
                 placement,
+                spread: Spread::Tensor,
                 storage: Storage::Own,
             };
             let whole: Vec<f32> = (0..42_u16).map(f32::from).collect();

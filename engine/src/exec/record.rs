@@ -46,7 +46,7 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
 
 /// Whether the lowered step stays within the limits of an execution.
 pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
-    let per_stage = u64::from(step.mesh.dp * step.mesh.tp);
+    let per_stage = u64::from(step.mesh.per_stage());
     let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
     if needed > MAX_MEMORY {
         return Err(ExecError::TooMuchMemory { needed, limit: MAX_MEMORY });
@@ -351,7 +351,7 @@ impl<'a> Recorder<'a> {
         *self.moved.entry("pp").or_default() += from.size;
         let mesh = self.step.mesh;
         let steps = if transfer.direction == Direction::Next { 1 } else { mesh.pp - 1 };
-        let to = (rank.0 + mesh.dp * mesh.tp * steps) % mesh.ranks();
+        let to = (rank.0 + mesh.per_stage() * steps) % mesh.ranks();
         self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), buffer);
         self.close_scope(rank, None, task, op);
     }

@@ -333,7 +333,7 @@ impl Trainer {
     /// A number by its name, from the first rank of replica `replica` that has it.
     async fn scalar(&mut self, name: &str, replica: u32) -> Result<f64, ExecError> {
         let mesh = self.step_graph.mesh;
-        let ranks = (0..mesh.pp).map(|pp| mesh.rank(Coordinates { pp, dp: replica, tp: 0 }));
+        let ranks = (0..mesh.pp).map(|pp| mesh.rank(Coordinates { pp, dp: replica, cp: 0, tp: 0 }));
         let named = |(id, _, _): &(TensorId, BufferId, u64)| self.step_graph.tensor(*id).name == name;
         let found = ranks.rev().find_map(|rank| self.placed(rank, Role::Scalar).into_iter().find(named));
         let Some((_, buffer, _)) = found else {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::model::Mixture;
 use crate::scenario::Scenario;
 
 /// Sizes of one micro-batch on one replica, before sharding.
@@ -11,12 +12,16 @@ pub struct Dims {
     pub batch: u32,
     /// Tokens in a sequence.
     pub sequence: u32,
+    /// Ranks that share it.
+    pub context: u32,
     /// Width of the residual stream.
     pub hidden: u32,
     /// Query heads per key and value head.
     pub queries_per_group: u32,
-    /// Width of a head.
+    /// Width of a head's queries and keys.
     pub head_dim: u32,
+    /// Width of a head's values.
+    pub value_dim: u32,
     /// Vocabulary, without padding.
     pub vocab: u32,
     /// Base of rotary angles.
@@ -27,33 +32,54 @@ pub struct Dims {
     pub loss_tokens: u64,
     /// Whether norms subtract the mean and have a shift.
     pub layer_norm: bool,
+    /// Tokens that every expert of a mixture takes of a micro-batch; 0 without a mixture.
+    pub expert_capacity: u32,
+    /// Of the rows that experts compute, the share that tokens were routed to; the others are slack of the capacity.
+    pub routed_share: f64,
 }
 
 impl Dims {
     /// The sizes of a scenario.
     pub fn of(scenario: &Scenario) -> Self {
-        let model = scenario.model();
+        let (model, strategy) = (scenario.model(), scenario.strategy());
+        let tokens = scenario.micro_batch_tokens() / strategy.context_parallel;
+        let (expert_capacity, routed_share) =
+            model.mixture.map_or((0, 1.0), |mixture| capacity(&mixture, tokens, strategy.capacity_factor));
         Self {
-            batch: scenario.strategy().micro_batch,
+            batch: strategy.micro_batch,
             sequence: scenario.data().sequence_length,
+            context: strategy.context_parallel,
             hidden: model.hidden,
             queries_per_group: model.queries_per_group(),
-            head_dim: model.head_dim,
+            head_dim: model.key_dim(),
+            value_dim: model.value_dim(),
             vocab: model.vocab,
             rope_theta: model.rope_theta,
             norm_eps: 1e-5,
             loss_tokens: scenario.step_tokens(),
             layer_norm: model.is_gpt(),
+            expert_capacity,
+            routed_share,
         }
     }
 
-    /// Tokens of a micro-batch.
+    /// Tokens of a micro-batch on one context rank.
     pub fn tokens(&self) -> u32 {
-        self.batch * self.sequence
+        self.batch * (self.sequence / self.context)
     }
 
     /// Width of one group of the fused query, key and value projection: its queries, one key, one value.
     pub fn group_width(&self) -> u32 {
         (self.queries_per_group + 2) * self.head_dim
     }
+}
+
+/// What an expert takes of `tokens`, and the share of it that is used: `⌈tokens·k / experts · factor⌉` (Lepikhin et al.
+/// 2021, "GShard", section 3.2).
+fn capacity(mixture: &Mixture, tokens: u32, factor: f64) -> (u32, f64) {
+    let routed = f64::from(tokens) * f64::from(mixture.per_token);
+    let (least, most) = (1.0, f64::from(tokens));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the tokens")]
+    let capacity = (routed / f64::from(mixture.experts) * factor).ceil().clamp(least, most) as u32;
+    (capacity, (routed / (f64::from(capacity) * f64::from(mixture.experts))).min(1.0))
 }

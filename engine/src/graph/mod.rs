@@ -3,12 +3,12 @@
 //! [`lower`] is a compiler. Each pass takes a graph, returns a graph, and knows nothing of cost:
 //!
 //! ```text
-//! forward → differentiate → optimize → recompute → shard → precision → schedule → plan_memory
-//! └────────── OpGraph: one micro-batch, then one update ──────────┘   └─ StepGraph ─┘
+//! forward → differentiate → optimize → recompute → shard → experts → context → precision → schedule → plan_memory
+//! └──────────────── OpGraph: one micro-batch, then one update ───────────────┘   └─ StepGraph ─┘
 //! ```
 //!
 //! An [`OpGraph`] is what one replica does with one micro-batch and then in the update, first on one device,
-//! after `shard` on one rank of the tensor group.
+//! after `shard`, `experts` and `context` on one rank.
 //! A [`StepGraph`] is the SPMD program of every pipeline stage: segments (petgraph DAGs of ops) and the order in
 //! which they run over micro-batches. It does not grow with the number of ranks.
 
@@ -24,7 +24,7 @@ pub use dims::Dims;
 pub use op::{Collective, Direction, Op, OpKind, Part, Reduction, Transfer};
 pub use print::{StepGraphDocument, dot};
 pub use step::{FlatPlace, Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
-pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Storage, Tensor, TensorId};
+pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
 pub use verify::GraphError;
 
 use crate::scenario::Scenario;
@@ -61,6 +61,8 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::optimize::optimize(graph);
     let graph = passes::recompute::recompute(graph, scenario.strategy().recompute);
     let graph = passes::shard::shard(graph, scenario.strategy());
+    let graph = passes::experts::experts(graph, &scenario.mesh());
+    let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy().precision);
     let step = passes::schedule::schedule(graph, scenario);
     passes::plan_memory::plan_memory(step)

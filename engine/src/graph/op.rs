@@ -38,6 +38,10 @@ pub enum Collective {
     ReduceScatter,
     /// Sharded by rows → replicated.
     AllGather,
+    /// Every rank has a part for every other: tokens to their experts, sequences to their heads.
+    AllToAll,
+    /// Every rank hands its value to the next of the ring.
+    Shift,
 }
 
 /// The way along the pipeline's ring of stages.
@@ -109,6 +113,46 @@ pub enum OpKind {
     AttentionSoftmaxGrad,
     /// `dscores, qkv, dv → dqkv`.
     AttentionScoresGrad,
+    /// `queries, keys and values, rotated key → qkv`: rotates, and joins every head's parts (latent attention).
+    LatentJoin,
+    /// `dqkv → dqueries, dkeys and values, drotated key`.
+    LatentJoinGrad,
+    /// `qkv → kv`: keys and values apart, to be handed on.
+    KeysValues,
+    /// `dkv → dqkv`, added to what is there.
+    KeysValuesGrad,
+    /// `qkv, kv → out, logsumexp`: this rank's queries on one of as many parts of the sequence's keys and values; adds
+    /// to what other parts gave.
+    ContextAttention {
+        /// Parts of the sequence.
+        parts: u32,
+    },
+    /// `qkv, kv, out, logsumexp, dout → dqkv, dkv, delta`; adds to what other parts gave.
+    ContextAttentionGrad {
+        /// Parts of the sequence.
+        parts: u32,
+    },
+    /// `scores → weights, assignment`: softmax and the best experts of every token.
+    Route,
+    /// `scores, assignment, dweights → dscores`.
+    RouteGrad,
+    /// `x, assignment → rows`: a row for every token and expert, in the order of the experts.
+    Dispatch,
+    /// `drows, assignment → dx`.
+    DispatchGrad,
+    /// `rows, weights, assignment → y`: the weighted sum of what a token's experts gave.
+    Combine,
+    /// `rows, weights, assignment, dy → drows, dweights`.
+    CombineGrad,
+    /// `a, b → c` as `Matmul`, for every expert with its rows and its weights, which lie below each other.
+    GroupedMatmul {
+        /// Read `a` transposed.
+        transpose_a: bool,
+        /// Read every expert's `b` transposed.
+        transpose_b: bool,
+        /// Add to what is in `c`.
+        accumulate: bool,
+    },
     /// `x → y`.
     Gelu,
     /// `x, dy → dx`.
@@ -169,15 +213,28 @@ impl OpKind {
     /// A plain matmul.
     pub const MATMUL: Self = Self::Matmul { transpose_a: false, transpose_b: false, bias: false, accumulate: false };
 
+    /// Whether a matmul adds to what is there: the gradient of a weight.
+    pub fn accumulates(self) -> bool {
+        matches!(self, Self::Matmul { accumulate: true, .. } | Self::GroupedMatmul { accumulate: true, .. })
+    }
+
     /// The class under which tables sum it up.
     pub fn class(self) -> &'static str {
         match self {
             Self::Embedding | Self::EmbeddingGrad | Self::Position | Self::PositionGrad => "embedding",
             Self::Norm | Self::NormGrad | Self::NormGradParameters => "norm",
             Self::Matmul { .. } => "matmul",
-            Self::Rope { .. } => "rope",
+            Self::GroupedMatmul { .. } => "expert_matmul",
+            Self::Route | Self::RouteGrad | Self::Dispatch | Self::DispatchGrad | Self::Combine | Self::CombineGrad => {
+                "routing"
+            }
+            Self::Rope { .. } | Self::LatentJoin | Self::LatentJoinGrad | Self::KeysValues | Self::KeysValuesGrad => {
+                "rope"
+            }
             Self::Attention
             | Self::AttentionGrad
+            | Self::ContextAttention { .. }
+            | Self::ContextAttentionGrad { .. }
             | Self::AttentionScores
             | Self::AttentionSoftmax
             | Self::AttentionValues
@@ -192,6 +249,8 @@ impl OpKind {
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
             Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",
             Self::Collective { collective: Collective::AllGather, .. } => "all_gather",
+            Self::Collective { collective: Collective::AllToAll, .. } => "all_to_all",
+            Self::Collective { collective: Collective::Shift, .. } => "shift",
             Self::Send(_) => "send",
             Self::Receive(_) => "receive",
         }
@@ -200,15 +259,26 @@ impl OpKind {
     /// The stream on which it runs.
     pub fn stream(self) -> Stream {
         match self {
-            Self::Collective { group: Group::Tensor, .. } => Stream::TensorComm,
-            Self::Collective { group: Group::Data | Group::Shard | Group::Replica, .. } => Stream::DataComm,
-            Self::Collective { .. } => Stream::ModelComm,
+            Self::Collective { group, .. } => group_stream(group),
             Self::Send(Transfer { direction: Direction::Next, .. }) => Stream::SendNext,
             Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,
             Self::Receive(Transfer { direction: Direction::Next, .. }) => Stream::ReceivePrevious,
             Self::Receive(Transfer { direction: Direction::Previous, .. }) => Stream::ReceiveNext,
             _ => Stream::Compute,
         }
+    }
+}
+
+/// The stream of a group's collectives.
+fn group_stream(group: Group) -> Stream {
+    match group {
+        Group::Tensor => Stream::TensorComm,
+        Group::Context => Stream::ContextComm,
+        Group::Expert => Stream::ExpertComm,
+        Group::Data | Group::Shard | Group::Replica | Group::ExpertData | Group::ExpertShard | Group::ExpertReplica => {
+            Stream::DataComm
+        }
+        Group::TiedEmbedding | Group::Model | Group::World => Stream::ModelComm,
     }
 }
 

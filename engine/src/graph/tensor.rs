@@ -110,6 +110,18 @@ pub enum Placement {
     Partial(super::Reduction),
 }
 
+/// Over which ranks of a stage weights, and what belongs to them, are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// Over the tensor group, as the ops that use them ask.
+    Tensor,
+    /// Over none: every rank of the tensor group has them whole and uses them on its own tokens.
+    Whole,
+    /// Over the expert group, by experts.
+    Experts,
+}
+
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +196,8 @@ pub struct Tensor {
     pub part: Part,
     /// How the tensor group holds it.
     pub placement: Placement,
+    /// Over which ranks it is cut, if it is a weight or belongs to one.
+    pub spread: Spread,
     /// Where its bytes are.
     pub storage: Storage,
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Collective, Direction, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, StepGraph, Task, TensorId, Transfer,
+    Collective, Direction, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, Spread, StepGraph, Task, TensorId,
+    Transfer,
 };
 use crate::cluster::Group;
 
@@ -120,6 +121,36 @@ impl OpGraph {
                 let (k2, n) = if transpose_b { (b.cols, b.rows) } else { (b.rows, b.cols) };
                 (m, n) == (c.rows, c.cols) && k == k2
             }
+            (OpKind::GroupedMatmul { transpose_a, transpose_b, .. }, [a, b], [c]) => {
+                // Weights of all experts lie below each other, as many as the whole is longer than one.
+                let (rows, one) = match (transpose_a, transpose_b) {
+                    (true, _) => (a.rows == b.rows && b.cols == c.cols, (c.rows, a.cols)),
+                    (false, true) => (a.rows == c.rows && a.cols == b.cols, (b.rows, c.cols)),
+                    (false, false) => (a.rows == c.rows && b.cols == c.cols, (b.rows, a.cols)),
+                };
+                rows && one.0.is_multiple_of(one.1.max(1))
+            }
+            (OpKind::Route, [scores], [weights, assignment]) => scores.rows == weights.rows && weights == assignment,
+            (OpKind::RouteGrad, [scores, assignment, dweights], [dscores]) => {
+                scores == dscores && assignment == dweights
+            }
+            (OpKind::Dispatch, [x, assignment], [rows]) => x.rows == assignment.rows && x.cols == rows.cols,
+            (OpKind::DispatchGrad, [drows, assignment], [dx]) => dx.rows == assignment.rows && dx.cols == drows.cols,
+            (OpKind::Combine, [rows, weights, assignment], [y]) => {
+                weights == assignment && y.rows == weights.rows && rows.cols == y.cols
+            }
+            (OpKind::CombineGrad, [rows, weights, _, dy], [drows, dweights]) => {
+                rows == drows && weights == dweights && dy.rows == weights.rows
+            }
+            (OpKind::LatentJoin, [q, kv, key], [qkv]) => [q, kv, key].iter().all(|part| part.rows == qkv.rows),
+            (OpKind::LatentJoinGrad, [dqkv], parts @ [_, _, _]) => parts.iter().all(|part| part.rows == dqkv.rows),
+            (OpKind::KeysValues, [whole], [part]) | (OpKind::KeysValuesGrad, [part], [whole]) => {
+                whole.rows == part.rows && whole.cols > part.cols
+            }
+            (OpKind::ContextAttention { .. }, [qkv, _], [out, _]) => qkv.rows == out.rows && qkv.cols > out.cols,
+            (OpKind::ContextAttentionGrad { .. }, [qkv, kv, out, _, dout], [dqkv, dkv, _]) => {
+                qkv == dqkv && kv == dkv && out == dout
+            }
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
             (OpKind::NormGrad, [x, _, _, dy], [dx, ..]) => x == dy && dy == dx,
@@ -157,6 +188,8 @@ impl OpGraph {
                 Collective::AllReduce(_) => from.elements() == to.elements(),
                 Collective::ReduceScatter => from.elements() >= to.elements(),
                 Collective::AllGather => from.elements() <= to.elements(),
+                Collective::AllToAll => from.elements() == to.elements(),
+                Collective::Shift => from == to,
             },
             (OpKind::Fill(_), [], [_]) | (OpKind::Send(_), [_], []) | (OpKind::Receive(_), [], [_]) => true,
             // No other op has so many inputs and outputs.
@@ -299,8 +332,10 @@ impl StepGraph {
                 reduced.entry(id).or_default();
             }
             let reduces = match op.kind {
-                OpKind::Collective { group: Group::Data, .. } => true,
-                OpKind::Collective { collective, group: Group::Shard } => collective == Collective::ReduceScatter,
+                OpKind::Collective { group: Group::Data | Group::ExpertData, .. } => true,
+                OpKind::Collective { collective, group: Group::Shard | Group::ExpertShard } => {
+                    collective == Collective::ReduceScatter
+                }
                 _ => false,
             };
             if reduces && let Some(times) = op.reads.first().map(root).and_then(|id| reduced.get_mut(&id)) {
@@ -308,13 +343,20 @@ impl StepGraph {
             }
         }
         let expected = |id: TensorId| match self.tensor(id).role {
+            _ if self.copies_of(id) == 1 => 0,
             Role::GradientBuffer => self.micro_batches as usize,
             _ => 1,
         };
-        match reduced.into_iter().find(|&(id, times)| self.mesh.dp > 1 && times != expected(id)) {
+        match reduced.into_iter().find(|&(id, times)| times != expected(id)) {
             Some((id, times)) => Err(GraphError::ReducedTwice { tensor: self.tensor(id).name.clone(), times }),
             None => Ok(()),
         }
+    }
+
+    /// Ranks that hold copies of a weight or its gradient.
+    fn copies_of(&self, id: TensorId) -> u32 {
+        let of_experts = self.tensor(id).spread == Spread::Experts;
+        if of_experts { self.mesh.expert_copies() } else { self.mesh.copies() }
     }
 
     /// Plays all programs: no stage waits for what waits for it.

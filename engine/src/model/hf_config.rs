@@ -14,7 +14,9 @@ pub enum HfConfigError {
     #[error("expected a Hugging Face config.json with the key `model_type`, but it has none")]
     NotAConfig,
     /// The family is not one of those that are modelled.
-    #[error("`model_type` is `{0}`; models that can be read here are gpt2, llama and mistral")]
+    #[error(
+        "`model_type` is `{0}`; models that can be read here are gpt2, llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v2 and deepseek_v3"
+    )]
     UnknownFamily(String),
     /// A key that the family needs is missing or has the wrong type.
     #[error("config.json: `{key}` must be a whole number between 1 and 4294967295, but is {found}")]
@@ -42,7 +44,11 @@ pub fn from_hf_config(text: &str) -> Result<ModelFile, HfConfigError> {
     let Some(config) = value.as_object() else { return Err(HfConfigError::NotAConfig) };
     match config.get("model_type").and_then(Value::as_str) {
         Some("gpt2") => gpt2(config),
-        Some("llama" | "mistral") => llama(config),
+        Some("llama" | "mistral" | "qwen3") => llama(config),
+        Some("qwen2") => Ok(ModelFile { qkv_bias: Some(true), ..llama(config)? }),
+        Some("mixtral") => mixtral(config),
+        Some("qwen3_moe") => qwen3_moe(config),
+        Some("deepseek_v2" | "deepseek_v3") => deepseek(config),
         Some(other) => Err(HfConfigError::UnknownFamily(other.to_owned())),
         None => Err(HfConfigError::NotAConfig),
     }
@@ -84,6 +90,43 @@ fn llama(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
         tied_embeddings: Some(flag(config, "tie_word_embeddings", false)),
         rope_theta: config.get("rope_theta").and_then(Value::as_f64),
         ..ModelFile::default()
+    })
+}
+
+fn mixtral(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    Ok(ModelFile {
+        experts: Some(number(config, "num_local_experts")?),
+        experts_per_token: Some(number(config, "num_experts_per_tok")?),
+        ..llama(config)?
+    })
+}
+
+fn qwen3_moe(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    Ok(ModelFile {
+        experts: Some(number(config, "num_experts")?),
+        experts_per_token: Some(number(config, "num_experts_per_tok")?),
+        expert_ffn_hidden: Some(number(config, "moe_intermediate_size")?),
+        expert_interval: optional_number(config, "decoder_sparse_step")?,
+        ..llama(config)?
+    })
+}
+
+/// Latent attention; `head_dim` is the part of a head that is not rotated, and every head has its own keys.
+fn deepseek(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    Ok(ModelFile {
+        kv_heads: None,
+        head_dim: Some(number(config, "qk_nope_head_dim")?),
+        experts: Some(number(config, "n_routed_experts")?),
+        experts_per_token: Some(number(config, "num_experts_per_tok")?),
+        expert_ffn_hidden: Some(number(config, "moe_intermediate_size")?),
+        shared_experts: optional_number(config, "n_shared_experts")?,
+        dense_layers: optional_number(config, "first_k_dense_replace")?,
+        expert_interval: optional_number(config, "moe_layer_freq")?,
+        query_rank: optional_number(config, "q_lora_rank")?,
+        kv_rank: Some(number(config, "kv_lora_rank")?),
+        rope_dim: Some(number(config, "qk_rope_head_dim")?),
+        value_dim: Some(number(config, "v_head_dim")?),
+        ..llama(config)?
     })
 }
 
@@ -130,6 +173,27 @@ mod tests {
             "rope_theta":500000.0,"hidden_act":"silu","tie_word_embeddings":false}"#;
         let model = check_model(&from_hf_config(text).expect("a known family")).expect("valid sizes");
         assert_eq!(ParameterCount::of(&model).total(), 8_030_261_248);
+    }
+
+    #[test]
+    fn mixtures_of_experts_give_the_published_counts() {
+        let count = |text: &str| {
+            let model = check_model(&from_hf_config(text).expect("a known family")).expect("valid sizes");
+            ParameterCount::of(&model)
+        };
+        let mixtral = r#"{"model_type":"mixtral","hidden_size":4096,"intermediate_size":14336,"num_hidden_layers":32,
+            "num_attention_heads":32,"num_key_value_heads":8,"vocab_size":32000,"max_position_embeddings":32768,
+            "rope_theta":1000000.0,"hidden_act":"silu","num_local_experts":8,"num_experts_per_tok":2}"#;
+        assert_eq!(count(mixtral).total(), 46_702_792_704);
+        let deepseek = r#"{"model_type":"deepseek_v3","hidden_size":7168,"intermediate_size":18432,
+            "num_hidden_layers":61,"num_attention_heads":128,"num_key_value_heads":128,"vocab_size":129280,
+            "max_position_embeddings":163840,"hidden_act":"silu","n_routed_experts":256,"num_experts_per_tok":8,
+            "moe_intermediate_size":2048,"n_shared_experts":1,"first_k_dense_replace":3,"moe_layer_freq":1,
+            "q_lora_rank":1536,"kv_lora_rank":512,"qk_nope_head_dim":128,"qk_rope_head_dim":64,"v_head_dim":128}"#;
+        // DeepSeek-AI 2024, section 4.2: "671B total parameters, of which 37B are activated for each token"; its
+        // count of active parameters leaves the embedding out.
+        assert_eq!(count(deepseek).total() / 1_000_000_000, 671);
+        assert!((36.5e9..37.6e9).contains(&(count(deepseek).active() as f64)), "{}", count(deepseek).active());
     }
 
     #[test]

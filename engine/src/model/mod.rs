@@ -1,4 +1,4 @@
-//! What is trained: decoder transformers of the GPT and the Llama kind.
+//! What is trained: decoder transformers of the GPT and the Llama kind, dense or with mixtures of experts.
 //!
 //! A [`Model`] is checked: its sizes are not zero and agree with each other.
 
@@ -64,6 +64,39 @@ pub struct ModelFile {
     /// Base of the rotary angles (Llama).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
+    /// Experts of a mixture-of-experts layer; 0 or left out for a dense model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<u32>,
+    /// Experts that a token is routed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts_per_token: Option<u32>,
+    /// Inner width of one expert; `ffn_hidden` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert_ffn_hidden: Option<u32>,
+    /// Experts that every token passes besides, as one block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_experts: Option<u32>,
+    /// Layers at the start whose feed-forward block is dense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense_layers: Option<u32>,
+    /// Every how many layers there is a mixture of experts; 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expert_interval: Option<u32>,
+    /// Rank of the keys and values of multi-head latent attention; 0 or left out for plain attention.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_rank: Option<u32>,
+    /// Rank of its queries; a full projection when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_rank: Option<u32>,
+    /// Rotated part of a head of latent attention; `head_dim` is the part that is not rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_dim: Option<u32>,
+    /// Width of the values of a head of latent attention; `head_dim` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_dim: Option<u32>,
+    /// Biases of the query, key and value projection of Llama models (Qwen2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qkv_bias: Option<bool>,
     /// Published parameter count, of presets only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
@@ -86,9 +119,58 @@ impl ModelFile {
             positions: self.positions.or(base.positions),
             tied_embeddings: self.tied_embeddings.or(base.tied_embeddings),
             rope_theta: self.rope_theta.or(base.rope_theta),
+            experts: self.experts.or(base.experts),
+            experts_per_token: self.experts_per_token.or(base.experts_per_token),
+            expert_ffn_hidden: self.expert_ffn_hidden.or(base.expert_ffn_hidden),
+            shared_experts: self.shared_experts.or(base.shared_experts),
+            dense_layers: self.dense_layers.or(base.dense_layers),
+            expert_interval: self.expert_interval.or(base.expert_interval),
+            kv_rank: self.kv_rank.or(base.kv_rank),
+            query_rank: self.query_rank.or(base.query_rank),
+            rope_dim: self.rope_dim.or(base.rope_dim),
+            value_dim: self.value_dim.or(base.value_dim),
+            qkv_bias: self.qkv_bias.or(base.qkv_bias),
             parameters: self.parameters.or(base.parameters),
         }
     }
+}
+
+/// A mixture of experts in place of the feed-forward block (Shazeer et al. 2017; Lepikhin et al. 2021, "GShard").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Mixture {
+    /// Experts of a layer.
+    pub experts: u32,
+    /// Experts that a token is routed to.
+    pub per_token: u32,
+    /// Inner width of one expert.
+    pub ffn_hidden: u32,
+    /// Inner width of the block that every token passes besides; 0 for none.
+    pub shared_ffn_hidden: u32,
+    /// Layers at the start that are dense.
+    pub dense_layers: u32,
+    /// Every how many layers there is a mixture.
+    pub interval: u32,
+}
+
+impl Mixture {
+    /// Whether a layer has one.
+    pub fn is_in(&self, layer: u32) -> bool {
+        layer >= self.dense_layers && (layer + 1).is_multiple_of(self.interval)
+    }
+}
+
+/// Multi-head latent attention: queries, keys and values are projected from short vectors (DeepSeek-AI 2024,
+/// "DeepSeek-V2", section 2.1). A head has `head_dim` unrotated and `rope_dim` rotated features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Latent {
+    /// Length of the vector from which queries come; 0 for a full projection.
+    pub query_rank: u32,
+    /// Length of the vector from which keys and values come.
+    pub kv_rank: u32,
+    /// Rotated features of a head; keys share them.
+    pub rope_dim: u32,
+    /// Features of a value.
+    pub value_dim: u32,
 }
 
 /// A checked decoder transformer.
@@ -118,6 +200,12 @@ pub struct Model {
     pub tied_embeddings: bool,
     /// Base of the rotary angles (Llama).
     pub rope_theta: f64,
+    /// Biases of the query, key and value projection besides those of GPT.
+    pub qkv_bias: bool,
+    /// Mixtures of experts, where it has them.
+    pub mixture: Option<Mixture>,
+    /// Latent attention, where it has it.
+    pub latent: Option<Latent>,
 }
 
 impl Model {
@@ -126,14 +214,34 @@ impl Model {
         self.heads / self.kv_heads
     }
 
-    /// Width of the fused query, key and value projection.
+    /// Features of a query and a key of one head.
+    pub fn key_dim(&self) -> u32 {
+        self.head_dim + self.latent.map_or(0, |latent| latent.rope_dim)
+    }
+
+    /// Features of a value of one head.
+    pub fn value_dim(&self) -> u32 {
+        self.latent.map_or(self.head_dim, |latent| latent.value_dim)
+    }
+
+    /// Width of the fused queries, keys and values.
     pub fn qkv_width(&self) -> u32 {
-        (self.heads + 2 * self.kv_heads) * self.head_dim
+        self.heads * self.key_dim() + self.kv_heads * (self.key_dim() + self.value_dim())
     }
 
     /// Width of the attention output before its projection.
     pub fn attention_width(&self) -> u32 {
-        self.heads * self.head_dim
+        self.heads * self.value_dim()
+    }
+
+    /// The mixture of experts of a layer, if it has one.
+    pub fn mixture_in(&self, layer: u32) -> Option<&Mixture> {
+        self.mixture.as_ref().filter(|mixture| mixture.is_in(layer))
+    }
+
+    /// Layers with a mixture of experts.
+    pub fn mixture_layers(&self) -> u32 {
+        u32::try_from((0..self.layers).filter(|&layer| self.mixture_in(layer).is_some()).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether linear layers have biases, norms a shift, and positions are learned.

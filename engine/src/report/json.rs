@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::{Breakdown, StepReport, op_classes};
+use crate::analysis::{Breakdown, StepReport, exposed_communication, op_classes};
 use crate::compare::Comparison;
 use crate::exec::{BackendInfo, StepResult};
 use crate::graph::StepGraph;
@@ -99,9 +99,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("hfu", json!(report.hfu));
     put("model_flops", json!(report.model_flops));
     put("bubble_fraction", json!(report.bubble_fraction));
-    let exposed = report.exposed_communication;
-    let axes = [("tp", exposed.tp), ("dp", exposed.dp), ("pp", exposed.pp), ("model", exposed.model)];
-    put("exposed_communication_s", seconds(axes.into_iter()));
+    put("exposed_communication_s", seconds(exposed_communication(&report.breakdown).into_iter()));
     put("breakdown", breakdown(&report.breakdown));
     put("critical_stage", json!(report.critical_stage));
     let peak = |peak: &crate::analysis::StagePeak| json!({ "stage": peak.stage, "total": peak.total.0, "by_category": memory(&peak.used) });

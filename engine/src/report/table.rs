@@ -33,14 +33,18 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
         Origin::Imported => "imported",
     };
     let _ = writeln!(text, "{}   [{origin}]", scenario.name());
-    let _ = writeln!(text, "  model     {} ({:.2} B parameters)", scenario.model().name, parameters as f64 / 1e9);
+    let billions = |n: u64| n as f64 / 1e9;
+    let active = match scenario.model().mixture {
+        Some(_) => format!(", {:.2} B active", billions(ParameterCount::of(scenario.model()).active())),
+        None => String::new(),
+    };
+    let _ = writeln!(text, "  model     {} ({:.2} B parameters{active})", scenario.model().name, billions(parameters));
     let cluster = scenario.cluster();
     let _ = writeln!(text, "  cluster   {} × {} {}", cluster.nodes, cluster.devices_per_node, cluster.device.name);
     let sequence = if s.sequence_parallel { " (sequence parallel)" } else { "" };
-    let (dp, tp, pp, ranks) = (mesh.dp, mesh.tp, mesh.pp, mesh.ranks());
-    let _ = writeln!(text, "  strategy  pp {pp} × dp {dp} × tp {tp}{sequence} = {ranks} ranks");
+    let _ = writeln!(text, "  strategy  {mesh}{sequence} = {} ranks", mesh.ranks());
     let (precision, recompute) = (s.precision.name(), s.recompute.name());
-    let zero = match (s.zero as u32, s.sharding_group == s.data_parallel) {
+    let zero = match (s.zero as u32, s.sharding_group == s.copies()) {
         (0, _) => String::new(),
         (stage, true) => format!(", zero stage {stage}"),
         (stage, false) => format!(", zero stage {stage} over {} replicas", s.sharding_group),

@@ -1,9 +1,9 @@
 //! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
 
 use super::presets::nearest_hint;
-use super::{Data, PipelineSchedule, Run, Scenario, ScenarioError, ScenarioFile, Strategy};
+use super::{Data, PipelineSchedule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, check_expert};
 use crate::cluster::{self, Cluster, Device, DeviceFile, Link, LinkFile};
-use crate::model::{self, Architecture, Model, ModelFile};
+use crate::model::Model;
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
 /// Sizes beyond any model or machine; they keep products of three within 64 bits.
@@ -37,7 +37,7 @@ pub(super) fn invalid(
 
 /// Checks a scenario and fills in what was left out.
 pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
-    let model = check_model(&file.model)?;
+    let model = super::check_model(&file.model)?;
     let cluster = check_cluster(file)?;
     let data = check_data(file, &model)?;
     let strategy = check_strategy(file, &model, &cluster, &data)?;
@@ -50,71 +50,11 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
     Ok(Scenario { name, model, cluster, strategy, data, run })
 }
 
-/// Checks a model and fills in what its preset or its other fields imply.
-pub fn check_model(file: &ModelFile) -> Checked<Model> {
-    let merged = match &file.preset {
-        Some(name) => file.clone().over(model_preset(name)?),
-        None => file.clone(),
-    };
-    let architecture = required(merged.architecture, "model.architecture", "`gpt` or `llama`")?;
-    let hidden = size(merged.hidden, "model.hidden")?;
-    let heads = size(merged.heads, "model.heads")?;
-    let kv_heads = size(merged.kv_heads.or(merged.heads), "model.kv_heads")?;
-    let head_dim = match merged.head_dim {
-        None if !hidden.is_multiple_of(heads) => {
-            let allowed = format!("a divisor of model.hidden = {hidden}");
-            return Err(invalid("model.heads", heads, allowed, "Or give model.head_dim."));
-        }
-        given => size(given.or(Some(hidden / heads)), "model.head_dim")?,
-    };
-    if !head_dim.is_multiple_of(2) || head_dim > 256 {
-        return Err(invalid(
-            "model.head_dim",
-            head_dim,
-            "an even number up to 256",
-            "Change model.hidden or model.heads.",
-        ));
-    }
-    divides("model.kv_heads", kv_heads, "model.heads", heads)?;
-    let rope_theta = merged.rope_theta.unwrap_or(10_000.0);
-    if !(rope_theta.is_finite() && rope_theta > 1.0) {
-        return Err(invalid(
-            "model.rope_theta",
-            rope_theta,
-            "a finite number above 1",
-            "Most models have 10000 or 500000.",
-        ));
-    }
-    let model = Model {
-        name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
-        architecture,
-        layers: bounded(merged.layers, "model.layers", 4096)?,
-        hidden,
-        heads,
-        kv_heads,
-        head_dim,
-        ffn_hidden: size(merged.ffn_hidden, "model.ffn_hidden")?,
-        vocab: size(merged.vocab, "model.vocab")?,
-        positions: size(merged.positions, "model.positions")?,
-        tied_embeddings: merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
-        rope_theta,
-    };
-    super::magnitude::check_parameters(&model)?;
-    Ok(model)
-}
-
-fn model_preset(name: &str) -> Checked<&'static ModelFile> {
-    model::presets().get(name).ok_or_else(|| {
-        let known: Vec<_> = model::presets().keys().map(String::as_str).collect();
-        invalid("model.preset", format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
-    })
-}
-
-fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {
+pub(super) fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {
     value.ok_or_else(|| invalid(path, "(missing)", allowed, "Give it, or start from a preset."))
 }
 
-fn size(value: Option<u32>, path: &'static str) -> Checked<u32> {
+pub(super) fn size(value: Option<u32>, path: &'static str) -> Checked<u32> {
     bounded(value, path, MAX_SIZE)
 }
 
@@ -303,10 +243,17 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
     check_tensor(tensor_parallel, model)?;
     let virtual_stages = super::check_pipeline::virtual_stages(s)?;
     let stage_layers = super::check_pipeline::stage_layers(s, virtual_stages, model)?;
+    let context_parallel = check_expert::ranks(s.context_parallel, "strategy.context_parallel")?;
+    let inner = [tensor_parallel, context_parallel, pipeline_parallel];
     let mut strategy = Strategy {
-        data_parallel: data_parallel(file, tensor_parallel, pipeline_parallel, cluster)?,
+        data_parallel: data_parallel(file, inner, cluster)?,
         tensor_parallel,
         sequence_parallel: s.sequence_parallel && tensor_parallel > 1,
+        context_parallel,
+        context_method: s.context_method,
+        expert_parallel: check_expert::ranks(s.expert_parallel, "strategy.expert_parallel")?,
+        expert_tensor_parallel: check_expert::ranks(s.expert_tensor_parallel, "strategy.expert_tensor_parallel")?,
+        capacity_factor: check_expert::capacity(s)?,
         pipeline_parallel,
         schedule: PipelineSchedule::OneFOneB,
         virtual_stages,
@@ -325,6 +272,8 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
         reshard_after_forward: s.reshard_after_forward,
     };
     strategy.sharding_group = super::check_sharding::group(s, &strategy)?;
+    check_expert::context(s, &strategy, model, data)?;
+    check_expert::experts(&strategy, model)?;
     check_batch(&strategy)?;
     strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
     super::check_sharding::tied(&strategy, model)?;
@@ -346,24 +295,29 @@ fn bucket(bucket: Option<Bytes>) -> Checked<Bytes> {
 }
 
 /// What was given, or what the other axes leave of the cluster; the mesh must fill the cluster or fit in it.
-fn data_parallel(file: &ScenarioFile, tp: u32, pp: u32, cluster: &Cluster) -> Checked<u32> {
-    let (devices, model_ranks) = (u64::from(cluster.devices()), u64::from(tp) * u64::from(pp));
+fn data_parallel(file: &ScenarioFile, inner: [u32; 3], cluster: &Cluster) -> Checked<u32> {
+    let [tp, cp, pp] = inner;
+    let devices = u64::from(cluster.devices());
+    let model_ranks = inner.iter().fold(1_u64, |product, &n| product.saturating_mul(u64::from(n)));
+    let axes = if cp == 1 {
+        "tensor_parallel × pipeline_parallel"
+    } else {
+        "tensor_parallel × context_parallel × pipeline_parallel"
+    };
     let hint = format!("The cluster has {devices} devices; change cluster.nodes or the strategy.");
     match file.strategy.data_parallel {
         Some(dp) => {
             let dp = bounded(Some(dp), "strategy.data_parallel", MAX_SIZE)?;
-            if model_ranks * u64::from(dp) > devices {
-                let allowed = format!(
-                    "at most {} with tensor_parallel × pipeline_parallel = {model_ranks}",
-                    devices / model_ranks
-                );
+            if model_ranks.saturating_mul(u64::from(dp)) > devices {
+                let allowed = format!("at most {} with {axes} = {model_ranks}", devices / model_ranks);
                 return Err(invalid("strategy.data_parallel", dp, allowed, hint));
             }
             Ok(dp)
         }
         None if model_ranks > devices || !devices.is_multiple_of(model_ranks) => {
-            let allowed = format!("tensor_parallel × pipeline_parallel that divides the {devices} devices");
-            Err(invalid("strategy.tensor_parallel", format!("{tp} (× {pp} stages)"), allowed, hint))
+            let allowed = format!("{axes} that divides the {devices} devices");
+            let sequences = if cp == 1 { String::new() } else { format!(" × {cp} context ranks") };
+            Err(invalid("strategy.tensor_parallel", format!("{tp} (× {pp} stages{sequences})"), allowed, hint))
         }
         None => Ok(u32::try_from(devices / model_ranks).unwrap_or(1)),
     }
@@ -395,8 +349,10 @@ fn check_tokens(s: &Strategy, data: &Data) -> Checked<()> {
             "Lower it.",
         ));
     }
+    let tokens = tokens / u64::from(s.context_parallel);
     if s.sequence_parallel && !tokens.is_multiple_of(u64::from(s.tensor_parallel)) {
-        let allowed = format!("tokens per micro-batch ({tokens}) that tensor_parallel = {} divides", s.tensor_parallel);
+        let allowed =
+            format!("tokens per micro-batch on a rank ({tokens}) that tensor_parallel = {} divides", s.tensor_parallel);
         return Err(invalid(
             "strategy.sequence_parallel",
             true,

@@ -25,8 +25,13 @@ pub(super) fn group(file: &StrategyFile, strategy: &Strategy) -> Checked<u32> {
         return Ok(1);
     }
     let path = "strategy.sharding_group";
-    let group = bounded(Some(file.sharding_group.unwrap_or(strategy.data_parallel)), path, 1 << 20)?;
-    divides(path, group, "strategy.data_parallel", strategy.data_parallel)?;
+    let group = bounded(Some(file.sharding_group.unwrap_or(strategy.copies())), path, 1 << 20)?;
+    let whole = if strategy.context_parallel == 1 {
+        "strategy.data_parallel"
+    } else {
+        "strategy.data_parallel × strategy.context_parallel"
+    };
+    divides(path, group, whole, strategy.copies())?;
     Ok(group)
 }
 

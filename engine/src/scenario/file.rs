@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttentionKernel, ChunkLayout, Precision, Recompute, ScheduleName};
+use super::{AttentionKernel, ChunkLayout, ContextMethod, Precision, Recompute, ScheduleName};
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
 use crate::units::Bytes;
@@ -74,6 +74,21 @@ pub struct StrategyFile {
     pub tensor_parallel: u32,
     /// Shard the residual stream by tokens over the tensor group.
     pub sequence_parallel: bool,
+    /// Slices of each sequence; divides half of the sequence length.
+    #[serde(skip_serializing_if = "is_one")]
+    pub context_parallel: u32,
+    /// How context ranks exchange keys and values: `ring`, `all_to_all` or `all_gather`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub context_method: ContextMethod,
+    /// Ranks over which the experts of a layer are spread; divides the experts, and lies over the replicas.
+    #[serde(skip_serializing_if = "is_one")]
+    pub expert_parallel: u32,
+    /// Slices of each expert: 1, or as many as `tensor_parallel`; 1 when left out.
+    #[serde(skip_serializing_if = "is_one")]
+    pub expert_tensor_parallel: u32,
+    /// Tokens that the busiest rank's experts take, over the mean; what is beyond is dropped.
+    #[serde(skip_serializing_if = "is_unit")]
+    pub capacity_factor: f64,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
     /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v` or `custom`.
@@ -129,6 +144,11 @@ impl Default for StrategyFile {
             data_parallel: None,
             tensor_parallel: 1,
             sequence_parallel: false,
+            context_parallel: 1,
+            context_method: ContextMethod::default(),
+            expert_parallel: 1,
+            expert_tensor_parallel: 1,
+            capacity_factor: 1.0,
             pipeline_parallel: 1,
             schedule: ScheduleName::default(),
             virtual_stages: None,
@@ -187,6 +207,16 @@ impl Default for RunFile {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unit(value: &f64) -> bool {
+    *value == 1.0
 }
 
 fn one() -> u32 {

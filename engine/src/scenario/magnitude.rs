@@ -6,7 +6,7 @@
 use super::check::{Checked, invalid};
 use super::{Data, Strategy};
 use crate::cluster::Cluster;
-use crate::model::{Model, ParameterCount};
+use crate::model::{Mixture, Model, ParameterCount};
 
 /// Parameters; a thousand times the largest model that was trained.
 const MAX_PARAMETERS: f64 = 1e15;
@@ -47,7 +47,7 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
         ));
     }
     let tokens = f64::from(micro_batches) * f64::from(strategy.micro_batch) * f64::from(data.sequence_length);
-    let traffic = traffic(model, tokens, f64::from(micro_batches) * parameters);
+    let traffic = traffic(model, tokens, f64::from(micro_batches) * parameters, strategy.capacity_factor);
     if traffic > MAX_TRAFFIC {
         let allowed = format!("a step that touches at most {MAX_TRAFFIC:e} bytes");
         return Err(invalid(
@@ -57,8 +57,8 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
             "Lower the batch or the model's sizes.",
         ));
     }
-    let seconds =
-        seconds(model, cluster, data, tokens, traffic, parameters) + latencies(cluster, strategy, runs as f64);
+    let seconds = seconds(model, cluster, data, [tokens, strategy.capacity_factor], traffic, parameters)
+        + latencies(cluster, strategy, runs as f64);
     if seconds > MAX_SECONDS {
         let allowed = format!("a step of at most {MAX_SECONDS:e} s");
         let hint = "Lower the batch, or check the rates and latencies of cluster.custom.";
@@ -68,18 +68,32 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
 }
 
 /// Bytes of all activations and of all weights as often as they are read, with a wide margin.
-fn traffic(model: &Model, tokens: f64, weights_read: f64) -> f64 {
+fn traffic(model: &Model, tokens: f64, weights_read: f64, capacity: f64) -> f64 {
     let widths =
         60.0 * f64::from(model.hidden) + 30.0 * f64::from(model.ffn_hidden) + 30.0 * f64::from(model.qkv_width());
+    let widths = widths + model.mixture.map_or(0.0, |mixture| mixture_width(model, &mixture) * capacity);
     let per_token = f64::from(model.layers) * widths + 30.0 * f64::from(model.vocab);
     4.0 * tokens * per_token + 60.0 * weights_read
 }
 
+/// Features of a token on its way through its experts and the router.
+fn mixture_width(model: &Model, mixture: &Mixture) -> f64 {
+    let routed = f64::from(mixture.per_token) * (30.0 * f64::from(mixture.ffn_hidden) + 60.0 * f64::from(model.hidden));
+    routed + 30.0 * f64::from(mixture.experts) + 30.0 * f64::from(mixture.shared_ffn_hidden)
+}
+
 /// Work on one rank at the lowest rate, as if nothing were split; padding costs at most sixteen times.
-fn seconds(model: &Model, cluster: &Cluster, data: &Data, tokens: f64, traffic: f64, parameters: f64) -> f64 {
+fn seconds(
+    model: &Model,
+    cluster: &Cluster,
+    data: &Data,
+    [tokens, capacity]: [f64; 2],
+    traffic: f64,
+    parameters: f64,
+) -> f64 {
     let device = &cluster.device;
     let attention = 14.0 * f64::from(model.layers) * f64::from(model.heads) * f64::from(model.head_dim);
-    let flops = tokens * (8.0 * parameters + attention * f64::from(data.sequence_length));
+    let flops = tokens * (8.0 * parameters * capacity.max(1.0) + attention * f64::from(data.sequence_length));
     let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
         * device.matmul_efficiency.min(device.attention_efficiency)
         / 16.0;
@@ -91,11 +105,16 @@ fn seconds(model: &Model, cluster: &Cluster, data: &Data, tokens: f64, traffic: 
 /// Launches, and a ring over all ranks for every op.
 fn latencies(cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
     let hop = cluster.intra_link.latency.secs() + cluster.inter_link.latency.secs();
-    let ranks = f64::from(strategy.tensor_parallel.max(strategy.data_parallel));
-    let data_rounds = 2.0 * hop * f64::from(strategy.data_parallel) * 1e4;
+    let ranks = f64::from(strategy.tensor_parallel.max(strategy.copies()).max(strategy.expert_parallel));
+    let data_rounds = 2.0 * hop * f64::from(strategy.copies()) * 1e4;
     layer_runs
         * OPS_PER_LAYER
-        * (cluster.device.launch_overhead.secs() + 2.0 * hop * f64::from(strategy.tensor_parallel))
+        * (cluster.device.launch_overhead.secs()
+            + 2.0
+                * hop
+                * f64::from(
+                    strategy.tensor_parallel.max(strategy.expert_parallel).max(strategy.context_parallel.pow(2)),
+                ))
         + data_rounds
         + 2.0 * hop * ranks
 }

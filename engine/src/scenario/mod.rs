@@ -4,6 +4,8 @@
 //! scenario that exists can be lowered, simulated and (if small) executed.
 
 mod check;
+mod check_expert;
+mod check_model;
 mod check_pipeline;
 mod check_sharding;
 mod describe;
@@ -15,14 +17,15 @@ pub mod pipeline;
 mod presets;
 mod strategy;
 
-pub use check::{DATASETS, check, check_model};
+pub use check::{DATASETS, check};
+pub use check_model::check_model;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
 pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
-pub use strategy::{AttentionKernel, Precision, Recompute, Strategy, ZeroStage};
+pub use strategy::{AttentionKernel, ContextMethod, Precision, Recompute, Strategy, ZeroStage};
 
 use crate::cluster::{Cluster, Mesh};
 use crate::model::Model;
@@ -109,7 +112,7 @@ impl Scenario {
         self.strategy.global_batch / (self.strategy.micro_batch * self.strategy.data_parallel)
     }
 
-    /// Tokens of one micro-batch on one replica.
+    /// Tokens of one micro-batch on one replica, over all of its context ranks.
     pub fn micro_batch_tokens(&self) -> u32 {
         self.strategy.micro_batch * self.data.sequence_length
     }

@@ -37,6 +37,34 @@ pub enum AttentionKernel {
     Unfused,
 }
 
+/// How ranks that share a sequence exchange keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContextMethod {
+    /// Keys and values go around while attention runs on those that are there (Liu et al. 2023, "Ring Attention"), with
+    /// the causal work dealt out evenly (Brandon et al. 2023, "Striped Attention").
+    #[default]
+    Ring,
+    /// Each rank gets whole sequences of some heads and gives them back (Jacobs et al. 2023, "DeepSpeed-Ulysses").
+    AllToAll,
+    /// Every rank gathers all keys and values first (Dubey et al. 2024, "Llama 3", section 3.3.2).
+    AllGather,
+}
+
+impl ContextMethod {
+    /// All methods.
+    pub const ALL: [Self; 3] = [Self::Ring, Self::AllToAll, Self::AllGather];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::AllToAll => "all_to_all",
+            Self::AllGather => "all_gather",
+        }
+    }
+}
+
 /// What the backward pass computes again instead of keeping it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -100,7 +128,7 @@ impl Recompute {
 }
 
 /// A checked strategy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Strategy {
     /// Replicas.
     pub data_parallel: u32,
@@ -108,6 +136,16 @@ pub struct Strategy {
     pub tensor_parallel: u32,
     /// Whether the residual stream is sharded by tokens over the tensor group (Korthikanti et al. 2022).
     pub sequence_parallel: bool,
+    /// Slices of each sequence.
+    pub context_parallel: u32,
+    /// How they exchange keys and values.
+    pub context_method: ContextMethod,
+    /// Ranks over which the experts of a layer are spread.
+    pub expert_parallel: u32,
+    /// Slices of each expert: 1 or `tensor_parallel`.
+    pub expert_tensor_parallel: u32,
+    /// Tokens that the busiest rank's experts take, over the mean: what is beyond is dropped.
+    pub capacity_factor: f64,
     /// Stages.
     pub pipeline_parallel: u32,
     /// Order of micro-batches.
@@ -132,7 +170,7 @@ pub struct Strategy {
     pub bucket: Bytes,
     /// What is sharded over the replicas.
     pub zero: ZeroStage,
-    /// Replicas that share one copy of what is sharded: all, or fewer (hybrid sharding); divides `data_parallel`.
+    /// Replicas that share one copy of what is sharded: all, or fewer (hybrid sharding); divides `copies`.
     pub sharding_group: u32,
     /// Whether updated parameters are gathered while the next step's forward already runs (stages 1 and 2).
     pub overlap_parameters: bool,
@@ -148,6 +186,11 @@ impl Strategy {
         Layout { stages: self.pipeline_parallel, chunks: self.virtual_stages, layout: self.schedule.layout() }
     }
 
+    /// Ranks that hold copies of the same dense weights: replicas and their context ranks.
+    pub fn copies(&self) -> u32 {
+        self.data_parallel * self.context_parallel
+    }
+
     /// Whether anything is sharded over replicas.
     pub fn shards_over_replicas(&self) -> bool {
         self.zero != ZeroStage::None && self.sharding_group > 1
@@ -155,7 +198,14 @@ impl Strategy {
 
     /// The ranks.
     pub fn mesh(&self) -> Mesh {
-        let (pp, dp, tp) = (self.pipeline_parallel, self.data_parallel, self.tensor_parallel);
-        Mesh { pp, dp, tp, shard: self.sharding_group }
+        Mesh {
+            pp: self.pipeline_parallel,
+            dp: self.data_parallel,
+            cp: self.context_parallel,
+            tp: self.tensor_parallel,
+            ep: self.expert_parallel,
+            expert_tensor: self.expert_tensor_parallel,
+            shard: self.sharding_group,
+        }
     }
 }

@@ -104,7 +104,7 @@ fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; Group::COUN
 
 /// The same place on the stage before and after, around the ring of stages.
 pub(super) fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
-    let (per_stage, ranks) = (mesh.dp * mesh.tp, mesh.ranks());
+    let (per_stage, ranks) = (mesh.per_stage(), mesh.ranks());
     let around = |steps: u32| (mesh.pp > 1).then(|| RankId((rank.0 + per_stage * steps) % ranks));
     [around(mesh.pp - 1), around(1)]
 }
@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn a_group_that_straddles_nodes_is_another_class() {
         let cluster = Scenario::preset("llama3-8b-16xh100").expect("a preset").cluster().clone();
-        let folding = Folding::classes(Mesh { pp: 1, dp: 5, tp: 3, shard: 1 }, &cluster);
+        let folding =
+            Folding::classes(Mesh { pp: 1, dp: 5, cp: 1, tp: 3, ep: 1, expert_tensor: 1, shard: 1 }, &cluster);
         assert!(folding.classes.len() > 1, "ranks 6..9 span two nodes of eight");
     }
 }

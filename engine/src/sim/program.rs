@@ -159,6 +159,7 @@ impl Pricer<'_> {
 
     fn op(&self, op: &Op) -> (Nanos, Action) {
         match op.kind {
+            OpKind::Collective { group, .. } if self.step.mesh.group_size(group) == 1 => (Nanos::ZERO, Action::Run),
             OpKind::Collective { collective, group } => {
                 let span = self.spans[group as usize];
                 let (time, _) = cost::collective_time(self.cluster, span, collective, cost::full_size(self.step, op));

@@ -32,6 +32,10 @@ pub enum Stream {
     Compute,
     /// Collectives of the tensor-parallel group.
     TensorComm,
+    /// Exchanges of the context-parallel group: keys and values of attention.
+    ContextComm,
+    /// Exchanges of the expert-parallel group: tokens to their experts and back.
+    ExpertComm,
     /// Collectives of the data-parallel group.
     DataComm,
     /// Collectives that span pipeline stages: tied embeddings, the gradient norm.
@@ -48,9 +52,11 @@ pub enum Stream {
 
 impl Stream {
     /// All streams, in the order in which a rank shows them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Compute,
         Self::TensorComm,
+        Self::ContextComm,
+        Self::ExpertComm,
         Self::DataComm,
         Self::ModelComm,
         Self::SendNext,
@@ -64,6 +70,8 @@ impl Stream {
         match self {
             Self::Compute => "compute",
             Self::TensorComm => "tp comm",
+            Self::ContextComm => "cp comm",
+            Self::ExpertComm => "ep comm",
             Self::DataComm => "dp comm",
             Self::ModelComm => "model comm",
             Self::SendNext => "send next",

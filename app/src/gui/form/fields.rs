@@ -43,7 +43,19 @@ pub fn number_ui(ui: &mut Ui, key: &'static str, value: &mut u32, range: RangeIn
 
 /// A number with a fraction.
 pub fn real_ui(ui: &mut Ui, key: &'static str, value: &mut f64, range: RangeInclusive<f64>, speed: f64) {
-    row_ui(ui, key, None, |ui| {
+    ranged_real_ui(ui, key, value, range, speed, None);
+}
+
+/// The same, with what is wrong with it.
+pub fn ranged_real_ui(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut f64,
+    range: RangeInclusive<f64>,
+    speed: f64,
+    error: Option<&str>,
+) {
+    row_ui(ui, key, error, |ui| {
         ui.add(DragValue::new(value).range(range).speed(speed).max_decimals(6).suffix(unit(key)))
     });
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod fields;
 mod model;
+mod spread;
 mod strategy;
 
 use egui::Ui;

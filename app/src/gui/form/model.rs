@@ -19,6 +19,8 @@ impl Form<'_> {
         let value = &mut self.session.file.data.sequence_length;
         optional_ui(ui, "form.data.sequence", value, effective, 1..=1 << 20, error.as_deref());
         egui::CollapsingHeader::new(t("form.model.more")).id_salt("model").show(ui, |ui| self.model_details_ui(ui));
+        self.mixture_ui(ui);
+        self.latent_ui(ui);
     }
 
     fn model_preset_ui(&mut self, ui: &mut Ui) {

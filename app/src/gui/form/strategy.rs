@@ -46,6 +46,8 @@ impl Form<'_> {
         optional_ui(ui, "form.strategy.dp", &mut s.data_parallel, effective, 1..=1 << 16, dp);
         number_ui(ui, "form.strategy.tp", &mut s.tensor_parallel, 1..=1024, tp);
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
+        self.spread_ui(ui);
+        let s = &mut self.session.file.strategy;
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);
         self.schedule_ui(ui);
     }
@@ -55,7 +57,7 @@ impl Form<'_> {
         let errors =
             ["zero_stage", "sharding_group", "prefetch"].map(|path| self.error_of(&format!("strategy.{path}")));
         let [stage, group, prefetch] = errors.each_ref().map(Option::as_deref);
-        let effective = self.session.run.scenario.strategy().data_parallel;
+        let effective = self.session.run.scenario.strategy().copies();
         let s = &mut self.session.file.strategy;
         let stages = [(0, "form.zero.0"), (1, "form.zero.1"), (2, "form.zero.2"), (3, "form.zero.3")];
         choice_ui(ui, "form.strategy.zero", &mut s.zero_stage, &stages);

@@ -33,6 +33,12 @@ impl Backward {
             OpKind::RowMax => {}
             OpKind::Matmul { transpose_b, bias, .. } => self.matmul(op, transpose_b, bias),
             OpKind::Norm => self.norm(op),
+            OpKind::GroupedMatmul { .. } => self.grouped_matmul(op),
+            OpKind::Combine => self.combine(op),
+            OpKind::Dispatch => self.dispatch(op),
+            OpKind::Route => self.route(op),
+            OpKind::LatentJoin => self.latent_join(op),
+            OpKind::Add => self.residual(op, false),
             OpKind::Residual { bias } => self.residual(op, bias),
             OpKind::Gelu => self.unary(op, OpKind::GeluGrad),
             OpKind::SwiGlu => self.unary(op, OpKind::SwiGluGrad),
@@ -110,6 +116,50 @@ impl Backward {
             self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
         }
         self.contribute(op, x, dx);
+    }
+
+    /// As a matmul, for every expert.
+    fn grouped_matmul(&mut self, op: &Op) {
+        let (x, weight, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        let kind = OpKind::GroupedMatmul { transpose_a: false, transpose_b: true, accumulate: false };
+        self.push(op, kind, "input gradient", vec![dy, weight], vec![dx]);
+        let dw = self.accumulator(weight);
+        let kind = OpKind::GroupedMatmul { transpose_a: true, transpose_b: false, accumulate: true };
+        self.push(op, kind, "weight gradient", vec![x, dy], vec![dw]);
+        self.contribute(op, x, dx);
+    }
+
+    fn combine(&mut self, op: &Op) {
+        let [rows, weights, assignment] = op.reads[..] else { return };
+        let dy = self.gradient(op.writes[0]);
+        let (drows, dweights) = (self.value_like(rows, "gradient"), self.value_like(weights, "gradient"));
+        self.push(op, OpKind::CombineGrad, "gradient", vec![rows, weights, assignment, dy], vec![drows, dweights]);
+        self.contribute(op, rows, drows);
+        self.contribute(op, weights, dweights);
+    }
+
+    fn dispatch(&mut self, op: &Op) {
+        let (x, assignment, drows) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        self.push(op, OpKind::DispatchGrad, "gradient", vec![drows, assignment], vec![dx]);
+        self.contribute(op, x, dx);
+    }
+
+    fn route(&mut self, op: &Op) {
+        let (scores, dweights) = (op.reads[0], self.gradient(op.writes[0]));
+        let dscores = self.value_like(scores, "gradient");
+        self.push(op, OpKind::RouteGrad, "gradient", vec![scores, op.writes[1], dweights], vec![dscores]);
+        self.contribute(op, scores, dscores);
+    }
+
+    fn latent_join(&mut self, op: &Op) {
+        let dqkv = self.gradient(op.writes[0]);
+        let parts: Vec<_> = op.reads.iter().map(|&part| self.value_like(part, "gradient")).collect();
+        self.push(op, OpKind::LatentJoinGrad, "gradient", vec![dqkv], parts.clone());
+        for (&part, gradient) in op.reads.iter().zip(parts) {
+            self.contribute(op, part, gradient);
+        }
     }
 
     fn norm(&mut self, op: &Op) {

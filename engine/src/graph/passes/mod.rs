@@ -1,6 +1,8 @@
 //! The passes of the lowering, one file each. None knows anything of cost.
 
+pub mod context;
 pub mod differentiate;
+pub mod experts;
 pub mod forward;
 pub mod optimize;
 pub mod plan_memory;

@@ -3,7 +3,7 @@
 use super::differentiate::parameter_gradients;
 use crate::cluster::Group;
 use crate::graph::{
-    Collective, DType, Op, OpGraph, OpKind, Part, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId,
+    Collective, DType, Op, OpGraph, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
 use crate::trace::Phase;
 
@@ -49,6 +49,7 @@ fn scalar(graph: &mut OpGraph, name: &str, n: u32) -> TensorId {
         role: Role::Scalar,
         part: Part::Head,
         placement: Placement::Replicate,
+        spread: Spread::Tensor,
         storage: Storage::Own,
     })
 }

@@ -32,7 +32,8 @@ fn tf32(mut graph: OpGraph) -> OpGraph {
 fn fp8(mut graph: OpGraph) -> OpGraph {
     let mut casts: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for mut op in std::mem::take(&mut graph.ops) {
-        if matches!(op.kind, OpKind::Matmul { .. }) && matches!(op.part, Part::Layer(_)) {
+        if matches!(op.kind, OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. }) && matches!(op.part, Part::Layer(_))
+        {
             for read in 0..2 {
                 let id = op.reads[read];
                 let cast = casts.get(&id).copied().unwrap_or_else(|| cast_to_fp8(&mut graph, id, &op));
@@ -64,7 +65,7 @@ fn half(mut graph: OpGraph, format: DType) -> OpGraph {
     let kept = statistics(&graph);
     for (index, tensor) in graph.tensors.iter_mut().enumerate() {
         let rounded = matches!(tensor.role, Role::Parameter | Role::Activation | Role::Scratch);
-        if rounded && !kept[index] {
+        if rounded && tensor.dtype == DType::F32 && !kept[index] {
             tensor.dtype = format;
         }
     }
@@ -77,7 +78,9 @@ fn statistics(graph: &OpGraph) -> Vec<bool> {
     for op in &graph.ops {
         let small: &[TensorId] = match op.kind {
             OpKind::Norm | OpKind::Attention | OpKind::AttentionGrad => &op.writes[1..],
-            OpKind::RowMax | OpKind::SumExp => &op.writes,
+            OpKind::ContextAttention { .. } => &op.writes[1..],
+            OpKind::ContextAttentionGrad { .. } => &op.writes[2..],
+            OpKind::RowMax | OpKind::SumExp | OpKind::Route => &op.writes,
             OpKind::Collective { .. } if kept[op.reads[0].index()] => &op.writes,
             OpKind::Collective { .. } if graph.tensor(op.reads[0]).role != Role::Activation => &op.writes,
             _ => &[],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::Group;
 use crate::graph::{
-    Collective, Dim, Op, OpGraph, OpKind, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId,
+    Collective, Dim, Op, OpGraph, OpKind, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
 use crate::scenario::Strategy;
 use crate::trace::Phase;
@@ -35,6 +35,7 @@ pub fn shard_with(mut graph: OpGraph, strategy: &Strategy, keep: impl Fn(&Op) ->
         graph,
         ranks: strategy.tensor_parallel,
         stream,
+        slices_experts: strategy.expert_tensor_parallel > 1,
         placed: BTreeMap::new(),
         converted: BTreeMap::new(),
         parameter_of: BTreeMap::new(),
@@ -50,6 +51,8 @@ struct Sharder {
     ranks: u32,
     /// Placement of the residual stream.
     stream: Placement,
+    /// Whether experts are cut over the tensor group as dense layers are.
+    slices_experts: bool,
     /// What has been placed so far.
     placed: BTreeMap<TensorId, Placement>,
     /// Conversions so far. What was gathered is gathered again in another phase, so that only the shard is kept.
@@ -109,6 +112,29 @@ impl Sharder {
             }
             OpKind::PositionGrad => Rule::new(&[s], &[self.summed_over_tokens()]),
             OpKind::Add => Rule::uniform(op, s),
+            OpKind::Matmul { .. } if self.is_whole(op) => {
+                let written = if op.kind.accumulates() { self.summed_over_tokens() } else { s };
+                let weight = if op.kind.accumulates() { s } else { Replicate };
+                Rule::new(&[s, weight], &[written])
+            }
+            OpKind::GroupedMatmul { accumulate, .. } if !self.slices_experts => {
+                let (weight, written) = if accumulate { (s, Replicate) } else { (Replicate, s) };
+                Rule::new(&[s, weight], &[written])
+            }
+            OpKind::GroupedMatmul { accumulate: true, .. } => self.weight_gradient(op),
+            OpKind::GroupedMatmul { transpose_b, .. } => self.matmul(op, transpose_b),
+            OpKind::Route
+            | OpKind::RouteGrad
+            | OpKind::Dispatch
+            | OpKind::DispatchGrad
+            | OpKind::Combine
+            | OpKind::CombineGrad => Rule::uniform(op, s),
+            OpKind::LatentJoin => Rule::new(&[COLS, COLS, Replicate], &[COLS]),
+            OpKind::LatentJoinGrad => Rule::new(&[COLS], &[COLS, COLS, Partial(Reduction::Sum)]),
+            // Of a dense layer cut by features, of an expert that is whole by tokens.
+            OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => {
+                Rule::uniform(op, self.placement(op.reads[0]))
+            }
             OpKind::Matmul { accumulate: true, .. } => self.weight_gradient(op),
             OpKind::Matmul { transpose_b, .. } => self.matmul(op, transpose_b),
             OpKind::ColumnSum => self.bias_gradient(op),
@@ -119,7 +145,7 @@ impl Sharder {
             OpKind::SumSquares { .. } => Rule::new(&[self.final_gradient(op.reads[0])], &[Replicate]),
             OpKind::AdamW { .. } => self.adamw(op),
             OpKind::Collective { .. } => Rule::uniform(op, Replicate),
-            // Attention, rotation and activations work on whole heads or single features.
+            // Attention and rotation work on whole heads.
             _ => Rule::uniform(op, COLS),
         }
     }
@@ -131,6 +157,12 @@ impl Sharder {
     /// A sum over the tokens of the residual stream: of all tokens, or of this rank's.
     fn summed_over_tokens(&self) -> Placement {
         if self.stream == ROWS { Partial(Reduction::Sum) } else { Replicate }
+    }
+
+    /// Whether a matmul's weight is whole on every rank.
+    fn is_whole(&self, op: &Op) -> bool {
+        let weight = if op.kind.accumulates() { op.writes[0] } else { op.reads[1] };
+        self.graph.tensor(weight).spread == Spread::Whole
     }
 
     /// Column-parallel unless the input is already sharded by features; later uses follow the weight.

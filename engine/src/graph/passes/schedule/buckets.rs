@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flat::Flat;
-use super::{StagePlan, clear, zero};
+use super::{ChunkPlan, StagePlan, clear, zero};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{Collective, DType, Op, OpKind, Part, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId};
+use crate::graph::{
+    Collective, DType, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
+};
 use crate::scenario::{Scenario, Strategy, ZeroStage};
 use crate::trace::Phase;
 
@@ -30,6 +32,21 @@ pub(super) struct Bucket {
     pub first_write: usize,
     /// Index of the last: after it all are complete.
     pub complete_after: usize,
+    /// Whether they are of experts, which other ranks hold copies of than of dense weights.
+    pub of_experts: bool,
+}
+
+impl Bucket {
+    /// Ranks that share what is sharded of it.
+    pub fn sharding_group(&self, strategy: &Strategy) -> u32 {
+        if self.of_experts { strategy.mesh().expert_shard() } else { strategy.sharding_group }
+    }
+
+    /// The ranks that hold copies of it, and how many they are.
+    fn copies(&self, strategy: &Strategy) -> (Group, u32) {
+        let group = if self.of_experts { Group::ExpertData } else { Group::Data };
+        (group, strategy.mesh().group_size(group))
+    }
 }
 
 /// Makes the gradients of `plan` views of buckets, in the order in which the backward pass completes them, and
@@ -42,20 +59,18 @@ pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: 
         let ops = plan.chunks[chunk].gradient_ops().to_vec();
         let layout = Layout::new(tensors, &plan.update, strategy);
         let buckets = assemble(tensors, &ops, &layout, |id| !shared.contains(id));
-        clear_all(tensors, &mut plan.begin, &buckets, strategy);
-        if strategy.shards_over_replicas() {
-            let of_chunk = zero::shard(tensors, plan, chunk, buckets, strategy);
+        let (sharded, whole) = parted(buckets, strategy);
+        clear_whole(tensors, &mut plan.begin, &whole);
+        if !sharded.is_empty() {
+            clear_sharded(tensors, &mut plan.begin, &sharded, strategy);
+            let of_chunk = zero::shard(tensors, plan, chunk, sharded, strategy);
             clear_slices(tensors, &mut plan.begin, &of_chunk, strategy);
             flats.extend(of_chunk);
+        }
+        let reductions = reductions(tensors, &whole, &plan.chunks[chunk], strategy);
+        if reductions.is_empty() {
             continue;
         }
-        if strategy.data_parallel == 1 {
-            continue;
-        }
-        let reductions: Vec<_> = buckets
-            .iter()
-            .map(|bucket| (bucket.complete_after, reduction(tensors, bucket, strategy.data_parallel)))
-            .collect();
         if strategy.overlap_gradients {
             plan.chunks[chunk].reduce_in_last(|ops| interleave(ops, reductions));
         } else {
@@ -75,17 +90,36 @@ fn bucket_shared(
     let all: Vec<Op> = plan.chunks.iter().flat_map(|chunk| chunk.gradient_ops().to_vec()).collect();
     let layout = Layout::new(tensors, &plan.update, strategy);
     let buckets = assemble(tensors, &all, &layout, |id| shared.contains(id));
-    clear_all(tensors, &mut plan.begin, &buckets, strategy);
     if strategy.shards_over_replicas() {
+        clear_sharded(tensors, &mut plan.begin, &buckets, strategy);
         let late = Strategy { overlap_gradients: false, ..strategy.clone() };
         return zero::shard(tensors, plan, 0, buckets, &late);
     }
-    if strategy.data_parallel > 1 {
-        let reductions: Vec<_> =
-            buckets.iter().map(|bucket| reduction(tensors, bucket, strategy.data_parallel)).collect();
-        plan.update.splice(0..0, reductions);
-    }
+    clear_whole(tensors, &mut plan.begin, &buckets);
+    let reductions: Vec<_> = buckets.iter().filter_map(|bucket| reduction(tensors, bucket, strategy)).collect();
+    plan.update.splice(0..0, reductions);
     Vec::new()
+}
+
+/// Buckets of which ranks share one copy, and those that stay whole: all without sharding, and those of experts that
+/// no other rank has.
+fn parted(buckets: Vec<Bucket>, strategy: &Strategy) -> (Vec<Bucket>, Vec<Bucket>) {
+    let is_sharded = |bucket: &Bucket| strategy.shards_over_replicas() && bucket.sharding_group(strategy) > 1;
+    buckets.into_iter().partition(is_sharded)
+}
+
+/// The reductions of whole buckets with the index of the op after which each may run, in that order.
+fn reductions(tensors: &mut Vec<Tensor>, whole: &[Bucket], chunk: &ChunkPlan, strategy: &Strategy) -> Vec<(usize, Op)> {
+    // Sharding may have put ops among those that write gradients.
+    let ops = chunk.last_gradient_ops();
+    let last = |bucket: &Bucket| {
+        let writes = |op: &Op| op.writes.iter().any(|id| bucket.gradients.iter().any(|(gradient, _)| gradient == id));
+        ops.iter().rposition(writes).unwrap_or(ops.len().saturating_sub(1))
+    };
+    let mut reductions: Vec<_> =
+        whole.iter().filter_map(|bucket| Some((last(bucket), reduction(tensors, bucket, strategy)?))).collect();
+    reductions.sort_by_key(|(after, _)| *after);
+    reductions
 }
 
 /// Gradients to which several chunks of the stage contribute: a tied embedding whose head is here too. Which chunk
@@ -103,10 +137,13 @@ fn shared(tensors: &[Tensor], plan: &StagePlan) -> BTreeSet<TensorId> {
 }
 
 /// Clears what is summed over the step; gradients of a micro-batch are cleared where they start.
-fn clear_all(tensors: &[Tensor], begin: &mut Vec<Op>, buckets: &[Bucket], strategy: &Strategy) {
-    if strategy.shards_over_replicas() && strategy.zero >= ZeroStage::Gradients {
-        return;
+fn clear_sharded(tensors: &[Tensor], begin: &mut Vec<Op>, buckets: &[Bucket], strategy: &Strategy) {
+    if strategy.zero < ZeroStage::Gradients {
+        clear_whole(tensors, begin, buckets);
     }
+}
+
+fn clear_whole(tensors: &[Tensor], begin: &mut Vec<Op>, buckets: &[Bucket]) {
     for bucket in buckets {
         let like = template(&tensors[bucket.id.index()]);
         begin.push(clear(&like.name, bucket.id, &like));
@@ -129,6 +166,8 @@ fn clear_slices(tensors: &[Tensor], begin: &mut Vec<Op>, flats: &[Flat], strateg
 struct Kind {
     /// Every rank of the tensor group has it whole: it counts in the norm by its share.
     replicated: bool,
+    /// Of experts, which other ranks hold copies of.
+    of_experts: bool,
     /// Of a tied embedding, whose slices must lie alike on two stages.
     tied: bool,
     /// Ranks of the tensor group hold terms of it, which the update sums.
@@ -140,8 +179,8 @@ struct Kind {
 /// How gradients are laid into buckets.
 struct Layout {
     elements: u64,
-    /// Elements of a bucket are a multiple of this.
-    multiple: u64,
+    /// Elements of a bucket are a multiple of this: of dense weights, and of experts.
+    multiple: [u64; 2],
     kinds: BTreeMap<TensorId, Kind>,
     /// Gradients of parameters with weight decay: they come first in a bucket.
     decaying: BTreeSet<TensorId>,
@@ -153,7 +192,7 @@ impl Layout {
         if !strategy.shards_over_replicas() {
             return Self {
                 elements,
-                multiple: u64::from(BUCKET_COLS),
+                multiple: [u64::from(BUCKET_COLS); 2],
                 kinds: BTreeMap::new(),
                 decaying: BTreeSet::new(),
             };
@@ -173,14 +212,16 @@ impl Layout {
                 _ => {}
             }
         }
-        let multiple = u64::from(BUCKET_COLS) * u64::from(strategy.sharding_group);
+        let groups = [strategy.sharding_group, strategy.mesh().expert_shard()];
+        let multiple = groups.map(|group| u64::from(BUCKET_COLS) * u64::from(group));
         let decays = |op: &&Op| matches!(op.kind, OpKind::AdamW { decayed, .. } if decayed > 0);
         let decaying = update.iter().filter(decays).map(|op| op.reads[0]).collect();
         Self { elements: if whole_units { u64::MAX } else { elements }, multiple, kinds, decaying }
     }
 
-    fn kind(&self, gradient: TensorId) -> Kind {
-        self.kinds.get(&gradient).copied().unwrap_or_default()
+    fn kind(&self, tensors: &[Tensor], gradient: TensorId) -> Kind {
+        let of_experts = tensors[gradient.index()].spread == Spread::Experts;
+        Kind { of_experts, ..self.kinds.get(&gradient).copied().unwrap_or_default() }
     }
 }
 
@@ -200,7 +241,7 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
     let mut buckets: Vec<Bucket> = Vec::new();
     let mut open: BTreeMap<Kind, usize> = BTreeMap::new();
     for (gradient, complete_after) in completed(tensors, ops).into_iter().filter(|(id, _)| wanted(id)) {
-        let kind = layout.kind(gradient);
+        let kind = layout.kind(tensors, gradient);
         let index = match open.get(&kind) {
             Some(&index) if buckets[index].filled < layout.elements => index,
             _ => {
@@ -240,7 +281,8 @@ impl Bucket {
                 self.decayed = offset;
             }
         }
-        let rows = offset.next_multiple_of(layout.multiple) / u64::from(BUCKET_COLS);
+        let multiple = layout.multiple[usize::from(self.of_experts)];
+        let rows = offset.next_multiple_of(multiple) / u64::from(BUCKET_COLS);
         let shape = Shape::new(u32::try_from(rows).unwrap_or(u32::MAX), BUCKET_COLS);
         (tensors[self.id.index()].shape, tensors[self.id.index()].local) = (shape, shape);
     }
@@ -252,8 +294,9 @@ fn new_bucket(tensors: &mut Vec<Tensor>, like: TensorId) -> Bucket {
     let name = format!("gradient bucket {number}");
     let (placement, storage) = (Placement::Replicate, Storage::Own);
     let like = tensors[like.index()].clone();
+    let of_experts = like.spread == Spread::Experts;
     tensors.push(Tensor { name, role: Role::Bucket, dtype: DType::F32, placement, storage, ..like });
-    Bucket { id, gradients: Vec::new(), filled: 0, decayed: 0, first_write: 0, complete_after: 0 }
+    Bucket { id, gradients: Vec::new(), filled: 0, decayed: 0, first_write: 0, complete_after: 0, of_experts }
 }
 
 fn template(bucket: &Tensor) -> Op {
@@ -261,20 +304,25 @@ fn template(bucket: &Tensor) -> Op {
     Op { kind: OpKind::Fill(0.0), name, part, phase: Phase::Update, reads: Vec::new(), writes: Vec::new() }
 }
 
-/// The all-reduce of a bucket. It reads and writes the gradients in it, so that they wait for each other.
-fn reduction(tensors: &mut Vec<Tensor>, bucket: &Bucket, replicas: u32) -> Op {
+/// The all-reduce of a bucket of which there are copies. It reads and writes the gradients in it, so that they wait for
+/// each other.
+fn reduction(tensors: &mut Vec<Tensor>, bucket: &Bucket, strategy: &Strategy) -> Option<Op> {
+    let (group, copies) = bucket.copies(strategy);
+    if copies == 1 {
+        return None;
+    }
     let tensor = tensors[bucket.id.index()].clone();
     let scratch = TensorId::new(tensors.len());
-    tensors.push(scratch_tensor(&tensor, tensor.local, replicas));
+    tensors.push(scratch_tensor(&tensor, tensor.local, copies));
     let both = || std::iter::once(bucket.id).chain(bucket.gradients.iter().map(|&(id, _)| id));
-    Op {
-        kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group: Group::Data },
+    Some(Op {
+        kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group },
         name: format!("{} all-reduce", tensor.name),
         part: Part::Head,
         phase: Phase::Update,
         reads: both().collect(),
         writes: both().take(1).chain([scratch]).chain(bucket.gradients.iter().map(|&(id, _)| id)).collect(),
-    }
+    })
 }
 
 /// Backward ops with each reduction right behind the op that completes its bucket.

@@ -48,6 +48,7 @@ pub(super) struct Flat {
     pub complete_after: usize,
     replicas: u32,
     decayed: u64,
+    of_experts: bool,
 }
 
 /// Makes tensors that resemble a bucket.
@@ -101,7 +102,8 @@ impl Flat {
         let replicated = pieces.first().is_some_and(|p| tensors[p.gradient.index()].placement == Placement::Replicate);
         let placement = if replicated { Placement::Replicate } else { Placement::Shard(Dim::Rows) };
         let like = Tensor { placement, ..tensors[bucket.id.index()].clone() };
-        let ranks = strategy.sharding_group;
+        let ranks = bucket.sharding_group(strategy);
+        let copies = if bucket.of_experts { strategy.mesh().expert_copies() } else { strategy.copies() };
         let name = like.name.trim_start_matches("gradient ").to_owned();
         let mut make = Maker { tensors, like, ranks };
         let (whole, slice) = (make.whole(), make.slice());
@@ -147,7 +149,8 @@ impl Flat {
             across_slices,
             first_write: bucket.first_write,
             complete_after: bucket.complete_after,
-            replicas: strategy.data_parallel / ranks,
+            replicas: copies / ranks,
+            of_experts: bucket.of_experts,
             decayed: bucket.decayed,
         };
         flat.reduce(&mut make, &name, strategy);
@@ -167,7 +170,7 @@ impl Flat {
         let collective = Collective::ReduceScatter;
         let reads = std::iter::once(self.gradient).chain(gradients.iter().copied()).collect();
         let writes = [target, scratch].into_iter().chain(gradients).collect();
-        let kind = OpKind::Collective { collective, group: Group::Shard };
+        let kind = OpKind::Collective { collective, group: self.shard_group() };
         self.reductions.push(self.op(kind, &format!("{name} reduce-scatter"), reads, writes));
         if accumulates {
             let (reads, writes) = (vec![target], vec![self.gradient_slice]);
@@ -175,7 +178,7 @@ impl Flat {
             self.reductions.push(Op { phase: Phase::Backward, ..accumulate });
         }
         if self.replicas > 1 {
-            let all_reduce = make.all_reduce(name, self.gradient_slice, Group::Replica, self.replicas);
+            let all_reduce = make.all_reduce(name, self.gradient_slice, self.replica_group(), self.replicas);
             if accumulates {
                 self.across_groups = Some(all_reduce);
             } else {
@@ -187,6 +190,14 @@ impl Flat {
     fn op(&self, kind: OpKind, name: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) -> Op {
         let part = self.pieces.first().map_or(crate::graph::Part::Head, |piece| piece.adam.part);
         Op { kind, name: name.to_owned(), part, phase: Phase::Update, reads, writes }
+    }
+
+    fn shard_group(&self) -> Group {
+        if self.of_experts { Group::ExpertShard } else { Group::Shard }
+    }
+
+    fn replica_group(&self) -> Group {
+        if self.of_experts { Group::ExpertReplica } else { Group::Replica }
     }
 
     /// Where everything lies, for those who put it together again.
@@ -231,7 +242,7 @@ impl Flat {
 
     /// Gathers the slices into the first of `writes`, not before `after` is there.
     pub fn gather_into(&self, name: &str, after: Vec<TensorId>, writes: Vec<TensorId>) -> Op {
-        let kind = OpKind::Collective { collective: Collective::AllGather, group: Group::Shard };
+        let kind = OpKind::Collective { collective: Collective::AllGather, group: self.shard_group() };
         let reads = std::iter::once(self.parameter_slice).chain(after).collect();
         self.op(kind, name, reads, writes)
     }

@@ -38,9 +38,15 @@ impl ChunkPlan {
         self.weight.as_mut().unwrap_or(&mut self.backward)
     }
 
+    /// The same, as the last micro-batch runs them so far.
+    pub fn last_gradient_ops(&self) -> &[Op] {
+        let last = if self.weight.is_some() { &self.weight_last } else { &self.backward_last };
+        last.as_deref().unwrap_or_else(|| self.gradient_ops())
+    }
+
     /// Makes of the ops that write gradients what the last micro-batch runs.
     pub fn reduce_in_last(&mut self, with_reductions: impl FnOnce(&[Op]) -> Vec<Op>) {
-        let last = with_reductions(self.gradient_ops());
+        let last = with_reductions(self.last_gradient_ops());
         *(if self.weight.is_some() { &mut self.weight_last } else { &mut self.backward_last }) = Some(last);
     }
 }
@@ -108,12 +114,12 @@ impl Splitter {
             copies: BTreeMap::new(),
             original: BTreeMap::new(),
             transfers: 0,
-            norm: if strategy.shards_over_replicas() {
+            norm: if strategy.shards_over_replicas() || strategy.expert_parallel > 1 {
                 (Group::World, strategy.mesh().ranks())
             } else {
                 (Group::Model, strategy.pipeline_parallel * strategy.tensor_parallel)
             },
-            replicas: strategy.data_parallel,
+            replicas: strategy.copies(),
         };
         splitter.find_homes();
         splitter

@@ -1,0 +1,121 @@
+//! The model part of a scenario: sizes that agree, mixtures of experts, latent attention.
+
+use super::check::{Checked, bounded, divides, invalid, required, size};
+use super::presets::nearest_hint;
+use crate::model::{self, Architecture, Latent, Mixture, Model, ModelFile};
+
+/// Experts of a layer, at most; the largest published models have some hundred.
+const MAX_EXPERTS: u32 = 1 << 14;
+
+/// Checks a model and fills in what its preset or its other fields imply.
+pub fn check_model(file: &ModelFile) -> Checked<Model> {
+    let merged = match &file.preset {
+        Some(name) => file.clone().over(model_preset(name)?),
+        None => file.clone(),
+    };
+    let architecture = required(merged.architecture, "model.architecture", "`gpt` or `llama`")?;
+    let hidden = size(merged.hidden, "model.hidden")?;
+    let heads = size(merged.heads, "model.heads")?;
+    let kv_heads = size(merged.kv_heads.or(merged.heads), "model.kv_heads")?;
+    let head_dim = match merged.head_dim {
+        None if !hidden.is_multiple_of(heads) => {
+            let allowed = format!("a divisor of model.hidden = {hidden}");
+            return Err(invalid("model.heads", heads, allowed, "Or give model.head_dim."));
+        }
+        given => size(given.or(Some(hidden / heads)), "model.head_dim")?,
+    };
+    check_head(head_dim)?;
+    divides("model.kv_heads", kv_heads, "model.heads", heads)?;
+    let model = Model {
+        name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
+        architecture,
+        layers: bounded(merged.layers, "model.layers", 4096)?,
+        hidden,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn_hidden: size(merged.ffn_hidden, "model.ffn_hidden")?,
+        vocab: size(merged.vocab, "model.vocab")?,
+        positions: size(merged.positions, "model.positions")?,
+        tied_embeddings: merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
+        rope_theta: rope_theta(merged.rope_theta)?,
+        qkv_bias: merged.qkv_bias.unwrap_or(false),
+        mixture: mixture(&merged)?,
+        latent: latent(&merged, head_dim)?,
+    };
+    super::magnitude::check_parameters(&model)?;
+    Ok(model)
+}
+
+fn model_preset(name: &str) -> Checked<&'static ModelFile> {
+    model::presets().get(name).ok_or_else(|| {
+        let known: Vec<_> = model::presets().keys().map(String::as_str).collect();
+        invalid("model.preset", format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
+    })
+}
+
+fn check_head(head_dim: u32) -> Checked<()> {
+    if head_dim.is_multiple_of(2) && head_dim <= 256 {
+        return Ok(());
+    }
+    Err(invalid("model.head_dim", head_dim, "an even number up to 256", "Change model.hidden or model.heads."))
+}
+
+fn rope_theta(theta: Option<f64>) -> Checked<f64> {
+    let theta = theta.unwrap_or(10_000.0);
+    if theta.is_finite() && theta > 1.0 {
+        return Ok(theta);
+    }
+    Err(invalid("model.rope_theta", theta, "a finite number above 1", "Most models have 10000 or 500000."))
+}
+
+/// Mixtures of experts, if the file names any.
+fn mixture(file: &ModelFile) -> Checked<Option<Mixture>> {
+    let Some(experts) = file.experts.filter(|&experts| experts > 0) else { return Ok(None) };
+    let experts = bounded(Some(experts), "model.experts", MAX_EXPERTS)?;
+    let per_token = bounded(file.experts_per_token, "model.experts_per_token", MAX_EXPERTS)?;
+    if per_token > experts {
+        let allowed = format!("at most model.experts = {experts}");
+        return Err(invalid("model.experts_per_token", per_token, allowed, format!("Nearest valid: {experts}.")));
+    }
+    let ffn_hidden = size(file.expert_ffn_hidden.or(file.ffn_hidden), "model.expert_ffn_hidden")?;
+    let shared = file.shared_experts.unwrap_or(0);
+    if u64::from(shared) * u64::from(ffn_hidden) > 1 << 20 {
+        return Err(invalid(
+            "model.shared_experts",
+            shared,
+            "a width of at most 1048576 in all",
+            "Most models have 1.",
+        ));
+    }
+    Ok(Some(Mixture {
+        experts,
+        per_token,
+        ffn_hidden,
+        shared_ffn_hidden: shared * ffn_hidden,
+        dense_layers: file.dense_layers.unwrap_or(0),
+        interval: bounded(file.expert_interval.or(Some(1)), "model.expert_interval", 4096)?,
+    }))
+}
+
+/// Latent attention, if the file names its rank.
+fn latent(file: &ModelFile, head_dim: u32) -> Checked<Option<Latent>> {
+    let Some(kv_rank) = file.kv_rank.filter(|&rank| rank > 0) else { return Ok(None) };
+    let latent = Latent {
+        query_rank: file
+            .query_rank
+            .filter(|&rank| rank > 0)
+            .map_or(Ok(0), |rank| size(Some(rank), "model.query_rank"))?,
+        kv_rank: size(Some(kv_rank), "model.kv_rank")?,
+        rope_dim: bounded(file.rope_dim, "model.rope_dim", 256)?,
+        value_dim: bounded(file.value_dim.or(Some(head_dim)), "model.value_dim", 256)?,
+    };
+    if !latent.rope_dim.is_multiple_of(2) {
+        return Err(invalid("model.rope_dim", latent.rope_dim, "an even number", "DeepSeek's models have 64."));
+    }
+    if file.architecture == Some(Architecture::Gpt) || file.kv_heads.is_some_and(|kv| Some(kv) != file.heads) {
+        let allowed = "left out for gpt models and for grouped queries";
+        return Err(invalid("model.kv_rank", kv_rank, allowed, "Latent attention has as many keys as query heads."));
+    }
+    Ok(Some(latent))
+}
