@@ -18,7 +18,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("forward", forward::forward(scenario));
     let graph = after("differentiate", differentiate::differentiate(graph));
     let graph = after("optimize", optimize::optimize(graph));
-    let graph = after("recompute", recompute::recompute(graph, strategy.recompute));
+    let graph = after("recompute", recompute::recompute(graph, strategy));
     let graph = after("shard", shard::shard(graph, strategy));
     let graph = after("experts", experts::experts(graph, &strategy.mesh()));
     let graph = after("context", context::context(graph, strategy));

@@ -59,7 +59,7 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::forward::forward(scenario);
     let graph = passes::differentiate::differentiate(graph);
     let graph = passes::optimize::optimize(graph);
-    let graph = passes::recompute::recompute(graph, scenario.strategy().recompute);
+    let graph = passes::recompute::recompute(graph, scenario.strategy());
     let graph = passes::shard::shard(graph, scenario.strategy());
     let graph = passes::experts::experts(graph, &scenario.mesh());
     let graph = passes::context::context(graph, scenario.strategy());

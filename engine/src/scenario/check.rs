@@ -1,7 +1,10 @@
 //! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
 
 use super::presets::nearest_hint;
-use super::{Data, PipelineSchedule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, check_expert};
+use super::{
+    Data, PipelineSchedule, RecomputeModule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, StrategyFile,
+    check_expert,
+};
 use crate::cluster::{self, Cluster, Device, DeviceFile, Link, LinkFile};
 use crate::model::Model;
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
@@ -263,6 +266,9 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
         precision: s.precision,
         attention: s.attention,
         recompute: s.recompute,
+        recompute_modules: recompute_modules(s),
+        recompute_interval: bounded(Some(s.recompute_interval), "strategy.recompute_interval", 4096)?,
+        cuda_graphs: s.cuda_graphs,
         overlap_gradients: s.overlap_gradients,
         bucket: bucket(s.bucket)?,
         zero: super::check_sharding::stage(s)?,
@@ -284,6 +290,17 @@ fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &
 fn check_tensor(tensor_parallel: u32, model: &Model) -> Checked<()> {
     divides("strategy.tensor_parallel", tensor_parallel, "model.kv_heads", model.kv_heads)?;
     divides("strategy.tensor_parallel", tensor_parallel, "model.ffn_hidden", model.ffn_hidden)
+}
+
+/// What selective recomputation repeats, each once.
+fn recompute_modules(s: &StrategyFile) -> Vec<RecomputeModule> {
+    let mut modules = s.recompute_modules.clone();
+    if modules.is_empty() {
+        modules.push(RecomputeModule::Attention);
+    }
+    modules.sort_unstable();
+    modules.dedup();
+    modules
 }
 
 fn bucket(bucket: Option<Bytes>) -> Checked<Bytes> {

@@ -27,7 +27,9 @@ pub(super) fn virtual_stages(file: &StrategyFile) -> Checked<u32> {
 /// last the head.
 pub(super) fn stage_layers(file: &StrategyFile, chunks: u32, model: &Model) -> Checked<Vec<u32>> {
     let depth = file.pipeline_parallel.saturating_mul(chunks);
-    if depth > model.layers {
+    // The embedding and the head may have virtual stages of their own.
+    let most = if file.stage_layers.is_empty() { model.layers } else { model.layers.saturating_add(2) };
+    if depth > most {
         let (path, value) = if chunks > 1 {
             ("strategy.virtual_stages", format!("{chunks} (× {} stages)", file.pipeline_parallel))
         } else {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttentionKernel, ChunkLayout, ContextMethod, Precision, Recompute, ScheduleName};
+use super::{AttentionKernel, ChunkLayout, ContextMethod, Precision, Recompute, RecomputeModule, ScheduleName};
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
 use crate::units::Bytes;
@@ -115,6 +115,16 @@ pub struct StrategyFile {
     pub attention: AttentionKernel,
     /// `none`, `selective` or `full`.
     pub recompute: Recompute,
+    /// What `selective` repeats: `attention`, `norm`, `activation`, `latent_up`, `mlp`, `experts`; `attention` when left
+    /// out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recompute_modules: Vec<RecomputeModule>,
+    /// Every how many layers `full` repeats one; 1 repeats all.
+    #[serde(skip_serializing_if = "is_one")]
+    pub recompute_interval: u32,
+    /// Launch recorded graphs, so that no op waits for the host.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cuda_graphs: bool,
     /// Reduce gradients while the backward pass still runs.
     pub overlap_gradients: bool,
     /// Size of a gradient bucket, for example `"100 MB"`.
@@ -160,6 +170,9 @@ impl Default for StrategyFile {
             precision: Precision::default(),
             attention: AttentionKernel::default(),
             recompute: Recompute::default(),
+            recompute_modules: Vec::new(),
+            recompute_interval: 1,
+            cuda_graphs: false,
             overlap_gradients: true,
             bucket: None,
             zero_stage: 0,

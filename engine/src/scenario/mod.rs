@@ -25,7 +25,7 @@ pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
 pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
-pub use strategy::{AttentionKernel, ContextMethod, Precision, Recompute, Strategy, ZeroStage};
+pub use strategy::{AttentionKernel, ContextMethod, Precision, Recompute, RecomputeModule, Strategy, ZeroStage};
 
 use crate::cluster::{Cluster, Mesh};
 use crate::model::Model;

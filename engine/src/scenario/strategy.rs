@@ -72,10 +72,47 @@ pub enum Recompute {
     /// Nothing: all activations are kept.
     #[default]
     None,
-    /// Scores and softmax of unfused attention (Korthikanti et al. 2022, section 5).
+    /// The parts of a layer that `recompute_modules` names; scores and softmax of unfused attention when it names none
+    /// (Korthikanti et al. 2022, section 5).
     Selective,
-    /// Every transformer layer, from its input (Chen et al. 2016).
+    /// Whole transformer layers, from their input (Chen et al. 2016): every `recompute_interval`-th.
     Full,
+}
+
+/// A part of a layer that selective recomputation may repeat; Megatron-Core's `--recompute-modules` has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecomputeModule {
+    /// Scores and softmax of unfused attention.
+    Attention,
+    /// Norms.
+    Norm,
+    /// Activation functions of dense, shared and expert blocks.
+    Activation,
+    /// The projections of latent attention up from short vectors.
+    LatentUp,
+    /// Dense feed-forward blocks.
+    Mlp,
+    /// Mixtures of experts: dispatch, experts and the way back.
+    Experts,
+}
+
+impl RecomputeModule {
+    /// All modules.
+    pub const ALL: [Self; 6] =
+        [Self::Attention, Self::Norm, Self::Activation, Self::LatentUp, Self::Mlp, Self::Experts];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::Norm => "norm",
+            Self::Activation => "activation",
+            Self::LatentUp => "latent_up",
+            Self::Mlp => "mlp",
+            Self::Experts => "experts",
+        }
+    }
 }
 
 /// What is sharded over the replicas (Rajbhandari et al. 2020, "ZeRO").
@@ -164,6 +201,12 @@ pub struct Strategy {
     pub attention: AttentionKernel,
     /// What is computed again.
     pub recompute: Recompute,
+    /// Parts that selective recomputation repeats.
+    pub recompute_modules: Vec<RecomputeModule>,
+    /// Every how many layers full recomputation repeats one.
+    pub recompute_interval: u32,
+    /// Whether the host launches the step as recorded graphs, so that no op waits for it (CUDA graphs).
+    pub cuda_graphs: bool,
     /// Whether gradient buckets are reduced while the backward pass still runs.
     pub overlap_gradients: bool,
     /// Gradients are reduced in flat buckets of about this size.

@@ -77,7 +77,8 @@ pub struct Locals {
 
 /// Prices the ops of every class.
 pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Programs {
-    let host_dispatch = scenario.cluster().device.host_dispatch;
+    let graphs = scenario.strategy().cuda_graphs;
+    let host_dispatch = if graphs { Nanos::ZERO } else { scenario.cluster().device.host_dispatch };
     let interleaved = scenario.strategy().schedule == PipelineSchedule::Interleaved;
     let host_waits_for_messages = host_dispatch > Nanos::ZERO && !interleaved;
     let mut programs = Programs { host_dispatch, host_waits_for_messages, ..Programs::default() };

@@ -4,8 +4,8 @@ use super::Measurement;
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
-    AttentionKernel, ClusterFile, DataFile, Precision, Recompute, Scenario, ScenarioFile, ScheduleName, StrategyFile,
-    check, check_model,
+    AttentionKernel, ClusterFile, ContextMethod, DataFile, Precision, Recompute, RecomputeModule, Scenario,
+    ScenarioFile, ScheduleName, StrategyFile, check, check_model,
 };
 use crate::units::BytesPerSec;
 
@@ -46,8 +46,6 @@ fn supported(m: &Measurement) -> Result<(), String> {
     let no = |what: &str| Err(format!("{what} is not modelled yet"));
     match () {
         () if !m.task.starts_with("pretrain") => Err(format!("`{}` is not pre-training", m.task)),
-        () if !m.moe_experts.is_empty() => no("a mixture of experts"),
-        () if m.cp.is_some_and(|cp| cp > 1) => no("context parallelism"),
         () if m.zero_stage_or_fsdp.contains("offload") => no("offload"),
         () if m.gpu_type.starts_with("TPU") => no("a TPU's torus"),
         () => Ok(()),
@@ -67,7 +65,8 @@ fn needed(value: Option<u32>, what: &str) -> Result<u32, String> {
 /// The family whose parameter count is nearest to the stated one; without one, what the name says.
 fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String> {
     let name = m.model_name.to_lowercase();
-    let llama = ["llama", "mistral", "qwen"].iter().any(|family| name.contains(family));
+    let llama = ["llama", "mistral", "qwen", "mixtral", "deepseek", "kimi", "oss", "grok"];
+    let llama = llama.iter().any(|family| name.contains(family));
     let vocab = m.vocab.unwrap_or_else(|| {
         assumed.push(format!("vocabulary {DEFAULT_VOCABULARY}"));
         DEFAULT_VOCABULARY
@@ -78,12 +77,12 @@ fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String
         hidden: m.hidden,
         heads: m.heads,
         kv_heads: m.kv_heads,
-        head_dim: m.head_dim,
-        ffn_hidden: m.ffn_hidden,
+        head_dim: if is_latent(m) { Some(128) } else { m.head_dim },
+        ffn_hidden: dense_ffn(m),
         vocab: Some(vocab),
         positions: m.seq_len,
         tied_embeddings: Some(tied),
-        ..ModelFile::default()
+        ..mixture(m)
     };
     for (value, what) in [(m.layers, "layers"), (m.hidden, "hidden"), (m.heads, "heads"), (m.ffn_hidden, "ffn_hidden")]
     {
@@ -100,6 +99,46 @@ fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String
     let nearest = all.into_iter().flatten().min_by(|a, b| apart(a).total_cmp(&apart(b)));
     // A name that says the family beats a count that may be rounded.
     Ok(nearest.filter(|file| !llama || file.architecture == Some(Architecture::Llama)).unwrap_or(default))
+}
+
+/// What only mixtures of experts have. The file's `ffn_hidden` is the width of one expert; the rest is public with the
+/// families' configurations, of which a row gives the shape alone.
+fn mixture(m: &Measurement) -> ModelFile {
+    let base = ModelFile { experts: m.moe_experts, experts_per_token: m.moe_topk, ..ModelFile::default() };
+    let name = m.model_name.to_lowercase();
+    match () {
+        () if m.moe_experts.is_none() => base,
+        // Latent attention and a shared expert; the layers before the mixtures are dense.
+        () if ["deepseek", "kimi"].iter().any(|family| name.contains(family)) => {
+            let second = name.contains("v2");
+            let dense = if second || name.contains("kimi") { 1 } else { 3 };
+            ModelFile {
+                expert_ffn_hidden: m.ffn_hidden,
+                shared_experts: Some(if second { 2 } else { 1 }),
+                dense_layers: Some(dense),
+                query_rank: Some(1536),
+                kv_rank: Some(512),
+                rope_dim: Some(64),
+                value_dim: m.head_dim.or(Some(128)),
+                ..base
+            }
+        }
+        () if name.contains("maverick") => {
+            ModelFile { shared_experts: Some(1), expert_interval: Some(2), expert_ffn_hidden: m.ffn_hidden, ..base }
+        }
+        () => base,
+    }
+}
+
+/// The width of the dense layers of a model whose stated width is that of an expert.
+fn dense_ffn(m: &Measurement) -> Option<u32> {
+    let name = m.model_name.to_lowercase();
+    match () {
+        () if name.contains("v2") && name.contains("deepseek") => Some(12_288),
+        () if ["deepseek", "kimi"].iter().any(|family| name.contains(family)) => Some(18_432),
+        () if name.contains("maverick") => Some(16_384),
+        () => m.ffn_hidden,
+    }
 }
 
 /// The device preset of a name.
@@ -126,7 +165,9 @@ fn cluster(m: &Measurement) -> Result<ClusterFile, String> {
     let preset = crate::cluster::presets().get(device).and_then(|device| device.devices_per_node);
     // What counts is the domain of the fast link: the rack, where the source counts the devices of a tray.
     let stated = m.gpus_per_node.filter(|_| !device.ends_with("nvl72"));
-    let per_node = stated.or(preset).unwrap_or(8).min(gpus).max(1);
+    let most = stated.or(preset).unwrap_or(8).min(gpus).max(1);
+    // Jobs over several racks take as many devices of each as divide the job evenly: of 72 usually 64.
+    let per_node = (1..=most).rev().find(|n| gpus.is_multiple_of(*n)).filter(|n| 2 * n > most).unwrap_or(most);
     let bandwidth = node_bandwidth(&m.inter_node_link).map(|node| BytesPerSec(node / f64::from(per_node)));
     let inter_link = bandwidth.map(|bandwidth| LinkFile { bandwidth: Some(bandwidth), ..LinkFile::default() });
     let custom = DeviceFile { devices_per_node: Some(per_node), inter_link, ..DeviceFile::default() };
@@ -146,14 +187,15 @@ fn node_bandwidth(text: &str) -> Option<f64> {
 
 fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Result<StrategyFile, String> {
     let gpus = needed(m.n_gpus, "n_gpus")?;
-    let (tp, pp) = (m.tp.unwrap_or(1).max(1), m.pp.unwrap_or(1).max(1));
-    if !gpus.is_multiple_of(tp * pp) {
-        return Err(format!("tp {tp} × pp {pp} does not divide {gpus} devices"));
+    let (tp, pp, cp) = (m.tp.unwrap_or(1).max(1), m.pp.unwrap_or(1).max(1), m.cp.unwrap_or(1).max(1));
+    if !gpus.is_multiple_of(tp * pp * cp) {
+        return Err(format!("tp {tp} × pp {pp} × cp {cp} does not divide {gpus} devices"));
     }
     let (zero_stage, sharding_group) = sharding(m, gpus / (tp * pp));
     let flags = m.overlap_flags.to_lowercase();
     let overlaps = !flags.contains("all overlap off");
     let (schedule, virtual_stages) = schedule(m, pp);
+    let (recompute, recompute_modules) = recompute(m, assumed)?;
     // Megatron-LM has turned it on with tensor parallelism wherever it has it; older code does not.
     let unfused = unfused(m);
     let sequence_parallel = match m.sequence_parallel.as_str() {
@@ -161,7 +203,12 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         said => said.starts_with("yes"),
     };
     Ok(StrategyFile {
-        data_parallel: Some(gpus / (tp * pp)),
+        data_parallel: Some(gpus / (tp * pp * cp)),
+        context_parallel: cp,
+        context_method: if flags.contains("cp comm a2a") { ContextMethod::AllToAll } else { ContextMethod::Ring },
+        expert_parallel: expert_parallel(m, gpus / pp),
+        cuda_graphs: flags.contains("cuda_graph_impl") && !flags.contains("cuda_graph_impl=none"),
+        stage_layers: stages_of_embedding_and_head(m, pp * virtual_stages.unwrap_or(1)),
         tensor_parallel: tp,
         sequence_parallel,
         pipeline_parallel: pp,
@@ -171,7 +218,8 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         global_batch: needed(m.global_batch, "global_batch")?,
         precision: precision(m, assumed),
         attention: if unfused { AttentionKernel::Unfused } else { AttentionKernel::Flash },
-        recompute: recompute(m, assumed)?,
+        recompute,
+        recompute_modules,
         overlap_gradients: overlaps,
         overlap_parameters: overlaps,
         zero_stage: if model.tied_embeddings == Some(true) && virtual_stages.is_some() && pp == 1 {
@@ -182,6 +230,27 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         sharding_group,
         ..StrategyFile::default()
     })
+}
+
+/// Experts lie over the ranks of a stage; all that can be used when the source names no number.
+fn expert_parallel(m: &Measurement, ranks: u32) -> u32 {
+    let Some(experts) = m.moe_experts else { return 1 };
+    let stated = m.ep.filter(|&ep| ep > 0);
+    stated.unwrap_or_else(|| {
+        (1..=ranks).rev().find(|n| experts.is_multiple_of(*n) && ranks.is_multiple_of(*n)).unwrap_or(1)
+    })
+}
+
+/// Megatron-Core can count the embedding and the head as layers when it deals layers out; it must where only then
+/// all stages are alike.
+fn stages_of_embedding_and_head(m: &Measurement, depth: u32) -> Vec<u32> {
+    let Some(layers) = m.layers.filter(|layers| depth > 1 && !layers.is_multiple_of(depth)) else { return Vec::new() };
+    if !(layers + 2).is_multiple_of(depth) {
+        return Vec::new();
+    }
+    let each = (layers + 2) / depth;
+    let at = |stage: u32| if stage == 0 || stage == depth - 1 { each - 1 } else { each };
+    (0..depth).map(at).collect()
 }
 
 /// Code from before FlashAttention (2022) stores the scores.
@@ -234,18 +303,46 @@ fn precision(m: &Measurement, assumed: &mut Vec<String>) -> Precision {
     }
 }
 
-fn recompute(m: &Measurement, assumed: &mut Vec<String>) -> Result<Recompute, String> {
+fn recompute(m: &Measurement, assumed: &mut Vec<String>) -> Result<(Recompute, Vec<RecomputeModule>), String> {
     let said = m.recompute.as_str();
     match () {
-        () if said.starts_with("full") => Ok(Recompute::Full),
+        () if said.starts_with("full") => Ok((Recompute::Full, Vec::new())),
         () if said.is_empty() => {
             assumed.push("no recomputation".to_owned());
-            Ok(Recompute::None)
+            Ok((Recompute::None, Vec::new()))
         }
-        () if said.starts_with("none") => Ok(Recompute::None),
-        () if said == "selective" => Ok(Recompute::Selective),
-        () => Err(format!("recomputation `{said}` is not modelled yet")),
+        () if said.starts_with("none") => Ok((Recompute::None, Vec::new())),
+        () if said == "selective" => Ok((Recompute::Selective, Vec::new())),
+        () => match modules(said) {
+            modules if modules.is_empty() => Err(format!("recomputation `{said}` is not modelled yet")),
+            modules => Ok((Recompute::Selective, modules)),
+        },
     }
+}
+
+/// The modules that Megatron-Core's option names.
+fn modules(said: &str) -> Vec<RecomputeModule> {
+    let named = [
+        ("norm", RecomputeModule::Norm),
+        ("act", RecomputeModule::Activation),
+        ("mla_up_proj", RecomputeModule::LatentUp),
+        ("mlp", RecomputeModule::Mlp),
+        ("core_attn", RecomputeModule::Attention),
+    ];
+    let Some(list) = said.strip_prefix("selective") else { return Vec::new() };
+    let words: Vec<&str> = list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let matches = |name: &str| {
+        words.iter().any(|word| {
+            *word == name || word.trim_start_matches("layer") == name || word.trim_start_matches("moe_") == name
+        })
+    };
+    named.into_iter().filter(|(name, _)| matches(name)).map(|(_, module)| module).collect()
+}
+
+/// Whether the row is of a model with latent attention.
+fn is_latent(m: &Measurement) -> bool {
+    let name = m.model_name.to_lowercase();
+    m.moe_experts.is_some() && ["deepseek", "kimi"].iter().any(|family| name.contains(family))
 }
 
 #[cfg(test)]

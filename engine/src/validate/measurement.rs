@@ -40,7 +40,11 @@ pub struct Measurement {
     #[serde(deserialize_with = "whole")]
     pub seq_len: Option<u32>,
     /// Experts, for mixtures.
-    pub moe_experts: String,
+    #[serde(deserialize_with = "whole")]
+    pub moe_experts: Option<u32>,
+    /// Experts that a token is routed to.
+    #[serde(deserialize_with = "whole")]
+    pub moe_topk: Option<u32>,
     /// The device as the source names it.
     pub gpu_type: String,
     /// Devices of the run.
@@ -65,6 +69,9 @@ pub struct Measurement {
     /// Context parallel.
     #[serde(deserialize_with = "whole")]
     pub cp: Option<u32>,
+    /// Expert parallel.
+    #[serde(deserialize_with = "whole")]
+    pub ep: Option<u32>,
     /// Sharding over replicas, in the source's words.
     pub zero_stage_or_fsdp: String,
     /// `yes` or `no`.

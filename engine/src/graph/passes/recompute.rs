@@ -3,24 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
-use crate::scenario::Recompute;
+use crate::scenario::{Recompute, RecomputeModule, Strategy};
 use crate::trace::Phase;
 
-/// Applies the policy to every transformer layer.
-pub fn recompute(graph: OpGraph, policy: Recompute) -> OpGraph {
-    match policy {
+/// Applies the strategy's policy to the transformer layers.
+pub fn recompute(graph: OpGraph, strategy: &Strategy) -> OpGraph {
+    match strategy.recompute {
         Recompute::None => graph,
-        Recompute::Selective => again(graph, is_score),
-        Recompute::Full => again(graph, |_| true),
+        Recompute::Selective => {
+            again(graph, &|op| strategy.recompute_modules.iter().any(|&module| belongs(op, module)))
+        }
+        Recompute::Full => {
+            let interval = strategy.recompute_interval;
+            again(graph, &|op| matches!(op.part, Part::Layer(layer) if layer.is_multiple_of(interval)))
+        }
     }
 }
 
-/// What selective recomputation repeats: cheap to compute, large to keep (Korthikanti et al. 2022, section 5).
-fn is_score(op: &Op) -> bool {
-    matches!(op.kind, OpKind::AttentionScores | OpKind::AttentionSoftmax)
+/// Whether an op is of a part that selective recomputation repeats: cheap to compute, large to keep.
+fn belongs(op: &Op, module: RecomputeModule) -> bool {
+    let named = |names: &[&str]| names.iter().any(|name| op.name.ends_with(name));
+    match module {
+        RecomputeModule::Attention => matches!(op.kind, OpKind::AttentionScores | OpKind::AttentionSoftmax),
+        RecomputeModule::Norm => op.kind == OpKind::Norm,
+        RecomputeModule::Activation => matches!(op.kind, OpKind::Gelu | OpKind::SwiGlu),
+        RecomputeModule::LatentUp => op.kind == OpKind::LatentJoin || named(&[" query up", " kv up"]),
+        RecomputeModule::Mlp => named(&[" mlp up", " mlp activation"]),
+        RecomputeModule::Experts => {
+            matches!(op.kind, OpKind::Dispatch | OpKind::GroupedMatmul { .. }) || named(&[" expert activation"])
+        }
+    }
 }
 
-fn again(mut graph: OpGraph, repeated: fn(&Op) -> bool) -> OpGraph {
+fn again(mut graph: OpGraph, repeated: &dyn Fn(&Op) -> bool) -> OpGraph {
     let old = std::mem::take(&mut graph.ops);
     let (mut seen, mut copies) = (BTreeSet::new(), BTreeMap::new());
     for mut op in old.iter().cloned() {
@@ -37,7 +52,7 @@ fn again(mut graph: OpGraph, repeated: fn(&Op) -> bool) -> OpGraph {
 }
 
 /// The forward ops of `part` whose results its backward ops read, and what those ops read in turn.
-fn needed_again(ops: &[Op], part: Part, repeated: fn(&Op) -> bool) -> Vec<Op> {
+fn needed_again(ops: &[Op], part: Part, repeated: &dyn Fn(&Op) -> bool) -> Vec<Op> {
     let backward = ops.iter().filter(|op| op.part == part && op.phase == Phase::Backward);
     let mut wanted: BTreeSet<TensorId> = backward.flat_map(|op| op.reads.iter().copied()).collect();
     let mut needed: Vec<Op> = Vec::new();
@@ -79,7 +94,8 @@ mod tests {
     #[test]
     fn backward_of_a_layer_reads_nothing_of_its_forward_but_the_input() {
         let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
-        let graph = recompute(differentiate(forward(&scenario)), Recompute::Full);
+        let strategy = Strategy { recompute: Recompute::Full, ..scenario.strategy().clone() };
+        let graph = recompute(differentiate(forward(&scenario)), &strategy);
         graph.verify().expect("still a valid graph");
         let written = |phase: Phase, part: Part| -> BTreeSet<TensorId> {
             let ops = graph.ops.iter().filter(move |op| op.phase == phase && op.part == part);
