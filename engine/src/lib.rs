@@ -35,6 +35,7 @@ pub mod graph;
 pub mod model;
 pub mod report;
 pub mod scenario;
+pub mod search;
 pub mod sim;
 pub mod trace;
 pub mod units;

@@ -35,6 +35,8 @@ pub enum Command {
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
     Fit(FitOptions),
+    /// Find the fastest strategy, or the Pareto front, in a space of many
+    Search(SearchOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
     Graph(GraphOptions),
     /// List the scenarios that ship with the program
@@ -183,6 +185,55 @@ pub struct CalibrateOptions {
     pub scenario: SmallScenarioOption,
     #[command(flatten)]
     pub backend: BackendOption,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a search looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GoalChoice {
+    /// The fastest steps
+    Time,
+    /// All that no other beats in time, memory and devices at once
+    Pareto,
+}
+
+/// `shardlab search`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Without --vary, the mesh, schedule, micro-batch, recomputation and ZeRO stage vary. Where the mesh varies, replicas follow it. Exit code 1: no strategy fits."
+)]
+pub struct SearchOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// A field and its values, for example strategy.tensor_parallel=1,2,4 (may be repeated)
+    #[arg(long, value_name = "PATH=VALUES")]
+    pub vary: Vec<String>,
+    /// What is looked for
+    #[arg(long, value_enum, default_value_t = GoalChoice::Time)]
+    pub goal: GoalChoice,
+    /// How many of the fastest are printed
+    #[arg(long, default_value_t = 10)]
+    pub count: usize,
+    /// Count strategies that need more memory than a device has
+    #[arg(long)]
+    pub allow_overflow: bool,
+    /// Simulate everything that fits instead of leaving out what bounds exclude
+    #[arg(long)]
+    pub exhaustive: bool,
+    /// Simulate at most so many, spread evenly from the lowest bound to the highest; 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub samples: u64,
+    /// Threads; as many as there are cores when left out
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// Keep what was simulated in this file, and go on from it
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Write the best scenario to this file
+    #[arg(long, value_name = "FILE")]
+    pub write_best: Option<PathBuf>,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,

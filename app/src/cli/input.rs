@@ -5,23 +5,35 @@ use std::io::{Read, stdin};
 use std::path::Path;
 
 use anyhow::Context as _;
-use shardlab_engine::scenario::{DEFAULT_PRESET, MAX_FILE_BYTES, Opened, Scenario, check, open, preset_file, presets};
+use shardlab_engine::scenario::{
+    DEFAULT_PRESET, MAX_FILE_BYTES, Opened, Scenario, ScenarioFile, check, open, preset_file, presets,
+};
 
 use super::output::note;
 
 /// The scenario that `word` names: a preset, a file, or `-`.
 pub fn scenario(word: &str) -> anyhow::Result<Scenario> {
+    let checked = check(&scenario_file(word)?);
+    // A preset is its own name; a file's errors stand in it.
+    if presets().iter().any(|preset| preset.name == word) {
+        return Ok(checked?);
+    }
+    checked.with_context(|| if word == "-" { "standard input".to_owned() } else { word.to_owned() })
+}
+
+/// The same as it is written.
+pub fn scenario_file(word: &str) -> anyhow::Result<ScenarioFile> {
     if word == "-" {
         return parse(&read(stdin().lock())?).context("standard input");
     }
     if presets().iter().any(|preset| preset.name == word) {
-        return Ok(Scenario::preset(word)?);
+        return Ok(preset_file(word)?);
     }
     let path = Path::new(word);
     let looks_like_a_file = path.extension().is_some() || word.contains(std::path::MAIN_SEPARATOR);
     if !path.exists() && !looks_like_a_file {
         // The error lists the presets and names the nearest.
-        return Ok(Scenario::preset(word)?);
+        return Ok(preset_file(word)?);
     }
     let file = File::open(path).with_context(|| format!("cannot open `{word}`"))?;
     parse(&read(file).with_context(|| word.to_owned())?).with_context(|| word.to_owned())
@@ -35,13 +47,12 @@ fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A Hugging Face `config.json` is a model without a cluster: it takes those of the default scenario.
-fn parse(bytes: &[u8]) -> anyhow::Result<Scenario> {
-    let file = match open(bytes)? {
+fn parse(bytes: &[u8]) -> anyhow::Result<ScenarioFile> {
+    Ok(match open(bytes)? {
         Opened::Scenario(file) => *file,
         Opened::Model(model) => {
             note(&format!("shardlab: a model without a cluster; cluster and strategy are those of `{DEFAULT_PRESET}`"));
             preset_file(DEFAULT_PRESET)?.with_model(*model)
         }
-    };
-    Ok(check(&file)?)
+    })
 }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod input;
 mod output;
+mod search;
 
 use std::io;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Execute(options) => commands::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
+        Command::Search(options) => search::search(&options),
         Command::Graph(options) => commands::graph(&options),
         Command::Fit(options) => commands::fit(&options),
         Command::Validate(options) => commands::validate(&options),

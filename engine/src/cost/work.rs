@@ -1,6 +1,6 @@
 //! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
 
-use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
+use crate::graph::{DType, Dims, Op, OpKind, Tensor, TensorId};
 use crate::units::{Bytes, Flops};
 
 /// The work of one execution of an op on one rank.
@@ -140,6 +140,10 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Position => sum(&op.writes) * 3,
         // A token is read once for every expert that it goes to.
         OpKind::Dispatch => sum(&op.writes) * 2,
+        // Matrix units want both operands by rows of the contraction, so a value in eight bits is written twice.
+        OpKind::Cast if op.writes.iter().any(|id| tensors[id.index()].dtype == DType::F8) => {
+            sum(&op.reads) + sum(&op.writes) * 2
+        }
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),

@@ -5,11 +5,13 @@
 mod csv;
 mod json;
 mod perfetto;
+mod search;
 mod table;
 
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
 pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json, validation_json};
 pub use perfetto::perfetto_json;
+pub use search::{search_json, search_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ pub(super) fn invalid(
 
 /// Checks a scenario and fills in what was left out.
 pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
-    let model = super::check_model(&file.model)?;
-    let cluster = check_cluster(file)?;
-    let data = check_data(file, &model)?;
+    let (model, cluster, data) = check_parts(file)?;
     let strategy = check_strategy(file, &model, &cluster, &data)?;
     super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
     let run = check_run(file)?;
@@ -239,7 +237,16 @@ fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
     Ok(Data { sequence_length, dataset })
 }
 
-fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &Data) -> Checked<Strategy> {
+/// Checks all but the strategy and the run.
+pub fn check_parts(file: &ScenarioFile) -> Checked<(Model, Cluster, Data)> {
+    let model = super::check_model(&file.model)?;
+    let cluster = check_cluster(file)?;
+    let data = check_data(file, &model)?;
+    Ok((model, cluster, data))
+}
+
+/// Checks a strategy for a model, a cluster and data that are checked already.
+pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, data: &Data) -> Checked<Strategy> {
     let s = &file.strategy;
     let tensor_parallel = bounded(Some(s.tensor_parallel), "strategy.tensor_parallel", MAX_SIZE)?;
     let pipeline_parallel = bounded(Some(s.pipeline_parallel), "strategy.pipeline_parallel", MAX_SIZE)?;

@@ -17,7 +17,7 @@ pub mod pipeline;
 mod presets;
 mod strategy;
 
-pub use check::{DATASETS, check};
+pub use check::{DATASETS, check, check_parts, check_strategy};
 pub use check_model::check_model;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};

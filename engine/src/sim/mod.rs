@@ -7,13 +7,16 @@
 //! * `fold` groups identical ranks into classes,
 //! * `program` prices each op once per class,
 //! * `core` plays the programs,
-//! * `memory` turns the memory plan into curves over time.
+//! * `memory` turns the memory plan into curves over time,
+//! * `alone` bounds from below what parts of a program take.
 
+mod alone;
 mod core;
 mod fold;
 mod memory;
 mod program;
 
+pub use alone::{PartTime, part_times};
 pub use fold::{Class, Folding};
 
 use crate::graph::StepGraph;

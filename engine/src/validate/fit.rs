@@ -109,33 +109,37 @@ type Family = (Vec<String>, Vec<(String, Built)>);
 /// Built rows by family: variants of one chip share what is fitted.
 fn families(measurements: &[Measurement]) -> Vec<Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    let mut taken: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for (measurement, stride) in measurements.iter().zip(strides(measurements)) {
+    for measurement in measurements {
         let Ok(built) = build(measurement) else { continue };
         let device = built.scenario.cluster().device.name.clone();
-        let family = device.split('-').next().unwrap_or_default().to_owned();
-        let seen = taken.entry((family.clone(), measurement.source_key.clone())).or_default();
-        *seen += 1;
-        if !(*seen - 1).is_multiple_of(stride) {
-            continue;
-        }
-        let (devices, rows) = families.entry(family).or_default();
+        let (devices, rows) = families.entry(family(&device)).or_default();
         if !devices.contains(&device) {
             devices.push(device);
         }
         rows.push((measurement.source_key.clone(), built));
     }
-    families.into_values().collect()
+    families.into_values().map(|(devices, rows)| (devices, thinned(rows))).collect()
 }
 
-/// Every how many rows of a source one is taken.
-fn strides(measurements: &[Measurement]) -> Vec<usize> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for measurement in measurements {
-        *counts.entry(&measurement.source_key).or_default() += 1;
+/// The chip of a device preset: the B300 on a Grace board is that on any other.
+fn family(device: &str) -> String {
+    let name = device.split('-').next().unwrap_or_default();
+    name.strip_prefix('g').filter(|chip| *chip == "b300").unwrap_or(name).to_owned()
+}
+
+/// Of every source every so many rows, evenly.
+fn thinned(rows: Vec<(String, Built)>) -> Vec<(String, Built)> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (source, _) in &rows {
+        *counts.entry(source.clone()).or_default() += 1;
     }
-    let stride = |m: &Measurement| counts[m.source_key.as_str()].div_ceil(ROWS_PER_SOURCE).max(1);
-    measurements.iter().map(stride).collect()
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let kept = |(source, _): &(String, Built)| {
+        let (seen, count) = (seen.entry(source.clone()).or_default(), counts.get(source).copied().unwrap_or(0));
+        *seen += 1;
+        (*seen - 1).is_multiple_of(count.div_ceil(ROWS_PER_SOURCE).max(1))
+    };
+    rows.into_iter().filter(kept).collect()
 }
 
 fn fit_family(devices: Vec<String>, built: Vec<(String, Built)>) -> Fitted {

@@ -1,0 +1,23 @@
+//! The search for the best strategy in a space of many.
+//!
+//! ```text
+//! space ──► checked ──► memory bound ──► time bound ──► simulated ──► best, Pareto front
+//!           (invalid)    (too large)      (slower)
+//! ```
+//!
+//! * `space` names the fields that vary and counts their combinations,
+//! * `probe` lowers one short model for every way of cutting a layer and measures its parts,
+//! * `bounds` adds parts up to what any schedule takes at least,
+//! * `run` decides every strategy, from the most promising on.
+//!
+//! Both bounds are admissible: they never exceed what the simulator says. So what they prune could not have been the
+//! best, and the result is that of simulating everything (`tests/search.rs`).
+
+mod bounds;
+mod probe;
+mod run;
+mod space;
+
+pub use bounds::Bounds;
+pub use run::{Counts, Found, Goal, Options, Outcome, Progress, Saved, bounds_of, search};
+pub use space::{Axis, Space, SpaceError, default_space};
