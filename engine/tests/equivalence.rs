@@ -354,7 +354,7 @@ fn without(scenario: &Scenario, broken: impl Fn(&Op) -> bool) -> StepGraph {
 /// A weight that is placed by the wrong dimension: rows are taken where columns are meant.
 fn wrong_shard(scenario: &Scenario) -> StepGraph {
     let mut step = lower(scenario);
-    let weight = step.tensors.iter_mut().find(|tensor| tensor.name == "layer 1 qkv weight");
+    let weight = step.tensors.iter_mut().find(|tensor| &*tensor.name == "layer 1 qkv weight");
     weight.expect("there is such a weight").placement = Placement::Shard(Dim::Rows);
     step
 }
@@ -372,8 +372,8 @@ fn a_deliberately_broken_pass_fails_the_test() {
     assert!(sound <= TOLERANCE, "unbroken, it passes: {worst} is {sound:e} apart");
     let bucket = |op: &Op| is_all_reduce(op, Group::Data) && op.name.contains("bucket");
     let mutants = [
-        ("no all-reduce after a projection", lower_broken(&sharded, |op| op.name != "layer 0 projection all-reduce")),
-        ("no reduction of the loss's sums", lower_broken(&sharded, |op| op.name != "head loss sums all-reduce")),
+        ("no all-reduce after a projection", lower_broken(&sharded, |op| &*op.name != "layer 0 projection all-reduce")),
+        ("no reduction of the loss's sums", lower_broken(&sharded, |op| &*op.name != "head loss sums all-reduce")),
         ("no gradient reduction over the replicas", without(&sharded, bucket)),
         ("no reduction of the tied embedding", without(&sharded, |op| is_all_reduce(op, Group::TiedEmbedding))),
         ("no reduction of the gradient norm", without(&sharded, |op| is_all_reduce(op, Group::Model))),

@@ -6,7 +6,7 @@ use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{Opened, Scenario, check, open};
 use shardlab_engine::sim::{Folding, simulate, simulate_folded};
-use shardlab_engine::trace::{Span, Stream, Trace};
+use shardlab_engine::trace::{Name, Span, Stream, Trace};
 
 /// A random job on up to 64 ranks.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ fn scenario(job: &Job) -> Scenario {
 }
 
 /// What a group of ranks does: stream, op, start, duration, micro-batch.
-fn doings(trace: &Trace, group: u32) -> Vec<(Stream, i64, i64, String, u32)> {
+fn doings(trace: &Trace, group: u32) -> Vec<(Stream, i64, i64, Name, u32)> {
     let of_group = |span: &&Span| trace.track(span).group == group;
     let doing = |span: &Span| {
         let name = trace.label(span).name.clone();

@@ -4,10 +4,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use shardlab_engine::scenario::{ScenarioFile, preset_file};
+use shardlab_engine::graph::lower;
+use shardlab_engine::scenario::{ScenarioFile, check, preset_file};
 use shardlab_engine::search::{Axis, Goal, Options, Outcome, Progress, Saved, Space, SpaceError, search};
+use shardlab_engine::sim::step_time;
 
-fn axis(path: &str, values: Value) -> Axis {
+fn axis(path: &str, values: &Value) -> Axis {
     Axis { path: path.to_owned(), values: values.as_array().expect("a list").clone() }
 }
 
@@ -25,31 +27,31 @@ fn small(name: &str, layers: u32) -> ScenarioFile {
 fn spaces() -> Vec<(&'static str, Space)> {
     let mesh = || {
         vec![
-            axis("strategy.tensor_parallel", json!([1, 2, 4, 8])),
-            axis("strategy.pipeline_parallel", json!([1, 2, 4])),
-            axis("strategy.micro_batch", json!([1, 2])),
+            axis("strategy.tensor_parallel", &json!([1, 2, 4, 8])),
+            axis("strategy.pipeline_parallel", &json!([1, 2, 4])),
+            axis("strategy.micro_batch", &json!([1, 2])),
         ]
     };
     let with = |name: &str, layers: u32, more: Vec<Axis>| {
         Space::new(&small(name, layers), mesh().into_iter().chain(more).collect()).expect("a space")
     };
     let dense = vec![
-        axis("strategy.schedule", json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"])),
-        axis("strategy.sequence_parallel", json!([false, true])),
-        axis("strategy.zero_stage", json!([0, 1, 3])),
-        axis("strategy.recompute", json!(["none", "full"])),
+        axis("strategy.schedule", &json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"])),
+        axis("strategy.sequence_parallel", &json!([false, true])),
+        axis("strategy.zero_stage", &json!([0, 1, 3])),
+        axis("strategy.recompute", &json!(["none", "full"])),
     ];
     let experts = vec![
-        axis("strategy.expert_parallel", json!([1, 2, 8])),
-        axis("strategy.sequence_parallel", json!([true])),
-        axis("strategy.zero_stage", json!([0, 1])),
-        axis("strategy.precision", json!(["bf16", "fp8"])),
+        axis("strategy.expert_parallel", &json!([1, 2, 8])),
+        axis("strategy.sequence_parallel", &json!([true])),
+        axis("strategy.zero_stage", &json!([0, 1])),
+        axis("strategy.precision", &json!(["bf16", "fp8"])),
     ];
     let long = vec![
-        axis("strategy.context_parallel", json!([1, 2, 4])),
-        axis("strategy.context_method", json!(["ring", "all_to_all", "all_gather"])),
-        axis("strategy.recompute", json!(["none", "full"])),
-        axis("cluster.nodes", json!([2, 4])),
+        axis("strategy.context_parallel", &json!([1, 2, 4])),
+        axis("strategy.context_method", &json!(["ring", "all_to_all", "all_gather"])),
+        axis("strategy.recompute", &json!(["none", "full"])),
+        axis("cluster.nodes", &json!([2, 4])),
     ];
     vec![
         ("dense", with("llama3-8b-16xh100", 8, dense)),
@@ -116,14 +118,41 @@ fn a_search_that_was_stopped_goes_on_where_it_was() {
 fn what_is_no_space_is_refused_with_the_reason() {
     let file = small("llama3-8b-16xh100", 8);
     let refused = |axes: Vec<Axis>| Space::new(&file, axes).map(|_| ()).expect_err("no space");
-    assert_eq!(refused(vec![axis("strategy.bucket", json!([]))]), SpaceError::NoValues("strategy.bucket".into()));
-    assert!(refused(vec![axis("strategy.tensor", json!([1]))]).to_string().contains("strategy.tensor"));
-    assert!(refused(vec![axis("strategy.tensor_parallel", json!(["two"]))]).to_string().contains("two"));
-    assert!(refused(vec![axis("nowhere", json!([1]))]).to_string().contains("nowhere"));
-    let twice = vec![axis("strategy.micro_batch", json!([1])), axis("strategy.micro_batch", json!([2]))];
+    assert_eq!(refused(vec![axis("strategy.bucket", &json!([]))]), SpaceError::NoValues("strategy.bucket".into()));
+    assert!(refused(vec![axis("strategy.tensor", &json!([1]))]).to_string().contains("strategy.tensor"));
+    assert!(refused(vec![axis("strategy.tensor_parallel", &json!(["two"]))]).to_string().contains("two"));
+    assert!(refused(vec![axis("nowhere", &json!([1]))]).to_string().contains("nowhere"));
+    let twice = vec![axis("strategy.micro_batch", &json!([1])), axis("strategy.micro_batch", &json!([2]))];
     assert_eq!(refused(twice), SpaceError::Twice("strategy.micro_batch".into()));
     let many = json!((1..2000).collect::<Vec<u32>>());
-    let three =
-        ["micro_batch", "global_batch", "tensor_parallel"].map(|f| axis(&format!("strategy.{f}"), many.clone()));
+    let three = ["micro_batch", "global_batch", "tensor_parallel"].map(|f| axis(&format!("strategy.{f}"), &many));
     assert!(matches!(refused(three.to_vec()), SpaceError::TooMany(_)));
+}
+
+#[test]
+fn fields_without_effect_change_nothing() {
+    let space = Space::new(
+        &small("llama3-8b-16xh100", 8),
+        vec![
+            axis("strategy.tensor_parallel", &json!([2, 16])),
+            axis("strategy.zero_stage", &json!([0, 1, 3])),
+            axis("strategy.recompute", &json!(["none", "selective", "full"])),
+            axis("strategy.recompute_interval", &json!([1, 2])),
+            axis("strategy.prefetch", &json!([1, 2])),
+            axis("strategy.overlap_parameters", &json!([true, false])),
+            axis("strategy.overlap_gradients", &json!([true, false])),
+            axis("strategy.context_method", &json!(["ring", "all_to_all"])),
+        ],
+    )
+    .expect("a space");
+    let mut known = std::collections::BTreeMap::new();
+    for index in 0..space.len() {
+        let Ok(scenario) = check(&space.file(index)) else { continue };
+        let step = lower(&scenario);
+        let outcome = (step_time(&step, &scenario), step.stages[0].memory);
+        let canonical = format!("{:?}", scenario.strategy().canonical());
+        let expected = known.entry(canonical).or_insert(outcome);
+        assert_eq!(*expected, outcome, "{:?}", space.values(index));
+    }
+    assert!(known.len() > 10, "{}", known.len());
 }

@@ -232,7 +232,7 @@ fn tensors_ui(ui: &mut Ui, step: &StepGraph, title: &str, ids: &[TensorId]) {
     for &id in ids {
         let tensor = step.tensor(id);
         let (local, whole) = (tensor.local, tensor.shape);
-        ui.label(&tensor.name);
+        ui.label(&*tensor.name);
         let placement = match tensor.placement {
             Placement::Replicate => t("placement.replicate").to_owned(),
             Placement::Shard(dim) => format!("{} {dim:?}", t("placement.shard")),

@@ -95,27 +95,64 @@ impl Breakdown {
 
 /// The parts of the step time of the group of ranks `group`.
 pub fn breakdown(trace: &Trace, group: u32) -> Breakdown {
-    let spans: Vec<&Span> = trace.spans.iter().filter(|span| trace.track(span).group == group).collect();
-    let (compute, communication): (Vec<&Span>, Vec<&Span>) =
-        spans.into_iter().partition(|span| trace.track(span).stream == Stream::Compute);
-    let mut parts = Breakdown::default();
-    for span in &compute {
-        *parts.of_phase(trace.label(span).phase) += span.duration;
+    let mut parts = Activity::default();
+    trace.spans.iter().filter(|span| trace.track(span).group == group).for_each(|span| parts.add(trace, span));
+    parts.finish(trace, group)
+}
+
+/// The same of all groups, with one pass over the trace.
+pub fn breakdowns(trace: &Trace) -> BTreeMap<u32, Breakdown> {
+    let mut of_group: Vec<Activity<'_>> = Vec::new();
+    for span in &trace.spans {
+        let group = trace.track(span).group as usize;
+        if of_group.len() <= group {
+            of_group.resize_with(group + 1, Activity::default);
+        }
+        of_group[group].add(trace, span);
     }
-    let busy = union(compute.iter().map(|span| (span.start, span.end())));
-    let communicating = union(communication.iter().map(|span| (span.start, span.end())));
-    let exposed = expose(trace, communication, &busy, &mut parts);
-    let waits = union(trace.host_waits.iter().filter(|wait| wait.group == group).map(|wait| (wait.from, wait.until)));
-    let occupied = union(busy.iter().chain(&communicating).copied());
-    parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
-    parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
-    parts
+    (0..).zip(of_group).map(|(group, activity)| (group, activity.finish(trace, group))).collect()
+}
+
+/// What a group of ranks does when.
+#[derive(Default)]
+struct Activity<'a> {
+    parts: Breakdown,
+    /// Compute, with neighbours joined; mostly in order, because kernels of a stream are.
+    busy: Vec<(Nanos, Nanos)>,
+    communication: Vec<&'a Span>,
+}
+
+impl<'a> Activity<'a> {
+    fn add(&mut self, trace: &Trace, span: &'a Span) {
+        if trace.track(span).stream != Stream::Compute {
+            self.communication.push(span);
+            return;
+        }
+        *self.parts.of_phase(trace.label(span).phase) += span.duration;
+        match self.busy.last_mut() {
+            Some(last) if (last.0..=last.1).contains(&span.start) => last.1 = last.1.max(span.end()),
+            _ => self.busy.push((span.start, span.end())),
+        }
+    }
+
+    fn finish(self, trace: &Trace, group: u32) -> Breakdown {
+        let Self { mut parts, busy, mut communication } = self;
+        communication.sort_by_key(|span| (span.start, span.track));
+        let busy = union(busy.into_iter());
+        let communicating = union(communication.iter().map(|span| (span.start, span.end())));
+        let exposed = expose(trace, &communication, &busy, &mut parts);
+        let own = trace.host_waits.iter().filter(|wait| wait.group == group);
+        let waits = union(own.map(|wait| (wait.from, wait.until)));
+        let occupied = union(busy.iter().chain(&communicating).copied());
+        parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
+        parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
+        parts
+    }
 }
 
 /// Charges every moment of communication outside `busy` to one stream; returns their sum. Where two streams
-/// communicate at once, the one that started first is charged.
-fn expose(trace: &Trace, mut spans: Vec<&Span>, busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
-    spans.sort_by_key(|span| (span.start, span.track));
+/// communicate at once, the one that started first is charged: `spans` are sorted by start and track.
+fn expose(trace: &Trace, spans: &[&Span], busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
     let (mut covered, mut sum) = (Nanos::ZERO, Nanos::ZERO);
     for span in spans {
         let start = span.start.max(covered);

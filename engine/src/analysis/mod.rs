@@ -5,5 +5,5 @@
 mod breakdown;
 mod report;
 
-pub use breakdown::{Breakdown, OpClassTime, breakdown, exposed_communication, op_classes};
+pub use breakdown::{Breakdown, OpClassTime, breakdown, breakdowns, exposed_communication, op_classes};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};

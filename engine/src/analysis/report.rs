@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Breakdown, breakdown};
+use super::{Breakdown, breakdowns};
 use crate::cost;
 use crate::graph::{OpKind, StepGraph};
 use crate::scenario::{Precision, Scenario};
@@ -137,7 +137,11 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
 fn group_breakdowns(trace: &Trace) -> Vec<GroupBreakdown> {
     let mut groups: Vec<_> = trace.tracks.iter().map(|track| (track.group, track.stage, track.ranks)).collect();
     groups.dedup();
-    let of_group = |(group, stage, ranks)| GroupBreakdown { stage, ranks, parts: breakdown(trace, group) };
+    let parts = breakdowns(trace);
+    let of_group = |(group, stage, ranks)| {
+        let idle = || Breakdown { bubble: trace.step_time, ..Breakdown::default() };
+        GroupBreakdown { stage, ranks, parts: parts.get(&group).copied().unwrap_or_else(idle) }
+    };
     groups.into_iter().map(of_group).collect()
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::TensorId;
 use crate::cluster::Group;
-use crate::trace::{Phase, Stream};
+use crate::trace::{Name, Phase, Stream};
 
 /// A part of the model; pipeline stages are made of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -288,7 +288,7 @@ pub struct Op {
     /// What it computes.
     pub kind: OpKind,
     /// What it is called, for example `layer 3 qkv`.
-    pub name: String,
+    pub name: Name,
     /// The part of the model it belongs to.
     pub part: Part,
     /// The part of the step it belongs to.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::units::Bytes;
 
 use super::Part;
+use crate::trace::Name;
 
 /// A handle into the tensors of one graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -183,7 +184,7 @@ pub enum Storage {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tensor {
     /// Its name, for example `layer 3 qkv weight`.
-    pub name: String,
+    pub name: Name,
     /// Shape of the whole value, over all ranks of the tensor group.
     pub shape: Shape,
     /// Shape on one rank.

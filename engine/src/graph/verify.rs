@@ -7,6 +7,7 @@ use super::{
     Transfer,
 };
 use crate::cluster::Group;
+use crate::trace::Name;
 
 /// Why a graph is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,31 +16,31 @@ pub enum GraphError {
     #[error("op `{op}` reads `{tensor}` before it is written")]
     ReadBeforeWrite {
         /// The op.
-        op: String,
+        op: Name,
         /// The value.
-        tensor: String,
+        tensor: Name,
     },
     /// Shapes that an op puts together do not agree.
     #[error("op `{op}`: {what}")]
     Shape {
         /// The op.
-        op: String,
+        op: Name,
         /// What does not agree.
-        what: String,
+        what: Name,
     },
     /// A partial value is read as if it were whole, or reduced twice.
     #[error("op `{op}` reads the partial value `{tensor}` without a reduction")]
     PartialRead {
         /// The op.
-        op: String,
+        op: Name,
         /// The value.
-        tensor: String,
+        tensor: Name,
     },
     /// A partial value is reduced more than once.
     #[error("`{tensor}` is reduced {times} times")]
     ReducedTwice {
         /// The value.
-        tensor: String,
+        tensor: Name,
         /// How often.
         times: usize,
     },
@@ -71,11 +72,11 @@ pub enum GraphError {
         /// The stage.
         stage: usize,
         /// The op.
-        op: String,
+        op: Name,
         /// The micro-batch; none in the update.
         micro_batch: Option<u32>,
         /// The value.
-        tensor: String,
+        tensor: Name,
     },
     /// What is allocated is not what is freed.
     #[error("stage {stage}: {allocated} allocations of a micro-batch, but {freed} frees")]
@@ -201,7 +202,7 @@ impl OpGraph {
         let list =
             |shapes: &[Shape]| shapes.iter().map(|s| format!("{}×{}", s.rows, s.cols)).collect::<Vec<_>>().join(", ");
         let what = format!("{} does not take {} to {}", op.kind.class(), list(&reads), list(&writes));
-        Err(GraphError::Shape { op: op.name.clone(), what })
+        Err(GraphError::Shape { op: op.name.clone(), what: what.into() })
     }
 
     fn verify_placements(&self, op: &Op) -> Result<(), GraphError> {

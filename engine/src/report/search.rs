@@ -55,13 +55,14 @@ fn row(space: &Space, found: &Found) -> Vec<String> {
 fn decided(outcome: &Outcome, seconds: f64) -> String {
     let (mut text, counts) = (String::new(), &outcome.counts);
     let invalid: u64 = counts.invalid.values().sum();
-    let _ = writeln!(text, "\n  {:>10} contradict a constraint", invalid);
+    let _ = writeln!(text, "\n  {invalid:>10} contradict a constraint");
     for (path, n) in &counts.invalid {
         let _ = writeln!(text, "  {:>10}   of {path}", format!("({n})"));
     }
     let _ = writeln!(text, "  {:>10} need more memory than there is, by their lower bound", counts.too_large);
     let _ = writeln!(text, "  {:>10} are slower than what was found, by their lower bound", counts.pruned);
     let _ = writeln!(text, "  {:>10} simulated", counts.simulated);
+    let _ = writeln!(text, "  {:>10} do the same as one of these", counts.alike);
     let rate = counts.decided() as f64 / seconds.max(1e-9);
     let _ = writeln!(text, "  {:>10} decided in {seconds:.2} s: {rate:.0} a second", counts.decided());
     if !outcome.complete {

@@ -234,6 +234,40 @@ impl Strategy {
         self.data_parallel * self.context_parallel
     }
 
+    /// The same with every field that has no effect at its default: strategies that are equal then do the same.
+    pub fn canonical(&self) -> Self {
+        let mut s = self.clone();
+        if s.recompute == Recompute::Selective && s.recompute_modules == [RecomputeModule::Attention] {
+            // The fused kernel stores no scores that could be repeated.
+            s.recompute = if s.attention == AttentionKernel::Flash { Recompute::None } else { s.recompute };
+        }
+        if s.recompute != Recompute::Selective {
+            s.recompute_modules = vec![RecomputeModule::Attention];
+        }
+        if s.recompute != Recompute::Full {
+            s.recompute_interval = 1;
+        }
+        if !s.shards_over_replicas() {
+            (s.zero, s.sharding_group) = (ZeroStage::None, 1);
+        }
+        if s.zero != ZeroStage::Parameters {
+            (s.prefetch, s.reshard_after_forward) = (1, true);
+        }
+        if !matches!(s.zero, ZeroStage::OptimizerState | ZeroStage::Gradients) {
+            s.overlap_parameters = true;
+        }
+        if s.mesh().copies() == 1 && s.mesh().expert_copies() == 1 {
+            s.overlap_gradients = true;
+        }
+        if s.pipeline_parallel == 1 && s.virtual_stages == 1 && s.schedule != PipelineSchedule::GPipe {
+            s.schedule = if s.schedule.splits_backward() { s.schedule } else { PipelineSchedule::OneFOneB };
+        }
+        if s.context_parallel == 1 {
+            s.context_method = ContextMethod::default();
+        }
+        s
+    }
+
     /// Whether anything is sharded over replicas.
     pub fn shards_over_replicas(&self) -> bool {
         self.zero != ZeroStage::None && self.sharding_group > 1

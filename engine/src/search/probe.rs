@@ -93,9 +93,9 @@ impl PartCost {
     }
 
     fn minus(mut self, other: &Self) -> Self {
-        self.forward = self.forward - other.forward;
-        self.backward = self.backward - other.backward;
-        self.after_gradient = self.after_gradient - other.after_gradient;
+        self.forward -= other.forward;
+        self.backward -= other.backward;
+        self.after_gradient -= other.after_gradient;
         self.saved -= other.saved;
         for place in 0..2 {
             self.weights.parameters[place] -= other.weights.parameters[place];

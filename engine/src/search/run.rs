@@ -13,7 +13,7 @@ use crate::analysis::step_report;
 use crate::cluster::Cluster;
 use crate::graph::lower;
 use crate::model::Model;
-use crate::scenario::{Data, ScenarioError, ScenarioFile, Strategy, check, check_strategy};
+use crate::scenario::{Data, Scenario, ScenarioError, ScenarioFile, Strategy, check, check_strategy};
 use crate::sim::simulate;
 use crate::units::{Bytes, Nanos};
 
@@ -33,7 +33,7 @@ pub enum Goal {
 pub struct Options {
     /// What is looked for.
     pub goal: Goal,
-    /// How many of the fastest are wanted.
+    /// How many of the fastest are wanted, each of which does something else.
     pub count: usize,
     /// Whether steps that need more memory than a device has count.
     pub may_overflow: bool,
@@ -79,12 +79,14 @@ pub struct Counts {
     pub pruned: u64,
     /// Simulated; they may turn out too large.
     pub simulated: u64,
+    /// They do the same as one that was simulated.
+    pub alike: u64,
 }
 
 impl Counts {
     /// All of them.
     pub fn decided(&self) -> u64 {
-        self.invalid.values().sum::<u64>() + self.too_large + self.pruned + self.simulated
+        self.invalid.values().sum::<u64>() + self.too_large + self.pruned + self.simulated + self.alike
     }
 }
 
@@ -167,12 +169,16 @@ struct Search<'a> {
     probes: Mutex<BTreeMap<Cut, Option<Arc<Probe>>>>,
     candidates: Mutex<Vec<Candidate>>,
     known: BTreeMap<u64, Found>,
-    /// Simulated so far, in no order.
-    found: Mutex<Vec<Found>>,
+    /// Simulated so far: the first of those that do the same.
+    found: Mutex<BTreeMap<Doing, Found>>,
     counts: Mutex<Counts>,
     next: AtomicU64,
     stopped: AtomicBool,
 }
+
+/// What strategies have in common that do the same: base and canonical strategy. Many differ only in fields that have no
+/// effect.
+type Doing = (usize, String);
 
 /// What all strategies of a base share.
 struct Base {
@@ -312,11 +318,9 @@ impl<'a> Search<'a> {
             let one = if self.options.prune && self.beaten(candidate) {
                 Counts { pruned: 1, ..Counts::default() }
             } else {
-                match self.known.get(&candidate.index).cloned().map_or_else(|| self.simulate(candidate.index), Ok) {
-                    Ok(found) => {
-                        lock(&self.found).push(found);
-                        Counts { simulated: 1, ..Counts::default() }
-                    }
+                match self.simulate(candidate.index) {
+                    Ok(true) => Counts { simulated: 1, ..Counts::default() },
+                    Ok(false) => Counts { alike: 1, ..Counts::default() },
                     Err(error) => Counts { invalid: BTreeMap::from([(path_of(&error), 1)]), ..Counts::default() },
                 }
             };
@@ -330,7 +334,7 @@ impl<'a> Search<'a> {
     /// Whether what was found is better than the candidate can be.
     fn beaten(&self, candidate: &Candidate) -> bool {
         let found = lock(&self.found);
-        let usable = found.iter().filter(|found| self.fits(found));
+        let usable = found.values().filter(|found| self.fits(found));
         match self.options.goal {
             Goal::Time => {
                 usable.filter(|found| found.step_time < candidate.bounds.time).count() >= self.options.count.max(1)
@@ -348,18 +352,19 @@ impl<'a> Search<'a> {
         self.options.may_overflow || base.is_ok_and(|base| found.memory <= base.cluster.device.memory)
     }
 
-    fn simulate(&self, index: u64) -> Result<Found, ScenarioError> {
+    /// Simulates a strategy, unless one that does the same was; returns whether it did.
+    fn simulate(&self, index: u64) -> Result<bool, ScenarioError> {
         let scenario = check(&self.space.file(index))?;
-        let step = lower(&scenario);
-        let report = step_report(&step, &scenario, &simulate(&step, &scenario));
-        Ok(Found {
-            index,
-            step_time: report.step_time,
-            memory: report.fit.needed,
-            devices: scenario.mesh().ranks(),
-            mfu: report.mfu,
-            tokens_per_s: report.tokens_per_s,
-        })
+        let doing = (self.space.base_of(index), format!("{:?}", scenario.strategy().canonical()));
+        if let Some(known) = lock(&self.found).get_mut(&doing) {
+            known.index = known.index.min(index);
+            return Ok(false);
+        }
+        let found = self.known.get(&index).cloned().unwrap_or_else(|| simulated(index, &scenario));
+        let mut all = lock(&self.found);
+        let first = all.get(&doing).map_or(index, |other| other.index.min(index));
+        all.insert(doing, Found { index: first, ..found });
+        Ok(true)
     }
 
     fn count(&self, more: &Counts) {
@@ -370,10 +375,11 @@ impl<'a> Search<'a> {
         counts.too_large += more.too_large;
         counts.pruned += more.pruned;
         counts.simulated += more.simulated;
+        counts.alike += more.alike;
     }
 
     fn tell(&self) {
-        let best = lock(&self.found).iter().filter(|found| self.fits(found)).map(|found| found.step_time).min();
+        let best = lock(&self.found).values().filter(|found| self.fits(found)).map(|found| found.step_time).min();
         let counts = lock(&self.counts);
         let progress = Progress { decided: counts.decided(), of: self.space.len(), simulated: counts.simulated, best };
         drop(counts);
@@ -383,7 +389,7 @@ impl<'a> Search<'a> {
     }
 
     fn finish(self) -> Outcome {
-        let mut simulated = std::mem::take(&mut *lock(&self.found));
+        let mut simulated: Vec<Found> = std::mem::take(&mut *lock(&self.found)).into_values().collect();
         simulated.sort_by_key(|found| (found.step_time, found.memory, found.index));
         let counts = lock(&self.counts).clone();
         let usable: Vec<Found> = simulated.iter().filter(|found| self.fits(found)).cloned().collect();
@@ -393,6 +399,19 @@ impl<'a> Search<'a> {
         };
         let complete = !self.stopped.load(Ordering::Relaxed);
         Outcome { found, counts, complete, saved: Saved { combinations: self.space.len(), simulated } }
+    }
+}
+
+fn simulated(index: u64, scenario: &Scenario) -> Found {
+    let step = lower(scenario);
+    let report = step_report(&step, scenario, &simulate(&step, scenario));
+    Found {
+        index,
+        step_time: report.step_time,
+        memory: report.fit.needed,
+        devices: scenario.mesh().ranks(),
+        mfu: report.mfu,
+        tokens_per_s: report.tokens_per_s,
     }
 }
 

@@ -52,8 +52,10 @@ struct State {
     /// When the host issued the last op.
     host: Nanos,
     free: [Nanos; STREAMS],
-    /// When each tensor is ready: persistent ones in slot 0, those of micro-batch `m` in slot `m + 1`.
+    /// When each tensor is ready: persistent ones in slot 0, those of a micro-batch in the slot that it has.
     ready: Vec<Nanos>,
+    /// The slot of every micro-batch: those that are never in flight together share one.
+    slots: Vec<u32>,
     tensors: usize,
     persistent: usize,
     /// Messages to this class, by transfer and micro-batch.
@@ -83,9 +85,12 @@ struct Player<'a> {
 impl<'a> Player<'a> {
     fn new(step: &'a StepGraph, folding: &'a Folding, programs: &'a Programs) -> Self {
         let mesh = step.mesh;
-        let slots = step.micro_batches as usize + 1;
         let messages = step.transfers as usize * step.micro_batches as usize;
-        let states = programs.locals.iter().map(|&locals| State::new(locals, slots, messages)).collect();
+        let state = |(class, &locals): (&Class, &Locals)| {
+            let slots = slots(&step.stages[class.stage as usize].tasks, step.micro_batches);
+            State::new(locals, slots, messages)
+        };
+        let states = folding.classes.iter().zip(&programs.locals).map(state).collect();
         let groups =
             folding.classes.iter().map(|class| Group::ALL.map(|g| folding.group_classes(mesh, g, class))).collect();
         let target = |class: &Class| {
@@ -131,7 +136,7 @@ impl<'a> Player<'a> {
 
     /// Plays one op; `false` if it has to wait for others.
     fn op(&mut self, class: usize, task: Task, op: &PricedOp, tensors: &[u32]) -> bool {
-        let slot = task.micro_batch.map_or(0, |m| m as usize + 1);
+        let slot = task.micro_batch.map_or(0, |m| self.states[class].slots[m as usize] as usize);
         let reads = &tensors[op.reads.0 as usize..op.reads.1 as usize];
         let state = &self.states[class];
         let ready = state.earliest(op.stream, reads, slot);
@@ -246,14 +251,38 @@ impl<'a> Player<'a> {
     }
 }
 
+/// Slots for the micro-batches of a stage, from 1 on: one is taken with the first task of a micro-batch and given back
+/// behind its last.
+fn slots(tasks: &[Task], micro_batches: u32) -> Vec<u32> {
+    let mut left = vec![0_u32; micro_batches as usize];
+    let of_batch = || tasks.iter().filter_map(|task| task.micro_batch.map(|m| m as usize));
+    of_batch().for_each(|m| left[m] += 1);
+    let (mut slots, mut free, mut used) = (vec![0; micro_batches as usize], Vec::new(), 0);
+    for m in of_batch() {
+        if slots[m] == 0 {
+            slots[m] = free.pop().unwrap_or_else(|| {
+                used += 1;
+                used
+            });
+        }
+        left[m] -= 1;
+        if left[m] == 0 {
+            free.push(slots[m]);
+        }
+    }
+    slots
+}
+
 impl State {
-    fn new(Locals { tensors, persistent }: Locals, slots: usize, messages: usize) -> Self {
+    fn new(Locals { tensors, persistent }: Locals, slots: Vec<u32>, messages: usize) -> Self {
+        let count = slots.iter().max().map_or(1, |&last| last as usize + 1);
         Self {
             task: 0,
             op: 0,
             host: Nanos::ZERO,
             free: [Nanos::ZERO; STREAMS],
-            ready: vec![Nanos::ZERO; tensors * slots],
+            ready: vec![Nanos::ZERO; tensors * count],
+            slots,
             tensors,
             persistent,
             inbox: vec![None; messages],

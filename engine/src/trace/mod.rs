@@ -12,6 +12,9 @@ mod verify;
 
 pub use verify::TraceError;
 
+/// A name that many share: of an op, of its tensors, of its spans.
+pub type Name = std::sync::Arc<str>;
+
 /// Where a figure comes from. Shown beside every figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +139,7 @@ pub struct TrackId(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// The op's name, for example `layer 3 qkv`.
-    pub name: String,
+    pub name: Name,
     /// The op's class, for example `matmul`: the rows of tables.
     pub class: &'static str,
     /// The part of the step it belongs to.

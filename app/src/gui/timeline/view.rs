@@ -316,7 +316,7 @@ fn span_at(run: &Run, scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
 fn tooltip_ui(ui: &mut Ui, trace: &Trace, span: u32) {
     let span = &trace.spans[span as usize];
     let label = trace.label(span);
-    ui.strong(&label.name);
+    ui.strong(&*label.name);
     ui.label(format!("{}  {}", t_or_name("class", label.class), t_or_name("part", label.phase.name())));
     ui.monospace(span.duration.to_string());
     if span.micro_batch != Span::NO_MICRO_BATCH {

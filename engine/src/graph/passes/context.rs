@@ -44,7 +44,7 @@ struct Exchange {
 impl Exchange {
     fn push(&mut self, like: &Op, kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
         let name = format!("{} {what}", like.name);
-        self.graph.ops.push(Op { kind, name, reads, writes, ..like.clone() });
+        self.graph.ops.push(Op { kind, name: name.into(), reads, writes, ..like.clone() });
     }
 
     fn collective(&mut self, like: &Op, collective: Collective, from: TensorId, to: Vec<TensorId>) {
@@ -56,7 +56,7 @@ impl Exchange {
     fn value(&mut self, like: TensorId, what: &str, local: Shape) -> TensorId {
         let tensor = self.graph.tensor(like).clone();
         let name = format!("{} {what}", tensor.name);
-        self.graph.add_tensor(Tensor { name, shape: local, local, storage: Storage::Own, ..tensor })
+        self.graph.add_tensor(Tensor { name: name.into(), shape: local, local, storage: Storage::Own, ..tensor })
     }
 
     fn local(&self, id: TensorId) -> Shape {

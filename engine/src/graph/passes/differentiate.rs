@@ -56,14 +56,14 @@ impl Backward {
 
     fn push(&mut self, of: &Op, kind: OpKind, suffix: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
         let name = format!("{} {suffix}", of.name);
-        self.graph.ops.push(Op { kind, name, part: of.part, phase: Phase::Backward, reads, writes });
+        self.graph.ops.push(Op { kind, name: name.into(), part: of.part, phase: Phase::Backward, reads, writes });
     }
 
     /// A new value with the shape of `like`.
     fn value_like(&mut self, like: TensorId, prefix: &str) -> TensorId {
         let tensor = self.graph.tensor(like).clone();
         let name = format!("{prefix} of {}", tensor.name);
-        self.graph.add_tensor(Tensor { name, role: Role::Activation, ..tensor })
+        self.graph.add_tensor(Tensor { name: name.into(), role: Role::Activation, ..tensor })
     }
 
     /// The accumulator of a parameter's gradient.
@@ -73,7 +73,7 @@ impl Backward {
         }
         let tensor = self.graph.tensor(parameter).clone();
         let name = format!("gradient of {}", tensor.name);
-        let gradient = self.graph.add_tensor(Tensor { name, role: Role::Gradient, ..tensor });
+        let gradient = self.graph.add_tensor(Tensor { name: name.into(), role: Role::Gradient, ..tensor });
         self.gradients.insert(parameter, gradient);
         gradient
     }
@@ -248,7 +248,7 @@ impl Backward {
 /// The gradient accumulator of each parameter, in the order of the parameters.
 pub fn parameter_gradients(graph: &OpGraph) -> Vec<(TensorId, TensorId)> {
     let by_name: BTreeMap<&str, TensorId> =
-        tensors(graph, Role::Gradient).map(|(id, tensor)| (tensor.name.as_str(), id)).collect();
+        tensors(graph, Role::Gradient).map(|(id, tensor)| (&*tensor.name, id)).collect();
     tensors(graph, Role::Parameter)
         .filter_map(|(id, tensor)| Some((id, *by_name.get(format!("gradient of {}", tensor.name).as_str())?)))
         .collect()

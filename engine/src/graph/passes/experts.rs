@@ -68,10 +68,10 @@ impl Spreader {
     fn all_to_all(&mut self, id: TensorId, like: &Op) -> TensorId {
         let tensor = self.graph.tensor(id).clone();
         let name = format!("{} exchanged", tensor.name);
-        let moved = self.graph.add_tensor(Tensor { name, storage: Storage::Own, ..tensor });
+        let moved = self.graph.add_tensor(Tensor { name: name.into(), storage: Storage::Own, ..tensor });
         let kind = OpKind::Collective { collective: Collective::AllToAll, group: Group::Expert };
         let name = format!("{} all-to-all", self.graph.tensor(id).name);
-        let op = Op { kind, name, reads: vec![id], writes: vec![moved], ..like.clone() };
+        let op = Op { kind, name: name.into(), reads: vec![id], writes: vec![moved], ..like.clone() };
         self.graph.ops.push(op);
         moved
     }

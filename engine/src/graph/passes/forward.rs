@@ -48,7 +48,17 @@ impl Builder<'_> {
         let name = self.name(what);
         let (part, placement, storage) = (self.part, Placement::Replicate, Storage::Own);
         let spread = Spread::Tensor;
-        self.graph.add_tensor(Tensor { name, shape, local: shape, dtype, role, part, placement, spread, storage })
+        self.graph.add_tensor(Tensor {
+            name: name.into(),
+            shape,
+            local: shape,
+            dtype,
+            role,
+            part,
+            placement,
+            spread,
+            storage,
+        })
     }
 
     fn parameter(&mut self, what: &str, rows: u32, cols: u32) -> TensorId {
@@ -83,7 +93,7 @@ impl Builder<'_> {
 
     fn push(&mut self, kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
         let name = self.name(what);
-        self.graph.ops.push(Op { kind, name, part: self.part, phase: Phase::Forward, reads, writes });
+        self.graph.ops.push(Op { kind, name: name.into(), part: self.part, phase: Phase::Forward, reads, writes });
     }
 
     /// Returns the embedded tokens and the table, which a tied head reads too.

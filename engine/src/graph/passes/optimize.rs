@@ -22,7 +22,14 @@ pub fn optimize(mut graph: OpGraph) -> OpGraph {
     }
     let kind = OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group: Group::Model };
     let name = "gradient norm".to_owned();
-    graph.ops.push(Op { kind, name, part: Part::Head, phase: Phase::Update, reads: vec![norm], writes: vec![norm] });
+    graph.ops.push(Op {
+        kind,
+        name: name.into(),
+        part: Part::Head,
+        phase: Phase::Update,
+        reads: vec![norm],
+        writes: vec![norm],
+    });
     for (parameter, gradient) in pairs {
         let (first, second) = (moment(&mut graph, parameter, "first"), moment(&mut graph, parameter, "second"));
         let decayed = if graph.tensor(parameter).shape.cols > 1 { u64::MAX } else { 0 };
@@ -42,7 +49,7 @@ pub fn optimize(mut graph: OpGraph) -> OpGraph {
 fn scalar(graph: &mut OpGraph, name: &str, n: u32) -> TensorId {
     let shape = Shape::vector(n);
     graph.add_tensor(Tensor {
-        name: name.to_owned(),
+        name: name.to_owned().into(),
         shape,
         local: shape,
         dtype: DType::F32,
@@ -57,11 +64,11 @@ fn scalar(graph: &mut OpGraph, name: &str, n: u32) -> TensorId {
 fn moment(graph: &mut OpGraph, parameter: TensorId, which: &str) -> TensorId {
     let tensor = graph.tensor(parameter).clone();
     let name = format!("{which} moment of {}", tensor.name);
-    graph.add_tensor(Tensor { name, role: Role::Moment, ..tensor })
+    graph.add_tensor(Tensor { name: name.into(), role: Role::Moment, ..tensor })
 }
 
 fn push(graph: &mut OpGraph, kind: OpKind, what: &str, of: TensorId, reads: Vec<TensorId>, writes: Vec<TensorId>) {
     let tensor = graph.tensor(of);
     let (name, part) = (format!("{} {what}", tensor.name), tensor.part);
-    graph.ops.push(Op { kind, name, part, phase: Phase::Update, reads, writes });
+    graph.ops.push(Op { kind, name: name.into(), part, phase: Phase::Update, reads, writes });
 }

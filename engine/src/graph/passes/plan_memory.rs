@@ -3,7 +3,9 @@
 //! Persistent tensors live through the step. A value of a micro-batch lives from the op that writes it first to
 //! the op that mentions it last, also where that is in another segment: what the backward pass reads lives until then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 
 use crate::graph::{Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, TensorId};
 use crate::trace::{MemoryCategory, MemoryUse};
@@ -27,7 +29,7 @@ pub fn plan_memory(mut step: StepGraph) -> StepGraph {
 type Family = (SegmentKind, u32);
 
 /// The first and the last family that mention a tensor of a micro-batch.
-type Lives = BTreeMap<TensorId, (Family, Family)>;
+type Lives = FxHashMap<TensorId, (Family, Family)>;
 
 /// The allocation-owning tensors that live from one segment of a micro-batch to a later one.
 pub fn saved(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
@@ -40,7 +42,7 @@ fn crossing(lives: &Lives) -> BTreeSet<TensorId> {
 
 /// In the order in which the stage runs them for a micro-batch, the families that mention each tensor.
 fn lives(step: &StepGraph, stage: &Stage) -> Lives {
-    let mut lives = Lives::new();
+    let mut lives = Lives::default();
     for segment in in_order(stage) {
         let family = segment.family();
         for id in segment.ops().flat_map(|op| roots(step, &op.reads, &op.writes)) {
@@ -72,13 +74,15 @@ fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<Tenso
 fn segment_memory(step: &StepGraph, segment: &Segment, lives: &Lives) -> SegmentMemory {
     let ops = segment.graph.node_count();
     let mut memory = SegmentMemory { allocates: vec![Vec::new(); ops], frees: vec![Vec::new(); ops] };
-    let mut span: BTreeMap<TensorId, (usize, usize)> = BTreeMap::new();
+    let mut span: FxHashMap<TensorId, (usize, usize)> = FxHashMap::default();
     for (index, op) in segment.ops().enumerate() {
         for id in roots(step, &op.reads, &op.writes) {
             span.entry(id).and_modify(|(_, last)| *last = index).or_insert((index, index));
         }
     }
     let family = segment.family();
+    let mut span: Vec<_> = span.into_iter().collect();
+    span.sort_unstable();
     for (id, (first, last)) in span {
         let (born, dies) = lives.get(&id).copied().unwrap_or((family, family));
         if born == family {

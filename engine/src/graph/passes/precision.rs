@@ -55,8 +55,9 @@ fn cast_to_fp8(graph: &mut OpGraph, id: TensorId, reader: &Op) -> TensorId {
         return id;
     }
     let name = format!("{} in fp8", tensor.name);
-    let cast = graph.add_tensor(Tensor { name: name.clone(), dtype: DType::F8, storage: Storage::Own, ..tensor });
-    let op = Op { kind: OpKind::Cast, name, reads: vec![id], writes: vec![cast], ..reader.clone() };
+    let cast =
+        graph.add_tensor(Tensor { name: name.clone().into(), dtype: DType::F8, storage: Storage::Own, ..tensor });
+    let op = Op { kind: OpKind::Cast, name: name.into(), reads: vec![id], writes: vec![cast], ..reader.clone() };
     graph.ops.push(op);
     cast
 }
@@ -107,10 +108,12 @@ fn master_weights(mut graph: OpGraph) -> OpGraph {
         let parameter = op.writes[0];
         let tensor = graph.tensor(parameter).clone();
         let name = format!("master of {}", tensor.name);
-        let master = graph.add_tensor(Tensor { name, dtype: DType::F32, role: Role::MasterWeight, ..tensor });
+        let master =
+            graph.add_tensor(Tensor { name: name.into(), dtype: DType::F32, role: Role::MasterWeight, ..tensor });
         op.writes[0] = master;
         let name = format!("{} cast", op.name);
-        let cast = Op { kind: OpKind::Cast, name, reads: vec![master], writes: vec![parameter], ..op.clone() };
+        let cast =
+            Op { kind: OpKind::Cast, name: name.into(), reads: vec![master], writes: vec![parameter], ..op.clone() };
         graph.ops.extend([op, cast]);
     }
     graph

@@ -74,7 +74,7 @@ fn repeat(graph: &mut OpGraph, ops: &[Op]) -> BTreeMap<TensorId, TensorId> {
         let writes: Vec<_> = op.writes.iter().map(|&id| copy(graph, id)).collect();
         copies.extend(op.writes.iter().copied().zip(writes.iter().copied()));
         let name = format!("{} again", op.name);
-        graph.ops.push(Op { name, phase: Phase::Recompute, reads, writes, ..op.clone() });
+        graph.ops.push(Op { name: name.into(), phase: Phase::Recompute, reads, writes, ..op.clone() });
     }
     copies
 }
@@ -82,7 +82,7 @@ fn repeat(graph: &mut OpGraph, ops: &[Op]) -> BTreeMap<TensorId, TensorId> {
 fn copy(graph: &mut OpGraph, id: TensorId) -> TensorId {
     let tensor = graph.tensor(id).clone();
     let name = format!("{} again", tensor.name);
-    graph.add_tensor(Tensor { name, role: Role::Activation, ..tensor })
+    graph.add_tensor(Tensor { name: name.into(), role: Role::Activation, ..tensor })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! replicated or, with sequence parallelism, sharded by tokens (Korthikanti et al. 2022). Wherever an input is
 //! placed otherwise the collective that converts it is inserted; nothing else communicates.
 
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 
 use crate::cluster::Group;
 use crate::graph::{
@@ -36,9 +36,9 @@ pub fn shard_with(mut graph: OpGraph, strategy: &Strategy, keep: impl Fn(&Op) ->
         ranks: strategy.tensor_parallel,
         stream,
         slices_experts: strategy.expert_tensor_parallel > 1,
-        placed: BTreeMap::new(),
-        converted: BTreeMap::new(),
-        parameter_of: BTreeMap::new(),
+        placed: FxHashMap::default(),
+        converted: FxHashMap::default(),
+        parameter_of: FxHashMap::default(),
     };
     for op in &ops {
         sharder.op(op, &keep);
@@ -54,11 +54,11 @@ struct Sharder {
     /// Whether experts are cut over the tensor group as dense layers are.
     slices_experts: bool,
     /// What has been placed so far.
-    placed: BTreeMap<TensorId, Placement>,
+    placed: FxHashMap<TensorId, Placement>,
     /// Conversions so far. What was gathered is gathered again in another phase, so that only the shard is kept.
-    converted: BTreeMap<(TensorId, Option<Phase>), TensorId>,
+    converted: FxHashMap<(TensorId, Option<Phase>), TensorId>,
     /// The parameter of each gradient and moment, known once the optimizer names them together.
-    parameter_of: BTreeMap<TensorId, TensorId>,
+    parameter_of: FxHashMap<TensorId, TensorId>,
 }
 
 /// The placements that an op asks of its inputs, and those of its outputs.
@@ -245,7 +245,7 @@ impl Sharder {
         } else {
             let storage = if in_place { Storage::View { of: id, offset: 0 } } else { Storage::Own };
             let name = format!("{} {}", tensor.name, if in_place { "reduced" } else { "converted" });
-            self.graph.add_tensor(Tensor { name, storage, part: reader.part, ..tensor.clone() })
+            self.graph.add_tensor(Tensor { name: name.into(), storage, part: reader.part, ..tensor.clone() })
         };
         self.placed.insert(result, wanted);
         let mut writes = vec![result];
@@ -254,22 +254,18 @@ impl Sharder {
         }
         let kind = OpKind::Collective { collective, group: Group::Tensor };
         let name = format!("{} {}", tensor.name, kind.class().replace('_', "-"));
-        let op = Op { kind, name, part: reader.part, phase: reader.phase, reads: vec![id], writes };
+        let op = Op { kind, name: name.into(), part: reader.part, phase: reader.phase, reads: vec![id], writes };
         (result, op)
     }
 
     /// Writes placements and local shapes into the tensors.
     fn finish(mut self) -> OpGraph {
-        for (&id, &parameter) in &self.parameter_of {
-            let placement = self.placement(parameter);
-            self.graph.tensors[id.index()].placement = placement;
-        }
-        for (id, placement) in self.placed {
-            if !self.parameter_of.contains_key(&id) {
-                self.graph.tensors[id.index()].placement = placement;
+        for (index, tensor) in self.graph.tensors.iter_mut().enumerate() {
+            let id = TensorId::new(index);
+            let source = self.parameter_of.get(&id).unwrap_or(&id);
+            if let Some(&placement) = self.placed.get(source) {
+                tensor.placement = placement;
             }
-        }
-        for tensor in &mut self.graph.tensors {
             if tensor.role != Role::Scratch {
                 tensor.local = tensor.shape.local(tensor.placement, self.ranks);
             }
@@ -287,7 +283,7 @@ pub fn scratch(graph: &mut OpGraph, tensor: &Tensor, ranks: u32) -> TensorId {
 pub fn scratch_tensor(tensor: &Tensor, shape: Shape, ranks: u32) -> Tensor {
     let chunk = Shape::new(u32::try_from(shape.elements().div_ceil(u64::from(ranks))).unwrap_or(u32::MAX), 1);
     Tensor {
-        name: format!("{} chunk", tensor.name),
+        name: format!("{} chunk", tensor.name).into(),
         shape: chunk,
         local: chunk,
         role: Role::Scratch,

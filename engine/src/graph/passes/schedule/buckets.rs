@@ -290,12 +290,14 @@ impl Bucket {
 
 fn new_bucket(tensors: &mut Vec<Tensor>, like: TensorId) -> Bucket {
     let id = TensorId::new(tensors.len());
-    let number = tensors.iter().filter(|tensor| tensor.name.starts_with("gradient bucket ")).count();
-    let name = format!("gradient bucket {number}");
+    // Buckets follow each other closely, so the last one is near the end.
+    let last =
+        tensors.iter().rev().find_map(|tensor| tensor.name.strip_prefix("gradient bucket ")?.parse::<u32>().ok());
+    let name = format!("gradient bucket {}", last.map_or(0, |number| number + 1));
     let (placement, storage) = (Placement::Replicate, Storage::Own);
     let like = tensors[like.index()].clone();
     let of_experts = like.spread == Spread::Experts;
-    tensors.push(Tensor { name, role: Role::Bucket, dtype: DType::F32, placement, storage, ..like });
+    tensors.push(Tensor { name: name.into(), role: Role::Bucket, dtype: DType::F32, placement, storage, ..like });
     Bucket { id, gradients: Vec::new(), filled: 0, decayed: 0, first_write: 0, complete_after: 0, of_experts }
 }
 
@@ -317,7 +319,7 @@ fn reduction(tensors: &mut Vec<Tensor>, bucket: &Bucket, strategy: &Strategy) ->
     let both = || std::iter::once(bucket.id).chain(bucket.gradients.iter().map(|&(id, _)| id));
     Some(Op {
         kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group },
-        name: format!("{} all-reduce", tensor.name),
+        name: format!("{} all-reduce", tensor.name).into(),
         part: Part::Head,
         phase: Phase::Update,
         reads: both().collect(),

@@ -61,7 +61,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn add(&mut self, name: &str, shape: Shape, role: Role, dtype: DType, storage: Storage) -> TensorId {
         let id = TensorId::new(self.tensors.len());
-        let name = name.to_owned();
+        let name = name.into();
         self.tensors.push(Tensor { name, shape, local: shape, role, dtype, storage, ..self.like.clone() });
         id
     }
@@ -79,7 +79,7 @@ impl Maker<'_> {
         let scratch = self.scratch(id, ranks);
         Op {
             kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group },
-            name: format!("{name} all-reduce"),
+            name: format!("{name} all-reduce").into(),
             part: self.like.part,
             phase: Phase::Update,
             reads: vec![id],
@@ -189,7 +189,7 @@ impl Flat {
 
     fn op(&self, kind: OpKind, name: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) -> Op {
         let part = self.pieces.first().map_or(crate::graph::Part::Head, |piece| piece.adam.part);
-        Op { kind, name: name.to_owned(), part, phase: Phase::Update, reads, writes }
+        Op { kind, name: name.into(), part, phase: Phase::Update, reads, writes }
     }
 
     fn shard_group(&self) -> Group {

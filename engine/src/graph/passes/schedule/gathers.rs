@@ -45,7 +45,7 @@ impl<'a> Unit<'a> {
         let dtype = tensors[flat.parameter_slice.index()].dtype;
         let whole = TensorId::new(tensors.len());
         let name = format!("gathered parameters of {}", bucket.name.trim_start_matches("gradient "));
-        tensors.push(Tensor { name, role: Role::ParameterBuffer, dtype, storage: Storage::Own, ..bucket });
+        tensors.push(Tensor { name: name.into(), role: Role::ParameterBuffer, dtype, storage: Storage::Own, ..bucket });
         let mut views = BTreeMap::new();
         for piece in &flat.pieces {
             let storage = Storage::View { of: whole, offset: piece.offset };

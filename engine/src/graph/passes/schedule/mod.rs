@@ -10,6 +10,7 @@ mod zero;
 use std::collections::BTreeMap;
 
 use petgraph::graph::DiGraph;
+use rustc_hash::FxHashMap;
 
 use crate::graph::{Op, OpGraph, OpKind, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
 use crate::graph::{Segment, SegmentMemory};
@@ -83,7 +84,7 @@ fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32) -> Vec<Task> 
 /// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions.
 fn segment(kind: SegmentKind, chunk: u32, ops: Vec<Op>) -> Segment {
     let mut graph = DiGraph::with_capacity(ops.len(), 2 * ops.len());
-    let mut writer = BTreeMap::new();
+    let mut writer: FxHashMap<TensorId, _> = FxHashMap::default();
     for op in ops {
         let (reads, writes) = (op.reads.clone(), op.writes.clone());
         let node = graph.add_node(op);
@@ -103,7 +104,7 @@ fn segment(kind: SegmentKind, chunk: u32, ops: Vec<Op>) -> Segment {
 fn clear(name: &str, tensor: TensorId, like: &Op) -> Op {
     Op {
         kind: OpKind::Fill(0.0),
-        name: format!("{name} clear"),
+        name: format!("{name} clear").into(),
         reads: Vec::new(),
         writes: vec![tensor],
         ..like.clone()

@@ -229,7 +229,7 @@ impl Splitter {
         let (name, part) = (tensor.name.clone(), tensor.part);
         let op = |kind: OpKind, what: &str, reads, writes| Op {
             kind,
-            name: format!("{what} {name}"),
+            name: format!("{what} {name}").into(),
             part,
             phase,
             reads,
@@ -303,7 +303,7 @@ impl Splitter {
         self.home.push(self.home[id.index()]);
         Op {
             kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group },
-            name: format!("{name} all-reduce"),
+            name: format!("{name} all-reduce").into(),
             part: like.part,
             phase: Phase::Update,
             reads: vec![id],
@@ -371,12 +371,12 @@ fn updates(op: &Op, parameter: TensorId, tensors: &[Tensor]) -> bool {
     let name = &tensors[parameter.index()].name;
     let of_parameter = |id: TensorId| {
         let tensor = &tensors[id.index()];
-        id == parameter || tensor.role == Role::MasterWeight && tensor.name == format!("master of {name}")
+        id == parameter || tensor.role == Role::MasterWeight && tensor.name == format!("master of {name}").into()
     };
     matches!(op.kind, OpKind::AdamW { .. } | OpKind::Cast) && op.writes.first().is_some_and(|&id| of_parameter(id))
 }
 
 fn template(name: &str, part: Part) -> Op {
     let kind = OpKind::Fill(0.0);
-    Op { kind, name: name.to_owned(), part, phase: Phase::Update, reads: Vec::new(), writes: Vec::new() }
+    Op { kind, name: name.to_owned().into(), part, phase: Phase::Update, reads: Vec::new(), writes: Vec::new() }
 }
