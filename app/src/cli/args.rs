@@ -35,6 +35,10 @@ pub enum Command {
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
     Fit(FitOptions),
+    /// Print where each second and each byte of a step goes, with formulas and the numbers in them
+    Explain(ExplainOptions),
+    /// Print what a step gains from better hardware and from faster kernels, each simulated
+    WhatIf(WhatIfOptions),
     /// Find the fastest strategy, or the Pareto front, in a space of many
     Search(SearchOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
@@ -185,6 +189,29 @@ pub struct CalibrateOptions {
     pub scenario: SmallScenarioOption,
     #[command(flatten)]
     pub backend: BackendOption,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shardlab explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// Print one JSON document with every line instead of a table with the largest
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shardlab what-if`.
+#[derive(Clone, Debug, Args)]
+pub struct WhatIfOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// How much better each number is
+    #[arg(long, default_value_t = 2.0)]
+    pub factor: f64,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,

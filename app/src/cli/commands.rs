@@ -12,11 +12,11 @@ use shardlab_engine::compare::predict_and_execute;
 use shardlab_engine::exec::{self, Backend, BackendKind, StepResult, Trainer};
 use shardlab_engine::graph::{dot, lower};
 use shardlab_engine::scenario::{self, Scenario};
-use shardlab_engine::{report, sim, validate};
+use shardlab_engine::{analysis, report, sim, validate};
 
 use super::args::{
-    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, FitOptions, GraphFormat, GraphOptions,
-    SimulateOptions, ValidateOptions,
+    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, ExplainOptions, FitOptions,
+    GraphFormat, GraphOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
 };
 use super::output::{export, note, percentage, print, progress, write_file};
 use super::{Answer, input};
@@ -34,6 +34,31 @@ pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
         report::report_table(&scenario, &trace, &figures)
     })?;
     Ok(if figures.fit.fits { Answer::Yes } else { Answer::No })
+}
+
+/// `shardlab explain`.
+pub fn explain(options: &ExplainOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    let step = lower(&scenario);
+    let figures = step_report(&step, &scenario, &sim::simulate(&step, &scenario));
+    let write = if options.json { report::explain_json } else { report::explain_table };
+    print(&write(&step, &scenario, &figures))?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab what-if`.
+pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
+    let factor = options.factor;
+    anyhow::ensure!((1.0..=1e3).contains(&factor), "--factor must be a number from 1 to 1000, but is {factor}");
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    let step = lower(&scenario);
+    let trace = sim::simulate(&step, &scenario);
+    let bar = progress(100);
+    let changes = analysis::what_if(&step, &scenario, &trace, factor, &mut percentage(&bar));
+    bar.finish_and_clear();
+    let write = if options.json { report::what_if_json } else { report::what_if_table };
+    print(&write(&scenario, trace.step_time, factor, &changes))?;
+    Ok(Answer::Yes)
 }
 
 /// `shardlab execute`.

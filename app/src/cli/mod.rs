@@ -41,6 +41,8 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Execute(options) => commands::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
+        Command::Explain(options) => commands::explain(&options),
+        Command::WhatIf(options) => commands::what_if(&options),
         Command::Search(options) => search::search(&options),
         Command::Graph(options) => commands::graph(&options),
         Command::Fit(options) => commands::fit(&options),

@@ -61,6 +61,9 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     });
     ui.label(RichText::new(report.step_time.to_string()).heading().strong())
         .on_hover_text(t("inspector.step_time.tip"));
+    if let Some([low, high]) = report.interval {
+        ui.weak(format!("{low} – {high}")).on_hover_text(t("inspector.interval.tip"));
+    }
     // Ranks that share a device say nothing about the utilisation of a cluster.
     let modelled = report.origin == Origin::Modelled;
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };

@@ -72,6 +72,9 @@ pub struct StepReport {
     pub origin: Origin,
     /// From the first start to the last end.
     pub step_time: Nanos,
+    /// Where four fifths of the published runs on the device would lie, if this were one of them; modelled steps on
+    /// devices whose predictions were held against measurements only.
+    pub interval: Option<[Nanos; 2]>,
     /// Tokens of the step over its time, over all ranks.
     pub tokens_per_s: f64,
     /// Model FLOPs of the step over what all devices could do at peak (PaLM, Chowdhery et al. 2022, appendix B);
@@ -112,6 +115,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
     StepReport {
         origin: trace.origin,
         step_time: trace.step_time,
+        interval: interval(scenario, trace),
         tokens_per_s: scenario.step_tokens() as f64 / secs,
         mfu: model.0 / available,
         hfu: hardware.0 / available,
@@ -131,6 +135,13 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         peak_memory,
         model_flops: model,
     }
+}
+
+/// The step time times the residuals of the device.
+fn interval(scenario: &Scenario, trace: &Trace) -> Option<[Nanos; 2]> {
+    let residuals = scenario.cluster().device.residuals.filter(|_| trace.origin == Origin::Modelled)?;
+    #[expect(clippy::cast_possible_truncation, reason = "a few times a step time, which is below three years")]
+    Some(residuals.map(|ratio| Nanos((trace.step_time.0 as f64 * ratio).round() as i64)))
 }
 
 /// The breakdown of every group of ranks.

@@ -103,6 +103,10 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "Nanos::text_schema")]
     pub host_dispatch: Option<Nanos>,
+    /// Measured over predicted step time of published runs on it: the tenth and the ninetieth percentile of those that
+    /// nothing was fitted to. None when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residuals: Option<[f64; 2]>,
     /// Multiprocessors over which the tiles of a matmul are spread; without them waves are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiprocessors: Option<u32>,
@@ -134,6 +138,7 @@ impl DeviceFile {
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),
             launch_overhead: self.launch_overhead.or(base.launch_overhead),
             host_dispatch: self.host_dispatch.or(base.host_dispatch),
+            residuals: self.residuals.or(base.residuals),
             multiprocessors: self.multiprocessors.or(base.multiprocessors),
             devices_per_node: self.devices_per_node.or(base.devices_per_node),
             intra_link: LinkFile::over(self.intra_link, base.intra_link.as_ref()),

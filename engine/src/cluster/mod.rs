@@ -45,6 +45,8 @@ pub struct Device {
     pub launch_overhead: Nanos,
     /// Time that the host takes to issue one op of the graph.
     pub host_dispatch: Nanos,
+    /// Measured over predicted step time of published runs: the middle four fifths lie between these.
+    pub residuals: Option<[f64; 2]>,
     /// Multiprocessors over which the tiles of a matmul are spread; 0 where waves are not counted.
     pub multiprocessors: u32,
 }
@@ -101,14 +103,20 @@ impl Cluster {
     }
 }
 
+/// What was fitted to published measurements, by device.
+pub fn fitted_devices() -> &'static BTreeMap<String, DeviceFile> {
+    static FITTED: LazyLock<BTreeMap<String, DeviceFile>> =
+        LazyLock::new(|| toml::from_str(include_str!("../../../assets/calibration.toml")).unwrap_or_default());
+    &FITTED
+}
+
 /// The devices that ship with the program, by name.
 pub fn presets() -> &'static BTreeMap<String, DeviceFile> {
     static PRESETS: LazyLock<BTreeMap<String, DeviceFile>> = LazyLock::new(|| {
         // The tables are part of the program and a test reads them, so an error cannot reach a user.
         let datasheets: BTreeMap<String, DeviceFile> =
             toml::from_str(include_str!("../../../assets/devices.toml")).unwrap_or_default();
-        let fitted: BTreeMap<String, DeviceFile> =
-            toml::from_str(include_str!("../../../assets/calibration.toml")).unwrap_or_default();
+        let fitted = fitted_devices();
         let calibrated = |(name, device): (String, DeviceFile)| {
             let device = match fitted.get(&name) {
                 Some(fitted) => fitted.clone().over(&device),

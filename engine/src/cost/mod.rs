@@ -10,5 +10,5 @@ mod work;
 
 pub use collective::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time, transfer_time};
 pub use label::{bytes_moved, communicated_bytes, full_size, input_type, label};
-pub use roofline::{Bound, kernel_bound, kernel_time};
+pub use roofline::{Bound, kernel_bound, kernel_time, matmul_efficiency, matmul_peak};
 pub use work::{Work, work};

@@ -34,18 +34,28 @@ pub fn kernel_bound(device: &Device, work: &Work, dtype: DType) -> Bound {
     }
 }
 
-fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
-    let matrix = match dtype {
+/// The datasheet's matmul rate for inputs of a format.
+pub fn matmul_peak(device: &Device, dtype: DType) -> FlopsPerSec {
+    match dtype {
         DType::Bf16 => device.bf16_matmul,
         DType::F16 => device.fp16_matmul,
         DType::F8 => device.fp8_matmul,
         DType::Tf32 => device.tf32_matmul,
         DType::F32 | DType::U32 => device.fp32_matmul,
-    };
-    let efficiency = match work.matmul {
+    }
+}
+
+/// The share of it that a kernel reaches: that of the best matmul times that of its tiles, or that of attention.
+pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
+    match work.matmul {
         Some(shape) => device.matmul_efficiency * tile_efficiency(device, shape, work.groups),
         None => device.attention_efficiency,
-    };
+    }
+}
+
+fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
+    let matrix = matmul_peak(device, dtype);
+    let efficiency = matmul_efficiency(device, work);
     let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency);
     let other = Flops(work.flops.0 - work.matmul_flops.0) / device.fp32;
     let memory = memory_time(device, work.bytes);

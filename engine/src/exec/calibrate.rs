@@ -52,6 +52,7 @@ impl Calibration {
             fp32_matmul: self.matmul,
             bf16_matmul: self.matmul,
             host_dispatch: Nanos::ZERO,
+            residuals: None,
             multiprocessors: 0,
             tf32_matmul: self.matmul,
             fp16_matmul: self.matmul,

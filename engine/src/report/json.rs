@@ -94,6 +94,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("ranks", json!(scenario.mesh().ranks()));
     put("mesh", json!(scenario.mesh()));
     put("step_time_s", json!(report.step_time.secs()));
+    put("step_time_interval_s", json!(report.interval.map(|bounds| bounds.map(Nanos::secs))));
     put("tokens_per_s", json!(report.tokens_per_s));
     put("mfu", json!(report.mfu));
     put("hfu", json!(report.hfu));

@@ -3,12 +3,14 @@
 //! Pure functions from values to text: the same serve the command line and the app's export menu.
 
 mod csv;
+mod explain;
 mod json;
 mod perfetto;
 mod search;
 mod table;
 
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
+pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json, validation_json};
 pub use perfetto::perfetto_json;
 pub use search::{search_json, search_table};

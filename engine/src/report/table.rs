@@ -60,8 +60,15 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     );
 }
 
+/// Where measurements of such steps lie.
+fn interval(report: &StepReport) -> String {
+    report.interval.map_or_else(String::new, |[low, high]| {
+        format!("   ({low} to {high} in four of five published runs on this device)")
+    })
+}
+
 fn figures(text: &mut String, report: &StepReport) {
-    let _ = writeln!(text, "\n  step time   {}", report.step_time);
+    let _ = writeln!(text, "\n  step time   {}{}", report.step_time, interval(report));
     let _ = writeln!(text, "  throughput  {:.0} tokens/s", report.tokens_per_s);
     if report.origin == Origin::Modelled {
         let _ = writeln!(text, "  MFU         {:.1} %   (HFU {:.1} %)", report.mfu * 100.0, report.hfu * 100.0);

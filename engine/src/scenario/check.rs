@@ -118,6 +118,16 @@ fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
     })
 }
 
+/// The spread of measurements around predictions.
+fn residuals(file: &DeviceFile) -> Checked<Option<[f64; 2]>> {
+    let Some([low, high]) = file.residuals else { return Ok(None) };
+    if low.is_finite() && high.is_finite() && low > 0.0 && low <= high {
+        return Ok(Some([low, high]));
+    }
+    let allowed = "two numbers above 0, the smaller first";
+    Err(invalid("cluster.custom.residuals", format!("[{low}, {high}]"), allowed, "Leave it out if unknown."))
+}
+
 fn multiprocessors(count: Option<u32>) -> Checked<u32> {
     let count = count.unwrap_or(0);
     if count <= 1 << 16 {
@@ -150,6 +160,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
         launch_overhead: latency(file.launch_overhead, "cluster.custom.launch_overhead")?,
         host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
+        residuals: residuals(file)?,
         multiprocessors: multiprocessors(file.multiprocessors)?,
     })
 }

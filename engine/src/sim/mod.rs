@@ -34,6 +34,13 @@ pub fn step_time(step: &StepGraph, scenario: &Scenario) -> Nanos {
     simulate(step, scenario).step_time
 }
 
+/// The time of a step if the ops of one class were faster by `factor`, at least 1.
+pub fn step_time_if_faster(step: &StepGraph, scenario: &Scenario, class: &str, factor: f64) -> Nanos {
+    let folding = Folding::classes(scenario.mesh(), scenario.cluster());
+    let programs = program::price_with(step, scenario, &folding, Some((class, factor)));
+    core::play(step, &folding, &programs).step_time
+}
+
 /// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.
 pub fn simulate_folded(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Trace {
     let programs = program::price(step, scenario, folding);

@@ -77,6 +77,11 @@ pub struct Locals {
 
 /// Prices the ops of every class.
 pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Programs {
+    price_with(step, scenario, folding, None)
+}
+
+/// The same with the ops of one class faster by a factor.
+pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, faster: Option<(&str, f64)>) -> Programs {
     let graphs = scenario.strategy().cuda_graphs;
     let host_dispatch = if graphs { Nanos::ZERO } else { scenario.cluster().device.host_dispatch };
     let interleaved = scenario.strategy().schedule == PipelineSchedule::Interleaved;
@@ -98,6 +103,7 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
             rank: class.representative,
             numbers: numbers(step, stage),
             label: first_label,
+            faster,
         };
         let segments = step.stages[stage].segments.iter().map(|segment| pricer.segment(segment)).collect();
         programs.classes.push(segments);
@@ -122,6 +128,7 @@ struct Pricer<'a> {
     rank: RankId,
     numbers: Numbers,
     label: u32,
+    faster: Option<(&'a str, f64)>,
 }
 
 /// Numbers of a stage's tensors, persistent ones first.
@@ -145,6 +152,7 @@ impl Pricer<'_> {
             let reads = self.range(&op.reads, &mut priced.tensors);
             let writes = self.range(&op.writes, &mut priced.tensors);
             let (duration, action) = self.op(op);
+            let duration = self.adjusted(op, duration);
             let (label, stream) = (LabelId(self.label), op.kind.stream());
             priced.ops.push(PricedOp { label, stream, duration, action, reads, writes });
             self.label += 1;
@@ -156,6 +164,14 @@ impl Pricer<'_> {
         let start = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
         tensors.extend(ids.iter().filter_map(|id| self.numbers.of.get(id)));
         (start, u32::try_from(tensors.len()).unwrap_or(u32::MAX))
+    }
+
+    fn adjusted(&self, op: &Op, duration: Nanos) -> Nanos {
+        match self.faster {
+            #[expect(clippy::cast_possible_truncation, reason = "shorter than before")]
+            Some((class, factor)) if op.kind.class() == class => Nanos((duration.0 as f64 / factor).round() as i64),
+            _ => duration,
+        }
     }
 
     fn op(&self, op: &Op) -> (Nanos, Action) {

@@ -71,6 +71,8 @@ pub struct Fitted {
     pub host_dispatch: Nanos,
     /// Rows that were fitted, and rows that were only scored.
     pub rows: [usize; 2],
+    /// Measured over predicted step time of the rows that were only scored: tenth and ninetieth percentile.
+    pub residuals: [f64; 2],
     /// The objective on both before the fit.
     pub before: [f64; 2],
     /// The objective on both after it.
@@ -162,9 +164,29 @@ fn fit_family(devices: Vec<String>, built: Vec<(String, Built)>) -> Fitted {
         memory_efficiency: found.memory_efficiency,
         host_dispatch: found.host_dispatch,
         rows: [halves[0].len(), halves[1].len()],
+        residuals: residuals(&halves[1], &found),
         before: both(&start),
         after: both(&found),
     }
+}
+
+/// The tenth and the ninetieth percentile of measured over predicted step time.
+fn residuals(samples: &[&Sample], fitted: &Device) -> [f64; 2] {
+    let mut ratios: Vec<f64> =
+        samples.iter().map(|sample| sample.measured_step_s / predicted(sample, fitted)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let last = ratios.len().saturating_sub(1);
+    let at = |tenths: usize| ratios.get((last * tenths + 5) / 10).copied().unwrap_or(1.0);
+    [at(1), at(9)]
+}
+
+/// Seconds of a sample's step on its cluster with what is fitted.
+fn predicted(sample: &Sample, fitted: &Device) -> f64 {
+    let mut cluster = sample.scenario.cluster().clone();
+    for parameter in Parameter::ALL {
+        parameter.set(&mut cluster.device, parameter.get(fitted));
+    }
+    step_time(&sample.step, &sample.scenario.on_cluster(cluster)).secs()
 }
 
 /// Where the search starts for the host: below what a model's kernels take it has no effect that could be followed.
@@ -213,13 +235,8 @@ fn step(samples: &[&Sample], best: &Device, parameter: Parameter, factor: f64, l
 fn objective(samples: &[&Sample], fitted: &Device) -> f64 {
     let mut by_source: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for sample in samples {
-        let mut cluster = sample.scenario.cluster().clone();
-        for parameter in Parameter::ALL {
-            parameter.set(&mut cluster.device, parameter.get(fitted));
-        }
-        let predicted = step_time(&sample.step, &sample.scenario.on_cluster(cluster)).secs();
         let (sum, n) = by_source.entry(&sample.source).or_default();
-        *sum += (predicted / sample.measured_step_s).ln().abs().min(MOST);
+        *sum += (predicted(sample, fitted) / sample.measured_step_s).ln().abs().min(MOST);
         *n += 1.0;
     }
     by_source.values().map(|(sum, n)| sum / n).sum::<f64>() / by_source.len().max(1) as f64

@@ -116,11 +116,13 @@ pub fn calibration_toml(fitted: &[Fitted]) -> String {
             let _ = write!(
                 text,
                 "[{device}]\nmatmul_efficiency = {:.3}\nattention_efficiency = {:.3}\nmemory_efficiency = {:.3}\n\
-                 host_dispatch = \"{:.1} us\"\n",
+                 host_dispatch = \"{:.1} us\"\nresiduals = [{:.3}, {:.3}]\n",
                 family.matmul_efficiency,
                 family.attention_efficiency,
                 family.memory_efficiency,
-                family.host_dispatch.secs() * 1e6
+                family.host_dispatch.secs() * 1e6,
+                family.residuals[0],
+                family.residuals[1]
             );
         }
     }

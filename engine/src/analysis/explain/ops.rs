@@ -1,0 +1,117 @@
+//! Kernels and collectives with the terms of their time.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::family;
+use crate::cluster::RankId;
+use crate::cost::{self, Algorithm, GroupSpan, Work};
+use crate::graph::{DType, Op, OpKind, StepGraph, Task};
+use crate::scenario::Scenario;
+use crate::trace::{Phase, Stream};
+use crate::units::{Bytes, Nanos};
+
+/// Ops of one name that cost the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OpLine {
+    /// Their name, with `*` for numbers.
+    pub name: String,
+    /// The part of the step.
+    pub phase: Phase,
+    /// Where they run.
+    pub stream: Stream,
+    /// How often one rank runs them in a step.
+    pub count: u64,
+    /// What one takes.
+    pub each: Nanos,
+    /// What all take.
+    pub total: Nanos,
+    /// The formula with its numbers.
+    pub formula: String,
+}
+
+/// The ops of a rank of `stage`, the most expensive first.
+pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine> {
+    let program = &step.stages[stage as usize];
+    let mut runs: Vec<u64> = vec![0; program.segments.len()];
+    program.tasks.iter().for_each(|&Task { segment, .. }| runs[segment.0 as usize] += 1);
+    let rank = RankId(stage * step.mesh.per_stage());
+    let mut lines: BTreeMap<(String, Phase, Nanos), OpLine> = BTreeMap::new();
+    for (segment, &times) in program.segments.iter().zip(&runs) {
+        for op in segment.ops() {
+            let Some((each, formula)) = priced(step, scenario, rank, op) else { continue };
+            let (name, stream) = (family(&op.name), op.kind.stream());
+            let new =
+                || OpLine { name: name.clone(), phase: op.phase, stream, count: 0, each, total: Nanos::ZERO, formula };
+            let line = lines.entry((name.clone(), op.phase, each)).or_insert_with(new);
+            line.count += times;
+            line.total += each * i64::try_from(times).unwrap_or(i64::MAX);
+        }
+    }
+    let mut lines: Vec<OpLine> = lines.into_values().filter(|line| line.count > 0).collect();
+    lines.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+    lines
+}
+
+/// Time and formula of an op; none of a receive, which takes as long as its send.
+fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Option<(Nanos, String)> {
+    let cluster = scenario.cluster();
+    let launch = cluster.device.launch_overhead;
+    match op.kind {
+        OpKind::Receive(_) => None,
+        OpKind::Send(_) => {
+            let bytes = step.tensor(op.reads[0]).bytes();
+            let next = RankId((rank.0 + step.mesh.per_stage()) % step.mesh.ranks());
+            let link = cluster.link_between(rank, next);
+            let formula = format!("{} + {bytes} / {}", link.latency, link.effective_bandwidth());
+            Some((cost::transfer_time(link, bytes), formula))
+        }
+        OpKind::Collective { group, .. } if step.mesh.group_size(group) == 1 => {
+            Some((Nanos::ZERO, "alone in its group".to_owned()))
+        }
+        OpKind::Collective { collective, group } => {
+            let span = GroupSpan::of(cluster, &step.mesh.members(group, rank));
+            let bytes = cost::full_size(step, op);
+            let (time, algorithm) = cost::collective_time(cluster, span, collective, bytes);
+            let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
+            Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
+        }
+        _ => {
+            let work = cost::work(&step.dims, &step.tensors, op);
+            let dtype = cost::input_type(step, op);
+            let time = cost::kernel_time(&cluster.device, &work, dtype);
+            Some((time, kernel(scenario, &work, dtype)))
+        }
+    }
+}
+
+fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Bytes, launch: Nanos) -> String {
+    let how = match algorithm {
+        Algorithm::Ring => "ring",
+        Algorithm::Tree => "tree",
+        Algorithm::Direct => "direct",
+    };
+    let GroupSpan { ranks, nodes, ranks_per_node } = span;
+    format!(
+        "{how} of {bytes} over {ranks} ranks on {nodes} nodes ({ranks_per_node} each): every rank sends {sent}; + {launch}"
+    )
+}
+
+/// `max(flops / rate, bytes / bandwidth) + launch`.
+fn kernel(scenario: &Scenario, work: &Work, dtype: DType) -> String {
+    let device = &scenario.cluster().device;
+    let bandwidth = crate::units::BytesPerSec(device.memory_bandwidth.0 * device.memory_efficiency);
+    let memory = format!("{} / {bandwidth}", work.bytes);
+    let compute = if work.matmul_flops.0 > 0.0 {
+        let (peak, share) = (cost::matmul_peak(device, dtype), cost::matmul_efficiency(device, work));
+        let shape = work.matmul.map_or_else(String::new, |[m, n, k]| {
+            let many = if work.groups > 1 { format!("{} × ", work.groups) } else { String::new() };
+            format!(" = {many}2·{m}·{n}·{k}")
+        });
+        format!("{}{shape} / ({peak} × {share:.3})", work.matmul_flops)
+    } else {
+        format!("{} / {}", work.flops, device.fp32)
+    };
+    format!("max({compute}, {memory}) + {}", device.launch_overhead)
+}

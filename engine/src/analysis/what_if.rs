@@ -1,0 +1,117 @@
+//! What a step would gain from better hardware or faster kernels: each change is simulated.
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::graph::StepGraph;
+use crate::scenario::Scenario;
+use crate::sim::{step_time, step_time_if_faster};
+use crate::trace::Trace;
+use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
+
+/// A change and what the step takes with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WhatIf {
+    /// What is better: a number of the hardware, or a class of ops.
+    pub what: &'static str,
+    /// Whether it is a class of ops.
+    pub is_class: bool,
+    /// The step time then.
+    pub step_time: Nanos,
+    /// The share of the step time that is saved.
+    pub gain: f64,
+}
+
+/// A number of the hardware, with how it becomes better by a factor.
+type Change = (&'static str, fn(&mut Cluster, f64));
+
+/// Rates are multiplied, latencies divided.
+const HARDWARE: &[Change] = &[
+    ("matmul rate", |cluster, by| {
+        let device = &mut cluster.device;
+        for rate in [
+            &mut device.fp32_matmul,
+            &mut device.tf32_matmul,
+            &mut device.bf16_matmul,
+            &mut device.fp16_matmul,
+            &mut device.fp8_matmul,
+        ] {
+            *rate = FlopsPerSec(rate.0 * by);
+        }
+    }),
+    ("vector rate", |cluster, by| cluster.device.fp32 = FlopsPerSec(cluster.device.fp32.0 * by)),
+    ("memory bandwidth", |cluster, by| {
+        cluster.device.memory_bandwidth = BytesPerSec(cluster.device.memory_bandwidth.0 * by);
+    }),
+    ("launch overhead", |cluster, by| shorten(&mut cluster.device.launch_overhead, by)),
+    ("host dispatch", |cluster, by| shorten(&mut cluster.device.host_dispatch, by)),
+    ("link bandwidth inside nodes", |cluster, by| {
+        cluster.intra_link.bandwidth = BytesPerSec(cluster.intra_link.bandwidth.0 * by);
+    }),
+    ("link latency inside nodes", |cluster, by| shorten(&mut cluster.intra_link.latency, by)),
+    ("network bandwidth", |cluster, by| {
+        cluster.inter_link.bandwidth = BytesPerSec(cluster.inter_link.bandwidth.0 * by);
+    }),
+    ("network latency", |cluster, by| shorten(&mut cluster.inter_link.latency, by)),
+];
+
+#[expect(clippy::cast_possible_truncation, reason = "shorter than before")]
+fn shorten(time: &mut Nanos, by: f64) {
+    *time = Nanos((time.0 as f64 / by).round() as i64);
+}
+
+/// Every number of the hardware and every class of ops, better by `factor`; the largest gain first. `progress` is told
+/// the share done and returns whether to go on.
+pub fn what_if(
+    step: &StepGraph,
+    scenario: &Scenario,
+    trace: &Trace,
+    factor: f64,
+    progress: &mut dyn FnMut(f32) -> bool,
+) -> Vec<WhatIf> {
+    let mut classes: Vec<&'static str> = trace.labels.iter().map(|label| label.class).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let all = (HARDWARE.len() + classes.len()) as f32;
+    let gain = |time: Nanos| 1.0 - time.secs() / trace.step_time.secs().max(1e-12);
+    let mut list = Vec::new();
+    for &(what, change) in HARDWARE {
+        if !progress(list.len() as f32 / all) {
+            return list;
+        }
+        let mut cluster = scenario.cluster().clone();
+        change(&mut cluster, factor);
+        let time = step_time(step, &scenario.on_cluster(cluster));
+        list.push(WhatIf { what, is_class: false, step_time: time, gain: gain(time) });
+    }
+    for class in classes {
+        if !progress(list.len() as f32 / all) {
+            return list;
+        }
+        let time = step_time_if_faster(step, scenario, class, factor);
+        list.push(WhatIf { what: class, is_class: true, step_time: time, gain: gain(time) });
+    }
+    list.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.what.cmp(b.what)));
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::lower;
+    use crate::sim::simulate;
+
+    #[test]
+    fn better_hardware_is_never_slower_and_the_bottleneck_comes_first() {
+        let scenario = Scenario::preset("llama2-7b-8xh100").expect("a preset");
+        let step = lower(&scenario);
+        let trace = simulate(&step, &scenario);
+        let list = what_if(&step, &scenario, &trace, 2.0, &mut |_| true);
+        assert!(list.iter().all(|change| change.gain >= 0.0), "{list:?}");
+        let hardware: Vec<&WhatIf> = list.iter().filter(|change| !change.is_class).collect();
+        assert_eq!(hardware[0].what, "matmul rate");
+        assert!((0.3..0.5).contains(&hardware[0].gain), "{list:?}");
+        let again = what_if(&step, &scenario, &trace, 1.0, &mut |_| true);
+        assert!(again.iter().all(|change| change.step_time == trace.step_time), "{again:?}");
+    }
+}
