@@ -190,6 +190,30 @@ fn training_gives_the_losses_of_the_engine_and_its_trace_can_be_looked_at() {
 }
 
 #[test]
+fn a_search_finds_strategies_and_one_can_be_applied() {
+    let mut window = Window::new(Language::English);
+    let before = window.state();
+    window.remote(&Remote::Tab(Tab::Search));
+    window.remote(&Remote::Search);
+    let found = |state: &Value| state["search"]["running"] == false && state["search"]["found"].as_u64() == Some(10);
+    let state = window.until("ten strategies", found);
+    assert!(state["search"]["counts"]["pruned"].as_u64().unwrap() > 100, "{state:#}");
+    picture(&mut window, "search");
+    window.harness.get_by_label("apply 1").click();
+    let applied = window
+        .until("the best strategy", |state| state["ready"] == true && state["step_time_ns"] != before["step_time_ns"]);
+    assert!(applied["step_time_ns"].as_i64() < before["step_time_ns"].as_i64(), "it is faster than what was there");
+    assert_eq!(applied["fits"], true);
+}
+
+/// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.
+fn picture(window: &mut Window, name: &str) {
+    let image = window.harness.render().expect("a picture");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    image.save(folder.join(format!("{name}.png"))).expect("the picture is written");
+}
+
+#[test]
 fn training_can_be_paused_stopped_and_cancelled() {
     let mut window = Window::new(Language::English);
     window.remote(&Remote::Tab(Tab::Execute));

@@ -13,6 +13,7 @@ use super::graph_view::GraphView;
 use super::i18n::{Language, language, set_language, t, t_with};
 use super::inspector::Selection;
 use super::open_file::Opener;
+use super::search::SearchView;
 use super::session::Session;
 use super::timeline::TimelineView;
 use super::toast::Toasts;
@@ -32,11 +33,13 @@ pub enum Tab {
     Compare,
     /// Training on this device.
     Execute,
+    /// The search for a better strategy.
+    Search,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 5] = [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute];
+    pub const ALL: [Self; 6] = [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute, Self::Search];
 
     /// The key of its name.
     pub fn key(self) -> &'static str {
@@ -46,6 +49,7 @@ impl Tab {
             Self::Graph => "tab.graph",
             Self::Compare => "tab.compare",
             Self::Execute => "tab.execute",
+            Self::Search => "tab.search",
         }
     }
 
@@ -57,6 +61,7 @@ impl Tab {
             Self::Graph => Key::Num3,
             Self::Compare => Key::Num4,
             Self::Execute => Key::Num5,
+            Self::Search => Key::Num6,
         }
     }
 }
@@ -93,6 +98,8 @@ pub enum Remote {
     },
     /// Pause or resume training.
     Pause(bool),
+    /// Search with the fields that are offered.
+    Search,
     /// End training after the current step.
     Stop,
     /// End training and forget it.
@@ -117,6 +124,7 @@ pub struct App {
     graph: GraphView,
     compare: CompareView,
     execute: ExecuteView,
+    search: SearchView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -156,6 +164,7 @@ impl App {
             graph: GraphView::default(),
             compare: CompareView::default(),
             execute: ExecuteView::default(),
+            search: SearchView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -230,6 +239,7 @@ impl App {
             },
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
+            Remote::Search => self.search.start(context, &self.session),
             Remote::Stop => self.execute.stop(),
             Remote::Cancel => self.execute.cancel(),
             Remote::Execute { steps, backend } => self.execute_remote(*steps, backend, context),
@@ -284,6 +294,7 @@ impl App {
             "shown": self.session.shown().trace.origin,
             "backend": self.execute.backend_name(),
             "execute": self.execute.state(),
+            "search": self.search.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -318,7 +329,8 @@ impl App {
             self.selection = Selection::default();
             self.timeline.fit();
         }
-        for error in self.execute.receive(context).into_iter().chain(self.compare.receive()) {
+        let told = self.execute.receive(context).into_iter().chain(self.compare.receive()).chain(self.search.receive());
+        for error in told {
             self.toasts.error(error);
         }
     }
@@ -326,7 +338,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..20), ("menu.help", 20..22)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..21), ("menu.help", 21..23)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -397,6 +409,7 @@ struct Centre<'a> {
     graph: &'a mut GraphView,
     compare: &'a mut CompareView,
     execute: &'a mut ExecuteView,
+    search: &'a mut SearchView,
     selection: &'a mut Selection,
 }
 
@@ -408,6 +421,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
+            Tab::Search => self.search.ui(ui, self.session),
         });
         egui_tiles::UiResponse::None
     }
@@ -450,6 +464,7 @@ impl eframe::App for App {
                 graph: &mut self.graph,
                 compare: &mut self.compare,
                 execute: &mut self.execute,
+                search: &mut self.search,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);

@@ -47,7 +47,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -63,6 +63,7 @@ impl Command {
         Self::Show(Tab::Graph),
         Self::Show(Tab::Compare),
         Self::Show(Tab::Execute),
+        Self::Show(Tab::Search),
         Self::ToggleForm,
         Self::ToggleInspector,
         Self::ToggleTheme,

@@ -107,7 +107,11 @@ impl ExecuteView {
                     self.error = Some(error.clone());
                     errors.push(error);
                 }
-                Message::Progress(_) | Message::Compared(_) | Message::Done => {}
+                Message::Progress(_)
+                | Message::Compared(_)
+                | Message::Searching(_)
+                | Message::Searched(..)
+                | Message::Done => {}
             }
         }
         errors

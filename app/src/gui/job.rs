@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{Backend, BackendInfo, BackendKind, ExecError, StepResult, Trainer, open};
 use shardlab_engine::scenario::Scenario;
+use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
 
 /// Runs a future to its end without blocking the interface.
 #[cfg(not(target_arch = "wasm32"))]
@@ -68,6 +69,10 @@ pub enum Message {
     Step(Box<StepResult>),
     /// Share done.
     Progress(f32),
+    /// How far a search is.
+    Searching(Progress),
+    /// A search has ended, or was stopped.
+    Searched(Box<Space>, Box<Outcome>),
     /// A comparison is finished.
     Compared(Box<Comparison>),
     /// It ended with an error.
@@ -96,6 +101,15 @@ impl Job {
     /// Trains `steps` steps.
     pub fn train(context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) -> Self {
         Self::start(context, "train", move |reporter| async move { train(&reporter, &scenario, kind, steps).await })
+    }
+
+    /// Searches a space of strategies.
+    pub fn search(context: &egui::Context, space: Space, goal: Goal) -> Self {
+        Self::start(context, "search", move |reporter| async move {
+            let outcome = search(&reporter, &space, goal).await;
+            reporter.tell(Message::Searched(Box::new(space), Box::new(outcome)));
+            Ok(())
+        })
     }
 
     /// Measures, predicts and executes.
@@ -246,4 +260,34 @@ async fn compare(reporter: &Reporter, scenario: &Scenario, kind: BackendKind, st
     let comparison = predict_and_execute(scenario, backend, steps, &mut progress).await?;
     reporter.tell(Message::Compared(Box::new(comparison)));
     Ok(())
+}
+
+/// Searches on all cores until the end, or until it is stopped.
+#[cfg(not(target_arch = "wasm32"))]
+async fn search(reporter: &Reporter, space: &Space, goal: Goal) -> Outcome {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    find(space, &Options { goal, workers, ..Options::default() }, Saved::default(), &|progress| {
+        reporter.tell(Message::Searching(progress));
+        !reporter.control.is_cancelled()
+    })
+}
+
+/// Searches in slices, so that the page stays alive: each goes on where the one before was stopped.
+#[cfg(target_arch = "wasm32")]
+async fn search(reporter: &Reporter, space: &Space, goal: Goal) -> Outcome {
+    const SLICE: std::time::Duration = std::time::Duration::from_millis(80);
+    let options = Options { goal, ..Options::default() };
+    let mut saved = Saved::default();
+    loop {
+        let (started, known) = (web_time::Instant::now(), saved.simulated.len() as u64);
+        let outcome = find(space, &options, saved, &|progress| {
+            reporter.tell(Message::Searching(progress));
+            progress.simulated <= known || started.elapsed() < SLICE
+        });
+        let stop = !reporter.go_on().await;
+        if outcome.complete || stop {
+            return outcome;
+        }
+        saved = outcome.saved;
+    }
 }

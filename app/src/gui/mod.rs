@@ -22,6 +22,7 @@ mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod open_file;
+mod search;
 mod session;
 mod timeline;
 mod toast;
