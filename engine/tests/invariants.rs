@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::cluster::{Cluster, Group, RankId};
-use shardlab_engine::cost::{GroupSpan, collective_bytes_per_rank, collective_time};
+use shardlab_engine::cost::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time};
 use shardlab_engine::graph::{Collective, OpKind, Reduction, StepGraph, lower};
 use shardlab_engine::scenario::{Scenario, ScenarioFile, check, preset_file};
 use shardlab_engine::sim::{simulate, step_time};
@@ -45,7 +45,7 @@ fn transfers(step: &StepGraph) -> [BTreeMap<u32, u64>; 2] {
         for op in stage.tasks.iter().flat_map(|&task| stage.segment(task).ops()) {
             match op.kind {
                 OpKind::Send(transfer) => {
-                    *sent.entry(transfer.number).or_default() += step.tensor(op.reads[0]).bytes().0
+                    *sent.entry(transfer.number).or_default() += step.tensor(op.reads[0]).bytes().0;
                 }
                 OpKind::Receive(transfer) => {
                     *received.entry(transfer.number).or_default() += step.tensor(op.writes[0]).bytes().0;
@@ -113,15 +113,22 @@ proptest! {
             if span.ranks == 1 {
                 continue;
             }
-            let (time, _) = collective_time(cluster, span, collective, bytes);
+            let (time, algorithm) = collective_time(cluster, span, collective, bytes);
             let sent = collective_bytes_per_rank(collective, bytes, span.ranks).as_f64();
             // A rank has its link inside the node and its adapter; a node's ranks may lend each other adapters.
             let adapters = cluster.inter_link.bandwidth.0 * f64::from(span.ranks_per_node.max(1));
             let rate = cluster.intra_link.bandwidth.0 + adapters;
             prop_assert!(sent / time.secs().max(1e-12) <= rate * 1.0001, "{collective:?} over {group:?}: {sent} in {time}");
-            if !matches!(collective, Collective::AllToAll | Collective::Shift) && span.nodes == 1 {
-                let busbw = sent / time.secs().max(1e-12);
-                prop_assert!(busbw <= cluster.intra_link.bandwidth.0, "{collective:?}: busbw {busbw}");
+            let (busbw, link) = (sent / time.secs().max(1e-12), &cluster.intra_link);
+            match algorithm {
+                Algorithm::Ring | Algorithm::Tree if span.nodes == 1 => {
+                    prop_assert!(busbw <= link.bandwidth.0, "{collective:?}: busbw {busbw}");
+                }
+                Algorithm::InNetwork => {
+                    let rate = bytes.as_f64() / time.secs().max(1e-12);
+                    prop_assert!(rate <= link.in_network.map_or(0.0, |rate| rate.0), "{collective:?}: {rate}");
+                }
+                _ => {}
             }
         }
     }
@@ -154,14 +161,18 @@ fn no_field_is_ignored() {
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
-            (f.strategy.data_parallel, f.strategy.tensor_parallel) = (None, 2)
+            (f.strategy.data_parallel, f.strategy.tensor_parallel) = (None, 2);
         }),
         ("llama3-8b-16xh100", "sequence_parallel", |f| f.strategy.sequence_parallel ^= true),
         ("llama3-8b-16xh100", "zero_stage", |f| f.strategy.zero_stage = 2),
         ("llama3-8b-16xh100", "attention", |f| {
             f.strategy.attention = shardlab_engine::scenario::AttentionKernel::Unfused;
         }),
-        ("llama3-8b-16xh100", "recompute", |f| f.strategy.recompute = shardlab_engine::scenario::Recompute::Full),
+        ("llama3-8b-16xh100", "recompute", |f| {
+            let full = shardlab_engine::scenario::Recompute::Full;
+            let none = shardlab_engine::scenario::Recompute::None;
+            f.strategy.recompute = if f.strategy.recompute == full { none } else { full };
+        }),
         ("llama3-8b-16xh100", "precision", |f| f.strategy.precision = shardlab_engine::scenario::Precision::Fp8),
         ("llama3-8b-16xh100", "overlap_gradients", |f| f.strategy.overlap_gradients ^= true),
         ("llama3-8b-16xh100", "bucket", |f| f.strategy.bucket = Some(Bytes(4_000_000_000))),

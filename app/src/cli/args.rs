@@ -291,8 +291,9 @@ pub struct GraphOptions {
     after_help = "The file is CSV with a header. Needed columns: id, layers, hidden, heads, ffn_hidden, seq_len, \
 gpu_type, n_gpus, micro_batch, global_batch, and step_time_s or tokens_per_s_per_gpu. Read where they are there: \
 source_key, model_name, params_b, kv_heads, head_dim, vocab, moe_experts, gpus_per_node, inter_node_link, precision, \
-tp, pp, vpp, cp, zero_stage_or_fsdp, sequence_parallel, recompute, pipeline_schedule, flash_attention, \
-overlap_flags, framework, task, peak_memory_gb, quality."
+tp, pp, vpp, cp, ep, moe_topk, zero_stage_or_fsdp, sequence_parallel, recompute, pipeline_schedule, flash_attention, \
+overlap_flags, framework, task, peak_memory_gb, quality. A file with a column `collective` is a table in the style of \
+nccl-tests: id, collective, gpu, n_ranks, nodes, message_bytes, busbw_gbs."
 )]
 pub struct ValidateOptions {
     /// Measurements as CSV, or - for standard input

@@ -178,17 +178,20 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// The measurements in a file, or on standard input for `-`, of the given qualities.
-fn measurements(file: &Path, quality: Option<&str>) -> anyhow::Result<Vec<validate::Measurement>> {
+/// The bytes of a file, or of standard input for `-`.
+fn table(file: &Path) -> anyhow::Result<Vec<u8>> {
     let name = file.display().to_string();
-    let bytes = if name == "-" {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
-        bytes
-    } else {
-        std::fs::read(file).with_context(|| format!("cannot open `{name}`"))?
-    };
-    let mut rows = validate::read(&bytes).with_context(|| name)?;
+    if name != "-" {
+        return std::fs::read(file).with_context(|| format!("cannot open `{name}`"));
+    }
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The measurements in a table, of the given qualities.
+fn measurements(file: &Path, bytes: &[u8], quality: Option<&str>) -> anyhow::Result<Vec<validate::Measurement>> {
+    let mut rows = validate::read(bytes).with_context(|| file.display().to_string())?;
     if let Some(letters) = quality {
         rows.retain(|row| !row.quality.is_empty() && letters.contains(row.quality.as_str()));
     }
@@ -197,7 +200,7 @@ fn measurements(file: &Path, quality: Option<&str>) -> anyhow::Result<Vec<valida
 
 /// `shardlab fit`.
 pub fn fit(options: &FitOptions) -> anyhow::Result<Answer> {
-    let rows = measurements(&options.file, Some(&options.quality))?;
+    let rows = measurements(&options.file, &table(&options.file)?, Some(&options.quality))?;
     let bar = progress(100);
     let fitted = validate::fit(&rows, &mut percentage(&bar));
     bar.finish_and_clear();
@@ -211,7 +214,11 @@ pub fn fit(options: &FitOptions) -> anyhow::Result<Answer> {
 
 /// `shardlab validate`.
 pub fn validate(options: &ValidateOptions) -> anyhow::Result<Answer> {
-    let measurements = measurements(&options.file, options.quality.as_deref())?;
+    let bytes = table(&options.file)?;
+    if validate::is_collectives(&bytes) {
+        return validate_collectives(options, &bytes);
+    }
+    let measurements = measurements(&options.file, &bytes, options.quality.as_deref())?;
     let bar = progress(measurements.len() as u64);
     let mut rows = Vec::new();
     for measurement in &measurements {
@@ -220,6 +227,17 @@ pub fn validate(options: &ValidateOptions) -> anyhow::Result<Answer> {
     }
     bar.finish_and_clear();
     print(&if options.json { report::validation_json(&rows) } else { validate::validation_table(&rows) })?;
+    Ok(Answer::Yes)
+}
+
+fn validate_collectives(options: &ValidateOptions, bytes: &[u8]) -> anyhow::Result<Answer> {
+    let rows = validate::read_collectives(bytes).with_context(|| options.file.display().to_string())?;
+    let outcomes: Vec<_> = rows.iter().map(validate::predict_collective).collect();
+    print(&if options.json {
+        report::collectives_json(&rows, &outcomes)
+    } else {
+        validate::collectives_table(&outcomes)
+    })?;
     Ok(Answer::Yes)
 }
 

@@ -147,6 +147,17 @@ impl DeviceFile {
     }
 }
 
+/// How the devices of a node are joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkLayout {
+    /// Any two at the full rate.
+    #[default]
+    Switch,
+    /// The hybrid cube mesh of eight V100, in which the rate depends on how many take part.
+    CubeMesh,
+}
+
 /// A link as it is written in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -175,6 +186,18 @@ pub struct LinkFile {
     /// Share of the rate that large messages reach, above 0 and at most 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub efficiency: Option<f64>,
+    /// How devices are joined: `switch` or `cube_mesh`; by a switch when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LinkLayout>,
+    /// Rate at which switches add up what ranks send them, for example `"270 GB/s"`; none when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub in_network: Option<BytesPerSec>,
 }
 
 impl LinkFile {
@@ -186,6 +209,8 @@ impl LinkFile {
             bandwidth: this.bandwidth.or(base.bandwidth),
             latency: this.latency.or(base.latency),
             efficiency: this.efficiency.or(base.efficiency),
+            layout: this.layout.or(base.layout),
+            in_network: this.in_network.or(base.in_network),
         })
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+mod cube_mesh;
 mod file;
 mod mesh;
 mod topology;
 
-pub use file::{DeviceFile, LinkFile};
+pub use cube_mesh::ring_share;
+pub use file::{DeviceFile, LinkFile, LinkLayout};
 pub use mesh::{Coordinates, Group, Mesh, RankId};
 use serde::Serialize;
 pub use topology::{ClusterNode, Topology};
@@ -62,6 +64,10 @@ pub struct Link {
     pub latency: Nanos,
     /// Share of the rate that large messages reach.
     pub efficiency: f64,
+    /// How devices are joined.
+    pub layout: LinkLayout,
+    /// Rate at which switches add up what ranks send them, where they can.
+    pub in_network: Option<BytesPerSec>,
 }
 
 impl Link {

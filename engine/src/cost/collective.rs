@@ -3,7 +3,7 @@
 //! Sources: Thakur, Rabenseifner & Gropp 2005, "Optimization of Collective Communication Operations in MPICH",
 //! sections 4 and 5 (ring and tree costs); bus bandwidth as in nccl-tests' PERFORMANCE.md.
 
-use crate::cluster::{Cluster, Link, RankId};
+use crate::cluster::{Cluster, Link, LinkLayout, RankId, ring_share};
 use crate::graph::Collective;
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
@@ -40,6 +40,8 @@ pub enum Algorithm {
     Ring,
     /// Every rank sends to every other that it has something for.
     Direct,
+    /// Switches reduce what passes them (NVLink SHARP).
+    InNetwork,
     /// Whole messages go up and down a binary tree: best for small ones.
     Tree,
 }
@@ -67,19 +69,63 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
         Collective::AllToAll => (all_to_all_time(cluster, span, bytes), Algorithm::Direct),
         Collective::Shift => (shift_time(cluster, span, bytes), Algorithm::Direct),
         Collective::AllReduce(_) => {
-            let tree = tree_time(cluster, span, bytes);
-            if tree < ring { (tree, Algorithm::Tree) } else { (ring, Algorithm::Ring) }
+            let tree = Some((tree_time(cluster, span, bytes), Algorithm::Tree));
+            let switches = in_network_time(cluster, span, bytes).map(|time| (time, Algorithm::InNetwork));
+            let others = [tree, switches].into_iter().flatten();
+            others.fold((ring, Algorithm::Ring), |best, other| if other.0 < best.0 { other } else { best })
         }
         Collective::ReduceScatter | Collective::AllGather => (ring, Algorithm::Ring),
     }
 }
 
-/// `steps·α + bytes per rank / β`; the slower of the two kinds of links that the ring crosses sets β, and each
-/// step waits for its slowest hop.
+/// How chunks are handed over: small ones with flags beside the data, large ones in bulk. NCCL's source (`tuning.cc`)
+/// has the same three with a base time, a time for each hop and the share of the bandwidth that is left.
+struct Protocol {
+    base: Nanos,
+    /// Of the link's latency, which is that of the middle protocol.
+    hop: f64,
+    bandwidth: f64,
+}
+
+/// LL, LL128 and Simple; their hops are 0.6, 1.9 and 3.4 µs on NVLink, and of the same proportion on a network. The base
+/// is what small messages take in nccl-tests beyond their hops (`shardlab validate` on a table of collectives).
+const PROTOCOLS: [Protocol; 3] = [
+    Protocol { base: Nanos(START.0), hop: 0.3, bandwidth: 0.25 },
+    Protocol { base: Nanos(START.0 + 6_000), hop: 0.9, bandwidth: 0.92 },
+    Protocol { base: Nanos(START.0), hop: 1.62, bandwidth: 1.0 },
+];
+
+/// Until a collective's kernel has found its peers.
+const START: Nanos = Nanos(34_000);
+
+/// A ring's kernels also move a rank's own chunk, through their own multiprocessors: this share of it counts.
+const OWN_CHUNK: f64 = 0.2;
+
+/// What a ring of `ranks` inside a node reaches of the bandwidth that a long ring reaches.
+fn short_ring(ranks: u32) -> f64 {
+    let passed = f64::from(ranks.max(2) - 1) / f64::from(ranks.max(2));
+    (1.0 + OWN_CHUNK) * passed / (passed + OWN_CHUNK)
+}
+
+/// The time by the fastest protocol of hops of `latency` in all and of `bytes` over a bandwidth.
+fn by_best_protocol(latency: Nanos, bytes: Bytes, bandwidth: BytesPerSec) -> Nanos {
+    #[expect(clippy::cast_possible_truncation, reason = "a few times a latency")]
+    let time = |protocol: &Protocol| {
+        let hops = Nanos((latency.0 as f64 * protocol.hop).round() as i64);
+        protocol.base + hops + bytes / BytesPerSec(bandwidth.0 * protocol.bandwidth)
+    };
+    PROTOCOLS.iter().map(time).min().unwrap_or_default()
+}
+
+/// `steps·α + bytes per rank / β`; the slower of the two kinds of links that the ring crosses sets β. A step waits for
+/// its slowest hop; steps that stay in a node take as long as those of other nodes.
 fn ring_time(cluster: &Cluster, span: GroupSpan, collective: Collective, bytes: Bytes) -> Nanos {
-    let steps = i64::from(span.ranks - 1) * if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
+    let times = if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
+    let across = if span.nodes > 1 { i64::from(span.nodes) } else { 0 };
+    let inside = i64::from(span.ranks) - 1 - across;
+    let latency = cluster.intra_link.latency * inside.max(0) + cluster.inter_link.latency * across;
     let sent = collective_bytes_per_rank(collective, bytes, span.ranks);
-    slowest_hop(cluster, span) * steps + sent / ring_bandwidth(cluster, span)
+    by_best_protocol(latency * times, sent, ring_bandwidth(cluster, span))
 }
 
 /// Reduce up and broadcast down a binary tree: `2·⌈log₂ n⌉·α + 2·bytes / β` (pipelined).
@@ -87,21 +133,32 @@ fn tree_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
     let levels = |n: u32| i64::from(n.max(1).next_power_of_two().trailing_zeros());
     let inside = cluster.intra_link.latency * levels(span.ranks.div_ceil(span.nodes));
     let across = cluster.inter_link.latency * levels(span.nodes);
-    (inside + across) * 2 + (bytes * 2) / ring_bandwidth(cluster, span)
+    by_best_protocol((inside + across) * 2, bytes * 2, ring_bandwidth(cluster, span))
+}
+
+/// Every rank sends its value to the switches of its node once and gets the sum once; between nodes a ring over all
+/// adapters runs at the same time: `start + hops·α + max(bytes / β of the switches, 2·(m - 1)/m·bytes / β of m nodes)`.
+fn in_network_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Option<Nanos> {
+    let rate = cluster.intra_link.in_network.filter(|_| span.ranks_per_node > 1)?;
+    let inside = bytes / rate;
+    let nodes = collective_bytes_per_rank(Collective::AllReduce(crate::graph::Reduction::Sum), bytes, span.nodes);
+    let adapters = BytesPerSec(cluster.inter_link.effective_bandwidth().0 * f64::from(span.ranks_per_node));
+    let hops = cluster.intra_link.latency * 2 + cluster.inter_link.latency * i64::from(2 * (span.nodes - 1));
+    Some(START + hops + inside.max(nodes / adapters))
 }
 
 /// Messages of an all-to-all that a rank starts at once (NCCL runs grouped sends on as many channels).
 const MESSAGES_AT_ONCE: u32 = 8;
 
 /// Every rank sends the `1/n` of its `bytes` that each other rank gets; what stays in the node and what leaves it go at
-/// the same time, each over its own link: `⌈(n - 1) / messages at once⌉·α + max(inside / β₁, outside / β₂)`.
+/// the same time, each over its own link: `start + ⌈(n - 1) / messages at once⌉·α + max(inside / β₁, outside / β₂)`.
 fn all_to_all_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
     let n = u64::from(span.ranks);
     let part = |peers: u64| Bytes(bytes.0 / n * peers);
     let neighbours = u64::from(span.ranks_per_node.max(1)) - 1;
     let inside = part(neighbours) / cluster.intra_link.effective_bandwidth();
     let outside = part(n - 1 - neighbours) / cluster.inter_link.effective_bandwidth();
-    slowest_hop(cluster, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
+    START + slowest_hop(cluster, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
 }
 
 /// Every rank sends all of its `bytes` to the next; a ring over nodes waits for its slowest hop.
@@ -117,7 +174,12 @@ fn slowest_hop(cluster: &Cluster, span: GroupSpan) -> Nanos {
 /// What one rank can pass on: its link inside the node, or the share of the node's adapters that the group uses
 /// (NCCL builds one ring per adapter, so all of the group's ranks on a node carry traffic between nodes).
 fn ring_bandwidth(cluster: &Cluster, span: GroupSpan) -> BytesPerSec {
-    let intra = cluster.intra_link.effective_bandwidth().0;
+    let local = span.ranks.div_ceil(span.nodes.max(1));
+    let reached = match cluster.intra_link.layout {
+        LinkLayout::Switch => short_ring(local),
+        LinkLayout::CubeMesh => ring_share(local),
+    };
+    let intra = cluster.intra_link.effective_bandwidth().0 * reached;
     let inter = cluster.inter_link.effective_bandwidth().0 * f64::from(span.ranks_per_node);
     BytesPerSec(match (span.nodes > 1, span.ranks_per_node > 1 || span.ranks > span.nodes) {
         (false, _) => intra,

@@ -9,7 +9,7 @@ use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
 use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
-use crate::cluster::{Cluster, Device, Link};
+use crate::cluster::{Cluster, Device, Link, LinkLayout};
 use crate::trace::{LabelId, Span, Stream};
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
@@ -45,6 +45,8 @@ impl Calibration {
             bandwidth: self.copy_bandwidth,
             latency: self.launch_overhead,
             efficiency: 1.0,
+            layout: LinkLayout::Switch,
+            in_network: None,
         };
         let device = Device {
             name: self.backend.name.clone(),

@@ -9,6 +9,7 @@ use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::trace::{MemoryCategory, MemoryUse, Trace};
 use crate::units::Nanos;
+use crate::validate::{CollectiveOutcome, CollectiveRow, score_collectives};
 
 /// Version of the documents' layout; it changes when a key changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -139,4 +140,20 @@ fn ops(trace: &Trace, group: u32) -> Value {
 
 fn pretty(document: Map<String, Value>) -> String {
     format!("{:#}\n", Value::Object(document))
+}
+
+/// Measured collectives beside their predictions.
+pub fn collectives_json(rows: &[CollectiveRow], outcomes: &[Result<CollectiveOutcome, String>]) -> String {
+    let entry = |(row, outcome): (&CollectiveRow, &Result<CollectiveOutcome, String>)| match outcome {
+        Ok(outcome) => json!(outcome),
+        Err(reason) => json!({ "id": row.id, "left_out": reason }),
+    };
+    let predicted: Vec<CollectiveOutcome> = outcomes.iter().filter_map(|outcome| outcome.clone().ok()).collect();
+    let (all, by_setup) = score_collectives(&predicted, 1_000_000);
+    let document = json!({
+        "schema_version": SCHEMA_VERSION,
+        "rows": rows.iter().zip(outcomes).map(entry).collect::<Vec<_>>(),
+        "above_1_mb": { "all": all, "by_setup": by_setup },
+    });
+    format!("{document:#}\n")
 }

@@ -11,7 +11,7 @@ mod table;
 
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
-pub use json::{SCHEMA_VERSION, comparison_json, execution_json, report_json, validation_json};
+pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
 pub use perfetto::perfetto_json;
 pub use search::{search_json, search_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};

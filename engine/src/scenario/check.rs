@@ -171,6 +171,7 @@ struct LinkPaths {
     bandwidth: &'static str,
     latency: &'static str,
     efficiency: &'static str,
+    in_network: &'static str,
 }
 
 const INTRA_LINK: LinkPaths = LinkPaths {
@@ -178,6 +179,7 @@ const INTRA_LINK: LinkPaths = LinkPaths {
     bandwidth: "cluster.custom.intra_link.bandwidth",
     latency: "cluster.custom.intra_link.latency",
     efficiency: "cluster.custom.intra_link.efficiency",
+    in_network: "cluster.custom.intra_link.in_network",
 };
 
 const INTER_LINK: LinkPaths = LinkPaths {
@@ -185,6 +187,7 @@ const INTER_LINK: LinkPaths = LinkPaths {
     bandwidth: "cluster.custom.inter_link.bandwidth",
     latency: "cluster.custom.inter_link.latency",
     efficiency: "cluster.custom.inter_link.efficiency",
+    in_network: "cluster.custom.inter_link.in_network",
 };
 
 fn check_link(file: Option<LinkFile>, paths: &LinkPaths) -> Checked<Link> {
@@ -194,6 +197,8 @@ fn check_link(file: Option<LinkFile>, paths: &LinkPaths) -> Checked<Link> {
         bandwidth: bandwidth(file.bandwidth, paths.bandwidth)?,
         latency: latency(file.latency, paths.latency)?,
         efficiency: share(file.efficiency, paths.efficiency)?,
+        layout: file.layout.unwrap_or_default(),
+        in_network: file.in_network.map_or(Ok(None), |rate| bandwidth(Some(rate), paths.in_network).map(Some))?,
     })
 }
 

@@ -142,7 +142,7 @@ fn dense_ffn(m: &Measurement) -> Option<u32> {
 }
 
 /// The device preset of a name.
-fn device(gpu: &str) -> Option<&'static str> {
+pub(super) fn device(gpu: &str) -> Option<&'static str> {
     let known = [
         ("A100-40GB", "a100-40gb-sxm"),
         ("A100", "a100-80gb-sxm"),
@@ -175,8 +175,12 @@ fn cluster(m: &Measurement) -> Result<ClusterFile, String> {
 }
 
 /// Bytes per second of a node's network: `8x 200 Gb/s …`, `1600 Gbps … per node`.
-fn node_bandwidth(text: &str) -> Option<f64> {
-    let lower = text.to_lowercase();
+pub(super) fn node_bandwidth(text: &str) -> Option<f64> {
+    // `4x100 Gb/s` is `4x 100 Gb/s`.
+    let mut lower = text.to_lowercase();
+    for digit in '0'..='9' {
+        lower = lower.replace(&format!("{digit}x"), &format!("{digit}x "));
+    }
     let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == '(' || c == ';').collect();
     let unit = words.iter().position(|word| word.starts_with("gb/s") || word.starts_with("gbps"))?;
     let rate: f64 = words.get(unit.checked_sub(1)?)?.parse().ok()?;
@@ -354,6 +358,7 @@ mod tests {
         assert_eq!(node_bandwidth("8x 200 Gb/s HDR InfiniBand per node (Selene)"), Some(200e9));
         assert_eq!(node_bandwidth("1600 Gbps RoCE per node"), Some(200e9));
         assert_eq!(node_bandwidth("4x Omni-Path 100 Gb/s per node (Jean Zay)"), Some(50e9));
+        assert_eq!(node_bandwidth("NVLink3 + EFA 4x100 Gb/s per node"), Some(50e9));
         assert_eq!(node_bandwidth("RoCE RDMA"), None);
         assert_eq!(node_bandwidth("Gb/s"), None);
     }

@@ -116,13 +116,13 @@ impl Measurement {
     }
 }
 
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(text.trim().parse().ok().filter(|x: &f64| x.is_finite()))
 }
 
 /// A count; what is no whole number counts as not stated.
-fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(text.trim().trim_end_matches(".0").parse().ok())
 }

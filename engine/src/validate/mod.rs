@@ -3,15 +3,21 @@
 //!
 //! * `measurement` is a row of the file as it is written,
 //! * `build` makes a scenario of it, or says what is missing,
+//! * `collectives` does the same with bandwidths in the style of nccl-tests,
 //! * `score` sums up errors, ranks and choices.
 
 mod build;
+mod collectives;
 mod fit;
 mod measurement;
 mod score;
 mod table;
 
 pub use build::{Built, build};
+pub use collectives::{
+    CollectiveOutcome, CollectiveRow, CollectiveScore, collectives_table, is_collectives, predict_collective,
+    read_collectives, score_collectives,
+};
 pub use fit::{Fitted, fit};
 pub use measurement::{Measurement, ReadError, read};
 pub use score::{Regret, Summary, regrets, summarise};

@@ -91,6 +91,7 @@ fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Byte
         Algorithm::Ring => "ring",
         Algorithm::Tree => "tree",
         Algorithm::Direct => "direct",
+        Algorithm::InNetwork => "in-network reduction",
     };
     let GroupSpan { ranks, nodes, ranks_per_node } = span;
     format!(

@@ -74,7 +74,8 @@ pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: 
         if strategy.overlap_gradients {
             plan.chunks[chunk].reduce_in_last(|ops| interleave(ops, reductions));
         } else {
-            plan.update.splice(0..0, reductions.into_iter().map(|(_, op)| op));
+            let last = last_gradient(tensors, plan.chunks[chunk].last_gradient_ops());
+            plan.update.splice(0..0, reductions.into_iter().map(|(_, op)| behind(op, last)));
         }
     }
     flats.extend(bucket_shared(tensors, plan, &shared, strategy));
@@ -99,6 +100,21 @@ fn bucket_shared(
     let reductions: Vec<_> = buckets.iter().filter_map(|bucket| reduction(tensors, bucket, strategy)).collect();
     plan.update.splice(0..0, reductions);
     Vec::new()
+}
+
+/// The gradient that the last of some ops to write one writes.
+pub(super) fn last_gradient(tensors: &[Tensor], ops: &[Op]) -> Option<TensorId> {
+    let gradient = |op: &Op| op.writes.iter().copied().find(|id| tensors[id.index()].role == Role::Gradient);
+    ops.iter().rev().find_map(gradient)
+}
+
+/// A reduction that waits until the backward pass has ended. A stream of its own would let it start as soon as its
+/// gradients are complete.
+pub(super) fn behind(mut reduction: Op, last: Option<TensorId>) -> Op {
+    if let Some(last) = last.filter(|last| !reduction.reads.contains(last)) {
+        reduction.reads.push(last);
+    }
+    reduction
 }
 
 /// Buckets of which ranks share one copy, and those that stay whole: all without sharding, and those of experts that

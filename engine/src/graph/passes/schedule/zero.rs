@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use super::buckets::Bucket;
+use super::buckets::{Bucket, behind, last_gradient};
 use super::flat::{Flat, Piece};
 use super::{ChunkPlan, StagePlan, gathers};
 use crate::cluster::Group;
@@ -37,6 +37,12 @@ pub(super) fn shard(
         update(plan, flat);
     }
     let overlap = strategy.overlap_gradients;
+    if !overlap {
+        let last = last_gradient(tensors, plan.chunks[chunk].gradient_ops());
+        for flat in &mut flats {
+            flat.reductions = std::mem::take(&mut flat.reductions).into_iter().map(|op| behind(op, last)).collect();
+        }
+    }
     reduce(tensors, &mut plan.chunks[chunk], &flats, overlap, strategy);
     if strategy.zero == ZeroStage::Parameters {
         gathers::gather(tensors, &mut plan.chunks[chunk], &flats, strategy);
