@@ -3,12 +3,12 @@
 use egui::{DragValue, Ui};
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, Scenario, ScheduleName, StrategyFile,
+    AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, RecomputeModule, Scenario, ScheduleName, StrategyFile,
 };
 
 use super::Form;
 use super::fields::{choice_ui, flag_ui, list_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
-use crate::gui::i18n::t;
+use crate::gui::i18n::{t, t_or_name};
 use crate::gui::widgets::heading_ui;
 
 impl Form<'_> {
@@ -29,6 +29,12 @@ impl Form<'_> {
             (Recompute::Full, "form.recompute.full"),
         ];
         choice_ui(ui, "form.strategy.recompute", &mut s.recompute, &policies);
+        match s.recompute {
+            Recompute::Full => number_ui(ui, "form.strategy.interval", &mut s.recompute_interval, 1..=4096, None),
+            Recompute::Selective => modules_ui(ui, &mut s.recompute_modules),
+            Recompute::None => {}
+        }
+        flag_ui(ui, "form.strategy.graphs", &mut s.cuda_graphs);
         flag_ui(ui, "form.strategy.overlap", &mut s.overlap_gradients);
         self.sharding_ui(ui);
         let effective = self.session.run.scenario.strategy().bucket;
@@ -128,6 +134,22 @@ impl Form<'_> {
         let run = &mut self.session.file.run;
         row_ui(ui, "form.run.seed", None, |ui| ui.add(DragValue::new(&mut run.seed).speed(0.1)));
     }
+}
+
+/// The parts of a layer that are computed again; attention's scores where none is named.
+fn modules_ui(ui: &mut Ui, modules: &mut Vec<RecomputeModule>) {
+    ui.label(t("form.strategy.modules")).on_hover_text(t("form.strategy.modules.tip"));
+    ui.horizontal_wrapped(|ui| {
+        for module in RecomputeModule::ALL {
+            let mut on = modules.contains(&module);
+            if ui.checkbox(&mut on, t_or_name("form.module", module.name())).changed() {
+                modules.retain(|other| *other != module);
+                if on {
+                    modules.push(module);
+                }
+            }
+        }
+    });
 }
 
 fn precision_key(precision: Precision) -> &'static str {
