@@ -20,7 +20,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("optimize", optimize::optimize(graph));
     let graph = after("recompute", recompute::recompute(graph, strategy));
     let graph = after("shard", shard::shard(graph, strategy));
-    let graph = after("experts", experts::experts(graph, &strategy.mesh()));
+    let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
     let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy.precision));
     let after = |pass: &str, step: StepGraph| {

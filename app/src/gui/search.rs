@@ -142,7 +142,7 @@ impl SearchView {
     }
 
     fn fields_ui(&mut self, ui: &mut Ui) {
-        Grid::new("search.fields").num_columns(2).show(ui, |ui| {
+        Grid::new("search-fields").num_columns(2).show(ui, |ui| {
             for field in &mut self.fields {
                 ui.checkbox(&mut field.varies, short(&field.path)).on_hover_text(&field.path);
                 let edit = egui::TextEdit::singleline(&mut field.values).desired_width(360.0);
@@ -211,7 +211,7 @@ fn counts_ui(ui: &mut Ui, outcome: &Outcome, seconds: f64) {
 
 fn save_ui(ui: &mut Ui, space: &Space, outcome: &Outcome, seconds: f64, session: &mut Session) {
     if ui.button(t("search.save")).clicked() {
-        session.saves.push(("search.json".to_owned(), report::search_json(space, outcome, seconds)));
+        session.saves.push(("strategies.json".to_owned(), report::search_json(space, outcome, seconds)));
     }
 }
 
@@ -222,7 +222,7 @@ fn plot_ui(ui: &mut Ui, found: &[Found]) {
     }
     let points: PlotPoints<'_> =
         found.iter().map(|found| [found.step_time.secs(), found.memory.as_f64() / f64::from(1 << 30)]).collect();
-    let plot = even_grid(Plot::new("search.plot"), ui.visuals())
+    let plot = even_grid(Plot::new("search-plot"), ui.visuals())
         .height(200.0)
         .allow_scroll(false)
         .x_axis_label(t("search.plot.time"))
@@ -238,7 +238,7 @@ fn table_ui(ui: &mut Ui, space: &Space, outcome: &Outcome) -> Option<u64> {
         return None;
     }
     let mut chosen = None;
-    Grid::new("search.found").striped(true).show(ui, |ui| {
+    Grid::new("search-found").striped(true).show(ui, |ui| {
         ui.label("");
         for key in ["search.step", "search.memory", "search.mfu"] {
             ui.weak(t(key));

@@ -53,7 +53,8 @@ pub fn collective_bytes_per_rank(collective: Collective, bytes: Bytes, ranks: u3
     let once = Bytes(u64::try_from(once).unwrap_or(u64::MAX));
     match collective {
         Collective::AllReduce(_) => once * 2,
-        Collective::ReduceScatter | Collective::AllGather | Collective::AllToAll => once,
+        Collective::ReduceScatter | Collective::AllGather => once,
+        Collective::AllToAll | Collective::AllToAllOnce { .. } => once,
         Collective::Shift if n > 1 => bytes,
         Collective::Shift => Bytes::ZERO,
     }
@@ -66,7 +67,8 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
     }
     let ring = ring_time(cluster, span, collective, bytes);
     match collective {
-        Collective::AllToAll => (all_to_all_time(cluster, span, bytes), Algorithm::Direct),
+        Collective::AllToAll => (all_to_all_time(cluster, span, bytes, 1), Algorithm::Direct),
+        Collective::AllToAllOnce { copies } => (all_to_all_time(cluster, span, bytes, copies), Algorithm::Direct),
         Collective::Shift => (shift_time(cluster, span, bytes), Algorithm::Direct),
         Collective::AllReduce(_) => {
             let tree = Some((tree_time(cluster, span, bytes), Algorithm::Tree));
@@ -152,13 +154,26 @@ const MESSAGES_AT_ONCE: u32 = 8;
 
 /// Every rank sends the `1/n` of its `bytes` that each other rank gets; what stays in the node and what leaves it go at
 /// the same time, each over its own link: `start + ⌈(n - 1) / messages at once⌉·α + max(inside / β₁, outside / β₂)`.
-fn all_to_all_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
+///
+/// Of `copies` alike, those for one node cross the network once and are dealt out inside it.
+fn all_to_all_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes, copies: u32) -> Nanos {
     let n = u64::from(span.ranks);
     let part = |peers: u64| Bytes(bytes.0 / n * peers);
     let neighbours = u64::from(span.ranks_per_node.max(1)) - 1;
-    let inside = part(neighbours) / cluster.intra_link.effective_bandwidth();
-    let outside = part(n - 1 - neighbours) / cluster.inter_link.effective_bandwidth();
+    // Copies that cross the network once are dealt out over the links inside the node.
+    let local = if copies > 1 && span.nodes > 1 { n - 1 } else { neighbours };
+    let inside = part(local) / cluster.intra_link.effective_bandwidth();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than the bytes")]
+    let once = |bytes: Bytes| Bytes((bytes.as_f64() * crossing_share(span.nodes, copies)).round() as u64);
+    let outside = once(part(n - 1 - neighbours)) / cluster.inter_link.effective_bandwidth();
     START + slowest_hop(cluster, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
+}
+
+/// Of `k` copies sent to nodes at random, the share that is the first for its node: expected distinct nodes
+/// `m·(1 - (1 - 1/m)^k)` of `m`, over `k`.
+fn crossing_share(nodes: u32, copies: u32) -> f64 {
+    let (m, k) = (f64::from(nodes.max(1)), f64::from(copies.max(1)));
+    m * (1.0 - (1.0 - 1.0 / m).powf(k)) / k
 }
 
 /// Every rank sends all of its `bytes` to the next; a ring over nodes waits for its slowest hop.

@@ -46,7 +46,7 @@ impl<'a> Ring<'a> {
                 self.place_own_chunk();
                 self.all_gather();
             }
-            Collective::AllToAll => self.all_to_all(),
+            Collective::AllToAll | Collective::AllToAllOnce { .. } => self.all_to_all(),
             Collective::Shift => self.shift(),
         }
     }

@@ -61,7 +61,7 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::optimize::optimize(graph);
     let graph = passes::recompute::recompute(graph, scenario.strategy());
     let graph = passes::shard::shard(graph, scenario.strategy());
-    let graph = passes::experts::experts(graph, &scenario.mesh());
+    let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());
     let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy().precision);
     let step = passes::schedule::schedule(graph, scenario);

@@ -40,6 +40,11 @@ pub enum Collective {
     AllGather,
     /// Every rank has a part for every other: tokens to their experts, sequences to their heads.
     AllToAll,
+    /// The same of rows of which up to `copies` are alike: those for several ranks of a node cross the network once.
+    AllToAllOnce {
+        /// Rows that are alike.
+        copies: u32,
+    },
     /// Every rank hands its value to the next of the ring.
     Shift,
 }
@@ -249,7 +254,7 @@ impl OpKind {
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
             Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",
             Self::Collective { collective: Collective::AllGather, .. } => "all_gather",
-            Self::Collective { collective: Collective::AllToAll, .. } => "all_to_all",
+            Self::Collective { collective: Collective::AllToAll | Collective::AllToAllOnce { .. }, .. } => "all_to_all",
             Self::Collective { collective: Collective::Shift, .. } => "shift",
             Self::Send(_) => "send",
             Self::Receive(_) => "receive",

@@ -189,7 +189,7 @@ impl OpGraph {
                 Collective::AllReduce(_) => from.elements() == to.elements(),
                 Collective::ReduceScatter => from.elements() >= to.elements(),
                 Collective::AllGather => from.elements() <= to.elements(),
-                Collective::AllToAll => from.elements() == to.elements(),
+                Collective::AllToAll | Collective::AllToAllOnce { .. } => from.elements() == to.elements(),
                 Collective::Shift => from == to,
             },
             (OpKind::Fill(_), [], [_]) | (OpKind::Send(_), [_], []) | (OpKind::Receive(_), [], [_]) => true,

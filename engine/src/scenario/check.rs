@@ -280,6 +280,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         expert_parallel: check_expert::ranks(s.expert_parallel, "strategy.expert_parallel")?,
         expert_tensor_parallel: check_expert::ranks(s.expert_tensor_parallel, "strategy.expert_tensor_parallel")?,
         capacity_factor: check_expert::capacity(s)?,
+        expert_dispatch: s.expert_dispatch,
         pipeline_parallel,
         schedule: PipelineSchedule::OneFOneB,
         virtual_stages,

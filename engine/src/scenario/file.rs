@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttentionKernel, ChunkLayout, ContextMethod, Precision, Recompute, RecomputeModule, ScheduleName};
+use super::{
+    AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, ScheduleName,
+};
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
 use crate::units::Bytes;
@@ -89,6 +91,9 @@ pub struct StrategyFile {
     /// Tokens that the busiest rank's experts take, over the mean; what is beyond is dropped.
     #[serde(skip_serializing_if = "is_unit")]
     pub capacity_factor: f64,
+    /// How tokens reach their experts: `all_to_all`, or `once_per_node` over the network.
+    #[serde(skip_serializing_if = "is_default")]
+    pub expert_dispatch: ExpertDispatch,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
     /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v` or `custom`.
@@ -159,6 +164,7 @@ impl Default for StrategyFile {
             expert_parallel: 1,
             expert_tensor_parallel: 1,
             capacity_factor: 1.0,
+            expert_dispatch: ExpertDispatch::default(),
             pipeline_parallel: 1,
             schedule: ScheduleName::default(),
             virtual_stages: None,

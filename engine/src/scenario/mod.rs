@@ -25,7 +25,9 @@ pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
 pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
-pub use strategy::{AttentionKernel, ContextMethod, Precision, Recompute, RecomputeModule, Strategy, ZeroStage};
+pub use strategy::{
+    AttentionKernel, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Strategy, ZeroStage,
+};
 
 use crate::cluster::{Cluster, Mesh};
 use crate::model::Model;
@@ -115,6 +117,11 @@ impl Scenario {
     /// Tokens of one micro-batch on one replica, over all of its context ranks.
     pub fn micro_batch_tokens(&self) -> u32 {
         self.strategy.micro_batch * self.data.sequence_length
+    }
+
+    /// Experts that a token is routed to; 1 for a dense model.
+    pub fn experts_per_token(&self) -> u32 {
+        self.model.mixture.map_or(1, |mixture| mixture.per_token)
     }
 
     /// Tokens of one step over all replicas.

@@ -65,6 +65,28 @@ impl ContextMethod {
     }
 }
 
+/// How tokens reach their experts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpertDispatch {
+    /// A copy for every expert, each to its rank.
+    #[default]
+    AllToAll,
+    /// Of a token that goes to several ranks of a node one copy crosses the network (DeepSeek-AI 2024, "DeepSeek-V3",
+    /// section 3.2.2; its DeepEP).
+    OncePerNode,
+}
+
+impl ExpertDispatch {
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AllToAll => "all_to_all",
+            Self::OncePerNode => "once_per_node",
+        }
+    }
+}
+
 /// What the backward pass computes again instead of keeping it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -183,6 +205,8 @@ pub struct Strategy {
     pub expert_tensor_parallel: u32,
     /// Tokens that the busiest rank's experts take, over the mean: what is beyond is dropped.
     pub capacity_factor: f64,
+    /// How tokens reach their experts.
+    pub expert_dispatch: ExpertDispatch,
     /// Stages.
     pub pipeline_parallel: u32,
     /// Order of micro-batches.
@@ -261,6 +285,9 @@ impl Strategy {
         }
         if s.pipeline_parallel == 1 && s.virtual_stages == 1 && s.schedule != PipelineSchedule::GPipe {
             s.schedule = if s.schedule.splits_backward() { s.schedule } else { PipelineSchedule::OneFOneB };
+        }
+        if s.expert_parallel == 1 {
+            s.expert_dispatch = ExpertDispatch::default();
         }
         if s.context_parallel == 1 {
             s.context_method = ContextMethod::default();

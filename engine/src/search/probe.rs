@@ -9,8 +9,8 @@ use crate::graph::passes::plan_memory::saved;
 use crate::graph::{OpKind, Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
 use crate::scenario::{
-    AttentionKernel, ContextMethod, Precision, Recompute, RecomputeModule, Scenario, ScenarioError, ScenarioFile,
-    ScheduleName, Strategy, check,
+    AttentionKernel, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError,
+    ScenarioFile, ScheduleName, Strategy, check,
 };
 use crate::sim::part_times;
 use crate::units::Nanos;
@@ -21,7 +21,7 @@ pub(super) struct Cut {
     base: usize,
     ranks: [u32; 5],
     sequence_parallel: bool,
-    methods: [u8; 4],
+    methods: [u8; 5],
     capacity: u64,
     modules: Vec<RecomputeModule>,
     recompute_interval: u32,
@@ -39,6 +39,7 @@ impl Cut {
             position(ContextMethod::ALL.iter().position(|m| *m == s.context_method)),
             position(Precision::ALL.iter().position(|p| *p == s.precision)),
             u8::from(s.attention == AttentionKernel::Unfused),
+            u8::from(s.expert_dispatch == ExpertDispatch::OncePerNode),
             match s.recompute {
                 Recompute::None => 0,
                 Recompute::Selective => 1,

@@ -4,8 +4,8 @@ use super::Measurement;
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
-    AttentionKernel, ClusterFile, ContextMethod, DataFile, Precision, Recompute, RecomputeModule, Scenario,
-    ScenarioFile, ScheduleName, StrategyFile, check, check_model,
+    AttentionKernel, ClusterFile, ContextMethod, DataFile, ExpertDispatch, Precision, Recompute, RecomputeModule,
+    Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
 };
 use crate::units::BytesPerSec;
 
@@ -211,6 +211,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         context_parallel: cp,
         context_method: if flags.contains("cp comm a2a") { ContextMethod::AllToAll } else { ContextMethod::Ring },
         expert_parallel: expert_parallel(m, gpus / pp),
+        expert_dispatch: dispatch(m),
         cuda_graphs: flags.contains("cuda_graph_impl") && !flags.contains("cuda_graph_impl=none"),
         stage_layers: stages_of_embedding_and_head(m, pp * virtual_stages.unwrap_or(1)),
         tensor_parallel: tp,
@@ -234,6 +235,13 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         sharding_group,
         ..StrategyFile::default()
     })
+}
+
+/// DeepEP and its successors send a token once to every node.
+fn dispatch(m: &Measurement) -> ExpertDispatch {
+    let said = format!("{} {}", m.overlap_flags, m.framework).to_lowercase();
+    let once = ["hybridep", "deepep"].iter().any(|backend| said.contains(backend));
+    if once { ExpertDispatch::OncePerNode } else { ExpertDispatch::AllToAll }
 }
 
 /// Experts lie over the ranks of a stage; all that can be used when the source names no number.

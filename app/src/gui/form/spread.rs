@@ -1,7 +1,7 @@
 //! Fields of mixtures of experts, of latent attention, and of the ranks that share sequences and experts.
 
 use egui::{CollapsingHeader, Ui};
-use shardlab_engine::scenario::ContextMethod;
+use shardlab_engine::scenario::{ContextMethod, ExpertDispatch};
 
 use super::Form;
 use super::fields::{choice_ui, number_ui, optional_flag_ui, optional_ui, ranged_real_ui};
@@ -23,6 +23,8 @@ impl Form<'_> {
         if has_experts || s.expert_parallel > 1 || s.expert_tensor_parallel > 1 {
             number_ui(ui, "form.strategy.ep", &mut s.expert_parallel, 1..=4096, experts);
             number_ui(ui, "form.strategy.etp", &mut s.expert_tensor_parallel, 1..=1024, slices);
+            let ways = [ExpertDispatch::AllToAll, ExpertDispatch::OncePerNode].map(|way| (way, dispatch_key(way)));
+            choice_ui(ui, "form.strategy.dispatch", &mut s.expert_dispatch, &ways);
             ranged_real_ui(ui, "form.strategy.capacity", &mut s.capacity_factor, 0.1..=64.0, 1e-2, capacity);
         }
     }
@@ -70,6 +72,13 @@ impl Form<'_> {
             }
             optional_flag_ui(ui, "form.model.qkv_bias", &mut file.qkv_bias, model.qkv_bias);
         });
+    }
+}
+
+fn dispatch_key(way: ExpertDispatch) -> &'static str {
+    match way {
+        ExpertDispatch::AllToAll => "form.dispatch.all_to_all",
+        ExpertDispatch::OncePerNode => "form.dispatch.once_per_node",
     }
 }
 

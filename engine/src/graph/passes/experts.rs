@@ -8,13 +8,19 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Group, Mesh};
 use crate::graph::{Collective, Op, OpGraph, OpKind, Spread, Storage, Tensor, TensorId};
+use crate::scenario::{ExpertDispatch, Strategy};
 
-/// Gives every rank its experts, and moves rows to them.
-pub fn experts(graph: OpGraph, mesh: &Mesh) -> OpGraph {
+/// Gives every rank its experts, and moves rows to them: of every token as many as it has experts.
+pub fn experts(graph: OpGraph, strategy: &Strategy, per_token: u32) -> OpGraph {
+    let mesh = &strategy.mesh();
     if mesh.ep == 1 {
         return graph;
     }
-    let mut spreader = Spreader { graph, moved: BTreeMap::new() };
+    let collective = match strategy.expert_dispatch {
+        ExpertDispatch::AllToAll => Collective::AllToAll,
+        ExpertDispatch::OncePerNode => Collective::AllToAllOnce { copies: per_token },
+    };
+    let mut spreader = Spreader { graph, collective, moved: BTreeMap::new() };
     for op in std::mem::take(&mut spreader.graph.ops) {
         spreader.op(op, mesh);
     }
@@ -27,6 +33,8 @@ pub fn experts(graph: OpGraph, mesh: &Mesh) -> OpGraph {
 
 struct Spreader {
     graph: OpGraph,
+    /// How rows are exchanged.
+    collective: Collective,
     /// Rows on the other side: of their experts, or of their tokens.
     moved: BTreeMap<TensorId, TensorId>,
 }
@@ -69,7 +77,7 @@ impl Spreader {
         let tensor = self.graph.tensor(id).clone();
         let name = format!("{} exchanged", tensor.name);
         let moved = self.graph.add_tensor(Tensor { name: name.into(), storage: Storage::Own, ..tensor });
-        let kind = OpKind::Collective { collective: Collective::AllToAll, group: Group::Expert };
+        let kind = OpKind::Collective { collective: self.collective, group: Group::Expert };
         let name = format!("{} all-to-all", self.graph.tensor(id).name);
         let op = Op { kind, name: name.into(), reads: vec![id], writes: vec![moved], ..like.clone() };
         self.graph.ops.push(op);
