@@ -106,6 +106,14 @@ fn a_schedule_that_fills_its_bubble_is_seen_in_the_timeline() {
     window.harness.snapshot("zero_bubble");
     window.preset("llama3-8b-fsdp-64xh100");
     window.harness.snapshot("fsdp");
+    window.preset("mixtral-8x7b-64xh100");
+    window.harness.get_by_label("mixture of experts").click();
+    window.harness.run_ok();
+    window.harness.snapshot("experts");
+    let ready = window.preset("llama3-8b-128k-64xh100");
+    window.harness.snapshot("context");
+    window.harness.run_ok();
+    assert_eq!(window.state()["step_time_ns"], ready["step_time_ns"], "looking at fields changes none of them");
 }
 
 #[test]

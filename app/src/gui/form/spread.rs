@@ -37,6 +37,7 @@ impl Form<'_> {
         let run = self.session.run.clone();
         let (file, model) = (&mut self.session.file.model, run.scenario.model());
         let now = |value: &dyn Fn(&shardlab_engine::model::Mixture) -> u32| model.mixture.as_ref().map_or(0, value);
+        let has_experts = model.mixture.is_some() || file.experts.is_some_and(|experts| experts > 0);
         let shared = now(&|m| m.shared_ffn_hidden / m.ffn_hidden.max(1));
         CollapsingHeader::new(t("form.model.mixture")).id_salt("mixture").show(ui, |ui| {
             let fields = [
@@ -46,8 +47,13 @@ impl Form<'_> {
                 ("form.model.shared_experts", &mut file.shared_experts, shared, 0..=64),
                 ("form.model.dense_layers", &mut file.dense_layers, now(&|m| m.dense_layers), 0..=4096),
             ];
-            for ((key, value, effective, range), error) in fields.into_iter().zip(errors) {
+            // The first says whether there is a mixture; the others mean nothing without one.
+            let shown = if has_experts { fields.len() } else { 1 };
+            for ((key, value, effective, range), error) in fields.into_iter().zip(errors).take(shown) {
                 optional_ui(ui, key, value, effective, range, error.as_deref());
+            }
+            if !has_experts {
+                return;
             }
             let (value, effective) = (&mut file.expert_interval, now(&|m| m.interval).max(1));
             optional_ui(ui, "form.model.expert_interval", value, effective, 1..=4096, interval_error.as_deref());
@@ -59,6 +65,7 @@ impl Form<'_> {
         let errors = ["kv_rank", "query_rank", "rope_dim", "value_dim"].map(|f| self.error_of(&format!("model.{f}")));
         let run = self.session.run.clone();
         let (file, model) = (&mut self.session.file.model, run.scenario.model());
+        let is_latent = model.latent.is_some() || file.kv_rank.is_some_and(|rank| rank > 0);
         let now = |value: &dyn Fn(&shardlab_engine::model::Latent) -> u32| model.latent.as_ref().map_or(0, value);
         CollapsingHeader::new(t("form.model.latent")).id_salt("latent").show(ui, |ui| {
             let fields = [
@@ -67,7 +74,8 @@ impl Form<'_> {
                 ("form.model.rope_dim", &mut file.rope_dim, now(&|l| l.rope_dim), 2..=256),
                 ("form.model.value_dim", &mut file.value_dim, now(&|l| l.value_dim), 1..=256),
             ];
-            for ((key, value, effective, range), error) in fields.into_iter().zip(errors) {
+            let shown = if is_latent { fields.len() } else { 1 };
+            for ((key, value, effective, range), error) in fields.into_iter().zip(errors).take(shown) {
                 optional_ui(ui, key, value, effective, range, error.as_deref());
             }
             optional_flag_ui(ui, "form.model.qkv_bias", &mut file.qkv_bias, model.qkv_bias);
