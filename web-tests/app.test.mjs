@@ -62,6 +62,16 @@ test('another preset is simulated when chosen', async () => {
   noErrors();
 });
 
+test('a search finds strategies while the page stays alive', { timeout: 300_000 }, async () => {
+  await command(page, { tab: 'search' });
+  await command(page, 'search');
+  const found = (s) => s.search.running === false && s.search.found > 0;
+  const state = await until(page, 'strategies', found, EXECUTE_SECONDS);
+  assert.ok(state.search.counts.simulated > 0, JSON.stringify(state.search));
+  await screenshot('search');
+  noErrors();
+});
+
 test('ten real steps on WebGPU and on the CPU give the same falling loss', { timeout: 700_000 }, async () => {
   await command(page, { tab: 'execute' });
   const onGpu = await execute(page, 10, 'wgpu', EXECUTE_SECONDS);

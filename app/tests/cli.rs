@@ -246,3 +246,56 @@ fn published_measurements_are_predicted_and_wrong_files_refused() {
         assert!(!output.stderr.is_empty() && !text(&output.stderr).contains("panicked"));
     }
 }
+
+#[test]
+fn a_search_prints_writes_and_goes_on_from_its_state() {
+    let folder = folder("search");
+    let (state, best) = (folder.join("state.json"), folder.join("best.toml"));
+    let (state, best) = (state.to_str().expect("text"), best.to_str().expect("text"));
+    let space = ["--vary", "strategy.tensor_parallel=1,2,4,8", "--vary", "strategy.pipeline_parallel=1,2,4"];
+    let base = ["search", "llama2-7b-8xh100", "--json", "--state", state, "--write-best", best];
+    let arguments: Vec<&str> = base.into_iter().chain(space).collect();
+    let document = json(&arguments);
+    assert_eq!(document["strategies"], 12);
+    assert_eq!(document["complete"], true);
+    let found = document["found"].as_array().expect("a list");
+    let time = |found: &Value| found["step_time_s"].as_f64().expect("a number");
+    assert!(found.len() > 2 && found.windows(2).all(|pair| time(&pair[0]) <= time(&pair[1])));
+    // The best is written as a scenario that gives what the search said.
+    let again = json(&["simulate", best, "--json"]);
+    assert_eq!(again["step_time_s"], found[0]["step_time_s"]);
+    assert_eq!(json(&arguments)["found"], document["found"], "a search that goes on finds the same");
+    let other = shardlab(&["search", "llama2-7b-8xh100", "--state", state, "--vary", "strategy.micro_batch=1,2"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("another space"), "{}", text(&other.stderr));
+    let wrong = shardlab(&["search", "--vary", "strategy.micro_batch"]);
+    assert!(text(&wrong.stderr).contains('='), "{}", text(&wrong.stderr));
+    let nothing = shardlab(&["search", "llama3-405b-16384xh100", "--vary", "strategy.micro_batch=64"]);
+    assert_eq!(nothing.status.code(), Some(1), "none fits");
+}
+
+#[test]
+fn a_step_is_explained_and_what_would_make_it_faster() {
+    let document = json(&["explain", "mixtral-8x7b-64xh100", "--json"]);
+    let ops = document["ops"].as_array().expect("a list");
+    assert!(ops.iter().any(|op| op["formula"].as_str().is_some_and(|formula| formula.starts_with("max("))));
+    assert!(ops.iter().any(|op| op["formula"].as_str().is_some_and(|formula| formula.contains("direct of"))));
+    for list in ["memory", "constants"] {
+        assert!(document[list].as_array().is_some_and(|lines| lines.len() > 10), "{list}");
+    }
+    let table = text(&shardlab(&["explain", "gpt2-124m-8xa100"]).stdout);
+    assert!(table.contains("numbers that this rests on") && table.contains("layer * qkv"), "{table}");
+    let what_if = json(&["what-if", "llama2-7b-8xh100", "--json", "--factor", "2"]);
+    let gains: Vec<f64> =
+        what_if["changes"].as_array().into_iter().flatten().filter_map(|change| change["gain"].as_f64()).collect();
+    assert!(gains.len() > 10 && gains.windows(2).all(|pair| pair[0] >= pair[1]) && gains[0] > 0.2, "{gains:?}");
+    assert_eq!(shardlab(&["what-if", "--factor", "nan"]).status.code(), Some(2));
+}
+
+#[test]
+fn measured_collectives_are_predicted() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/cases/collectives.csv");
+    let document = json(&["validate", file, "--json"]);
+    assert!(document["above_1_mb"]["all"]["median"].as_f64().expect("a number") < 0.1);
+    assert!(text(&shardlab(&["validate", file]).stdout).contains("bus bandwidths"));
+}
