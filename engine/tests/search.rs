@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{ScenarioFile, check, preset_file};
-use shardlab_engine::search::{Axis, Goal, Options, Outcome, Progress, Saved, Space, SpaceError, search};
+use shardlab_engine::search::{
+    Axis, Goal, Options, Outcome, Progress, Saved, Space, SpaceError, default_space, search,
+};
 use shardlab_engine::sim::step_time;
 
 fn axis(path: &str, values: &Value) -> Axis {
@@ -155,4 +157,17 @@ fn fields_without_effect_change_nothing() {
         assert_eq!(*expected, outcome, "{:?}", space.values(index));
     }
     assert!(known.len() > 10, "{}", known.len());
+}
+
+/// Whatever is on screen, the space that is offered around it holds something that is at least as fast.
+#[test]
+fn the_space_that_is_offered_holds_what_is_there() {
+    for name in ["gpt2-124m-8xa100", "llama2-7b-8xh100", "llama3-70b-64xh100", "gpt-zero-bubble-8xa100"] {
+        let file = preset_file(name).expect("a preset");
+        let scenario = check(&file).expect("valid");
+        let space = Space::new(&file, default_space(&scenario)).expect("a space");
+        let outcome = all_of(&space, &Options { count: 1, may_overflow: true, ..Options::default() });
+        let now = step_time(&lower(&scenario), &scenario);
+        assert!(outcome.found[0].step_time <= now, "{name}: {} after {now}", outcome.found[0].step_time);
+    }
 }

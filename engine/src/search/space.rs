@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::Model;
-use crate::scenario::{Opened, Scenario, ScenarioError, ScenarioFile, StrategyFile, open};
+use crate::scenario::{Opened, Scenario, ScenarioError, ScenarioFile, ScheduleName, StrategyFile, open};
 
 /// A field and the values that it takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,27 +209,38 @@ fn with(file: &ScenarioFile, path: &str, value: &Value) -> Result<ScenarioFile, 
     }
 }
 
-/// The space that people search first: the mesh, the micro-batch, the schedule, recomputation and sharding.
+/// The space that people search first: the mesh, the micro-batch, the schedule, recomputation and sharding. What the
+/// scenario has now is in it, so that the best is never worse.
 pub fn default_space(scenario: &Scenario) -> Vec<Axis> {
-    let (model, cluster) = (scenario.model(), scenario.cluster());
+    let (model, cluster, s) = (scenario.model(), scenario.cluster(), scenario.strategy());
     let axis = |path: &str, values: Vec<Value>| Axis { path: format!("strategy.{path}"), values };
     let up_to = |most: u32| -> Vec<u32> { (0..12).map(|power| 1 << power).filter(|&n| n <= most).collect() };
-    let numbers = |list: Vec<u32>| list.into_iter().map(Value::from).collect::<Vec<_>>();
-    let names = |list: &[&str]| list.iter().copied().map(Value::from).collect::<Vec<_>>();
+    let numbers = |path: &str, mut list: Vec<u32>, now: u32| {
+        list.push(now);
+        list.sort_unstable();
+        list.dedup();
+        axis(path, list.into_iter().map(Value::from).collect())
+    };
+    let names = |path: &str, list: &[&str], now: &str| {
+        let more = (!list.contains(&now)).then_some(now);
+        axis(path, list.iter().copied().chain(more).map(Value::from).collect())
+    };
     let slices = up_to(cluster.devices_per_node).into_iter().filter(|n| model.kv_heads.is_multiple_of(*n)).collect();
     let stages = up_to(model.layers.min(cluster.devices()).min(64));
+    // An order of one's own holds for one pipeline only.
+    let schedule = Some(s.schedule.name()).filter(|name| *name != ScheduleName::Custom).unwrap_or_default();
     let mut axes = vec![
-        axis("tensor_parallel", numbers(slices)),
+        numbers("tensor_parallel", slices, s.tensor_parallel),
         axis("sequence_parallel", vec![false.into(), true.into()]),
-        axis("pipeline_parallel", numbers(stages)),
-        axis("schedule", names(&["1f1b", "interleaved", "zb-h1"])),
-        axis("virtual_stages", numbers(vec![1, 2, 4])),
-        axis("micro_batch", numbers(vec![1, 2, 4, 8])),
-        axis("recompute", names(&["none", "selective", "full"])),
-        axis("zero_stage", numbers(vec![0, 1, 2, 3])),
+        numbers("pipeline_parallel", stages, s.pipeline_parallel),
+        names("schedule", &["1f1b", "interleaved", "zb-h1"], schedule.name()),
+        numbers("virtual_stages", vec![1, 2, 4], s.virtual_stages),
+        numbers("micro_batch", vec![1, 2, 4, 8], s.micro_batch),
+        names("recompute", &["none", "selective", "full"], s.recompute.name()),
+        numbers("zero_stage", vec![0, 1, 2, 3], s.zero as u32),
     ];
-    if scenario.data().sequence_length >= LONG {
-        axes.push(axis("context_parallel", numbers(up_to(16))));
+    if scenario.data().sequence_length >= LONG || s.context_parallel > 1 {
+        axes.push(numbers("context_parallel", up_to(16), s.context_parallel));
     }
     axes.extend(expert_axis(model, cluster.devices(), axis));
     axes
