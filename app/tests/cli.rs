@@ -299,3 +299,23 @@ fn measured_collectives_are_predicted() {
     assert!(document["above_1_mb"]["all"]["median"].as_f64().expect("a number") < 0.1);
     assert!(text(&shardlab(&["validate", file]).stdout).contains("bus bandwidths"));
 }
+
+#[test]
+fn what_can_only_be_simulated_is_not_executed() {
+    let tiny = "[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nprecision = \"fp32\"\nglobal_batch = 8\n[model]\npreset = \"tiny-llama\"\n";
+    let cases = [
+        ("experts = 4\nexperts_per_token = 2\n", "mixtures of experts"),
+        ("kv_rank = 8\nrope_dim = 4\nkv_heads = 4\n", "latent attention"),
+    ];
+    let folder = folder("only_simulated");
+    for (model, reason) in cases {
+        let path = folder.join("scenario.toml");
+        std::fs::write(&path, format!("{tiny}{model}")).expect("a file is written");
+        let path = path.to_str().expect("text");
+        let simulated = shardlab(&["simulate", path]);
+        assert_eq!(simulated.status.code(), Some(0), "{reason}: {}", text(&simulated.stderr));
+        let executed = shardlab(&["execute", path, "--backend", "cpu", "--steps", "1"]);
+        assert_eq!(executed.status.code(), Some(2), "{reason}");
+        assert!(text(&executed.stderr).contains(reason), "{}", text(&executed.stderr));
+    }
+}

@@ -31,6 +31,12 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().attention != AttentionKernel::Flash {
         return Err(ExecError::Attention);
     }
+    match scenario.model() {
+        model if model.mixture.is_some() => return Err(ExecError::Mixture),
+        model if model.latent.is_some() => return Err(ExecError::Latent),
+        _ if scenario.mesh().cp > 1 => return Err(ExecError::Context),
+        _ => {}
+    }
     let ranks = scenario.mesh().ranks();
     if ranks > MAX_RANKS {
         return Err(ExecError::TooManyRanks { ranks, most: MAX_RANKS });

@@ -31,7 +31,7 @@ pub enum SpaceError {
     #[error("the space has more than {0} combinations; give fewer values")]
     TooMany(u64),
     /// A value is not allowed there, or the scenario itself is not valid.
-    #[error("{0}")]
+    #[error(transparent)]
     Scenario(#[from] ScenarioError),
 }
 
