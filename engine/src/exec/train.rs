@@ -160,7 +160,7 @@ impl Trainer {
     fn put(&self, id: TensorId, part: &[f32], slice: u32, whole: &mut BTreeMap<String, Vec<f32>>) {
         let tensor = self.step_graph.tensor(id);
         let size = usize::try_from(tensor.shape.elements()).unwrap_or(0);
-        let value = whole.entry(tensor.name.clone().to_string()).or_insert_with(|| vec![0.0; size]);
+        let value = whole.entry(tensor.name.to_string()).or_insert_with(|| vec![0.0; size]);
         parameters::unshard(part, tensor, slice, value);
     }
 
@@ -204,7 +204,7 @@ impl Trainer {
         let mut written = false;
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             written |= self.write_to(rank, &mut |tensor| {
-                let fits = tensor.name == name.into() && tensor.shape.elements() == whole.len() as u64;
+                let fits = &*tensor.name == name && tensor.shape.elements() == whole.len() as u64;
                 fits.then(|| whole.to_vec())
             });
         }
@@ -334,7 +334,7 @@ impl Trainer {
     async fn scalar(&mut self, name: &str, replica: u32) -> Result<f64, ExecError> {
         let mesh = self.step_graph.mesh;
         let ranks = (0..mesh.pp).map(|pp| mesh.rank(Coordinates { pp, dp: replica, cp: 0, tp: 0 }));
-        let named = |(id, _, _): &(TensorId, BufferId, u64)| self.step_graph.tensor(*id).name == name.into();
+        let named = |(id, _, _): &(TensorId, BufferId, u64)| &*self.step_graph.tensor(*id).name == name;
         let found = ranks.rev().find_map(|rank| self.placed(rank, Role::Scalar).into_iter().find(named));
         let Some((_, buffer, _)) = found else {
             return Err(ExecError::Kernel(format!("the graph has no `{name}`")));

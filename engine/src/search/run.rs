@@ -142,12 +142,12 @@ const BATCH: u64 = 4096;
 /// The result does not depend on the number of threads: what is pruned is never among the best.
 pub fn search(space: &Space, options: &Options, saved: Saved, progress: &(dyn Fn(Progress) -> bool + Sync)) -> Outcome {
     let search = Search::new(space, options, saved, progress);
-    search.on_threads(|worker| search.bound_all(worker));
+    search.on_threads(|| search.bound_all());
     let mut candidates = std::mem::take(&mut *lock(&search.candidates));
     candidates.sort_by_key(|c| (c.bounds.time, c.bounds.memory, c.index));
     search.sample(&mut candidates);
     search.next.store(0, Ordering::Relaxed);
-    search.on_threads(|_| search.simulate_all(&candidates));
+    search.on_threads(|| search.simulate_all(&candidates));
     search.finish()
 }
 
@@ -215,21 +215,20 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn on_threads(&self, work: impl Fn(usize) + Sync) {
+    fn on_threads(&self, work: impl Fn() + Sync) {
         if self.options.workers <= 1 {
-            work(0);
+            work();
             return;
         }
         std::thread::scope(|scope| {
-            for worker in 0..self.options.workers {
-                let work = &work;
-                scope.spawn(move || work(worker));
+            for _ in 0..self.options.workers {
+                scope.spawn(&work);
             }
         });
     }
 
     /// Decides by constraints and memory, batch by batch.
-    fn bound_all(&self, _worker: usize) {
+    fn bound_all(&self) {
         let mut probes: BTreeMap<Cut, Option<Arc<Probe>>> = BTreeMap::new();
         let mut file = None;
         while !self.stopped.load(Ordering::Relaxed) {
