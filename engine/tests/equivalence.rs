@@ -335,7 +335,8 @@ fn untied_gpt_with_a_vocabulary_that_does_not_divide_on_every_mesh_equals_one_ra
 
 /// Lowers with some of the tensor-parallel collectives left out.
 fn lower_broken(scenario: &Scenario, keep: impl Fn(&Op) -> bool) -> StepGraph {
-    let graph = optimize::optimize(differentiate::differentiate(forward::forward(scenario)));
+    let graph =
+        optimize::optimize(differentiate::differentiate(forward::forward(scenario)), scenario.strategy().optimizer);
     let graph = recompute::recompute(graph, scenario.strategy());
     let graph = shard::shard_with(graph, scenario.strategy(), keep);
     let graph = precision::precision(graph, scenario.strategy().precision);

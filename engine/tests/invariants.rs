@@ -157,7 +157,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 19] = [
+    let changes: [Change; 20] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -174,6 +174,7 @@ fn no_field_is_ignored() {
             f.strategy.recompute = if f.strategy.recompute == full { none } else { full };
         }),
         ("llama3-8b-16xh100", "precision", |f| f.strategy.precision = shardlab_engine::scenario::Precision::Fp8),
+        ("llama3-8b-16xh100", "optimizer", |f| f.strategy.optimizer = shardlab_engine::scenario::Optimizer::Momentum),
         ("llama3-8b-16xh100", "overlap_gradients", |f| f.strategy.overlap_gradients ^= true),
         ("llama3-8b-16xh100", "bucket", |f| f.strategy.bucket = Some(Bytes(4_000_000_000))),
         ("llama3-8b-fsdp-64xh100", "recompute_interval", |f| f.strategy.recompute_interval = 2),

@@ -17,7 +17,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     };
     let graph = after("forward", forward::forward(scenario));
     let graph = after("differentiate", differentiate::differentiate(graph));
-    let graph = after("optimize", optimize::optimize(graph));
+    let graph = after("optimize", optimize::optimize(graph, strategy.optimizer));
     let graph = after("recompute", recompute::recompute(graph, strategy));
     let graph = after("shard", shard::shard(graph, strategy));
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
@@ -113,7 +113,8 @@ proptest! {
 
 fn sharded() -> OpGraph {
     let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
-    let graph = optimize::optimize(differentiate::differentiate(forward::forward(&scenario)));
+    let graph =
+        optimize::optimize(differentiate::differentiate(forward::forward(&scenario)), scenario.strategy().optimizer);
     shard::shard(graph, scenario.strategy())
 }
 
@@ -196,6 +197,55 @@ fn sharding_divides_memory_as_zero_says() {
             // Flat buffers are padded to whole slices: below a thousandth.
             assert!((found / expected - 1.0).abs() < 1e-3, "stage {stage}: {found} bytes, {expected} expected");
         }
+    }
+}
+
+/// Bytes of master weights and optimizer state for every parameter, on one rank without sharding.
+fn optimizer_bytes(optimizer: &str, rest: &str) -> f64 {
+    let text = format!(
+        "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n[strategy]\n\
+         global_batch = 64\nprecision = \"bf16\"\noptimizer = \"{optimizer}\"\n{rest}"
+    );
+    let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+    let step = lower(&check(&file).unwrap_or_else(|error| panic!("{error}")));
+    step.verify().unwrap_or_else(|error| panic!("{optimizer}: {error}"));
+    step.stages[0].memory.persistent.optimizer_state.as_f64() / 6_738_415_616.0
+}
+
+#[test]
+fn optimizers_keep_what_their_papers_say() {
+    // Four bytes of every parameter are its master weight.
+    let near = |optimizer: &str, expected: f64| {
+        let found = optimizer_bytes(optimizer, "");
+        assert!((found / expected - 1.0).abs() < 1e-4, "{optimizer}: {found} bytes, {expected} expected");
+    };
+    near("sgd", 4.0);
+    near("momentum", 8.0);
+    near("adam", 12.0);
+    near("adamw", 12.0);
+    // Dettmers et al. 2022, section 2: a byte for each moment, and a scale in fp32 for each block of 2048.
+    near("adam_8bit", 4.0 + 2.0 * (1.0 + 4.0 / 2048.0));
+    // Shazeer & Stern 2018, section 3: n + m in place of n·m. Of a layer's matrices 4 are 4096², 1 is 4096 × 22016 and
+    // 1 is 11008 × 4096; qkv lie beside each other, so 4096 × 12288.
+    let layer = (4096 + 12288) + 2 * 4096 + (4096 + 22016) + (11008 + 4096) + 2 * 4096;
+    let rest = 2 * (32000 + 4096) + 4096;
+    near("adafactor", 4.0 + 4.0 * f64::from(32 * layer + rest) / 6_738_415_616.0);
+    // One moment of the layers' matrices, two of embedding, head and norms.
+    let twice = 2.0 * 32000.0 * 4096.0 + 65.0 * 4096.0;
+    near("muon", 4.0 + 4.0 + 4.0 * twice / 6_738_415_616.0);
+}
+
+#[test]
+fn every_optimizer_is_cut_as_its_parameters_are() {
+    for optimizer in ["sgd", "momentum", "adam", "adamw", "adam_8bit", "adafactor", "muon"] {
+        let whole = optimizer_bytes(optimizer, "");
+        let cut = optimizer_bytes(optimizer, "tensor_parallel = 8\n");
+        // Norms, and one of the two vectors of a factored moment, stay whole.
+        assert!((cut * 8.0 / whole - 1.0).abs() < 2e-3, "{optimizer}: {cut} of {whole}");
+    }
+    for optimizer in ["sgd", "momentum", "adam", "adam_8bit"] {
+        let (whole, cut) = (optimizer_bytes(optimizer, ""), optimizer_bytes(optimizer, "zero_stage = 1\n"));
+        assert!((cut * 64.0 / whole - 1.0).abs() < 2e-3, "{optimizer}: {cut} of {whole}");
     }
 }
 

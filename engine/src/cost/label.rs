@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{collective_bytes_per_rank, work};
 use crate::cluster::Group;
 use crate::graph::{Collective, DType, Op, OpKind, StepGraph};
+use crate::scenario::Optimizer;
 use crate::trace::Label;
 use crate::units::Bytes;
 
@@ -26,8 +27,12 @@ pub fn label(step: &StepGraph, op: &Op) -> Label {
     }
 }
 
-/// The number format in which an op computes: that of its first input.
+/// The number format in which an op computes: that of its first input. Muon's iterations run in bf16 whatever the
+/// gradient is in (Jordan et al. 2024).
 pub fn input_type(step: &StepGraph, op: &Op) -> DType {
+    if let OpKind::Update { optimizer: Optimizer::Muon, .. } = op.kind {
+        return DType::Bf16;
+    }
     op.reads.first().or(op.writes.first()).map_or(DType::F32, |&id| step.tensor(id).dtype)
 }
 

@@ -1,6 +1,8 @@
 //! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
 
-use crate::graph::{DType, Dims, Op, OpKind, Tensor, TensorId};
+use crate::graph::{DType, Dims, Op, OpKind, Spread, Tensor, TensorId};
+use crate::scenario::Optimizer;
+use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 use crate::units::{Bytes, Flops};
 
 /// The work of one execution of an op on one rank.
@@ -49,6 +51,7 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         OpKind::AttentionScores => batched(dims, tensors, op.writes[0], 1.0, bytes),
         OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
         OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
+        OpKind::Update { optimizer: Optimizer::Muon, .. } => muon(dims, tensors, op, bytes),
         _ => {
             // Reductions work on what they read, all else on what it writes.
             let counted = if is_reduction(op.kind) { op.reads.first() } else { op.writes.first() };
@@ -92,6 +95,48 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: [f64
     Work { flops, matmul_flops: flops, bytes, ..Work::default() }
 }
 
+/// Muon's update of the matrices that lie below each other in a parameter. Of a matrix with sides `m ≤ n` an iteration
+/// makes `X·Xᵀ`, the square of that, and its product with `X`: `4m²n + 2m³` operations (Jordan et al. 2024). A matrix
+/// that is cut over the tensor group is treated by slices, as Megatron-Core does it.
+fn muon(dims: &Dims, tensors: &[Tensor], op: &Op, bytes: Bytes) -> Work {
+    let parameter = &tensors[op.writes[0].index()];
+    let groups = if parameter.spread == Spread::Experts { u64::from(dims.local_experts.max(1)) } else { 1 };
+    let (rows, cols) = (u64::from(parameter.local.rows) / groups, u64::from(parameter.local.cols));
+    let (m, n) = (rows.min(cols), rows.max(cols));
+    let (short, long) = (m as f64, n as f64);
+    let times = f64::from(NEWTON_SCHULZ_ITERATIONS) * groups as f64;
+    let matmul_flops = Flops(times * (4.0 * short * short * long + 2.0 * short.powi(3)));
+    let elementwise = Flops(parameter.local.elements() as f64 * update_arithmetic(Optimizer::Muon));
+    // In two bytes each: `X` is read twice and written, the square matrices are written and read five times in all.
+    let of_iteration = 2 * groups * (3 * m * n + 5 * m * m);
+    Work {
+        flops: matmul_flops + elementwise,
+        matmul_flops,
+        bytes: bytes + Bytes(of_iteration) * u64::from(NEWTON_SCHULZ_ITERATIONS),
+        matmul: Some([m, n, m]),
+        groups,
+    }
+}
+
+/// Arithmetic of an update for each element of the parameter, clipping included. 8-bit moments are taken from their
+/// codes and put back into the nearest ones.
+fn update_arithmetic(optimizer: Optimizer) -> f64 {
+    match optimizer {
+        Optimizer::Sgd => 4.0,
+        Optimizer::Momentum => 6.0,
+        Optimizer::Adam | Optimizer::AdamW => 14.0,
+        Optimizer::Adam8Bit => 30.0,
+        Optimizer::Adafactor => 16.0,
+        Optimizer::Muon => 8.0,
+    }
+}
+
+/// How often an update reads the gradient: Adafactor sums its squares by rows and columns, scales it by them, and clips
+/// the result by its own mean square (Shazeer & Stern 2018, algorithm 4).
+fn gradient_reads(optimizer: Optimizer) -> u64 {
+    if optimizer == Optimizer::Adafactor { 3 } else { 1 }
+}
+
 /// Unfused attention: `products` batched matmuls of sequence × sequence × head for every sequence and head; what a
 /// causal mask hides is computed too.
 fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, bytes: Bytes) -> Work {
@@ -118,7 +163,8 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad => 8.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } | OpKind::LatentJoin | OpKind::LatentJoinGrad => 8.0,
         OpKind::Route | OpKind::RouteGrad => 8.0,
-        OpKind::GeluGrad | OpKind::SwiGluGrad | OpKind::AdamW { .. } => 14.0,
+        OpKind::GeluGrad | OpKind::SwiGluGrad => 14.0,
+        OpKind::Update { optimizer, .. } => update_arithmetic(optimizer),
         OpKind::Add
         | OpKind::Accumulate
         | OpKind::RowMax
@@ -147,7 +193,7 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
-        OpKind::AdamW { .. } => sum(&op.reads[..1]) + sum(&op.writes) * 2,
+        OpKind::Update { optimizer, .. } => sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2,
         OpKind::Accumulate
         | OpKind::Matmul { accumulate: true, .. }
         | OpKind::GroupedMatmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,

@@ -17,6 +17,9 @@ pub enum ExecError {
     /// The attention kernel cannot be executed yet.
     #[error("strategy.attention = unfused can be simulated but not executed yet; set it to \"flash\"")]
     Attention,
+    /// The optimizer cannot be executed yet.
+    #[error("only strategy.optimizer = adamw and adam can be executed yet, others are simulated; set it to \"adamw\"")]
+    Optimizer,
     /// Attention over sequences that ranks share cannot be executed yet.
     #[error("strategy.context_parallel above 1 can be simulated but not executed yet; set it to 1")]
     Context,

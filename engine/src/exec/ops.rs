@@ -33,6 +33,7 @@ use super::cpu::swiglu::SwigluParams;
 use super::cpu::swiglu_grad::SwigluGradParams;
 use super::{Dispatch, ExecError, Slice};
 use crate::graph::{Dim, Op, OpKind, Placement, Shape, StepGraph, Tensor, TensorId};
+use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
 pub struct OpContext<'a> {
@@ -62,7 +63,10 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
         OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
-        OpKind::AdamW { decayed, sliced } => vec![call.adamw(decayed, sliced)],
+        OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced } => {
+            vec![call.adamw(decayed, sliced)]
+        }
+        OpKind::Update { .. } => return Err(ExecError::Optimizer),
         OpKind::Accumulate => {
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
             vec![Dispatch::new(&params, [reads[0], writes[0]])]

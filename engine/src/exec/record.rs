@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{AttentionKernel, Precision, Scenario};
+use crate::scenario::{AttentionKernel, Optimizer, Precision, Scenario};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -30,6 +30,9 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().attention != AttentionKernel::Flash {
         return Err(ExecError::Attention);
+    }
+    if !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
+        return Err(ExecError::Optimizer);
     }
     match scenario.model() {
         model if model.mixture.is_some() => return Err(ExecError::Mixture),

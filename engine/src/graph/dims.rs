@@ -32,6 +32,10 @@ pub struct Dims {
     pub loss_tokens: u64,
     /// Whether norms subtract the mean and have a shift.
     pub layer_norm: bool,
+    /// Experts of a mixture; 0 without one.
+    pub experts: u32,
+    /// Of them those of one rank.
+    pub local_experts: u32,
     /// Tokens that every expert of a mixture takes of a micro-batch; 0 without a mixture.
     pub expert_capacity: u32,
     /// Of the rows that experts compute, the share that tokens were routed to; the others are slack of the capacity.
@@ -58,6 +62,8 @@ impl Dims {
             norm_eps: 1e-5,
             loss_tokens: scenario.step_tokens(),
             layer_norm: model.is_gpt(),
+            experts: model.mixture.map_or(0, |mixture| mixture.experts),
+            local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
             expert_capacity,
             routed_share,
         }

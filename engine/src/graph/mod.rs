@@ -58,7 +58,7 @@ impl OpGraph {
 pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::forward::forward(scenario);
     let graph = passes::differentiate::differentiate(graph);
-    let graph = passes::optimize::optimize(graph);
+    let graph = passes::optimize::optimize(graph, scenario.strategy().optimizer);
     let graph = passes::recompute::recompute(graph, scenario.strategy());
     let graph = passes::shard::shard(graph, scenario.strategy());
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());

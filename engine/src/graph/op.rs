@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::TensorId;
 use crate::cluster::Group;
+use crate::scenario::Optimizer;
 use crate::trace::{Name, Phase, Stream};
 
 /// A part of the model; pipeline stages are made of parts.
@@ -192,8 +193,10 @@ pub enum OpKind {
     },
     /// `x → sum`: adds to what is there.
     Accumulate,
-    /// `gradient, norm², hyper → parameter, first moment, second moment`.
-    AdamW {
+    /// `gradient, norm², hyper → parameter, states…`: for AdamW the first and the second moment.
+    Update {
+        /// By which rule.
+        optimizer: Optimizer,
         /// Elements with weight decay; they come first. All of them for `u64::MAX`.
         decayed: u64,
         /// Whether the op updates this rank's slice of a flat group, whose elements are counted from the group's first.
@@ -249,7 +252,7 @@ impl OpKind {
             Self::Gelu | Self::GeluGrad | Self::SwiGlu | Self::SwiGluGrad => "activation",
             Self::Add | Self::Accumulate | Self::Residual { .. } | Self::ColumnSum => "elementwise",
             Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",
-            Self::Fill(_) | Self::SumSquares { .. } | Self::AdamW { .. } => "optimizer",
+            Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } => "optimizer",
             Self::Cast => "cast",
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
             Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",

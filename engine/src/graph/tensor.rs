@@ -39,6 +39,8 @@ pub enum DType {
     F8,
     /// 32 bits in memory, rounded to TF32 by matrix units.
     Tf32,
+    /// Codes of eight bits, with a scale for every block of elements.
+    U8,
     /// Unsigned integers: token ids.
     U32,
 }
@@ -49,7 +51,7 @@ impl DType {
         match self {
             Self::F32 | Self::U32 | Self::Tf32 => 4,
             Self::Bf16 | Self::F16 => 2,
-            Self::F8 => 1,
+            Self::F8 | Self::U8 => 1,
         }
     }
 }

@@ -174,9 +174,7 @@ impl OpGraph {
             }
             (OpKind::CrossEntropy, [sums], [loss]) => sums.cols == 2 && loss.elements() == 1,
             (OpKind::SumSquares { .. }, [_], [norm]) => norm.elements() == 1,
-            (OpKind::AdamW { .. }, [g, norm, _], [p, m, v]) => {
-                norm.elements() == 1 && [p, m, v].iter().all(|x| x.elements() == g.elements())
-            }
+            (OpKind::Update { .. }, [g, norm, _], [p, ..]) => norm.elements() == 1 && p.elements() == g.elements(),
             (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
             (OpKind::AttentionScores, [qkv], [scores]) => qkv.rows == scores.rows,
             (OpKind::AttentionSoftmax, [scores], [p]) => scores == p,

@@ -288,6 +288,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
         global_batch: bounded(Some(s.global_batch), "strategy.global_batch", 1 << 24)?,
         precision: s.precision,
+        optimizer: s.optimizer,
         attention: s.attention,
         recompute: s.recompute,
         recompute_modules: recompute_modules(s),
@@ -307,6 +308,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
     check_batch(&strategy)?;
     strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
     super::check_sharding::tied(&strategy, model)?;
+    super::check_sharding::optimizer(&strategy)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
 }

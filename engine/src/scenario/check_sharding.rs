@@ -2,7 +2,7 @@
 
 use super::check::{Checked, bounded, divides, invalid};
 use super::pipeline::ChunkLayout;
-use super::{Strategy, StrategyFile, ZeroStage};
+use super::{Optimizer, Strategy, StrategyFile, ZeroStage};
 use crate::model::Model;
 
 /// What is sharded.
@@ -46,4 +46,18 @@ pub(super) fn tied(strategy: &Strategy, model: &Model) -> Checked<()> {
         return Err(invalid("strategy.zero_stage", strategy.zero as u32, allowed, hint));
     }
     Ok(())
+}
+
+/// What is cut into flat slices has no rows and columns any more.
+pub(super) fn optimizer(strategy: &Strategy) -> Checked<()> {
+    if !strategy.optimizer.needs_matrices() || !strategy.shards_over_replicas() {
+        return Ok(());
+    }
+    let of_slices = Optimizer::ALL.into_iter().filter(|optimizer| !optimizer.needs_matrices()).map(Optimizer::name);
+    let allowed = format!(
+        "one of {} with strategy.zero_stage = {}, whose slices hold no whole matrices",
+        of_slices.collect::<Vec<_>>().join(", "),
+        strategy.zero as u32
+    );
+    Err(invalid("strategy.optimizer", strategy.optimizer.name(), allowed, "Or set strategy.zero_stage = 0."))
 }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, ScheduleName,
+    AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute, RecomputeModule,
+    ScheduleName,
 };
 use crate::cluster::DeviceFile;
 use crate::model::ModelFile;
@@ -116,6 +117,9 @@ pub struct StrategyFile {
     pub global_batch: u32,
     /// `fp32`, `tf32`, `fp16`, `bf16` or `fp8`.
     pub precision: Precision,
+    /// `adamw`, `adam`, `adam_8bit`, `adafactor`, `muon`, `momentum` or `sgd`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub optimizer: Optimizer,
     /// `flash` or `unfused`.
     pub attention: AttentionKernel,
     /// `none`, `selective` or `full`.
@@ -174,6 +178,7 @@ impl Default for StrategyFile {
             micro_batch: 1,
             global_batch: 1,
             precision: Precision::default(),
+            optimizer: Optimizer::default(),
             attention: AttentionKernel::default(),
             recompute: Recompute::default(),
             recompute_modules: Vec::new(),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Optimizer;
 use super::pipeline::{Layout, PipelineSchedule};
 use crate::cluster::Mesh;
 use crate::units::Bytes;
@@ -221,6 +222,8 @@ pub struct Strategy {
     pub global_batch: u32,
     /// Number format.
     pub precision: Precision,
+    /// How gradients become updates.
+    pub optimizer: Optimizer,
     /// How attention is computed.
     pub attention: AttentionKernel,
     /// What is computed again.

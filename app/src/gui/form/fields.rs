@@ -10,7 +10,7 @@ use egui::{DragValue, Response, Ui};
 use shardlab_engine::units::Quantity;
 
 use crate::gui::design_tokens::signals;
-use crate::gui::i18n::{t, tip, unit, unit_of};
+use crate::gui::i18n::{t, t_or_name, tip, unit, unit_of};
 
 /// What is typed into text fields and is not yet a value, by key.
 pub type Typed = BTreeMap<&'static str, String>;
@@ -175,6 +175,26 @@ pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mu
         let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
             for (option, key) in options {
                 ui.selectable_value(value, *option, t(key));
+            }
+        });
+        combo.response
+    });
+}
+
+/// One of a few whose texts are `prefix.name`; what has no text shows its name.
+pub fn named_ui<T: Copy + PartialEq>(
+    ui: &mut Ui,
+    key: &'static str,
+    prefix: &str,
+    value: &mut T,
+    options: &[(T, &'static str)],
+    error: Option<&str>,
+) {
+    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, name)| t_or_name(prefix, name));
+    row_ui(ui, key, error, |ui| {
+        let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
+            for (option, name) in options {
+                ui.selectable_value(value, *option, t_or_name(prefix, name));
             }
         });
         combo.response

@@ -3,11 +3,14 @@
 use egui::{DragValue, Ui};
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, Precision, Recompute, RecomputeModule, Scenario, ScheduleName, StrategyFile,
+    AttentionKernel, ChunkLayout, DATASETS, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
+    StrategyFile,
 };
 
 use super::Form;
-use super::fields::{choice_ui, flag_ui, list_ui, name_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui};
+use super::fields::{
+    choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui,
+};
 use crate::gui::i18n::{t, t_or_name};
 use crate::gui::widgets::heading_ui;
 
@@ -20,6 +23,9 @@ impl Form<'_> {
         let s = &mut self.session.file.strategy;
         let precisions = Precision::ALL.map(|precision| (precision, precision_key(precision)));
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
+        let error = self.error_of("strategy.optimizer");
+        let s = &mut self.session.file.strategy;
+        named_ui(ui, "form.strategy.optimizer", "form.optimizer", &mut s.optimizer, &optimizers(), error.as_deref());
         let kernels =
             [(AttentionKernel::Flash, "form.attention.flash"), (AttentionKernel::Unfused, "form.attention.unfused")];
         choice_ui(ui, "form.strategy.attention", &mut s.attention, &kernels);
@@ -134,6 +140,10 @@ impl Form<'_> {
         let run = &mut self.session.file.run;
         row_ui(ui, "form.run.seed", None, |ui| ui.add(DragValue::new(&mut run.seed).speed(0.1)));
     }
+}
+
+fn optimizers() -> [(Optimizer, &'static str); 7] {
+    Optimizer::ALL.map(|optimizer| (optimizer, optimizer.name()))
 }
 
 /// The parts of a layer that are computed again; attention's scores where none is named.

@@ -101,7 +101,7 @@ fn statistics(graph: &OpGraph) -> Vec<bool> {
 /// The optimizer updates an fp32 copy of each parameter, from which the bf16 one is cast.
 fn master_weights(mut graph: OpGraph) -> OpGraph {
     for mut op in std::mem::take(&mut graph.ops) {
-        let OpKind::AdamW { .. } = op.kind else {
+        let OpKind::Update { .. } = op.kind else {
             graph.ops.push(op);
             continue;
         };

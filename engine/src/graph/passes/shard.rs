@@ -7,10 +7,11 @@
 use rustc_hash::FxHashMap;
 
 use crate::cluster::Group;
+use crate::graph::passes::optimize::{StateLayout, states};
 use crate::graph::{
     Collective, Dim, Op, OpGraph, OpKind, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
-use crate::scenario::Strategy;
+use crate::scenario::{Optimizer, Strategy};
 use crate::trace::Phase;
 
 use Placement::{Partial, Replicate, Shard};
@@ -143,7 +144,7 @@ impl Sharder {
             OpKind::CrossEntropy => Rule::uniform(op, Replicate),
             OpKind::CrossEntropyGrad => Rule::new(&[COLS, Replicate, Replicate, Replicate], &[COLS]),
             OpKind::SumSquares { .. } => Rule::new(&[self.final_gradient(op.reads[0])], &[Replicate]),
-            OpKind::AdamW { .. } => self.adamw(op),
+            OpKind::Update { optimizer, .. } => self.update(op, optimizer),
             OpKind::Collective { .. } => Rule::uniform(op, Replicate),
             // Attention and rotation work on whole heads.
             _ => Rule::uniform(op, COLS),
@@ -207,13 +208,19 @@ impl Sharder {
         }
     }
 
-    fn adamw(&mut self, op: &Op) -> Rule {
+    /// Gradient and states are cut as the parameter is.
+    fn update(&mut self, op: &Op, optimizer: Optimizer) -> Rule {
         let parameter = op.writes[0];
-        for &id in op.reads[..1].iter().chain(&op.writes) {
-            self.parameter_of.insert(id, parameter);
+        let (placement, shape) = (self.placement(parameter), self.graph.tensor(parameter).shape);
+        self.parameter_of.extend(op.reads[..1].iter().chain(&op.writes[..1]).map(|&id| (id, parameter)));
+        let mut writes = vec![placement];
+        for (state, &id) in states(optimizer, shape).iter().zip(&op.writes[1..]) {
+            let placed = state_placement(placement, state.layout);
+            let tensor = &mut self.graph.tensors[id.index()];
+            tensor.local = tensor.shape.local(placed, self.ranks);
+            writes.push(placed);
         }
-        let placement = self.placement(parameter);
-        Rule::new(&[placement, Replicate, Replicate], &[placement; 3])
+        Rule { reads: vec![placement, Replicate, Replicate], writes }
     }
 
     /// The tensor that holds the value of `id` placed as `wanted`; appends the collective where there is none yet.
@@ -271,6 +278,15 @@ impl Sharder {
             }
         }
         self.graph
+    }
+}
+
+/// How a state of an optimizer is placed beside its parameter.
+fn state_placement(parameter: Placement, layout: StateLayout) -> Placement {
+    match (layout, parameter) {
+        (StateLayout::Whole, placement) => placement,
+        (StateLayout::Rows, ROWS) | (StateLayout::Columns, COLS) | (StateLayout::Blocks, ROWS | COLS) => ROWS,
+        _ => Replicate,
     }
 }
 

@@ -218,7 +218,7 @@ impl Layout {
         for op in update {
             let kind = op.reads.first().map(|&id| kinds.entry(id).or_default());
             match (op.kind, kind) {
-                (OpKind::AdamW { .. }, Some(kind)) => {
+                (OpKind::Update { .. }, Some(kind)) => {
                     let gradient = &tensors[op.reads[0].index()];
                     kind.replicated = strategy.tensor_parallel > 1 && gradient.placement == Placement::Replicate;
                     kind.unit = whole_units.then_some(gradient.part);
@@ -230,7 +230,7 @@ impl Layout {
         }
         let groups = [strategy.sharding_group, strategy.mesh().expert_shard()];
         let multiple = groups.map(|group| u64::from(BUCKET_COLS) * u64::from(group));
-        let decays = |op: &&Op| matches!(op.kind, OpKind::AdamW { decayed, .. } if decayed > 0);
+        let decays = |op: &&Op| matches!(op.kind, OpKind::Update { decayed, .. } if decayed > 0);
         let decaying = update.iter().filter(decays).map(|op| op.reads[0]).collect();
         Self { elements: if whole_units { u64::MAX } else { elements }, multiple, kinds, decaying }
     }

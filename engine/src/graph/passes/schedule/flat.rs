@@ -3,11 +3,12 @@
 use super::buckets::Bucket;
 use super::clear;
 use crate::cluster::Group;
+use crate::graph::passes::optimize::states;
 use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{
     Collective, DType, Dim, FlatPlace, Op, OpKind, Placement, Reduction, Role, Shape, Storage, Tensor, TensorId,
 };
-use crate::scenario::{Strategy, ZeroStage};
+use crate::scenario::{Optimizer, Strategy, ZeroStage};
 use crate::trace::Phase;
 
 /// A parameter in a flat buffer.
@@ -37,7 +38,8 @@ pub(super) struct Flat {
     pub parameter_slice: TensorId,
     /// What is updated: the slice in fp32.
     master: TensorId,
-    moments: [TensorId; 2],
+    optimizer: Optimizer,
+    states: Vec<TensorId>,
     /// From the gradients of all ranks to the slices.
     pub reductions: Vec<Op>,
     /// The sum of slices over sharding groups, where there are several.
@@ -127,9 +129,11 @@ impl Flat {
         } else {
             make.add(&format!("master slice of {name}"), slice, Role::MasterWeight, DType::F32, Storage::Own)
         };
-        let moments = ["first", "second"].map(|which| {
-            make.add(&format!("{which} moment slice of {name}"), slice, Role::Moment, DType::F32, Storage::Own)
+        let states = states(strategy.optimizer, slice).iter().map(|state| {
+            let name = format!("{} slice of {name}", state.name);
+            make.add(&name, state.layout.shape(slice, 1), state.role, state.dtype, Storage::Own)
         });
+        let states = states.collect();
         if let Some(all) = parameters {
             for piece in &pieces {
                 make.tensors[piece.parameter.index()].storage = Storage::View { of: all, offset: piece.offset };
@@ -143,7 +147,8 @@ impl Flat {
             parameters,
             parameter_slice,
             master,
-            moments,
+            optimizer: strategy.optimizer,
+            states,
             reductions: Vec::new(),
             across_groups: None,
             across_slices,
@@ -224,8 +229,8 @@ impl Flat {
     pub fn updates(&self) -> Vec<Op> {
         let Some(adam) = self.pieces.first().map(|piece| &piece.adam) else { return Vec::new() };
         let reads = vec![self.gradient_slice, adam.reads[1], adam.reads[2]];
-        let writes = vec![self.master, self.moments[0], self.moments[1]];
-        let kind = OpKind::AdamW { decayed: self.decayed, sliced: true };
+        let writes = std::iter::once(self.master).chain(self.states.iter().copied()).collect();
+        let kind = OpKind::Update { optimizer: self.optimizer, decayed: self.decayed, sliced: true };
         let mut ops = vec![self.op(kind, "slice update", reads, writes)];
         if self.master != self.parameter_slice {
             ops.push(self.op(OpKind::Cast, "slice cast", vec![self.master], vec![self.parameter_slice]));

@@ -373,7 +373,7 @@ fn updates(op: &Op, parameter: TensorId, tensors: &[Tensor]) -> bool {
         let tensor = &tensors[id.index()];
         id == parameter || tensor.role == Role::MasterWeight && tensor.name == format!("master of {name}").into()
     };
-    matches!(op.kind, OpKind::AdamW { .. } | OpKind::Cast) && op.writes.first().is_some_and(|&id| of_parameter(id))
+    matches!(op.kind, OpKind::Update { .. } | OpKind::Cast) && op.writes.first().is_some_and(|&id| of_parameter(id))
 }
 
 fn template(name: &str, part: Part) -> Op {

@@ -59,7 +59,7 @@ pub(super) fn shard(
 /// The parameters of a bucket, with the ops of the update that are about each.
 fn pieces(update: &[Op], bucket: &Bucket) -> Vec<Piece> {
     let adam: BTreeMap<TensorId, &Op> =
-        update.iter().filter(|op| matches!(op.kind, OpKind::AdamW { .. })).map(|op| (op.reads[0], op)).collect();
+        update.iter().filter(|op| matches!(op.kind, OpKind::Update { .. })).map(|op| (op.reads[0], op)).collect();
     let casts: BTreeMap<TensorId, TensorId> =
         update.iter().filter(|op| op.kind == OpKind::Cast).map(|op| (op.reads[0], op.writes[0])).collect();
     let piece = |&(gradient, offset): &(TensorId, u64)| {
@@ -85,7 +85,7 @@ fn update(plan: &mut StagePlan, flat: &Flat) {
             counted = true;
             false
         }
-        OpKind::AdamW { .. } | OpKind::Cast => !of_flat(&op.reads[0]),
+        OpKind::Update { .. } | OpKind::Cast => !of_flat(&op.reads[0]),
         _ => true,
     });
     for op in &mut plan.update {
