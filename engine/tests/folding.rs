@@ -22,7 +22,18 @@ struct Job {
     recompute: bool,
     overlap: bool,
     bf16: bool,
+    /// Lines of the cluster: what differs among its devices.
+    exceptions: &'static str,
+    order: &'static str,
 }
+
+/// Nothing, a straggler, a node with a degraded adapter, another device.
+const EXCEPTIONS: [&str; 4] = [
+    "",
+    "[[cluster.exceptions]]\ndevices = [0]\nspeed = 0.8\n",
+    "[[cluster.exceptions]]\nnodes = [0]\nnetwork_share = 0.5\nintra_share = 0.9\n",
+    "[[cluster.exceptions]]\nnodes = [0]\ndevice = \"a100-80gb-sxm\"\n",
+];
 
 fn job() -> impl Strategy<Value = Job> {
     let mesh = (1_u32..=8, prop::sample::select(vec![1_u32, 2, 3, 4, 6, 12]), 1_u32..=6);
@@ -31,8 +42,10 @@ fn job() -> impl Strategy<Value = Job> {
     let schedule = prop::sample::select(vec!["gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"]);
     let sizes = (1_u32..=9, 1_u32..=6, 12_u32..=15);
     let zero = prop::sample::select(vec![0_u32, 0, 1, 2, 3]);
-    let jobs = (mesh, sizes, schedule, zero, flags);
-    jobs.prop_map(|(mesh, (devices_per_node, rounds, layers), schedule, zero_stage, flags)| {
+    let exceptions = prop::sample::select(EXCEPTIONS.to_vec());
+    let order = prop::sample::select(vec!["", "\"dp\"", "\"tp\", \"pp\""]);
+    let jobs = (mesh, sizes, schedule, zero, flags, exceptions, order);
+    jobs.prop_map(|(mesh, (devices_per_node, rounds, layers), schedule, zero_stage, flags, exceptions, order)| {
         let [gpt, sequence_parallel, recompute, overlap, bf16] = flags;
         // Interleaving takes micro-batches in rounds of as many as there are stages.
         let micro_batches = if schedule == "interleaved" { mesh.2 * rounds.min(2) } else { rounds };
@@ -48,6 +61,8 @@ fn job() -> impl Strategy<Value = Job> {
             recompute,
             overlap,
             bf16,
+            exceptions,
+            order,
         }
     })
 }
@@ -58,13 +73,15 @@ fn scenario(job: &Job) -> Scenario {
     let text = format!(
         "[model]\narchitecture = \"{}\"\nlayers = {}\nhidden = 96\nheads = 12\nffn_hidden = 192\nvocab = 1000\n\
          positions = 48\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = {}\n[cluster.custom]\ndevices_per_node = {}\n\
-         [strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {}\n\
+         {}[strategy]\nrank_order = [{}]\ndata_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {}\n\
          schedule = \"{}\"\nmicro_batch = 1\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\n\
          overlap_gradients = {}\nbucket = \"300 kB\"\nzero_stage = {}\n",
         pick(job.gpt, "gpt", "llama"),
         job.layers,
         (dp * tp * pp).div_ceil(job.devices_per_node),
         job.devices_per_node,
+        job.exceptions,
+        job.order,
         job.sequence_parallel,
         job.schedule,
         dp * job.micro_batches,

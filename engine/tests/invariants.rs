@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use proptest::prelude::*;
 use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::cluster::{Cluster, Group, RankId};
@@ -144,6 +146,28 @@ proptest! {
     }
 }
 
+/// A step is as slow as its slowest rank, and no slower than if all were like it.
+#[test]
+fn exceptions_cost_between_nothing_and_as_if_all_were_like_them() {
+    let with = |text: &str| {
+        let file = preset_file("llama3-8b-16xh100").expect("a preset");
+        let exception: Value = serde_json::from_str(text).expect("JSON");
+        let mut value = serde_json::to_value(&file).expect("JSON");
+        value["cluster"]["exceptions"] = Value::Array(vec![exception]);
+        let file: ScenarioFile = serde_json::from_value(value).expect("a scenario");
+        let scenario = check(&file).unwrap_or_else(|error| panic!("{error}"));
+        step_time(&lower(&scenario), &scenario)
+    };
+    let usual = Scenario::preset("llama3-8b-16xh100").expect("a preset");
+    let usual = step_time(&lower(&usual), &usual);
+    for what in [r#""speed": 0.5"#, r#""network_share": 0.1"#, r#""intra_share": 0.1"#, r#""device": "a100-80gb-sxm""#]
+    {
+        let [one, node, all] = [r#""devices": [3]"#, r#""nodes": [1]"#, r#""nodes": [0, 1]"#]
+            .map(|place| with(&format!("{{ {place}, {what} }}")));
+        assert!(usual < one && one <= node && node <= all, "{what}: {usual}, {one}, {node}, {all}");
+    }
+}
+
 /// What a report says of a strategy.
 fn reported(file: &ScenarioFile) -> (StepReport, u64) {
     let scenario = check(file).unwrap_or_else(|error| panic!("{error}"));
@@ -157,7 +181,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 20] = [
+    let changes: [Change; 21] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -174,6 +198,9 @@ fn no_field_is_ignored() {
             f.strategy.recompute = if f.strategy.recompute == full { none } else { full };
         }),
         ("llama3-8b-16xh100", "precision", |f| f.strategy.precision = shardlab_engine::scenario::Precision::Fp8),
+        ("llama3-70b-64xh100", "rank_order", |f| {
+            f.strategy.rank_order = vec![shardlab_engine::cluster::MeshAxis::Dp];
+        }),
         ("llama3-8b-16xh100", "optimizer", |f| f.strategy.optimizer = shardlab_engine::scenario::Optimizer::Momentum),
         ("llama3-8b-16xh100", "overlap_gradients", |f| f.strategy.overlap_gradients ^= true),
         ("llama3-8b-16xh100", "bucket", |f| f.strategy.bucket = Some(Bytes(4_000_000_000))),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Breakdown, breakdowns};
+use crate::cluster::{Device, RankId};
 use crate::cost;
 use crate::graph::{OpKind, StepGraph};
 use crate::scenario::{Precision, Scenario};
@@ -156,16 +157,20 @@ fn group_breakdowns(trace: &Trace) -> Vec<GroupBreakdown> {
     groups.into_iter().map(of_group).collect()
 }
 
-/// The datasheet's matmul peak for the precision: what utilisation is measured against.
+/// The datasheet's matmul peak for the precision, what utilisation is measured against: the mean over all ranks.
 fn peak_rate(scenario: &Scenario) -> f64 {
-    let device = &scenario.cluster().device;
-    match scenario.strategy().precision {
+    let (cluster, ranks) = (scenario.cluster(), scenario.mesh().ranks());
+    let of_device = |device: &Device| match scenario.strategy().precision {
         Precision::Bf16 => device.bf16_matmul.0,
         Precision::Fp16 => device.fp16_matmul.0,
         Precision::Fp8 => device.fp8_matmul.0,
         Precision::Tf32 => device.tf32_matmul.0,
         Precision::Fp32 => device.fp32_matmul.0,
+    };
+    if cluster.exceptions.is_empty() {
+        return of_device(&cluster.device);
     }
+    (0..ranks).map(|rank| of_device(cluster.device_of(RankId(rank)))).sum::<f64>() / f64::from(ranks)
 }
 
 /// Matmul FLOPs of a step over all ranks, without and with recomputation. Causal attention counts the half of the

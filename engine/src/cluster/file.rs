@@ -214,3 +214,27 @@ impl LinkFile {
         })
     }
 }
+
+/// Nodes or devices that differ from the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExceptionFile {
+    /// Numbers of nodes, from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<u32>,
+    /// Numbers of single devices, counted through all nodes from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<u32>,
+    /// Name of a device preset, where it is another device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Share of their rate at which kernels run, for a straggler; 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+    /// Share of the bandwidth of links inside the node that is left; 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intra_share: Option<f64>,
+    /// Share of the bandwidth to the network that is left; 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_share: Option<f64>,
+}

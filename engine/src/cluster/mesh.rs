@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A process of the job, numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -76,6 +77,25 @@ impl Group {
     }
 }
 
+/// An axis of the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MeshAxis {
+    /// Tensor parallel.
+    Tp,
+    /// Context parallel.
+    Cp,
+    /// Data parallel.
+    Dp,
+    /// Pipeline parallel.
+    Pp,
+}
+
+impl MeshAxis {
+    /// All axes, from that whose ranks are neighbours to the outermost: Megatron-LM's default.
+    pub const ALL: [Self; 4] = [Self::Tp, Self::Cp, Self::Dp, Self::Pp];
+}
+
 /// Where a rank stands on the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Coordinates {
@@ -112,6 +132,25 @@ impl Mesh {
     /// Number of ranks.
     pub fn ranks(&self) -> u32 {
         self.pp * self.per_stage()
+    }
+
+    /// The device of every rank when devices are dealt out along `order`, its first axis innermost; none for the
+    /// default order, in which ranks fill devices one after the other.
+    pub fn devices_along(&self, order: [MeshAxis; 4]) -> Vec<u32> {
+        if order == MeshAxis::ALL {
+            return Vec::new();
+        }
+        let place = |rank: u32| {
+            let at = self.coordinates(RankId(rank));
+            let of_axis = |axis: MeshAxis| match axis {
+                MeshAxis::Tp => (at.tp, self.tp),
+                MeshAxis::Cp => (at.cp, self.cp),
+                MeshAxis::Dp => (at.dp, self.dp),
+                MeshAxis::Pp => (at.pp, self.pp),
+            };
+            order.iter().rev().fold(0, |place, &axis| place * of_axis(axis).1 + of_axis(axis).0)
+        };
+        (0..self.ranks()).map(place).collect()
     }
 
     /// Ranks of one pipeline stage.

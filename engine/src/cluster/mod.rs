@@ -5,12 +5,14 @@ use std::sync::LazyLock;
 
 mod cube_mesh;
 mod file;
+mod kind;
 mod mesh;
 mod topology;
 
 pub use cube_mesh::ring_share;
-pub use file::{DeviceFile, LinkFile, LinkLayout};
-pub use mesh::{Coordinates, Group, Mesh, RankId};
+pub use file::{DeviceFile, ExceptionFile, LinkFile, LinkLayout};
+pub use kind::{Kind, Links};
+pub use mesh::{Coordinates, Group, Mesh, MeshAxis, RankId};
 use serde::Serialize;
 pub use topology::{ClusterNode, Topology};
 
@@ -77,10 +79,10 @@ impl Link {
     }
 }
 
-/// Identical nodes of identical devices, joined by a non-blocking network.
+/// Nodes of devices, joined by a network. Devices are alike but for exceptions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cluster {
-    /// Every device.
+    /// Every device that is no exception.
     pub device: Device,
     /// Number of nodes.
     pub nodes: u32,
@@ -90,6 +92,15 @@ pub struct Cluster {
     pub intra_link: Link,
     /// From a device to the network (one adapter per device).
     pub inter_link: Link,
+    /// Devices and links that differ.
+    pub exceptions: Vec<Kind>,
+    /// For every device, counted through the nodes, 0 or the number of its exception from 1 on; empty where there are
+    /// none.
+    #[serde(skip)]
+    pub kind_of_device: Vec<u16>,
+    /// The device of every rank; empty where ranks fill nodes in order.
+    #[serde(skip)]
+    pub device_of_rank: Vec<u32>,
 }
 
 impl Cluster {
@@ -98,14 +109,53 @@ impl Cluster {
         self.nodes * self.devices_per_node
     }
 
-    /// The node on which a rank runs: ranks fill nodes in order.
-    pub fn node_of(&self, rank: RankId) -> u32 {
-        rank.0 / self.devices_per_node
+    /// The number of the device on which a rank runs.
+    pub fn slot_of(&self, rank: RankId) -> u32 {
+        self.device_of_rank.get(rank.0 as usize).copied().unwrap_or(rank.0)
     }
 
-    /// The link over which two ranks reach each other directly.
+    /// The node on which a rank runs.
+    pub fn node_of(&self, rank: RankId) -> u32 {
+        self.slot_of(rank) / self.devices_per_node
+    }
+
+    /// 0, or the number of the exception that a rank's device is.
+    pub fn kind_of(&self, rank: RankId) -> u16 {
+        self.kind_of_device.get(self.slot_of(rank) as usize).copied().unwrap_or(0)
+    }
+
+    /// The device on which a rank runs.
+    pub fn device_of(&self, rank: RankId) -> &Device {
+        self.exception(self.kind_of(rank)).map_or(&self.device, |kind| &kind.device)
+    }
+
+    fn exception(&self, kind: u16) -> Option<&Kind> {
+        self.exceptions.get(usize::from(kind.checked_sub(1)?))
+    }
+
+    fn links_of(&self, kind: u16) -> Links<'_> {
+        match self.exception(kind) {
+            Some(kind) => Links { intra: &kind.intra_link, inter: &kind.inter_link },
+            None => Links { intra: &self.intra_link, inter: &self.inter_link },
+        }
+    }
+
+    /// The slowest links among ranks of some kinds: bit `i` of `kinds` stands for kind `i`.
+    pub fn links(&self, kinds: u32) -> Links<'_> {
+        let present =
+            (0..=u16::try_from(self.exceptions.len()).unwrap_or(u16::MAX)).filter(|&kind| kinds >> kind & 1 == 1);
+        present.map(|kind| self.links_of(kind)).reduce(Links::slower).unwrap_or_else(|| self.links_of(0))
+    }
+
+    /// The link over which two ranks reach each other directly; the slower of their two.
     pub fn link_between(&self, a: RankId, b: RankId) -> &Link {
-        if self.node_of(a) == self.node_of(b) { &self.intra_link } else { &self.inter_link }
+        let links = self.links_of(self.kind_of(a)).slower(self.links_of(self.kind_of(b)));
+        if self.node_of(a) == self.node_of(b) { links.intra } else { links.inter }
+    }
+
+    /// The least memory that a device has.
+    pub fn least_memory(&self) -> Bytes {
+        self.exceptions.iter().map(|kind| kind.device.memory).fold(self.device.memory, Bytes::min)
     }
 }
 

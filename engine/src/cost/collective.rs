@@ -3,7 +3,7 @@
 //! Sources: Thakur, Rabenseifner & Gropp 2005, "Optimization of Collective Communication Operations in MPICH",
 //! sections 4 and 5 (ring and tree costs); bus bandwidth as in nccl-tests' PERFORMANCE.md.
 
-use crate::cluster::{Cluster, Link, LinkLayout, RankId, ring_share};
+use crate::cluster::{Cluster, Link, LinkLayout, Links, RankId, ring_share};
 use crate::graph::Collective;
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
@@ -16,6 +16,8 @@ pub struct GroupSpan {
     pub nodes: u32,
     /// The fewest ranks on one of these nodes: as many adapters share the group's traffic between nodes.
     pub ranks_per_node: u32,
+    /// Kinds of their devices, as [`Cluster::links`] takes them.
+    pub kinds: u32,
 }
 
 impl GroupSpan {
@@ -29,6 +31,7 @@ impl GroupSpan {
             ranks: count(members.len()),
             nodes: count(per_node.clone().count()),
             ranks_per_node: count(per_node.min().unwrap_or(0)),
+            kinds: members.iter().fold(0, |kinds, &rank| kinds | 1 << cluster.kind_of(rank)),
         }
     }
 }
@@ -65,14 +68,15 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
     if span.ranks <= 1 {
         return (Nanos::ZERO, Algorithm::Ring);
     }
-    let ring = ring_time(cluster, span, collective, bytes);
+    let links = cluster.links(span.kinds);
+    let ring = ring_time(links, span, collective, bytes);
     match collective {
-        Collective::AllToAll => (all_to_all_time(cluster, span, bytes, 1), Algorithm::Direct),
-        Collective::AllToAllOnce { copies } => (all_to_all_time(cluster, span, bytes, copies), Algorithm::Direct),
-        Collective::Shift => (shift_time(cluster, span, bytes), Algorithm::Direct),
+        Collective::AllToAll => (all_to_all_time(links, span, bytes, 1), Algorithm::Direct),
+        Collective::AllToAllOnce { copies } => (all_to_all_time(links, span, bytes, copies), Algorithm::Direct),
+        Collective::Shift => (shift_time(links, span, bytes), Algorithm::Direct),
         Collective::AllReduce(_) => {
-            let tree = Some((tree_time(cluster, span, bytes), Algorithm::Tree));
-            let switches = in_network_time(cluster, span, bytes).map(|time| (time, Algorithm::InNetwork));
+            let tree = Some((tree_time(links, span, bytes), Algorithm::Tree));
+            let switches = in_network_time(links, span, bytes).map(|time| (time, Algorithm::InNetwork));
             let others = [tree, switches].into_iter().flatten();
             others.fold((ring, Algorithm::Ring), |best, other| if other.0 < best.0 { other } else { best })
         }
@@ -121,31 +125,31 @@ fn by_best_protocol(latency: Nanos, bytes: Bytes, bandwidth: BytesPerSec) -> Nan
 
 /// `steps·α + bytes per rank / β`; the slower of the two kinds of links that the ring crosses sets β. A step waits for
 /// its slowest hop; steps that stay in a node take as long as those of other nodes.
-fn ring_time(cluster: &Cluster, span: GroupSpan, collective: Collective, bytes: Bytes) -> Nanos {
+fn ring_time(links: Links<'_>, span: GroupSpan, collective: Collective, bytes: Bytes) -> Nanos {
     let times = if matches!(collective, Collective::AllReduce(_)) { 2 } else { 1 };
     let across = if span.nodes > 1 { i64::from(span.nodes) } else { 0 };
     let inside = i64::from(span.ranks) - 1 - across;
-    let latency = cluster.intra_link.latency * inside.max(0) + cluster.inter_link.latency * across;
+    let latency = links.intra.latency * inside.max(0) + links.inter.latency * across;
     let sent = collective_bytes_per_rank(collective, bytes, span.ranks);
-    by_best_protocol(latency * times, sent, ring_bandwidth(cluster, span))
+    by_best_protocol(latency * times, sent, ring_bandwidth(links, span))
 }
 
 /// Reduce up and broadcast down a binary tree: `2·⌈log₂ n⌉·α + 2·bytes / β` (pipelined).
-fn tree_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
+fn tree_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
     let levels = |n: u32| i64::from(n.max(1).next_power_of_two().trailing_zeros());
-    let inside = cluster.intra_link.latency * levels(span.ranks.div_ceil(span.nodes));
-    let across = cluster.inter_link.latency * levels(span.nodes);
-    by_best_protocol((inside + across) * 2, bytes * 2, ring_bandwidth(cluster, span))
+    let inside = links.intra.latency * levels(span.ranks.div_ceil(span.nodes));
+    let across = links.inter.latency * levels(span.nodes);
+    by_best_protocol((inside + across) * 2, bytes * 2, ring_bandwidth(links, span))
 }
 
 /// Every rank sends its value to the switches of its node once and gets the sum once; between nodes a ring over all
 /// adapters runs at the same time: `start + hops·α + max(bytes / β of the switches, 2·(m - 1)/m·bytes / β of m nodes)`.
-fn in_network_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Option<Nanos> {
-    let rate = cluster.intra_link.in_network.filter(|_| span.ranks_per_node > 1)?;
+fn in_network_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Option<Nanos> {
+    let rate = links.intra.in_network.filter(|_| span.ranks_per_node > 1)?;
     let inside = bytes / rate;
     let nodes = collective_bytes_per_rank(Collective::AllReduce(crate::graph::Reduction::Sum), bytes, span.nodes);
-    let adapters = BytesPerSec(cluster.inter_link.effective_bandwidth().0 * f64::from(span.ranks_per_node));
-    let hops = cluster.intra_link.latency * 2 + cluster.inter_link.latency * i64::from(2 * (span.nodes - 1));
+    let adapters = BytesPerSec(links.inter.effective_bandwidth().0 * f64::from(span.ranks_per_node));
+    let hops = links.intra.latency * 2 + links.inter.latency * i64::from(2 * (span.nodes - 1));
     Some(START + hops + inside.max(nodes / adapters))
 }
 
@@ -156,17 +160,17 @@ const MESSAGES_AT_ONCE: u32 = 8;
 /// the same time, each over its own link: `start + ⌈(n - 1) / messages at once⌉·α + max(inside / β₁, outside / β₂)`.
 ///
 /// Of `copies` alike, those for one node cross the network once and are dealt out inside it.
-fn all_to_all_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes, copies: u32) -> Nanos {
+fn all_to_all_time(links: Links<'_>, span: GroupSpan, bytes: Bytes, copies: u32) -> Nanos {
     let n = u64::from(span.ranks);
     let part = |peers: u64| Bytes(bytes.0 / n * peers);
     let neighbours = u64::from(span.ranks_per_node.max(1)) - 1;
     // Copies that cross the network once are dealt out over the links inside the node.
     let local = if copies > 1 && span.nodes > 1 { n - 1 } else { neighbours };
-    let inside = part(local) / cluster.intra_link.effective_bandwidth();
+    let inside = part(local) / links.intra.effective_bandwidth();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than the bytes")]
     let once = |bytes: Bytes| Bytes((bytes.as_f64() * crossing_share(span.nodes, copies)).round() as u64);
-    let outside = once(part(n - 1 - neighbours)) / cluster.inter_link.effective_bandwidth();
-    START + slowest_hop(cluster, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
+    let outside = once(part(n - 1 - neighbours)) / links.inter.effective_bandwidth();
+    START + slowest_hop(links, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
 }
 
 /// Of `k` copies sent to nodes at random, the share that is the first for its node: expected distinct nodes
@@ -177,25 +181,25 @@ fn crossing_share(nodes: u32, copies: u32) -> f64 {
 }
 
 /// Every rank sends all of its `bytes` to the next; a ring over nodes waits for its slowest hop.
-fn shift_time(cluster: &Cluster, span: GroupSpan, bytes: Bytes) -> Nanos {
-    let link = if span.nodes > 1 { &cluster.inter_link } else { &cluster.intra_link };
+fn shift_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
+    let link = if span.nodes > 1 { links.inter } else { links.intra };
     transfer_time(link, bytes)
 }
 
-fn slowest_hop(cluster: &Cluster, span: GroupSpan) -> Nanos {
-    if span.nodes > 1 { cluster.inter_link.latency } else { cluster.intra_link.latency }
+fn slowest_hop(links: Links<'_>, span: GroupSpan) -> Nanos {
+    if span.nodes > 1 { links.inter.latency } else { links.intra.latency }
 }
 
 /// What one rank can pass on: its link inside the node, or the share of the node's adapters that the group uses
 /// (NCCL builds one ring per adapter, so all of the group's ranks on a node carry traffic between nodes).
-fn ring_bandwidth(cluster: &Cluster, span: GroupSpan) -> BytesPerSec {
+fn ring_bandwidth(links: Links<'_>, span: GroupSpan) -> BytesPerSec {
     let local = span.ranks.div_ceil(span.nodes.max(1));
-    let reached = match cluster.intra_link.layout {
+    let reached = match links.intra.layout {
         LinkLayout::Switch => short_ring(local),
         LinkLayout::CubeMesh => ring_share(local),
     };
-    let intra = cluster.intra_link.effective_bandwidth().0 * reached;
-    let inter = cluster.inter_link.effective_bandwidth().0 * f64::from(span.ranks_per_node);
+    let intra = links.intra.effective_bandwidth().0 * reached;
+    let inter = links.inter.effective_bandwidth().0 * f64::from(span.ranks_per_node);
     BytesPerSec(match (span.nodes > 1, span.ranks_per_node > 1 || span.ranks > span.nodes) {
         (false, _) => intra,
         (true, true) => intra.min(inter),
@@ -248,6 +252,6 @@ mod tests {
         let cluster = a100();
         let (whole_nodes, one_each) = (span(&cluster, 0..16), span(&cluster, [0, 8].into_iter()));
         assert_eq!((whole_nodes.nodes, whole_nodes.ranks_per_node), (2, 8));
-        assert!(ring_bandwidth(&cluster, whole_nodes).0 > 7.0 * ring_bandwidth(&cluster, one_each).0);
+        assert!(ring_bandwidth(cluster.links(1), whole_nodes).0 > 7.0 * ring_bandwidth(cluster.links(1), one_each).0);
     }
 }

@@ -66,7 +66,16 @@ impl Calibration {
             memory_efficiency: 1.0,
             launch_overhead: self.launch_overhead,
         };
-        Cluster { device, nodes: 1, devices_per_node: ranks, intra_link: link.clone(), inter_link: link }
+        Cluster {
+            device,
+            nodes: 1,
+            devices_per_node: ranks,
+            intra_link: link.clone(),
+            inter_link: link,
+            exceptions: Vec::new(),
+            kind_of_device: Vec::new(),
+            device_of_rank: Vec::new(),
+        }
     }
 }
 

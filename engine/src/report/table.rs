@@ -41,6 +41,11 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "  model     {} ({:.2} B parameters{active})", scenario.model().name, billions(parameters));
     let cluster = scenario.cluster();
     let _ = writeln!(text, "  cluster   {} × {} {}", cluster.nodes, cluster.devices_per_node, cluster.device.name);
+    for (number, kind) in (1..).zip(&cluster.exceptions) {
+        let count = cluster.kind_of_device.iter().filter(|&&of_device| of_device == number).count();
+        let (name, link) = (&kind.device.name, kind.inter_link.effective_bandwidth());
+        let _ = writeln!(text, "            of them {count} × {name}, {link} to the network");
+    }
     let sequence = if s.sequence_parallel { " (sequence parallel)" } else { "" };
     let _ = writeln!(text, "  strategy  {mesh}{sequence} = {} ranks", mesh.ranks());
     let (precision, recompute) = (s.precision.name(), s.recompute.name());

@@ -1,19 +1,15 @@
 //! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
 
-use super::presets::nearest_hint;
 use super::{
     Data, PipelineSchedule, RecomputeModule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, StrategyFile,
-    check_expert,
+    check_cluster, check_expert,
 };
-use crate::cluster::{self, Cluster, Device, DeviceFile, Link, LinkFile};
+use crate::cluster::{Cluster, MeshAxis};
 use crate::model::Model;
-use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+use crate::units::Bytes;
 
 /// Sizes beyond any model or machine; they keep products of three within 64 bits.
 const MAX_SIZE: u32 = 1 << 20;
-
-/// More ranks than any published job.
-const MAX_RANKS: u64 = 1 << 18;
 
 /// More micro-batches than any published job; each is some thousand spans.
 const MAX_MICRO_BATCHES: u32 = 4096;
@@ -40,8 +36,9 @@ pub(super) fn invalid(
 
 /// Checks a scenario and fills in what was left out.
 pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
-    let (model, cluster, data) = check_parts(file)?;
+    let (model, mut cluster, data) = check_parts(file)?;
     let strategy = check_strategy(file, &model, &cluster, &data)?;
+    cluster.device_of_rank = strategy.mesh().devices_along(strategy.rank_order);
     super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
     let run = check_run(file)?;
     let name = file
@@ -84,161 +81,6 @@ fn nearest_divisors(value: u32, whole: u32) -> String {
     format!("Nearest valid: {}.", near.join(" or "))
 }
 
-fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
-    let cluster = &file.cluster;
-    let base = match &cluster.device {
-        Some(name) => device_preset(name)?.clone(),
-        None => DeviceFile::default(),
-    };
-    let name = cluster.device.clone().unwrap_or_else(|| "custom".to_owned());
-    let device = cluster.custom.clone().unwrap_or_default().over(&base);
-    let devices_per_node = bounded(device.devices_per_node, "cluster.custom.devices_per_node", 4096)?;
-    let nodes = bounded(Some(cluster.nodes), "cluster.nodes", 1 << 16)?;
-    if u64::from(nodes) * u64::from(devices_per_node) > MAX_RANKS {
-        return Err(invalid("cluster.nodes", nodes, format!("at most {MAX_RANKS} devices in all"), "Use fewer nodes."));
-    }
-    Ok(Cluster {
-        nodes,
-        devices_per_node,
-        intra_link: check_link(device.intra_link.clone(), &INTRA_LINK)?,
-        inter_link: check_link(device.inter_link.clone(), &INTER_LINK)?,
-        device: check_device(name, &device)?,
-    })
-}
-
-fn device_preset(name: &str) -> Checked<&'static DeviceFile> {
-    cluster::presets().get(name).ok_or_else(|| {
-        let known: Vec<_> = cluster::presets().keys().map(String::as_str).collect();
-        invalid(
-            "cluster.device",
-            format!("`{name}`"),
-            format!("one of {}", known.join(", ")),
-            nearest_hint(name, &known),
-        )
-    })
-}
-
-/// The spread of measurements around predictions.
-fn residuals(file: &DeviceFile) -> Checked<Option<[f64; 2]>> {
-    let Some([low, high]) = file.residuals else { return Ok(None) };
-    if low.is_finite() && high.is_finite() && low > 0.0 && low <= high {
-        return Ok(Some([low, high]));
-    }
-    let allowed = "two numbers above 0, the smaller first";
-    Err(invalid("cluster.custom.residuals", format!("[{low}, {high}]"), allowed, "Leave it out if unknown."))
-}
-
-fn multiprocessors(count: Option<u32>) -> Checked<u32> {
-    let count = count.unwrap_or(0);
-    if count <= 1 << 16 {
-        return Ok(count);
-    }
-    Err(invalid("cluster.custom.multiprocessors", count, "at most 65536", "An H100 has 132; leave it out if unknown."))
-}
-
-fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
-    let rate =
-        |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
-    // Vector units do a sixteenth of what matrix units do, where the datasheet is silent.
-    let vector = file.fp32.or(file.bf16.map(|matrix| FlopsPerSec(matrix.0 / 16.0)));
-    let fp32 = rate(vector, "cluster.custom.fp32")?;
-    Ok(Device {
-        name,
-        fp32,
-        fp32_matmul: fp32,
-        tf32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
-        bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
-        fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
-        fp8_matmul: rate(file.fp8.or(file.bf16), "cluster.custom.fp8")?,
-        matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
-        attention_efficiency: share(
-            file.attention_efficiency.or(file.matmul_efficiency),
-            "cluster.custom.attention_efficiency",
-        )?,
-        memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
-        memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
-        memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
-        launch_overhead: latency(file.launch_overhead, "cluster.custom.launch_overhead")?,
-        host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
-        residuals: residuals(file)?,
-        multiprocessors: multiprocessors(file.multiprocessors)?,
-    })
-}
-
-/// The paths of a link and of its fields.
-struct LinkPaths {
-    link: &'static str,
-    bandwidth: &'static str,
-    latency: &'static str,
-    efficiency: &'static str,
-    in_network: &'static str,
-}
-
-const INTRA_LINK: LinkPaths = LinkPaths {
-    link: "cluster.custom.intra_link",
-    bandwidth: "cluster.custom.intra_link.bandwidth",
-    latency: "cluster.custom.intra_link.latency",
-    efficiency: "cluster.custom.intra_link.efficiency",
-    in_network: "cluster.custom.intra_link.in_network",
-};
-
-const INTER_LINK: LinkPaths = LinkPaths {
-    link: "cluster.custom.inter_link",
-    bandwidth: "cluster.custom.inter_link.bandwidth",
-    latency: "cluster.custom.inter_link.latency",
-    efficiency: "cluster.custom.inter_link.efficiency",
-    in_network: "cluster.custom.inter_link.in_network",
-};
-
-fn check_link(file: Option<LinkFile>, paths: &LinkPaths) -> Checked<Link> {
-    let file = required(file, paths.link, "a table with bandwidth and latency")?;
-    Ok(Link {
-        name: file.name.unwrap_or_else(|| "link".to_owned()),
-        bandwidth: bandwidth(file.bandwidth, paths.bandwidth)?,
-        latency: latency(file.latency, paths.latency)?,
-        efficiency: share(file.efficiency, paths.efficiency)?,
-        layout: file.layout.unwrap_or_default(),
-        in_network: file.in_network.map_or(Ok(None), |rate| bandwidth(Some(rate), paths.in_network).map(Some))?,
-    })
-}
-
-fn positive(value: Option<f64>, path: &'static str, example: &str) -> Checked<f64> {
-    let value = required(value, path, &format!("a rate such as {example}"))?;
-    if value.is_finite() && value >= 1.0 {
-        Ok(value)
-    } else {
-        Err(invalid(
-            path,
-            value,
-            format!("a rate of at least one a second such as {example}"),
-            "A device without it cannot be modelled.",
-        ))
-    }
-}
-
-fn bandwidth(value: Option<BytesPerSec>, path: &'static str) -> Checked<BytesPerSec> {
-    positive(value.map(|v| v.0), path, "\"400 Gb/s\"").map(BytesPerSec)
-}
-
-fn latency(value: Option<Nanos>, path: &'static str) -> Checked<Nanos> {
-    let value = required(value, path, "a time such as \"2 us\"")?;
-    if value <= Nanos(1_000_000_000) {
-        Ok(value)
-    } else {
-        Err(invalid(path, value, "at most one second", "Check the unit."))
-    }
-}
-
-/// An efficiency: above 0 and at most 1; 1 when left out.
-fn share(value: Option<f64>, path: &'static str) -> Checked<f64> {
-    let value = value.unwrap_or(1.0);
-    if value > 1e-6 && value <= 1.0 {
-        Ok(value)
-    } else {
-        Err(invalid(path, value, "a share above 0 and at most 1", "1 is the datasheet's peak."))
-    }
-}
-
 fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
     let sequence_length = size(file.data.sequence_length.or(Some(model.positions)), "data.sequence_length")?;
     if sequence_length > model.positions {
@@ -256,7 +98,7 @@ fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
 /// Checks all but the strategy and the run.
 pub fn check_parts(file: &ScenarioFile) -> Checked<(Model, Cluster, Data)> {
     let model = super::check_model(&file.model)?;
-    let cluster = check_cluster(file)?;
+    let cluster = check_cluster::check_cluster(file)?;
     let data = check_data(file, &model)?;
     Ok((model, cluster, data))
 }
@@ -281,6 +123,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         expert_tensor_parallel: check_expert::ranks(s.expert_tensor_parallel, "strategy.expert_tensor_parallel")?,
         capacity_factor: check_expert::capacity(s)?,
         expert_dispatch: s.expert_dispatch,
+        rank_order: rank_order(&s.rank_order)?,
         pipeline_parallel,
         schedule: PipelineSchedule::OneFOneB,
         virtual_stages,
@@ -311,6 +154,16 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
     super::check_sharding::optimizer(&strategy)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
+}
+
+/// All axes, those that are named first.
+fn rank_order(named: &[MeshAxis]) -> Checked<[MeshAxis; 4]> {
+    let mut order = named.to_vec();
+    order.extend(MeshAxis::ALL.into_iter().filter(|axis| !named.contains(axis)));
+    order.try_into().map_err(|order: Vec<MeshAxis>| {
+        let hint = "For example [\"tp\", \"pp\", \"dp\"], which keeps the stages of a replica together.";
+        invalid("strategy.rank_order", format!("{} names", order.len()), "each of tp, cp, dp, pp at most once", hint)
+    })
 }
 
 fn check_tensor(tensor_parallel: u32, model: &Model) -> Checked<()> {

@@ -7,7 +7,7 @@ use super::{
     AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute, RecomputeModule,
     ScheduleName,
 };
-use crate::cluster::DeviceFile;
+use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis};
 use crate::model::ModelFile;
 use crate::units::Bytes;
 
@@ -64,6 +64,9 @@ pub struct ClusterFile {
     /// What differs from the preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<DeviceFile>,
+    /// Nodes or devices that differ from the others: stragglers, other devices, degraded links.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionFile>,
 }
 
 /// How the step is split, ordered and rounded.
@@ -95,6 +98,10 @@ pub struct StrategyFile {
     /// How tokens reach their experts: `all_to_all`, or `once_per_node` over the network.
     #[serde(skip_serializing_if = "is_default")]
     pub expert_dispatch: ExpertDispatch,
+    /// Order in which the axes of the mesh fill the devices, the innermost first: of `tp`, `cp`, `dp`, `pp`; what is not
+    /// named follows in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rank_order: Vec<MeshAxis>,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
     /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v` or `custom`.
@@ -169,6 +176,7 @@ impl Default for StrategyFile {
             expert_tensor_parallel: 1,
             capacity_factor: 1.0,
             expert_dispatch: ExpertDispatch::default(),
+            rank_order: Vec::new(),
             pipeline_parallel: 1,
             schedule: ScheduleName::default(),
             virtual_stages: None,

@@ -4,6 +4,7 @@
 //! scenario that exists can be lowered, simulated and (if small) executed.
 
 mod check;
+mod check_cluster;
 mod check_expert;
 mod check_model;
 mod check_pipeline;
@@ -131,9 +132,9 @@ impl Scenario {
         u64::from(self.strategy.global_batch) * u64::from(self.data.sequence_length)
     }
 
-    /// Capacity of one device.
+    /// Capacity of the smallest device.
     pub fn device_memory(&self) -> Bytes {
-        self.cluster.device.memory
+        self.cluster.least_memory()
     }
 
     /// The same scenario on another device, as the comparison of prediction with execution needs it.

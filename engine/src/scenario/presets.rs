@@ -43,6 +43,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-8b-fsdp-64xh100" false,
         "llama2-70b-hsdp-128xa100" false,
         "llama2-7b-muon-8xh100" false,
+        "llama3-8b-straggler-16xh100" false,
         "mixtral-8x7b-64xh100" false,
         "deepseek-v3-2048xh800" false,
         "llama3-8b-128k-64xh100" false,

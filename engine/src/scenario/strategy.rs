@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Optimizer;
 use super::pipeline::{Layout, PipelineSchedule};
-use crate::cluster::Mesh;
+use crate::cluster::{Mesh, MeshAxis};
 use crate::units::Bytes;
 
 /// Number format of weights and activations in compute.
@@ -208,6 +208,8 @@ pub struct Strategy {
     pub capacity_factor: f64,
     /// How tokens reach their experts.
     pub expert_dispatch: ExpertDispatch,
+    /// Order in which axes fill the devices, the innermost first.
+    pub rank_order: [MeshAxis; 4],
     /// Stages.
     pub pipeline_parallel: u32,
     /// Order of micro-batches.

@@ -279,8 +279,12 @@ impl<'a> Search<'a> {
             }
         };
         // What cannot be probed is simulated.
-        let bounds = probe.map_or(Bounds { time: Nanos::ZERO, memory: Bytes::ZERO }, |p| bounds(&p, &strategy));
-        if bounds.memory > base.cluster.device.memory && !self.options.may_overflow {
+        let mut bounds = probe.map_or(Bounds { time: Nanos::ZERO, memory: Bytes::ZERO }, |p| bounds(&p, &strategy));
+        if file.cluster.exceptions.iter().any(|exception| exception.device.is_some()) {
+            // Another device may be faster than the one that was probed.
+            bounds.time = Nanos::ZERO;
+        }
+        if bounds.memory > base.cluster.least_memory() && !self.options.may_overflow {
             counts.too_large += 1;
         } else {
             candidates.push(Candidate { index, bounds, devices: strategy.mesh().ranks() });
@@ -348,7 +352,7 @@ impl<'a> Search<'a> {
 
     fn fits(&self, found: &Found) -> bool {
         let base = self.bases[self.space.base_of(found.index)].as_ref();
-        self.options.may_overflow || base.is_ok_and(|base| found.memory <= base.cluster.device.memory)
+        self.options.may_overflow || base.is_ok_and(|base| found.memory <= base.cluster.least_memory())
     }
 
     /// Simulates a strategy, unless one that does the same was; returns whether it did.

@@ -140,7 +140,7 @@ impl<'a> Player<'a> {
         let reads = &tensors[op.reads.0 as usize..op.reads.1 as usize];
         let state = &self.states[class];
         let ready = state.earliest(op.stream, reads, slot);
-        let issued = state.host + self.programs.host_dispatch;
+        let issued = state.host + self.programs.hosts[class].dispatch;
         let earliest = ready.max(issued);
         let (start, end) = match op.action {
             Action::Run | Action::Send(_) => (earliest, earliest + op.duration),
@@ -161,7 +161,7 @@ impl<'a> Player<'a> {
             self.wait_for_host(class, ready, issued);
         }
         let state = &mut self.states[class];
-        let waits = self.programs.host_waits_for_messages && matches!(op.action, Action::Receive(_));
+        let waits = self.programs.hosts[class].waits_for_messages && matches!(op.action, Action::Receive(_));
         state.host = if waits { issued.max(end) } else { issued };
         state.free[op.stream.index()] = end;
         for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {

@@ -29,8 +29,9 @@ pub struct Folding {
     pub class_of: Vec<u32>,
 }
 
-/// What makes two ranks different before looking at their neighbours.
-type Signature = (u32, Vec<GroupSpan>, [bool; 2]);
+/// What makes two ranks different before looking at their neighbours: stage, kind of device, groups, and whether
+/// messages to the neighbours cross the network.
+type Signature = (u32, u16, Vec<GroupSpan>, [bool; 2]);
 
 impl Folding {
     /// Every rank for itself.
@@ -99,7 +100,7 @@ fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
 fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; Group::COUNT], rank: RankId) -> Signature {
     let crosses = |neighbour: Option<RankId>| neighbour.is_some_and(|n| cluster.node_of(n) != cluster.node_of(rank));
     let of_rank = spans.iter().map(|of_group| of_group[rank.0 as usize]).collect();
-    (mesh.coordinates(rank).pp, of_rank, neighbours(mesh, rank).map(crosses))
+    (mesh.coordinates(rank).pp, cluster.kind_of(rank), of_rank, neighbours(mesh, rank).map(crosses))
 }
 
 /// The same place on the stage before and after, around the ring of stages.

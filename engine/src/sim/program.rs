@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Cluster, Group, RankId};
+use crate::cluster::{Cluster, Device, Group, RankId};
 use crate::cost::{self, GroupSpan};
 use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
 use crate::scenario::{PipelineSchedule, Scenario};
@@ -59,11 +59,18 @@ pub struct Programs {
     pub classes: Vec<Vec<PricedSegment>>,
     /// For each class, how many tensors its program mentions.
     pub locals: Vec<Locals>,
-    /// Time that the host takes to issue an op.
-    pub host_dispatch: Nanos,
-    /// Whether the host goes on only when a message is there. Megatron-LM and DeepSpeed synchronise after each
-    /// exchange of neighbouring stages; only interleaved schedules overlap exchanges with compute.
-    pub host_waits_for_messages: bool,
+    /// For each class, the host that issues its ops.
+    pub hosts: Vec<Host>,
+}
+
+/// The host of a class's ranks.
+#[derive(Clone, Copy, Debug)]
+pub struct Host {
+    /// Time that it takes to issue an op.
+    pub dispatch: Nanos,
+    /// Whether it goes on only when a message is there. Megatron-LM and DeepSpeed synchronise after each exchange of
+    /// neighbouring stages; only interleaved schedules overlap exchanges with compute.
+    pub waits_for_messages: bool,
 }
 
 /// How many tensors a program mentions; persistent ones are numbered first.
@@ -83,10 +90,9 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
 /// The same with the ops of one class faster by a factor.
 pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, faster: Option<(&str, f64)>) -> Programs {
     let graphs = scenario.strategy().cuda_graphs;
-    let host_dispatch = if graphs { Nanos::ZERO } else { scenario.cluster().device.host_dispatch };
+    let dispatch = |rank| if graphs { Nanos::ZERO } else { scenario.cluster().device_of(rank).host_dispatch };
     let interleaved = scenario.strategy().schedule == PipelineSchedule::Interleaved;
-    let host_waits_for_messages = host_dispatch > Nanos::ZERO && !interleaved;
-    let mut programs = Programs { host_dispatch, host_waits_for_messages, ..Programs::default() };
+    let mut programs = Programs::default();
     let mut labels_of_stage: Vec<Option<u32>> = vec![None; step.stages.len()];
     for class in &folding.classes {
         let stage = class.stage as usize;
@@ -95,9 +101,13 @@ pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, fast
             None => add_labels(step, stage, &mut programs.labels),
         };
         labels_of_stage[stage] = Some(first_label);
+        let host_dispatch = dispatch(class.representative);
+        let waits_for_messages = host_dispatch > Nanos::ZERO && !interleaved;
+        programs.hosts.push(Host { dispatch: host_dispatch, waits_for_messages });
         let mut pricer = Pricer {
             step,
             cluster: scenario.cluster(),
+            device: scenario.cluster().device_of(class.representative),
             spans: Group::ALL
                 .map(|group| GroupSpan::of(scenario.cluster(), &step.mesh.members(group, class.representative))),
             rank: class.representative,
@@ -124,6 +134,7 @@ fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
 struct Pricer<'a> {
     step: &'a StepGraph,
     cluster: &'a Cluster,
+    device: &'a Device,
     spans: [GroupSpan; Group::COUNT],
     rank: RankId,
     numbers: Numbers,
@@ -180,14 +191,14 @@ impl Pricer<'_> {
             OpKind::Collective { collective, group } => {
                 let span = self.spans[group as usize];
                 let (time, _) = cost::collective_time(self.cluster, span, collective, cost::full_size(self.step, op));
-                (time + self.cluster.device.launch_overhead, Action::Meet(group))
+                (time + self.device.launch_overhead, Action::Meet(group))
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             // A receive takes as long as the send that it belongs to.
             OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {
                 let work = cost::work(&self.step.dims, &self.step.tensors, op);
-                (cost::kernel_time(&self.cluster.device, &work, cost::input_type(self.step, op)), Action::Run)
+                (cost::kernel_time(self.device, &work, cost::input_type(self.step, op)), Action::Run)
             }
         }
     }

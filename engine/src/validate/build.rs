@@ -171,7 +171,12 @@ fn cluster(m: &Measurement) -> Result<ClusterFile, String> {
     let bandwidth = node_bandwidth(&m.inter_node_link).map(|node| BytesPerSec(node / f64::from(per_node)));
     let inter_link = bandwidth.map(|bandwidth| LinkFile { bandwidth: Some(bandwidth), ..LinkFile::default() });
     let custom = DeviceFile { devices_per_node: Some(per_node), inter_link, ..DeviceFile::default() };
-    Ok(ClusterFile { device: Some(device.to_owned()), nodes: gpus.div_ceil(per_node), custom: Some(custom) })
+    Ok(ClusterFile {
+        device: Some(device.to_owned()),
+        nodes: gpus.div_ceil(per_node),
+        custom: Some(custom),
+        ..ClusterFile::default()
+    })
 }
 
 /// Bytes per second of a node's network: `8x 200 Gb/s …`, `1600 Gbps … per node`.

@@ -109,8 +109,12 @@ fn cluster(device: &str, ranks: u32, nodes: u32, link: &str) -> Result<Cluster, 
     let bandwidth = node_bandwidth(link).map(|node| BytesPerSec(node / f64::from(per_node)));
     let inter_link = bandwidth.map(|bandwidth| LinkFile { bandwidth: Some(bandwidth), ..LinkFile::default() });
     let custom = DeviceFile { devices_per_node: Some(per_node), inter_link, ..DeviceFile::default() };
-    let cluster =
-        ClusterFile { device: Some(device.to_owned()), nodes: ranks.div_ceil(per_node), custom: Some(custom) };
+    let cluster = ClusterFile {
+        device: Some(device.to_owned()),
+        nodes: ranks.div_ceil(per_node),
+        custom: Some(custom),
+        ..ClusterFile::default()
+    };
     let file = ScenarioFile { model, cluster, ..ScenarioFile::default() };
     check_parts(&file).map(|(_, cluster, _)| cluster).map_err(|error| error.to_string())
 }

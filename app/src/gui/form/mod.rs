@@ -1,6 +1,7 @@
 //! The left panel: the scenario, every field with its unit and an explanation.
 
 mod cluster;
+mod exceptions;
 mod fields;
 mod model;
 mod spread;

@@ -1,6 +1,7 @@
 //! Fields of the strategy and of an execution.
 
 use egui::{DragValue, Ui};
+use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
     AttentionKernel, ChunkLayout, DATASETS, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
@@ -62,6 +63,23 @@ impl Form<'_> {
         let s = &mut self.session.file.strategy;
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);
         self.schedule_ui(ui);
+        self.order_ui(ui);
+    }
+
+    /// The order in which axes fill the devices, where there is more than one axis.
+    fn order_ui(&mut self, ui: &mut Ui) {
+        let mesh = self.session.run.scenario.mesh();
+        if [mesh.pp, mesh.dp, mesh.cp, mesh.tp].iter().filter(|&&ranks| ranks > 1).count() < 2 {
+            return;
+        }
+        let effective = self.session.run.scenario.strategy().rank_order;
+        let error = self.error_of("strategy.rank_order");
+        let mut order = effective;
+        named_ui(ui, "form.strategy.order", "form.order", &mut order, &ORDERS, error.as_deref());
+        if order != effective {
+            let named = if order == MeshAxis::ALL { Vec::new() } else { order.to_vec() };
+            self.session.file.strategy.rank_order = named;
+        }
     }
 
     /// What is sharded over the replicas, and how it is gathered.
@@ -145,6 +163,19 @@ impl Form<'_> {
 fn optimizers() -> [(Optimizer, &'static str); 7] {
     Optimizer::ALL.map(|optimizer| (optimizer, optimizer.name()))
 }
+
+/// Orders that are in use; a file may have any.
+const ORDERS: [([MeshAxis; 4], &str); 6] = {
+    use MeshAxis::{Cp, Dp, Pp, Tp};
+    [
+        ([Tp, Cp, Dp, Pp], "tp, cp, dp, pp"),
+        ([Tp, Cp, Pp, Dp], "tp, cp, pp, dp"),
+        ([Tp, Pp, Cp, Dp], "tp, pp, cp, dp"),
+        ([Cp, Tp, Dp, Pp], "cp, tp, dp, pp"),
+        ([Dp, Tp, Cp, Pp], "dp, tp, cp, pp"),
+        ([Pp, Tp, Cp, Dp], "pp, tp, cp, dp"),
+    ]
+};
 
 /// The parts of a layer that are computed again; attention's scores where none is named.
 fn modules_ui(ui: &mut Ui, modules: &mut Vec<RecomputeModule>) {

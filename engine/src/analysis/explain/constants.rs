@@ -43,7 +43,7 @@ pub fn constants(scenario: &Scenario) -> Vec<Constant> {
 /// A cluster of a device as it ships.
 fn shipped(device: &str) -> Option<Cluster> {
     let model = ModelFile { preset: Some("llama3-8b".to_owned()), ..ModelFile::default() };
-    let cluster = ClusterFile { device: Some(device.to_owned()), nodes: 1, custom: None };
+    let cluster = ClusterFile { device: Some(device.to_owned()), nodes: 1, ..ClusterFile::default() };
     check_parts(&ScenarioFile { model, cluster, ..ScenarioFile::default() }).ok().map(|(_, cluster, _)| cluster)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::family;
-use crate::cluster::RankId;
+use crate::cluster::{Device, RankId};
 use crate::cost::{self, Algorithm, GroupSpan, Work};
 use crate::graph::{DType, Op, OpKind, StepGraph, Task};
 use crate::scenario::Scenario;
@@ -57,7 +57,7 @@ pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine
 /// Time and formula of an op; none of a receive, which takes as long as its send.
 fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Option<(Nanos, String)> {
     let cluster = scenario.cluster();
-    let launch = cluster.device.launch_overhead;
+    let launch = cluster.device_of(rank).launch_overhead;
     match op.kind {
         OpKind::Receive(_) => None,
         OpKind::Send(_) => {
@@ -80,8 +80,8 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
         _ => {
             let work = cost::work(&step.dims, &step.tensors, op);
             let dtype = cost::input_type(step, op);
-            let time = cost::kernel_time(&cluster.device, &work, dtype);
-            Some((time, kernel(scenario, &work, dtype)))
+            let time = cost::kernel_time(cluster.device_of(rank), &work, dtype);
+            Some((time, kernel(cluster.device_of(rank), &work, dtype)))
         }
     }
 }
@@ -93,15 +93,14 @@ fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Byte
         Algorithm::Direct => "direct",
         Algorithm::InNetwork => "in-network reduction",
     };
-    let GroupSpan { ranks, nodes, ranks_per_node } = span;
+    let GroupSpan { ranks, nodes, ranks_per_node, .. } = span;
     format!(
         "{how} of {bytes} over {ranks} ranks on {nodes} nodes ({ranks_per_node} each): every rank sends {sent}; + {launch}"
     )
 }
 
 /// `max(flops / rate, bytes / bandwidth) + launch`.
-fn kernel(scenario: &Scenario, work: &Work, dtype: DType) -> String {
-    let device = &scenario.cluster().device;
+fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     let bandwidth = crate::units::BytesPerSec(device.memory_bandwidth.0 * device.memory_efficiency);
     let memory = format!("{} / {bandwidth}", work.bytes);
     let compute = if work.matmul_flops.0 > 0.0 {

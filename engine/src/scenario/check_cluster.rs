@@ -1,0 +1,244 @@
+//! Devices, links, and what differs among them.
+
+use super::check::{Checked, bounded, invalid, required};
+use super::presets::nearest_hint;
+use super::{ClusterFile, ScenarioFile};
+use crate::cluster::{self, Cluster, Device, DeviceFile, ExceptionFile, Kind, Link, LinkFile};
+use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
+
+/// More ranks than any published job.
+const MAX_RANKS: u64 = 1 << 18;
+
+/// Kinds of exceptions of a cluster.
+const MAX_EXCEPTIONS: usize = 31;
+
+/// Checks the devices, their links, and those that differ.
+pub(super) fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
+    let cluster = &file.cluster;
+    let base = match &cluster.device {
+        Some(name) => device_preset(name, "cluster.device")?.clone(),
+        None => DeviceFile::default(),
+    };
+    let name = cluster.device.clone().unwrap_or_else(|| "custom".to_owned());
+    let device = cluster.custom.clone().unwrap_or_default().over(&base);
+    let devices_per_node = bounded(device.devices_per_node, "cluster.custom.devices_per_node", 4096)?;
+    let nodes = bounded(Some(cluster.nodes), "cluster.nodes", 1 << 16)?;
+    if u64::from(nodes) * u64::from(devices_per_node) > MAX_RANKS {
+        return Err(invalid("cluster.nodes", nodes, format!("at most {MAX_RANKS} devices in all"), "Use fewer nodes."));
+    }
+    let kind = check_kind(name, &device)?;
+    let (exceptions, kind_of_device) = check_exceptions(cluster, &kind, nodes * devices_per_node, devices_per_node)?;
+    Ok(Cluster {
+        nodes,
+        devices_per_node,
+        device: kind.device,
+        intra_link: kind.intra_link,
+        inter_link: kind.inter_link,
+        exceptions,
+        kind_of_device,
+        device_of_rank: Vec::new(),
+    })
+}
+
+fn check_kind(name: String, device: &DeviceFile) -> Checked<Kind> {
+    Ok(Kind {
+        intra_link: check_link(device.intra_link.clone(), &INTRA_LINK)?,
+        inter_link: check_link(device.inter_link.clone(), &INTER_LINK)?,
+        device: check_device(name, device)?,
+    })
+}
+
+/// The kinds that differ, and the kind of every device.
+fn check_exceptions(
+    cluster: &ClusterFile,
+    usual: &Kind,
+    devices: u32,
+    devices_per_node: u32,
+) -> Checked<(Vec<Kind>, Vec<u16>)> {
+    if cluster.exceptions.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    if cluster.exceptions.len() > MAX_EXCEPTIONS {
+        let (found, allowed) = (cluster.exceptions.len(), format!("at most {MAX_EXCEPTIONS} entries"));
+        return Err(invalid("cluster.exceptions", found, allowed, "Name several nodes in one entry."));
+    }
+    let mut kind_of_device = vec![0; devices as usize];
+    let mut kinds = Vec::new();
+    for (number, exception) in (1..).zip(&cluster.exceptions) {
+        kinds.push(exceptional(exception, usual)?);
+        for device in named_devices(exception, devices, devices_per_node)? {
+            kind_of_device[device as usize] = number;
+        }
+    }
+    Ok((kinds, kind_of_device))
+}
+
+/// A device that differs, with its links.
+fn exceptional(file: &ExceptionFile, usual: &Kind) -> Checked<Kind> {
+    let mut kind = match &file.device {
+        Some(name) => check_kind(name.clone(), device_preset(name, "cluster.exceptions.device")?)?,
+        None => usual.clone(),
+    };
+    let speed = slowdown(file.speed, "cluster.exceptions.speed")?;
+    if speed < 1.0 {
+        kind.device.name = format!("{} at {speed} of its speed", kind.device.name);
+    }
+    let inside = slowdown(file.intra_share, "cluster.exceptions.intra_share")?;
+    Ok(kind.slowed(speed).degraded(inside, slowdown(file.network_share, "cluster.exceptions.network_share")?))
+}
+
+/// Numbers of the devices that an exception names, all of them in the cluster.
+fn named_devices(file: &ExceptionFile, devices: u32, per_node: u32) -> Checked<Vec<u32>> {
+    let nodes = devices / per_node;
+    if let Some(node) = file.nodes.iter().find(|&&node| node >= nodes) {
+        let allowed = format!("numbers of nodes from 0 to {}", nodes - 1);
+        return Err(invalid("cluster.exceptions.nodes", node, allowed, "Nodes are counted from 0."));
+    }
+    if let Some(device) = file.devices.iter().find(|&&device| device >= devices) {
+        let allowed = format!("numbers of devices from 0 to {}", devices - 1);
+        return Err(invalid("cluster.exceptions.devices", device, allowed, "Devices are counted through all nodes."));
+    }
+    if file.nodes.is_empty() && file.devices.is_empty() {
+        let hint = "For example nodes = [3].";
+        return Err(invalid("cluster.exceptions", "(no nodes, no devices)", "numbers of nodes or devices", hint));
+    }
+    let of_nodes = file.nodes.iter().flat_map(|node| node * per_node..(node + 1) * per_node);
+    Ok(of_nodes.chain(file.devices.iter().copied()).collect())
+}
+
+/// What is left of a rate: a thousandth at least, all of it when left out.
+fn slowdown(value: Option<f64>, path: &'static str) -> Checked<f64> {
+    let value = value.unwrap_or(1.0);
+    if (1e-3..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(invalid(path, value, "a share from 0.001 to 1", "0.8 makes every kernel or message take 1.25 times as long."))
+}
+
+fn device_preset(name: &str, path: &'static str) -> Checked<&'static DeviceFile> {
+    cluster::presets().get(name).ok_or_else(|| {
+        let known: Vec<_> = cluster::presets().keys().map(String::as_str).collect();
+        invalid(path, format!("`{name}`"), format!("one of {}", known.join(", ")), nearest_hint(name, &known))
+    })
+}
+
+/// The spread of measurements around predictions.
+fn residuals(file: &DeviceFile) -> Checked<Option<[f64; 2]>> {
+    let Some([low, high]) = file.residuals else { return Ok(None) };
+    if low.is_finite() && high.is_finite() && low > 0.0 && low <= high {
+        return Ok(Some([low, high]));
+    }
+    let allowed = "two numbers above 0, the smaller first";
+    Err(invalid("cluster.custom.residuals", format!("[{low}, {high}]"), allowed, "Leave it out if unknown."))
+}
+
+fn multiprocessors(count: Option<u32>) -> Checked<u32> {
+    let count = count.unwrap_or(0);
+    if count <= 1 << 16 {
+        return Ok(count);
+    }
+    Err(invalid("cluster.custom.multiprocessors", count, "at most 65536", "An H100 has 132; leave it out if unknown."))
+}
+
+fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
+    let rate =
+        |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
+    // Vector units do a sixteenth of what matrix units do, where the datasheet is silent.
+    let vector = file.fp32.or(file.bf16.map(|matrix| FlopsPerSec(matrix.0 / 16.0)));
+    let fp32 = rate(vector, "cluster.custom.fp32")?;
+    Ok(Device {
+        name,
+        fp32,
+        fp32_matmul: fp32,
+        tf32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
+        bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
+        fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
+        fp8_matmul: rate(file.fp8.or(file.bf16), "cluster.custom.fp8")?,
+        matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
+        attention_efficiency: share(
+            file.attention_efficiency.or(file.matmul_efficiency),
+            "cluster.custom.attention_efficiency",
+        )?,
+        memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
+        memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
+        memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
+        launch_overhead: latency(file.launch_overhead, "cluster.custom.launch_overhead")?,
+        host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
+        residuals: residuals(file)?,
+        multiprocessors: multiprocessors(file.multiprocessors)?,
+    })
+}
+
+/// The paths of a link and of its fields.
+struct LinkPaths {
+    link: &'static str,
+    bandwidth: &'static str,
+    latency: &'static str,
+    efficiency: &'static str,
+    in_network: &'static str,
+}
+
+const INTRA_LINK: LinkPaths = LinkPaths {
+    link: "cluster.custom.intra_link",
+    bandwidth: "cluster.custom.intra_link.bandwidth",
+    latency: "cluster.custom.intra_link.latency",
+    efficiency: "cluster.custom.intra_link.efficiency",
+    in_network: "cluster.custom.intra_link.in_network",
+};
+
+const INTER_LINK: LinkPaths = LinkPaths {
+    link: "cluster.custom.inter_link",
+    bandwidth: "cluster.custom.inter_link.bandwidth",
+    latency: "cluster.custom.inter_link.latency",
+    efficiency: "cluster.custom.inter_link.efficiency",
+    in_network: "cluster.custom.inter_link.in_network",
+};
+
+fn check_link(file: Option<LinkFile>, paths: &LinkPaths) -> Checked<Link> {
+    let file = required(file, paths.link, "a table with bandwidth and latency")?;
+    Ok(Link {
+        name: file.name.unwrap_or_else(|| "link".to_owned()),
+        bandwidth: bandwidth(file.bandwidth, paths.bandwidth)?,
+        latency: latency(file.latency, paths.latency)?,
+        efficiency: share(file.efficiency, paths.efficiency)?,
+        layout: file.layout.unwrap_or_default(),
+        in_network: file.in_network.map_or(Ok(None), |rate| bandwidth(Some(rate), paths.in_network).map(Some))?,
+    })
+}
+
+fn positive(value: Option<f64>, path: &'static str, example: &str) -> Checked<f64> {
+    let value = required(value, path, &format!("a rate such as {example}"))?;
+    if value.is_finite() && value >= 1.0 {
+        Ok(value)
+    } else {
+        Err(invalid(
+            path,
+            value,
+            format!("a rate of at least one a second such as {example}"),
+            "A device without it cannot be modelled.",
+        ))
+    }
+}
+
+fn bandwidth(value: Option<BytesPerSec>, path: &'static str) -> Checked<BytesPerSec> {
+    positive(value.map(|v| v.0), path, "\"400 Gb/s\"").map(BytesPerSec)
+}
+
+fn latency(value: Option<Nanos>, path: &'static str) -> Checked<Nanos> {
+    let value = required(value, path, "a time such as \"2 us\"")?;
+    if value <= Nanos(1_000_000_000) {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, "at most one second", "Check the unit."))
+    }
+}
+
+/// An efficiency: above 0 and at most 1; 1 when left out.
+fn share(value: Option<f64>, path: &'static str) -> Checked<f64> {
+    let value = value.unwrap_or(1.0);
+    if value > 1e-6 && value <= 1.0 {
+        Ok(value)
+    } else {
+        Err(invalid(path, value, "a share above 0 and at most 1", "1 is the datasheet's peak."))
+    }
+}
