@@ -181,20 +181,19 @@ pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mu
     });
 }
 
-/// One of a few whose texts are `prefix.name`; what has no text shows its name.
+/// One of a few whose texts are `key.name`; what has no text shows its name.
 pub fn named_ui<T: Copy + PartialEq>(
     ui: &mut Ui,
     key: &'static str,
-    prefix: &str,
     value: &mut T,
     options: &[(T, &'static str)],
     error: Option<&str>,
 ) {
-    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, name)| t_or_name(prefix, name));
+    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, name)| t_or_name(key, name));
     row_ui(ui, key, error, |ui| {
         let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
             for (option, name) in options {
-                ui.selectable_value(value, *option, t_or_name(prefix, name));
+                ui.selectable_value(value, *option, t_or_name(key, name));
             }
         });
         combo.response

@@ -26,7 +26,7 @@ impl Form<'_> {
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
         let error = self.error_of("strategy.optimizer");
         let s = &mut self.session.file.strategy;
-        named_ui(ui, "form.strategy.optimizer", "form.optimizer", &mut s.optimizer, &optimizers(), error.as_deref());
+        named_ui(ui, "form.strategy.optimizer", &mut s.optimizer, &optimizers(), error.as_deref());
         let kernels =
             [(AttentionKernel::Flash, "form.attention.flash"), (AttentionKernel::Unfused, "form.attention.unfused")];
         choice_ui(ui, "form.strategy.attention", &mut s.attention, &kernels);
@@ -75,7 +75,7 @@ impl Form<'_> {
         let effective = self.session.run.scenario.strategy().rank_order;
         let error = self.error_of("strategy.rank_order");
         let mut order = effective;
-        named_ui(ui, "form.strategy.order", "form.order", &mut order, &ORDERS, error.as_deref());
+        named_ui(ui, "form.strategy.order", &mut order, &ORDERS, error.as_deref());
         if order != effective {
             let named = if order == MeshAxis::ALL { Vec::new() } else { order.to_vec() };
             self.session.file.strategy.rank_order = named;

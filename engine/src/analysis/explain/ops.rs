@@ -36,7 +36,7 @@ pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine
     let program = &step.stages[stage as usize];
     let mut runs: Vec<u64> = vec![0; program.segments.len()];
     program.tasks.iter().for_each(|&Task { segment, .. }| runs[segment.0 as usize] += 1);
-    let rank = RankId(stage * step.mesh.per_stage());
+    let rank = slowest_rank(step, scenario, stage);
     let mut lines: BTreeMap<(String, Phase, Nanos), OpLine> = BTreeMap::new();
     for (segment, &times) in program.segments.iter().zip(&runs) {
         for op in segment.ops() {
@@ -52,6 +52,17 @@ pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine
     let mut lines: Vec<OpLine> = lines.into_values().filter(|line| line.count > 0).collect();
     lines.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
     lines
+}
+
+/// The rank of a stage whose device is slowest, the first of equals: the one that the others wait for.
+fn slowest_rank(step: &StepGraph, scenario: &Scenario, stage: u32) -> RankId {
+    let (cluster, first) = (scenario.cluster(), stage * step.mesh.per_stage());
+    let mut slowest = RankId(first);
+    for rank in (first..first + step.mesh.per_stage()).map(RankId) {
+        let slower = cluster.device_of(rank).bf16_matmul.0 < cluster.device_of(slowest).bf16_matmul.0;
+        slowest = if slower { rank } else { slowest };
+    }
+    slowest
 }
 
 /// Time and formula of an op; none of a receive, which takes as long as its send.
