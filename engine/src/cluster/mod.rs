@@ -1,20 +1,22 @@
 //! What it runs on: devices, the links between them, and the mesh of ranks laid over them.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 mod cube_mesh;
 mod file;
 mod kind;
 mod mesh;
+mod network;
 mod topology;
 
 pub use cube_mesh::ring_share;
 pub use file::{DeviceFile, ExceptionFile, LinkFile, LinkLayout};
 pub use kind::{Kind, Links};
 pub use mesh::{Coordinates, Group, Mesh, MeshAxis, RankId};
+pub use network::{AlgorithmChoice, Network, NetworkFile, NetworkKind};
 use serde::Serialize;
-pub use topology::{ClusterNode, Topology};
+pub use topology::{ClusterLink, ClusterNode, Loads, Pattern, Share, Topology};
 
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
@@ -92,6 +94,15 @@ pub struct Cluster {
     pub intra_link: Link,
     /// From a device to the network (one adapter per device).
     pub inter_link: Link,
+    /// How nodes are joined.
+    pub network: Network,
+    /// Whether messages that are under way at the same time share links.
+    pub contention: bool,
+    /// What all-reduces are carried out by.
+    pub all_reduce: AlgorithmChoice,
+    /// The graph of devices, switches and links, where the network or contention needs it.
+    #[serde(skip)]
+    pub topology: Option<Arc<Topology>>,
     /// Devices and links that differ.
     pub exceptions: Vec<Kind>,
     /// For every device, counted through the nodes, 0 or the number of its exception from 1 on; empty where there are

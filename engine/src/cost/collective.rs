@@ -3,8 +3,10 @@
 //! Sources: Thakur, Rabenseifner & Gropp 2005, "Optimization of Collective Communication Operations in MPICH",
 //! sections 4 and 5 (ring and tree costs); bus bandwidth as in nccl-tests' PERFORMANCE.md.
 
-use crate::cluster::{Cluster, Link, LinkLayout, Links, RankId, ring_share};
-use crate::graph::Collective;
+use crate::cluster::{
+    AlgorithmChoice, Cluster, Group, Link, LinkLayout, Links, Mesh, Pattern, RankId, Share, ring_share,
+};
+use crate::graph::{Collective, Reduction};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// How the ranks of a group lie on nodes: what the cost of its collectives depends on.
@@ -18,6 +20,12 @@ pub struct GroupSpan {
     pub ranks_per_node: u32,
     /// Kinds of their devices, as [`Cluster::links`] takes them.
     pub kinds: u32,
+    /// What the network lets through of a ring.
+    pub ring: Share,
+    /// What it lets through when every rank sends to every other; only of groups that do.
+    pub direct: Share,
+    /// What it lets through when every rank sends to the next.
+    pub shift: Share,
 }
 
 impl GroupSpan {
@@ -32,7 +40,22 @@ impl GroupSpan {
             nodes: count(per_node.clone().count()),
             ranks_per_node: count(per_node.min().unwrap_or(0)),
             kinds: members.iter().fold(0, |kinds, &rank| kinds | 1 << cluster.kind_of(rank)),
+            ring: Share::ALL,
+            direct: Share::ALL,
+            shift: Share::ALL,
         }
+    }
+
+    /// The span of the group of kind `group` to which `rank` belongs, with what the network lets through to it.
+    pub fn of_group(cluster: &Cluster, mesh: &Mesh, group: Group, rank: RankId) -> Self {
+        let members = mesh.members(group, rank);
+        let span = Self::of(cluster, &members);
+        let Some(topology) = cluster.topology.as_ref().filter(|_| span.nodes > 1) else { return span };
+        let slots = cluster.slots_of(&members);
+        let share = |pattern| topology.share(pattern, &slots);
+        let exchanges = matches!(group, Group::Expert | Group::Context);
+        let [direct, shift] = if exchanges { [Pattern::AllToAll, Pattern::Shift].map(share) } else { [Share::ALL; 2] };
+        Self { ring: share(Pattern::Ring), direct, shift, ..span }
     }
 }
 
@@ -45,8 +68,10 @@ pub enum Algorithm {
     Direct,
     /// Switches reduce what passes them (NVLink SHARP).
     InNetwork,
-    /// Whole messages go up and down a binary tree: best for small ones.
+    /// Whole messages go up and down binary trees: best for small ones.
     Tree,
+    /// Inside nodes, between them, inside again.
+    Hierarchical,
 }
 
 /// Bytes that every rank sends (and receives) in a ring collective of a value of `bytes` in full size.
@@ -69,19 +94,56 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
         return (Nanos::ZERO, Algorithm::Ring);
     }
     let links = cluster.links(span.kinds);
-    let ring = ring_time(links, span, collective, bytes);
+    let ring = || (ring_time(links, span, collective, bytes), Algorithm::Ring);
     match collective {
         Collective::AllToAll => (all_to_all_time(links, span, bytes, 1), Algorithm::Direct),
         Collective::AllToAllOnce { copies } => (all_to_all_time(links, span, bytes, copies), Algorithm::Direct),
         Collective::Shift => (shift_time(links, span, bytes), Algorithm::Direct),
-        Collective::AllReduce(_) => {
-            let tree = Some((tree_time(links, span, bytes), Algorithm::Tree));
-            let switches = in_network_time(links, span, bytes).map(|time| (time, Algorithm::InNetwork));
-            let others = [tree, switches].into_iter().flatten();
-            others.fold((ring, Algorithm::Ring), |best, other| if other.0 < best.0 { other } else { best })
-        }
-        Collective::ReduceScatter | Collective::AllGather => (ring, Algorithm::Ring),
+        Collective::AllReduce(_) => all_reduce_time(links, span, bytes, cluster.all_reduce).unwrap_or_else(ring),
+        Collective::ReduceScatter | Collective::AllGather => ring(),
     }
+}
+
+const SUM: Collective = Collective::AllReduce(Reduction::Sum);
+
+/// An all-reduce by an algorithm, or by the fastest of those among which NCCL chooses; none where switches are to do it
+/// and cannot.
+fn all_reduce_time(
+    links: Links<'_>,
+    span: GroupSpan,
+    bytes: Bytes,
+    choice: AlgorithmChoice,
+) -> Option<(Nanos, Algorithm)> {
+    let ring = || (ring_time(links, span, SUM, bytes), Algorithm::Ring);
+    let double = || (tree_time(links, span, bytes, 2), Algorithm::Tree);
+    let switches = || in_network_time(links, span, bytes).map(|time| (time, Algorithm::InNetwork));
+    match choice {
+        AlgorithmChoice::Auto => {
+            [Some(ring()), Some(double()), switches()].into_iter().flatten().min_by_key(|(time, _)| *time)
+        }
+        AlgorithmChoice::Ring => Some(ring()),
+        AlgorithmChoice::BinaryTree => Some((tree_time(links, span, bytes, 4), Algorithm::Tree)),
+        AlgorithmChoice::DoubleTree => Some(double()),
+        AlgorithmChoice::Hierarchical => Some((hierarchical_time(links, span, bytes), Algorithm::Hierarchical)),
+        AlgorithmChoice::Direct => {
+            Some((all_to_all_time(links, span, bytes, 1) + all_to_all_time(links, span, bytes, 1), Algorithm::Direct))
+        }
+        AlgorithmChoice::InNetwork => switches(),
+    }
+}
+
+/// Reduce-scatter inside nodes, all-reduce of a rank's part between them, all-gather inside.
+fn hierarchical_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
+    let local = span.ranks_per_node.max(1);
+    let inside = GroupSpan { ranks: local, nodes: 1, ranks_per_node: local, ..span };
+    let between = GroupSpan { ranks: span.nodes, ranks_per_node: 1, ..span };
+    let part = Bytes(bytes.0.div_ceil(u64::from(local)));
+    let time = |span: GroupSpan, collective, bytes| {
+        if span.ranks > 1 { ring_time(links, span, collective, bytes) } else { Nanos::ZERO }
+    };
+    time(inside, Collective::ReduceScatter, bytes)
+        + time(between, SUM, part)
+        + time(inside, Collective::AllGather, bytes)
 }
 
 /// How chunks are handed over: small ones with flags beside the data, large ones in bulk. NCCL's source (`tuning.cc`)
@@ -134,12 +196,14 @@ fn ring_time(links: Links<'_>, span: GroupSpan, collective: Collective, bytes: B
     by_best_protocol(latency * times, sent, ring_bandwidth(links, span))
 }
 
-/// Reduce up and broadcast down a binary tree: `2·⌈log₂ n⌉·α + 2·bytes / β` (pipelined).
-fn tree_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
+/// Reduce up and broadcast down a binary tree, pipelined: `2·⌈log₂ n⌉·α + times·bytes / β`. A rank inside one tree
+/// takes from two below it and gives to both, 4 times the bytes; with two trees, in which it is a leaf of one, each for
+/// half of them, 2 times (Sanders, Speck & Träff 2009, sections 2 and 3).
+fn tree_time(links: Links<'_>, span: GroupSpan, bytes: Bytes, times: u64) -> Nanos {
     let levels = |n: u32| i64::from(n.max(1).next_power_of_two().trailing_zeros());
     let inside = links.intra.latency * levels(span.ranks.div_ceil(span.nodes));
     let across = links.inter.latency * levels(span.nodes);
-    by_best_protocol((inside + across) * 2, bytes * 2, ring_bandwidth(links, span))
+    by_best_protocol((inside + across) * 2, bytes * times, ring_bandwidth(links, span))
 }
 
 /// Every rank sends its value to the switches of its node once and gets the sum once; between nodes a ring over all
@@ -147,8 +211,9 @@ fn tree_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
 fn in_network_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Option<Nanos> {
     let rate = links.intra.in_network.filter(|_| span.ranks_per_node > 1)?;
     let inside = bytes / rate;
-    let nodes = collective_bytes_per_rank(Collective::AllReduce(crate::graph::Reduction::Sum), bytes, span.nodes);
-    let adapters = BytesPerSec(links.inter.effective_bandwidth().0 * f64::from(span.ranks_per_node));
+    let nodes = collective_bytes_per_rank(SUM, bytes, span.nodes);
+    let lanes = f64::from(span.ranks_per_node) * span.ring.factor();
+    let adapters = BytesPerSec(links.inter.effective_bandwidth().0 * lanes);
     let hops = links.intra.latency * 2 + links.inter.latency * i64::from(2 * (span.nodes - 1));
     Some(START + hops + inside.max(nodes / adapters))
 }
@@ -169,7 +234,8 @@ fn all_to_all_time(links: Links<'_>, span: GroupSpan, bytes: Bytes, copies: u32)
     let inside = part(local) / links.intra.effective_bandwidth();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than the bytes")]
     let once = |bytes: Bytes| Bytes((bytes.as_f64() * crossing_share(span.nodes, copies)).round() as u64);
-    let outside = once(part(n - 1 - neighbours)) / links.inter.effective_bandwidth();
+    let adapter = BytesPerSec(links.inter.effective_bandwidth().0 * span.direct.factor());
+    let outside = once(part(n - 1 - neighbours)) / adapter;
     START + slowest_hop(links, span) * i64::from((span.ranks - 1).div_ceil(MESSAGES_AT_ONCE)) + inside.max(outside)
 }
 
@@ -183,7 +249,7 @@ fn crossing_share(nodes: u32, copies: u32) -> f64 {
 /// Every rank sends all of its `bytes` to the next; a ring over nodes waits for its slowest hop.
 fn shift_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
     let link = if span.nodes > 1 { links.inter } else { links.intra };
-    transfer_time(link, bytes)
+    transfer_time(link, bytes, if span.nodes > 1 { span.shift } else { Share::ALL })
 }
 
 fn slowest_hop(links: Links<'_>, span: GroupSpan) -> Nanos {
@@ -199,7 +265,7 @@ fn ring_bandwidth(links: Links<'_>, span: GroupSpan) -> BytesPerSec {
         LinkLayout::CubeMesh => ring_share(local),
     };
     let intra = links.intra.effective_bandwidth().0 * reached;
-    let inter = links.inter.effective_bandwidth().0 * f64::from(span.ranks_per_node);
+    let inter = links.inter.effective_bandwidth().0 * f64::from(span.ranks_per_node) * span.ring.factor();
     BytesPerSec(match (span.nodes > 1, span.ranks_per_node > 1 || span.ranks > span.nodes) {
         (false, _) => intra,
         (true, true) => intra.min(inter),
@@ -207,18 +273,16 @@ fn ring_bandwidth(links: Links<'_>, span: GroupSpan) -> BytesPerSec {
     })
 }
 
-/// The time of a message from one rank to another: `α + bytes / β`.
-pub fn transfer_time(link: &Link, bytes: Bytes) -> Nanos {
-    link.latency + bytes / link.effective_bandwidth()
+/// The time of a message from one rank to another over the share of a link that the network lets through:
+/// `α + bytes / β`.
+pub fn transfer_time(link: &Link, bytes: Bytes, share: Share) -> Nanos {
+    link.latency + bytes / BytesPerSec(link.effective_bandwidth().0 * share.factor())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Reduction;
     use crate::scenario::Scenario;
-
-    const SUM: Collective = Collective::AllReduce(Reduction::Sum);
 
     fn a100() -> Cluster {
         Scenario::preset("gpt3-175b-1024xa100").expect("a preset").cluster().clone()

@@ -9,7 +9,7 @@ use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
 use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
-use crate::cluster::{Cluster, Device, Link, LinkLayout};
+use crate::cluster::{AlgorithmChoice, Cluster, Device, Link, LinkLayout, Network};
 use crate::trace::{LabelId, Span, Stream};
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
@@ -72,6 +72,10 @@ impl Calibration {
             devices_per_node: ranks,
             intra_link: link.clone(),
             inter_link: link,
+            network: Network::NonBlocking,
+            contention: false,
+            all_reduce: AlgorithmChoice::Auto,
+            topology: None,
             exceptions: Vec::new(),
             kind_of_device: Vec::new(),
             device_of_rank: Vec::new(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::analysis::{StepReport, op_classes};
+use crate::cluster::Network;
 use crate::compare::Comparison;
 use crate::model::ParameterCount;
 use crate::scenario::Scenario;
@@ -41,6 +42,10 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "  model     {} ({:.2} B parameters{active})", scenario.model().name, billions(parameters));
     let cluster = scenario.cluster();
     let _ = writeln!(text, "  cluster   {} × {} {}", cluster.nodes, cluster.devices_per_node, cluster.device.name);
+    let shared = if cluster.contention { ", messages share links" } else { "" };
+    if cluster.topology.is_some() {
+        let _ = writeln!(text, "            {}{shared}", network(&cluster.network));
+    }
     for (number, kind) in (1..).zip(&cluster.exceptions) {
         let count = cluster.kind_of_device.iter().filter(|&&of_device| of_device == number).count();
         let (name, link) = (&kind.device.name, kind.inter_link.effective_bandwidth());
@@ -159,4 +164,21 @@ pub fn comparison_table(comparison: &Comparison) -> String {
         let _ = writeln!(text, "  memory of stage {stage}: planned {planned}, allocated {allocated}: {verdict}");
     }
     text
+}
+
+/// A network in words.
+fn network(network: &Network) -> String {
+    match network {
+        Network::NonBlocking => "non-blocking network".to_owned(),
+        Network::LeafSpine { nodes, oversubscription } => {
+            format!("leaf switches of {nodes} nodes under a spine, {oversubscription} : 1")
+        }
+        Network::Rails { nodes, oversubscription } => format!("rails in pods of {nodes} nodes, {oversubscription} : 1"),
+        Network::Torus { dims } => {
+            format!("torus of {} nodes", dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × "))
+        }
+        Network::Dragonfly { nodes, oversubscription } => {
+            format!("dragonfly with groups of {nodes} nodes, {oversubscription} : 1")
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! Devices, links, and what differs among them.
 
+use std::sync::Arc;
+
 use super::check::{Checked, bounded, invalid, required};
 use super::presets::nearest_hint;
 use super::{ClusterFile, ScenarioFile};
-use crate::cluster::{self, Cluster, Device, DeviceFile, ExceptionFile, Kind, Link, LinkFile};
+use crate::cluster::{
+    self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Kind, Link, LinkFile, Network, NetworkFile,
+    NetworkKind, Topology,
+};
 use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
 
 /// More ranks than any published job.
@@ -28,9 +33,18 @@ pub(super) fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
     }
     let kind = check_kind(name, &device)?;
     let (exceptions, kind_of_device) = check_exceptions(cluster, &kind, nodes * devices_per_node, devices_per_node)?;
+    let file = cluster.network.clone().unwrap_or_default();
+    let network = check_network(&file, nodes)?;
+    let needs_graph = file.contention || network != Network::NonBlocking;
+    let topology = needs_graph.then(|| Arc::new(Topology::new(&network, nodes, devices_per_node)));
+    check_algorithm(file.all_reduce, &kind.intra_link)?;
     Ok(Cluster {
         nodes,
         devices_per_node,
+        network,
+        contention: file.contention,
+        all_reduce: file.all_reduce,
+        topology,
         device: kind.device,
         intra_link: kind.intra_link,
         inter_link: kind.inter_link,
@@ -38,6 +52,49 @@ pub(super) fn check_cluster(file: &ScenarioFile) -> Checked<Cluster> {
         kind_of_device,
         device_of_rank: Vec::new(),
     })
+}
+
+fn check_network(file: &NetworkFile, nodes: u32) -> Checked<Network> {
+    let usual = match file.kind {
+        NetworkKind::LeafSpine => 4,
+        NetworkKind::Rails => 32,
+        _ => 16,
+    };
+    let leaf = bounded(file.nodes_per_leaf.or(Some(usual)), "cluster.network.nodes_per_leaf", 1 << 16)?;
+    let oversubscription = file.oversubscription.unwrap_or(1.0);
+    if !(0.1..=1000.0).contains(&oversubscription) {
+        let hint = "2 gives leaves half of the bandwidth to each other that their nodes have into them.";
+        let path = "cluster.network.oversubscription";
+        return Err(invalid(path, oversubscription, "a number from 0.1 to 1000", hint));
+    }
+    Ok(match file.kind {
+        NetworkKind::NonBlocking => Network::NonBlocking,
+        NetworkKind::LeafSpine => Network::LeafSpine { nodes: leaf, oversubscription },
+        NetworkKind::Rails => Network::Rails { nodes: leaf, oversubscription },
+        NetworkKind::Torus => Network::Torus { dims: torus(&file.dims, nodes)? },
+        NetworkKind::Dragonfly => Network::Dragonfly { nodes: leaf, oversubscription },
+    })
+}
+
+/// Nodes along each dimension, all nodes together.
+fn torus(dims: &[u32], nodes: u32) -> Checked<Vec<u32>> {
+    let product = dims.iter().fold(1_u64, |product, &n| product.saturating_mul(u64::from(n)));
+    if !dims.is_empty() && dims.len() <= 6 && product == u64::from(nodes) {
+        return Ok(dims.to_vec());
+    }
+    let written = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × ");
+    let found = if dims.is_empty() { "(missing)".to_owned() } else { format!("{written} = {product}") };
+    let allowed = format!("one to six numbers whose product is cluster.nodes = {nodes}");
+    Err(invalid("cluster.network.dims", found, allowed, format!("For example [{nodes}].")))
+}
+
+fn check_algorithm(choice: AlgorithmChoice, link: &Link) -> Checked<()> {
+    if choice != AlgorithmChoice::InNetwork || link.in_network.is_some() {
+        return Ok(());
+    }
+    let allowed = "an algorithm that the links have: auto, ring, binary_tree, double_tree, hierarchical or direct";
+    let hint = "Or give cluster.custom.intra_link.in_network, the rate at which switches add up.";
+    Err(invalid("cluster.network.all_reduce", choice.name(), allowed, hint))
 }
 
 fn check_kind(name: String, device: &DeviceFile) -> Checked<Kind> {

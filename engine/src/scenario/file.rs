@@ -7,7 +7,7 @@ use super::{
     AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute, RecomputeModule,
     ScheduleName,
 };
-use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis};
+use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
 use crate::units::Bytes;
 
@@ -64,6 +64,9 @@ pub struct ClusterFile {
     /// What differs from the preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<DeviceFile>,
+    /// How nodes are joined; any two adapters at their full rate when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkFile>,
     /// Nodes or devices that differ from the others: stragglers, other devices, degraded links.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionFile>,

@@ -5,7 +5,7 @@
 
 use super::check::{Checked, invalid};
 use super::{Data, Strategy};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Network};
 use crate::model::{Mixture, Model, ParameterCount};
 
 /// Parameters; a thousand times the largest model that was trained.
@@ -91,15 +91,36 @@ fn seconds(
     traffic: f64,
     parameters: f64,
 ) -> f64 {
-    let device = &cluster.device;
     let attention = 14.0 * f64::from(model.layers) * f64::from(model.heads) * f64::from(model.head_dim);
     let flops = tokens * (8.0 * parameters * capacity.max(1.0) + attention * f64::from(data.sequence_length));
-    let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
-        * device.matmul_efficiency.min(device.attention_efficiency)
-        / 16.0;
-    let links = [&cluster.intra_link, &cluster.inter_link].map(|link| link.effective_bandwidth().0);
-    let bandwidth = links[0].min(links[1]).min(device.memory_bandwidth.0 * device.memory_efficiency);
-    flops / rate + 4.0 * traffic / bandwidth
+    let usual = (&cluster.device, [&cluster.intra_link, &cluster.inter_link]);
+    let others = cluster.exceptions.iter().map(|kind| (&kind.device, [&kind.intra_link, &kind.inter_link]));
+    let times = std::iter::once(usual).chain(others).map(|(device, links)| {
+        let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
+            * device.matmul_efficiency.min(device.attention_efficiency)
+            / 16.0;
+        let [inside, network] = links.map(|link| link.effective_bandwidth().0);
+        let network = network / narrowness(cluster);
+        let bandwidth = inside.min(network).min(device.memory_bandwidth.0 * device.memory_efficiency);
+        flops / rate + 4.0 * traffic / bandwidth
+    });
+    times.fold(0.0, f64::max)
+}
+
+/// How many times slower than its adapters a network may be.
+fn narrowness(cluster: &Cluster) -> f64 {
+    match &cluster.network {
+        Network::NonBlocking => 1.0,
+        Network::LeafSpine { oversubscription, .. } | Network::Rails { oversubscription, .. } => {
+            oversubscription.max(1.0)
+        }
+        Network::Torus { dims } => {
+            f64::from(cluster.devices_per_node) * dims.iter().map(|&n| f64::from(n)).sum::<f64>()
+        }
+        Network::Dragonfly { nodes, oversubscription } => {
+            oversubscription.max(1.0) * f64::from(cluster.nodes.div_ceil(*nodes))
+        }
+    }
 }
 
 /// Launches, and a ring over all ranks for every op.

@@ -44,6 +44,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama2-70b-hsdp-128xa100" false,
         "llama2-7b-muon-8xh100" false,
         "llama3-8b-straggler-16xh100" false,
+        "llama3-70b-leaf-spine-64xh100" false,
+        "gpt3-13b-torus-64xh100" false,
         "mixtral-8x7b-64xh100" false,
         "deepseek-v3-2048xh800" false,
         "llama3-8b-128k-64xh100" false,

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::flow::Times;
 use super::memory::MemoryRecorder;
 use super::program::{Action, Locals, PricedOp, Programs};
 use super::{Class, Folding};
@@ -17,9 +18,9 @@ use crate::units::Nanos;
 
 const STREAMS: usize = Stream::ALL.len();
 
-/// Plays all programs to the end.
-pub fn play(step: &StepGraph, folding: &Folding, programs: &Programs) -> Trace {
-    let mut player = Player::new(step, folding, programs);
+/// Plays all programs to the end. With `times`, ops start and end as these say: the order of events was found before.
+pub fn play(step: &StepGraph, folding: &Folding, programs: &Programs, times: Option<&Times>) -> Trace {
+    let mut player = Player::new(step, folding, programs, times);
     let mut waiting: VecDeque<usize> = (0..folding.classes.len()).collect();
     let mut idle = 0;
     // The verifier has shown that every receive has its send; should a schedule still be circular, the loop ends
@@ -49,6 +50,8 @@ struct Message {
 struct State {
     task: usize,
     op: usize,
+    /// Ops so far.
+    played: usize,
     /// When the host issued the last op.
     host: Nanos,
     free: [Nanos; STREAMS],
@@ -80,10 +83,11 @@ struct Player<'a> {
     flows: Vec<Flow>,
     host_waits: Vec<HostWait>,
     memory: Vec<MemoryRecorder>,
+    times: Option<&'a Times>,
 }
 
 impl<'a> Player<'a> {
-    fn new(step: &'a StepGraph, folding: &'a Folding, programs: &'a Programs) -> Self {
+    fn new(step: &'a StepGraph, folding: &'a Folding, programs: &'a Programs, times: Option<&'a Times>) -> Self {
         let mesh = step.mesh;
         let messages = step.transfers as usize * step.micro_batches as usize;
         let state = |(class, &locals): (&Class, &Locals)| {
@@ -110,6 +114,7 @@ impl<'a> Player<'a> {
             flows: Vec::new(),
             host_waits: Vec::new(),
             memory,
+            times,
         }
     }
 
@@ -153,6 +158,8 @@ impl<'a> Player<'a> {
                 None => return false,
             },
         };
+        let given = self.times.and_then(|times| times[class].get(self.states[class].played).copied());
+        let (start, end) = given.unwrap_or((start, end));
         let span = self.span(class, op, start, end, task);
         if let Action::Send(transfer) = op.action {
             self.send(class, transfer, task, Message { start, end, span });
@@ -162,6 +169,7 @@ impl<'a> Player<'a> {
         }
         let state = &mut self.states[class];
         let waits = self.programs.hosts[class].waits_for_messages && matches!(op.action, Action::Receive(_));
+        state.played += 1;
         state.host = if waits { issued.max(end) } else { issued };
         state.free[op.stream.index()] = end;
         for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
@@ -253,7 +261,7 @@ impl<'a> Player<'a> {
 
 /// Slots for the micro-batches of a stage, from 1 on: one is taken with the first task of a micro-batch and given back
 /// behind its last.
-fn slots(tasks: &[Task], micro_batches: u32) -> Vec<u32> {
+pub fn slots(tasks: &[Task], micro_batches: u32) -> Vec<u32> {
     let mut left = vec![0_u32; micro_batches as usize];
     let of_batch = || tasks.iter().filter_map(|task| task.micro_batch.map(|m| m as usize));
     of_batch().for_each(|m| left[m] += 1);
@@ -279,6 +287,7 @@ impl State {
         Self {
             task: 0,
             op: 0,
+            played: 0,
             host: Nanos::ZERO,
             free: [Nanos::ZERO; STREAMS],
             ready: vec![Nanos::ZERO; tensors * count],

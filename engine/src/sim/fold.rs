@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, Group, Mesh, RankId};
+use crate::cluster::{Cluster, Group, Mesh, RankId, Share};
 use crate::cost::GroupSpan;
 
 /// Ranks that do the same at the same time.
@@ -29,9 +29,9 @@ pub struct Folding {
     pub class_of: Vec<u32>,
 }
 
-/// What makes two ranks different before looking at their neighbours: stage, kind of device, groups, and whether
-/// messages to the neighbours cross the network.
-type Signature = (u32, u16, Vec<GroupSpan>, [bool; 2]);
+/// What makes two ranks different before looking at their neighbours: stage, kind of device, groups, and for both
+/// neighbours what the network lets through to them where it must be crossed.
+type Signature = (u32, u16, Vec<GroupSpan>, [Option<Share>; 2]);
 
 impl Folding {
     /// Every rank for itself.
@@ -88,7 +88,7 @@ fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
         // A middle stage is no member of its tied-embedding group; it sees that group like its first stage.
         if spans[rank.0 as usize].is_none() {
             let members = mesh.members(group, rank);
-            let span = GroupSpan::of(cluster, &members);
+            let span = GroupSpan::of_group(cluster, &mesh, group, rank);
             for member in members.into_iter().chain([rank]) {
                 spans[member.0 as usize] = Some(span);
             }
@@ -98,7 +98,10 @@ fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
 }
 
 fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; Group::COUNT], rank: RankId) -> Signature {
-    let crosses = |neighbour: Option<RankId>| neighbour.is_some_and(|n| cluster.node_of(n) != cluster.node_of(rank));
+    let crosses = |neighbour: Option<RankId>| {
+        let beyond = neighbour.filter(|&n| cluster.node_of(n) != cluster.node_of(rank));
+        beyond.map(|n| cluster.path_share(rank, n))
+    };
     let of_rank = spans.iter().map(|of_group| of_group[rank.0 as usize]).collect();
     (mesh.coordinates(rank).pp, cluster.kind_of(rank), of_rank, neighbours(mesh, rank).map(crosses))
 }

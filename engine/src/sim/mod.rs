@@ -7,11 +7,14 @@
 //! * `fold` groups identical ranks into classes,
 //! * `program` prices each op once per class,
 //! * `core` plays the programs,
+//! * `flow` plays them by events where messages share links, which `demand` knows,
 //! * `memory` turns the memory plan into curves over time,
 //! * `alone` bounds from below what parts of a program take.
 
 mod alone;
 mod core;
+mod demand;
+mod flow;
 mod fold;
 mod memory;
 mod program;
@@ -38,11 +41,18 @@ pub fn step_time(step: &StepGraph, scenario: &Scenario) -> Nanos {
 pub fn step_time_if_faster(step: &StepGraph, scenario: &Scenario, class: &str, factor: f64) -> Nanos {
     let folding = Folding::classes(scenario.mesh(), scenario.cluster());
     let programs = program::price_with(step, scenario, &folding, Some((class, factor)));
-    core::play(step, &folding, &programs).step_time
+    played(step, scenario, &folding, &programs).step_time
 }
 
 /// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.
 pub fn simulate_folded(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Trace {
     let programs = program::price(step, scenario, folding);
-    core::play(step, folding, &programs)
+    played(step, scenario, folding, &programs)
+}
+
+/// Plays priced programs, in program order or, where messages share links, by events.
+fn played(step: &StepGraph, scenario: &Scenario, folding: &Folding, programs: &program::Programs) -> Trace {
+    let cluster = scenario.cluster();
+    let times = cluster.contention.then(|| flow::times(step, cluster, folding, programs));
+    core::play(step, folding, programs, times.as_ref())
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Cluster, Device, Group, RankId};
+use crate::cluster::{Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
-use crate::graph::{Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
+use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
 use crate::scenario::{PipelineSchedule, Scenario};
 use crate::trace::{Label, LabelId, Stream};
 use crate::units::Nanos;
@@ -12,7 +12,7 @@ use crate::units::Nanos;
 use super::Folding;
 
 /// What the core has to do besides waiting for streams and inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Nothing: a kernel.
     Run,
@@ -35,6 +35,8 @@ pub struct PricedOp {
     pub duration: Nanos,
     /// What else it has to do.
     pub action: Action,
+    /// In which way ranks send, where they do.
+    pub pattern: Pattern,
     /// Range of [`PricedSegment::tensors`] that it reads.
     pub reads: (u32, u32),
     /// Range of [`PricedSegment::tensors`] that it writes.
@@ -109,7 +111,7 @@ pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, fast
             cluster: scenario.cluster(),
             device: scenario.cluster().device_of(class.representative),
             spans: Group::ALL
-                .map(|group| GroupSpan::of(scenario.cluster(), &step.mesh.members(group, class.representative))),
+                .map(|group| GroupSpan::of_group(scenario.cluster(), &step.mesh, group, class.representative)),
             rank: class.representative,
             numbers: numbers(step, stage),
             label: first_label,
@@ -129,6 +131,17 @@ fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
         labels.push(cost::label(step, op));
     }
     first
+}
+
+/// In which way the ranks of an op's group send.
+fn pattern(op: &Op) -> Pattern {
+    match op.kind {
+        OpKind::Collective { collective: Collective::AllToAll | Collective::AllToAllOnce { .. }, .. } => {
+            Pattern::AllToAll
+        }
+        OpKind::Collective { collective: Collective::Shift, .. } => Pattern::Shift,
+        _ => Pattern::Ring,
+    }
 }
 
 struct Pricer<'a> {
@@ -165,7 +178,7 @@ impl Pricer<'_> {
             let (duration, action) = self.op(op);
             let duration = self.adjusted(op, duration);
             let (label, stream) = (LabelId(self.label), op.kind.stream());
-            priced.ops.push(PricedOp { label, stream, duration, action, reads, writes });
+            priced.ops.push(PricedOp { label, stream, duration, action, pattern: pattern(op), reads, writes });
             self.label += 1;
         }
         priced
@@ -206,7 +219,8 @@ impl Pricer<'_> {
     fn send_time(&self, op: &Op, direction: Direction) -> Nanos {
         let [previous, next] = super::fold::neighbours(self.step.mesh, self.rank);
         let to = if direction == Direction::Next { next } else { previous };
-        let link = self.cluster.link_between(self.rank, to.unwrap_or(self.rank));
-        cost::transfer_time(link, self.step.tensor(op.reads[0]).bytes())
+        let to = to.unwrap_or(self.rank);
+        let (link, share) = (self.cluster.link_between(self.rank, to), self.cluster.path_share(self.rank, to));
+        cost::transfer_time(link, self.step.tensor(op.reads[0]).bytes(), share)
     }
 }

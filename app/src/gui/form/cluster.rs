@@ -21,6 +21,7 @@ impl Form<'_> {
         let (devices, memory, link) = (cluster.devices(), cluster.device.memory, &cluster.intra_link.name);
         ui.weak(format!("{devices} {} · {memory} · {link}", t("form.cluster.devices")));
         egui::CollapsingHeader::new(t("form.custom")).id_salt("custom").show(ui, |ui| self.custom_ui(ui));
+        egui::CollapsingHeader::new(t("form.network")).id_salt("network").show(ui, |ui| self.network_ui(ui));
         egui::CollapsingHeader::new(t("form.exceptions")).id_salt("exceptions").show(ui, |ui| self.exceptions_ui(ui));
     }
 

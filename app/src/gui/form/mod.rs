@@ -4,6 +4,7 @@ mod cluster;
 mod exceptions;
 mod fields;
 mod model;
+mod network;
 mod spread;
 mod strategy;
 

@@ -76,13 +76,13 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let next = RankId((rank.0 + step.mesh.per_stage()) % step.mesh.ranks());
             let link = cluster.link_between(rank, next);
             let formula = format!("{} + {bytes} / {}", link.latency, link.effective_bandwidth());
-            Some((cost::transfer_time(link, bytes), formula))
+            Some((cost::transfer_time(link, bytes, cluster.path_share(rank, next)), formula))
         }
         OpKind::Collective { group, .. } if step.mesh.group_size(group) == 1 => {
             Some((Nanos::ZERO, "alone in its group".to_owned()))
         }
         OpKind::Collective { collective, group } => {
-            let span = GroupSpan::of(cluster, &step.mesh.members(group, rank));
+            let span = GroupSpan::of_group(cluster, &step.mesh, group, rank);
             let bytes = cost::full_size(step, op);
             let (time, algorithm) = cost::collective_time(cluster, span, collective, bytes);
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
@@ -103,6 +103,7 @@ fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Byte
         Algorithm::Tree => "tree",
         Algorithm::Direct => "direct",
         Algorithm::InNetwork => "in-network reduction",
+        Algorithm::Hierarchical => "hierarchical",
     };
     let GroupSpan { ranks, nodes, ranks_per_node, .. } = span;
     format!(
