@@ -203,6 +203,11 @@ fn every_pipeline_schedule_equals_one_rank() {
         ((1, 1, 2), "schedule = \"zb-v\""),
         ((2, 2, 2), "schedule = \"zb-v\"\nsequence_parallel = true"),
         ((1, 1, 2), custom),
+        ((1, 1, 1), "overlap_micro_batches = true"),
+        ((1, 2, 2), "overlap_micro_batches = true\nsequence_parallel = true\nrecompute = \"full\""),
+        ((2, 2, 2), "schedule = \"interleaved\"\noverlap_micro_batches = true\nzero_stage = 1"),
+        ((1, 1, 2), "schedule = \"dualpipe-v\""),
+        ((2, 2, 2), "schedule = \"dualpipe-v\"\nsequence_parallel = true"),
     ];
     // A tied GPT and an untied Llama of four layers each.
     every_case_equals_one_rank(&[1, 0], &cases);

@@ -39,7 +39,16 @@ fn job() -> impl Strategy<Value = Job> {
     let mesh = (1_u32..=8, prop::sample::select(vec![1_u32, 2, 3, 4, 6, 12]), 1_u32..=6);
     let mesh = mesh.prop_filter("at most 64 ranks", |(dp, tp, pp)| dp * tp * pp <= 64);
     let flags = prop::array::uniform5(any::<bool>());
-    let schedule = prop::sample::select(vec!["gpipe", "1f1b", "interleaved", "zb-h1", "zb-v"]);
+    let schedule = prop::sample::select(vec![
+        "gpipe",
+        "1f1b",
+        "1f1b+",
+        "interleaved",
+        "interleaved+",
+        "zb-h1",
+        "zb-v",
+        "dualpipe-v",
+    ]);
     let sizes = (1_u32..=9, 1_u32..=6, 12_u32..=15);
     let zero = prop::sample::select(vec![0_u32, 0, 1, 2, 3]);
     let exceptions = prop::sample::select(EXCEPTIONS.to_vec());
@@ -48,7 +57,11 @@ fn job() -> impl Strategy<Value = Job> {
     jobs.prop_map(|(mesh, (devices_per_node, rounds, layers), schedule, zero_stage, flags, exceptions, order)| {
         let [gpt, sequence_parallel, recompute, overlap, bf16] = flags;
         // Interleaving takes micro-batches in rounds of as many as there are stages.
-        let micro_batches = if schedule == "interleaved" { mesh.2 * rounds.min(2) } else { rounds };
+        let micro_batches = match schedule {
+            "interleaved" | "interleaved+" => mesh.2 * rounds.min(2),
+            "dualpipe-v" => 2 * mesh.2 + rounds,
+            _ => rounds,
+        };
         Job {
             mesh,
             devices_per_node,
@@ -74,7 +87,7 @@ fn scenario(job: &Job) -> Scenario {
         "[model]\narchitecture = \"{}\"\nlayers = {}\nhidden = 96\nheads = 12\nffn_hidden = 192\nvocab = 1000\n\
          positions = 48\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = {}\n[cluster.custom]\ndevices_per_node = {}\n\
          {}[strategy]\nrank_order = [{}]\ndata_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {}\n\
-         schedule = \"{}\"\nmicro_batch = 1\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\n\
+         schedule = \"{}\"\noverlap_micro_batches = {}\nmicro_batch = 1\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\n\
          overlap_gradients = {}\nbucket = \"300 kB\"\nzero_stage = {}\n",
         pick(job.gpt, "gpt", "llama"),
         job.layers,
@@ -83,13 +96,18 @@ fn scenario(job: &Job) -> Scenario {
         job.exceptions,
         job.order,
         job.sequence_parallel,
-        job.schedule,
+        job.schedule.trim_end_matches('+'),
+        job.schedule.ends_with('+'),
         dp * job.micro_batches,
         pick(job.bf16, "bf16", "fp32"),
         pick(job.recompute, "full", "none"),
         job.overlap,
         // A tied GPT in a V has its embedding's gradient in two chunks of one stage: see `check_sharding`.
-        if job.gpt && (job.schedule == "zb-v" || pp == 1) { job.zero_stage.min(1) } else { job.zero_stage },
+        if job.gpt && (["zb-v", "dualpipe-v"].contains(&job.schedule) || pp == 1) {
+            job.zero_stage.min(1)
+        } else {
+            job.zero_stage
+        },
     );
     let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
     check(&file).unwrap_or_else(|error| panic!("{error} in {text}"))

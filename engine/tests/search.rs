@@ -38,7 +38,7 @@ fn spaces() -> Vec<(&'static str, Space)> {
         Space::new(&small(name, layers), mesh().into_iter().chain(more).collect()).expect("a space")
     };
     let dense = vec![
-        axis("strategy.schedule", &json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v"])),
+        axis("strategy.schedule", &json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v", "dualpipe-v"])),
         axis("strategy.sequence_parallel", &json!([false, true])),
         axis("strategy.zero_stage", &json!([0, 1, 3])),
         axis("strategy.recompute", &json!(["none", "full"])),
@@ -48,6 +48,7 @@ fn spaces() -> Vec<(&'static str, Space)> {
         axis("strategy.sequence_parallel", &json!([true])),
         axis("strategy.zero_stage", &json!([0, 1])),
         axis("strategy.precision", &json!(["bf16", "fp8"])),
+        axis("strategy.overlap_micro_batches", &json!([false, true])),
     ];
     let long = vec![
         axis("strategy.context_parallel", &json!([1, 2, 4])),

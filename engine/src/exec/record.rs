@@ -299,7 +299,9 @@ impl<'a> Recorder<'a> {
     fn close_scope(&mut self, rank: RankId, group: Option<Group>, task: Task, op: &Op) {
         let state = &self.ranks[rank.0 as usize];
         let index = u32::try_from(state.op).unwrap_or(u32::MAX);
-        let label = LabelId(self.labels[state.stage][task.segment.0 as usize] + index);
+        // Members of a group that spans stages have segments of other numbers.
+        let segment = self.step.stages[state.stage].tasks.get(state.task).map_or(task.segment, |own| own.segment);
+        let label = LabelId(self.labels[state.stage][segment.0 as usize] + index);
         let first = self.recording.scopes.last().map_or(0, |scope| scope.last);
         let last = u32::try_from(self.recording.dispatches.len()).unwrap_or(u32::MAX);
         let micro_batch = task.micro_batch.unwrap_or(Span::NO_MICRO_BATCH);

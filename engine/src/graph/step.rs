@@ -65,6 +65,20 @@ impl SegmentKind {
     }
 }
 
+/// The place of a segment among those that a chunk's ops are cut into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Piece {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Whether it is the last.
+    pub last: bool,
+}
+
+impl Piece {
+    /// All of it.
+    pub const WHOLE: Self = Self { number: 0, last: true };
+}
+
 /// A DAG of ops that runs as a unit. Node indices are in program order, so every edge goes from a smaller to a
 /// larger index; an edge carries the tensor that is handed on.
 #[derive(Clone, Debug)]
@@ -73,6 +87,8 @@ pub struct Segment {
     pub kind: SegmentKind,
     /// The model chunk of the stage that it belongs to; 0 where it belongs to all.
     pub chunk: u32,
+    /// Which piece of the chunk's ops it is, where micro-batches run side by side; else the only one.
+    pub piece: Piece,
     /// The ops.
     pub graph: DiGraph<Op, TensorId>,
     /// What it allocates and frees.
@@ -81,8 +97,8 @@ pub struct Segment {
 
 impl Segment {
     /// What all segments have in common that do the same for one micro-batch or another.
-    pub fn family(&self) -> (SegmentKind, u32) {
-        (self.kind.of_any(), self.chunk)
+    pub fn family(&self) -> (SegmentKind, u32, u32) {
+        (self.kind.of_any(), self.chunk, self.piece.number)
     }
 
     /// The ops in program order.

@@ -126,6 +126,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         rank_order: rank_order(&s.rank_order)?,
         pipeline_parallel,
         schedule: PipelineSchedule::OneFOneB,
+        overlap_micro_batches: false,
         virtual_stages,
         stage_layers,
         micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
@@ -150,6 +151,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
     check_expert::experts(&strategy, model)?;
     check_batch(&strategy)?;
     strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
+    strategy.overlap_micro_batches = super::check_pipeline::pairs(s, &strategy.schedule)?;
     super::check_sharding::tied(&strategy, model)?;
     super::check_sharding::optimizer(&strategy)?;
     check_tokens(&strategy, data)?;

@@ -16,10 +16,15 @@ pub(super) fn virtual_stages(file: &StrategyFile) -> Checked<u32> {
     match (file.schedule, file.virtual_stages) {
         (ScheduleName::Interleaved, None) => Ok(2),
         (ScheduleName::Interleaved | ScheduleName::Custom, _) => Ok(given),
-        (ScheduleName::ZeroBubbleV, None | Some(2)) => Ok(2),
-        (ScheduleName::ZeroBubbleV, _) => needs(2, "zb-v has two chunks in a V; leave it out."),
+        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV, None | Some(2)) => Ok(2),
+        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV, _) => {
+            needs(2, "This schedule has two chunks in a V; leave it out.")
+        }
         (_, None | Some(1)) => Ok(1),
-        _ => needs(1, "Only `interleaved`, `zb-v` and `custom` schedules have several chunks; set strategy.schedule."),
+        _ => needs(
+            1,
+            "Only `interleaved`, `zb-v`, `dualpipe-v` and `custom` schedules have several chunks; set strategy.schedule.",
+        ),
     }
 }
 
@@ -94,6 +99,7 @@ pub(super) fn schedule(file: &StrategyFile, strategy: &Strategy) -> Checked<Pipe
         ScheduleName::OneFOneB => Ok(PipelineSchedule::OneFOneB),
         ScheduleName::ZeroBubbleH1 => Ok(PipelineSchedule::ZeroBubbleH1),
         ScheduleName::ZeroBubbleV => Ok(PipelineSchedule::ZeroBubbleV),
+        ScheduleName::DualPipeV => dual_pipe_v(strategy, micro_batches),
         ScheduleName::Interleaved => interleaved(strategy, micro_batches),
         ScheduleName::Custom => custom(file, strategy, micro_batches),
     }
@@ -110,6 +116,27 @@ fn interleaved(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSched
     let near = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
     let allowed = format!("a multiple of micro_batch × data_parallel × pipeline_parallel = {round} for `interleaved`");
     Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {near}.")))
+}
+
+/// The V is full of micro-batches in both directions.
+fn dual_pipe_v(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSchedule> {
+    let least = 2 * strategy.pipeline_parallel;
+    if micro_batches >= least {
+        return Ok(PipelineSchedule::DualPipeV);
+    }
+    let nearest = strategy.micro_batch * strategy.data_parallel * least;
+    let allowed =
+        format!("at least 2 × pipeline_parallel = {least} micro-batches for `dualpipe-v`, here {micro_batches}");
+    Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {nearest}.")))
+}
+
+/// Whether forwards run beside backwards; always in `dualpipe-v`.
+pub(super) fn pairs(file: &StrategyFile, schedule: &PipelineSchedule) -> Checked<bool> {
+    if !file.overlap_micro_batches || schedule.can_pair() {
+        return Ok(file.overlap_micro_batches || *schedule == PipelineSchedule::DualPipeV);
+    }
+    let allowed = "false, or strategy.schedule = 1f1b, interleaved or dualpipe-v";
+    Err(invalid("strategy.overlap_micro_batches", true, allowed, "Others have no forward beside every backward."))
 }
 
 fn custom(file: &StrategyFile, strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSchedule> {

@@ -107,8 +107,13 @@ pub struct StrategyFile {
     pub rank_order: Vec<MeshAxis>,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
-    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v` or `custom`.
+    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v`, `dualpipe-v` or
+    /// `custom`.
     pub schedule: ScheduleName,
+    /// Run the forward of one micro-batch beside the backward of another, so that what one sends hides behind what the
+    /// other computes; for `1f1b` and `interleaved`, always in `dualpipe-v`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub overlap_micro_batches: bool,
     /// Model chunks on each stage, for `interleaved` and `custom`; 2 for the former when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtual_stages: Option<u32>,
@@ -182,6 +187,7 @@ impl Default for StrategyFile {
             rank_order: Vec::new(),
             pipeline_parallel: 1,
             schedule: ScheduleName::default(),
+            overlap_micro_batches: false,
             virtual_stages: None,
             custom_schedule: Vec::new(),
             chunk_layout: ChunkLayout::default(),

@@ -214,6 +214,9 @@ pub struct Strategy {
     pub pipeline_parallel: u32,
     /// Order of micro-batches.
     pub schedule: PipelineSchedule,
+    /// Whether a backward and the forward of another micro-batch run side by side, so that what one sends hides behind
+    /// what the other computes.
+    pub overlap_micro_batches: bool,
     /// Model chunks on each stage.
     pub virtual_stages: u32,
     /// Layers of every virtual stage, in the order in which a micro-batch passes them.

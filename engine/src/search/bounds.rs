@@ -26,7 +26,12 @@ fn stages(probe: &Probe, s: &Strategy) -> Vec<Vec<PartCost>> {
     let (mut first, last) = (0, layout.depth() - 1);
     for (depth, &count) in (0..).zip(&s.stage_layers) {
         let (stage, chunk) = layout.place(depth);
-        stages[stage as usize][chunk as usize] = probe.cost(first, count, depth == 0, depth == last);
+        let mut cost = probe.cost(first, count, depth == 0, depth == last);
+        if s.overlap_micro_batches {
+            // Another micro-batch computes while this one communicates.
+            [cost.forward, cost.backward] = cost.kernels;
+        }
+        stages[stage as usize][chunk as usize] = cost;
         first += count;
     }
     stages
@@ -89,6 +94,6 @@ fn in_flight(stage: usize, chunks: &[PartCost], s: &Strategy) -> u64 {
             let smallest = chunks.iter().map(|chunk| chunk.saved).min().unwrap_or(0);
             all.max(warm_up.min(micro_batches * count) * smallest)
         }
-        PipelineSchedule::ZeroBubbleV | PipelineSchedule::Custom { .. } => all,
+        PipelineSchedule::ZeroBubbleV | PipelineSchedule::DualPipeV | PipelineSchedule::Custom { .. } => all,
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Weights {
 pub(super) struct PartCost {
     pub forward: Nanos,
     pub backward: Nanos,
+    /// Of both, the kernels alone.
+    pub kernels: [Nanos; 2],
     /// Of it, what cannot start before the gradient comes in.
     pub after_gradient: Nanos,
     /// Bytes kept from forward to backward.
@@ -83,6 +85,7 @@ impl PartCost {
     fn plus(mut self, other: &Self) -> Self {
         self.forward += other.forward;
         self.backward += other.backward;
+        self.kernels = [0, 1].map(|pass| self.kernels[pass] + other.kernels[pass]);
         self.after_gradient += other.after_gradient;
         self.saved += other.saved;
         for place in 0..2 {
@@ -96,6 +99,7 @@ impl PartCost {
     fn minus(mut self, other: &Self) -> Self {
         self.forward -= other.forward;
         self.backward -= other.backward;
+        self.kernels = [0, 1].map(|pass| self.kernels[pass] - other.kernels[pass]);
         self.after_gradient -= other.after_gradient;
         self.saved -= other.saved;
         for place in 0..2 {
@@ -183,6 +187,7 @@ fn short(file: &ScenarioFile, s: &Strategy, layers: u32) -> ScenarioFile {
     strategy.zero_stage = 0;
     strategy.sharding_group = None;
     strategy.overlap_gradients = false;
+    strategy.overlap_micro_batches = false;
     file
 }
 
@@ -197,8 +202,11 @@ fn part_costs(step: &StepGraph, scenario: &Scenario) -> BTreeMap<Part, PartCost>
     for ((kind, part), time) in part_times(step, scenario) {
         let cost = costs.entry(part).or_default();
         match kind {
-            SegmentKind::Forward => cost.forward = time.whole,
-            SegmentKind::Backward => (cost.backward, cost.after_gradient) = (time.whole, time.after_gradient),
+            SegmentKind::Forward => (cost.forward, cost.kernels[0]) = (time.whole, time.kernels),
+            SegmentKind::Backward => {
+                (cost.backward, cost.after_gradient) = (time.whole, time.after_gradient);
+                cost.kernels[1] = time.kernels;
+            }
             _ => {}
         }
     }

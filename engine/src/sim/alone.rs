@@ -18,6 +18,8 @@ use crate::units::Nanos;
 pub struct PartTime {
     /// From the first kernel to the last.
     pub whole: Nanos,
+    /// Its kernels alone: what is left where another micro-batch computes while it communicates.
+    pub kernels: Nanos,
     /// Its kernels that need the gradient that comes in: recomputation may run before it is there.
     pub after_gradient: Nanos,
 }
@@ -36,11 +38,14 @@ pub fn part_times(step: &StepGraph, scenario: &Scenario) -> BTreeMap<(SegmentKin
             }
             for (part, ops) in of_part {
                 let time = alone(&ops, &priced.tensors);
-                let kernels = segment.ops().zip(&priced.ops).filter(|(op, priced)| {
-                    op.part == part && op.phase != Phase::Recompute && priced.stream == Stream::Compute
-                });
-                let after_gradient = kernels.map(|(_, priced)| priced.duration).sum();
-                let time = PartTime { whole: time, after_gradient };
+                let kernels = |recomputed: bool| -> Nanos {
+                    let of_part = segment.ops().zip(&priced.ops).filter(|(op, priced)| {
+                        let counts = recomputed || op.phase != Phase::Recompute;
+                        op.part == part && counts && priced.stream == Stream::Compute
+                    });
+                    of_part.map(|(_, priced)| priced.duration).sum()
+                };
+                let time = PartTime { whole: time, kernels: kernels(true), after_gradient: kernels(false) };
                 times.entry((segment.kind, part)).and_modify(|known| *known = known.least(time)).or_insert(time);
             }
         }
@@ -50,7 +55,11 @@ pub fn part_times(step: &StepGraph, scenario: &Scenario) -> BTreeMap<(SegmentKin
 
 impl PartTime {
     fn least(self, other: Self) -> Self {
-        Self { whole: self.whole.min(other.whole), after_gradient: self.after_gradient.min(other.after_gradient) }
+        Self {
+            whole: self.whole.min(other.whole),
+            kernels: self.kernels.min(other.kernels),
+            after_gradient: self.after_gradient.min(other.after_gradient),
+        }
     }
 }
 

@@ -93,7 +93,9 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
 pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, faster: Option<(&str, f64)>) -> Programs {
     let graphs = scenario.strategy().cuda_graphs;
     let dispatch = |rank| if graphs { Nanos::ZERO } else { scenario.cluster().device_of(rank).host_dispatch };
-    let interleaved = scenario.strategy().schedule == PipelineSchedule::Interleaved;
+    // Where exchanges overlap with compute, the host does not wait for them.
+    let strategy = scenario.strategy();
+    let interleaved = strategy.schedule == PipelineSchedule::Interleaved || strategy.overlap_micro_batches;
     let mut programs = Programs::default();
     let mut labels_of_stage: Vec<Option<u32>> = vec![None; step.stages.len()];
     for class in &folding.classes {

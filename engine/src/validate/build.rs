@@ -203,6 +203,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
     let (zero_stage, sharding_group) = sharding(m, gpus / (tp * pp));
     let flags = m.overlap_flags.to_lowercase();
     let overlaps = !flags.contains("all overlap off");
+    let beside = flags.contains("moe_a2a_overlap=true") || flags.contains("a2a overlapped");
     let (schedule, virtual_stages) = schedule(m, pp);
     let (recompute, recompute_modules) = recompute(m, assumed)?;
     // Megatron-LM has turned it on with tensor parallelism wherever it has it; older code does not.
@@ -223,6 +224,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         sequence_parallel,
         pipeline_parallel: pp,
         schedule,
+        overlap_micro_batches: beside && matches!(schedule, ScheduleName::OneFOneB | ScheduleName::Interleaved),
         virtual_stages,
         micro_batch: needed(m.micro_batch, "micro_batch")?,
         global_batch: needed(m.global_batch, "global_batch")?,

@@ -110,6 +110,7 @@ impl Form<'_> {
         let paths = ["virtual_stages", "stage_layers", "custom_schedule"];
         let errors = paths.map(|path| self.error_of(&format!("strategy.{path}")));
         let [chunks, layers, custom] = errors.each_ref().map(Option::as_deref);
+        let beside = self.error_of("strategy.overlap_micro_batches");
         let run = self.session.run.clone();
         let (s, typed) = (&mut self.session.file.strategy, &mut self.state.typed);
         let schedules = ScheduleName::ALL.map(|name| (name, schedule_key(name)));
@@ -117,6 +118,10 @@ impl Form<'_> {
         choice_ui(ui, "form.strategy.schedule", &mut s.schedule, &schedules);
         if s.schedule != before {
             reset_order(s, &run.scenario);
+        }
+        if matches!(s.schedule, ScheduleName::OneFOneB | ScheduleName::Interleaved) || s.overlap_micro_batches {
+            let key = "form.strategy.beside";
+            row_ui(ui, key, beside.as_deref(), |ui| ui.checkbox(&mut s.overlap_micro_batches, ""));
         }
         if matches!(s.schedule, ScheduleName::Interleaved | ScheduleName::Custom) {
             let effective = run.scenario.strategy().virtual_stages;
@@ -210,6 +215,7 @@ fn schedule_key(name: ScheduleName) -> &'static str {
         ScheduleName::Interleaved => "form.schedule.interleaved",
         ScheduleName::ZeroBubbleH1 => "form.schedule.zb-h1",
         ScheduleName::ZeroBubbleV => "form.schedule.zb-v",
+        ScheduleName::DualPipeV => "form.schedule.dualpipe-v",
         ScheduleName::Custom => "form.schedule.custom",
     }
 }
@@ -218,6 +224,7 @@ fn schedule_key(name: ScheduleName) -> &'static str {
 /// its chunks and where they lie.
 fn reset_order(file: &mut StrategyFile, scenario: &Scenario) {
     (file.virtual_stages, file.chunk_layout, file.custom_schedule) = (None, ChunkLayout::default(), Vec::new());
+    file.overlap_micro_batches &= matches!(file.schedule, ScheduleName::OneFOneB | ScheduleName::Interleaved);
     if file.schedule == ScheduleName::Custom {
         let layout = scenario.strategy().layout();
         file.virtual_stages = Some(layout.chunks).filter(|&chunks| chunks > 1);
@@ -229,7 +236,7 @@ fn reset_order(file: &mut StrategyFile, scenario: &Scenario) {
 /// The schedule on screen written out.
 fn current_slots(scenario: &Scenario) -> Vec<String> {
     let strategy = scenario.strategy();
-    let slots = slots(&strategy.schedule, strategy.layout(), scenario.micro_batches());
+    let slots = slots(&strategy.schedule, strategy.layout(), scenario.micro_batches(), strategy.overlap_micro_batches);
     slots.iter().map(|stage| stage.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).collect()
 }
 

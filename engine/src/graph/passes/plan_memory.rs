@@ -25,8 +25,8 @@ pub fn plan_memory(mut step: StepGraph) -> StepGraph {
     step
 }
 
-/// A kind of segment and its chunk: what runs for one micro-batch or another.
-type Family = (SegmentKind, u32);
+/// A kind of segment, its chunk and its piece: what runs for one micro-batch or another.
+type Family = (SegmentKind, u32, u32);
 
 /// The first and the last family that mention a tensor of a micro-batch.
 type Lives = FxHashMap<TensorId, (Family, Family)>;
@@ -129,9 +129,10 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
         }
         memory.peaks.raise_to(&profile.peaks.applied_to(now));
         now = profile.end.applied_to(now);
-        match stage.segment(*task).kind {
-            SegmentKind::Forward => in_flight += 1,
-            SegmentKind::Backward | SegmentKind::BackwardLast => in_flight -= 1,
+        let segment = stage.segment(*task);
+        match segment.kind {
+            SegmentKind::Forward => in_flight += u32::from(segment.piece.number == 0),
+            SegmentKind::Backward | SegmentKind::BackwardLast => in_flight -= u32::from(segment.piece.last),
             SegmentKind::Begin | SegmentKind::Weight | SegmentKind::WeightLast | SegmentKind::Update => {}
         }
         memory.forwards_in_flight = memory.forwards_in_flight.max(in_flight);

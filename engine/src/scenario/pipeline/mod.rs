@@ -36,6 +36,10 @@ pub enum ScheduleName {
     /// Weight gradients fill the bubble, two chunks in a V (Qi et al. 2024).
     #[serde(rename = "zb-v")]
     ZeroBubbleV,
+    /// Micro-batches from both ends of a V, forward of one beside backward of another (DeepSeek-AI 2024, "DeepSeek-V3",
+    /// section 3.2.1; its DualPipeV, which keeps one copy of the parameters).
+    #[serde(rename = "dualpipe-v")]
+    DualPipeV,
     /// As `strategy.custom_schedule` says.
     #[serde(rename = "custom")]
     Custom,
@@ -43,8 +47,15 @@ pub enum ScheduleName {
 
 impl ScheduleName {
     /// All names.
-    pub const ALL: [Self; 6] =
-        [Self::OneFOneB, Self::GPipe, Self::Interleaved, Self::ZeroBubbleH1, Self::ZeroBubbleV, Self::Custom];
+    pub const ALL: [Self; 7] = [
+        Self::OneFOneB,
+        Self::GPipe,
+        Self::Interleaved,
+        Self::ZeroBubbleH1,
+        Self::ZeroBubbleV,
+        Self::DualPipeV,
+        Self::Custom,
+    ];
 
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
@@ -54,6 +65,7 @@ impl ScheduleName {
             Self::Interleaved => "interleaved",
             Self::ZeroBubbleH1 => "zb-h1",
             Self::ZeroBubbleV => "zb-v",
+            Self::DualPipeV => "dualpipe-v",
             Self::Custom => "custom",
         }
     }
@@ -84,6 +96,8 @@ pub enum PipelineSchedule {
     ZeroBubbleH1,
     /// Weight gradients fill the bubble, two chunks in a V.
     ZeroBubbleV,
+    /// Two chunks in a V, forward of one micro-batch beside backward of another.
+    DualPipeV,
     /// The slots of every stage.
     Custom {
         /// Of every stage, in order.
@@ -102,6 +116,7 @@ impl PipelineSchedule {
             Self::Interleaved => ScheduleName::Interleaved,
             Self::ZeroBubbleH1 => ScheduleName::ZeroBubbleH1,
             Self::ZeroBubbleV => ScheduleName::ZeroBubbleV,
+            Self::DualPipeV => ScheduleName::DualPipeV,
             Self::Custom { .. } => ScheduleName::Custom,
         }
     }
@@ -109,16 +124,22 @@ impl PipelineSchedule {
     /// Where the next virtual stage is.
     pub fn layout(&self) -> ChunkLayout {
         match self {
-            Self::ZeroBubbleV => ChunkLayout::V,
+            Self::ZeroBubbleV | Self::DualPipeV => ChunkLayout::V,
             Self::Custom { layout, .. } => *layout,
             _ => ChunkLayout::Loop,
         }
     }
 
+    /// Whether a backward and the forward behind it can run side by side: as long as no other schedule is asked for,
+    /// the order then keeps one more micro-batch in flight.
+    pub fn can_pair(&self) -> bool {
+        matches!(self, Self::OneFOneB | Self::Interleaved | Self::DualPipeV)
+    }
+
     /// Whether gradients of the weights have slots of their own.
     pub fn splits_backward(&self) -> bool {
         match self {
-            Self::ZeroBubbleH1 | Self::ZeroBubbleV => true,
+            Self::ZeroBubbleH1 | Self::ZeroBubbleV | Self::DualPipeV => true,
             Self::Custom { slots, .. } => slots.iter().flatten().any(|slot| slot.pass == Pass::Weight),
             _ => false,
         }

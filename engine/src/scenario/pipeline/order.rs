@@ -2,16 +2,18 @@
 
 use super::{Layout, Pass, PipelineSchedule, Slot};
 
-/// The slots of every stage.
-pub fn slots(schedule: &PipelineSchedule, layout: Layout, micro_batches: u32) -> Vec<Vec<Slot>> {
+/// The slots of every stage. When `paired`, a backward stands before the forward that runs beside it.
+pub fn slots(schedule: &PipelineSchedule, layout: Layout, micro_batches: u32, paired: bool) -> Vec<Vec<Slot>> {
     let (p, m) = (layout.stages, micro_batches);
     let each = |of_stage: &dyn Fn(u32) -> Vec<Slot>| (0..p).map(of_stage).collect();
     match schedule {
         PipelineSchedule::GPipe => each(&|_| gpipe(m)),
+        PipelineSchedule::OneFOneB if paired => each(&|stage| one_b_one_f(2 * (p - 1 - stage) + 1, m)),
         PipelineSchedule::OneFOneB => each(&|stage| one_f_one_b(p - 1 - stage, m)),
-        PipelineSchedule::Interleaved => each(&|stage| interleaved(stage, layout, m)),
+        PipelineSchedule::Interleaved => each(&|stage| interleaved(stage, layout, m, paired)),
         PipelineSchedule::ZeroBubbleH1 => each(&|stage| zero_bubble_h1(stage, p, m)),
         PipelineSchedule::ZeroBubbleV => each(&|stage| zero_bubble_v(stage, p, m)),
+        PipelineSchedule::DualPipeV => each(&|stage| dual_pipe_v(stage, p, m)),
         PipelineSchedule::Custom { slots, .. } => slots.clone(),
     }
 }
@@ -39,15 +41,28 @@ fn one_f_one_b(warm_up: u32, m: u32) -> Vec<Slot> {
     (0..warm_up).map(forward).chain(steady).chain((m - warm_up..m).map(backward)).collect()
 }
 
-/// Narayanan et al. 2021, section 2.2: micro-batches go in rounds of `p` through one chunk after the other.
-fn interleaved(stage: u32, layout: Layout, m: u32) -> Vec<Slot> {
+/// A pair of backward and forward takes as long as both, and hands both on when it ends. So what comes back to a stage
+/// was sent there twice as many pairs before as there are stages behind it, and one for the pair itself.
+fn one_b_one_f(warm_up: u32, m: u32) -> Vec<Slot> {
+    let warm_up = warm_up.min(m);
+    let steady = (warm_up..m).flat_map(|i| [backward(i - warm_up), forward(i)]);
+    (0..warm_up).map(forward).chain(steady).chain((m - warm_up..m).map(backward)).collect()
+}
+
+/// Narayanan et al. 2021, section 2.2: micro-batches go in rounds of `p` through one chunk after the other. Paired,
+/// one more is in flight.
+fn interleaved(stage: u32, layout: Layout, m: u32, paired: bool) -> Vec<Slot> {
     let (p, v) = (layout.stages, layout.chunks);
     let total = m * v;
     let at = |k: u32| (k % (p * v) / p, k / (p * v) * p + k % p);
     let forward = |k: u32| slot(Pass::Forward, at(k).0, at(k).1);
     let backward = |k: u32| slot(Pass::Backward, v - 1 - at(k).0, at(k).1);
-    let warm_up = if m == p { total } else { ((p - 1 - stage) * 2 + (v - 1) * p).min(total) };
-    let steady = (warm_up..total).flat_map(|k| [forward(k), backward(k - warm_up)]);
+    let one_more = u32::from(paired);
+    let warm_up = if m == p { total } else { ((p - 1 - stage) * 2 + (v - 1) * p + one_more).min(total) };
+    let steady = (warm_up..total).flat_map(|k| {
+        let pair = [forward(k), backward(k - warm_up)];
+        if paired { [pair[1], pair[0]] } else { pair }
+    });
     (0..warm_up).map(forward).chain(steady).chain((total - warm_up..total).map(backward)).collect()
 }
 
@@ -100,6 +115,41 @@ fn zero_bubble_v(stage: u32, p: u32, m: u32) -> Vec<Slot> {
     slots.rest()
 }
 
+/// DualPipeV: micro-batches pass the V, and come back, while others start; in between a backward of one chunk runs beside
+/// a forward of the other. The eight parts are those of the published schedule (deepseek-ai/DualPipe); weight gradients
+/// that it computes with the backward follow it at once, those of its zero-bubble parts later.
+fn dual_pipe_v(stage: u32, p: u32, m: u32) -> Vec<Slot> {
+    use Pass::{Backward, Forward, Weight};
+    let behind = p - 1 - stage;
+    let mut slots = VSlots { slots: Vec::new(), done: [[0; 2]; 3], m };
+    (0..2 * behind).for_each(|_| slots.push(Forward, 0));
+    (0..=stage).for_each(|_| slots.all(&[(Forward, 0), (Forward, 1)]));
+    (0..behind).for_each(|_| slots.all(&[(Backward, 1), (Weight, 1), (Forward, 1)]));
+    for pair in 0..(m + stage + 1).saturating_sub(2 * p) {
+        if pair == 0 && behind == 0 {
+            // The last stage turns its first micro-batch around: what it pairs must be there already.
+            slots.all(&[(Forward, 0), (Backward, 1), (Weight, 1)]);
+        } else {
+            slots.all(&[(Backward, 1), (Forward, 0), (Weight, 1)]);
+        }
+        slots.all(&[(Backward, 0), (Forward, 1), (Weight, 0)]);
+    }
+    (0..behind).for_each(|_| slots.all(&[(Backward, 1), (Weight, 1), (Backward, 0), (Forward, 1), (Weight, 0)]));
+    for half in 0..=stage {
+        // The weights of the second half are left for the end.
+        let late = [half > (stage + 1) / 2 || half == (stage + 1) / 2 && stage % 2 == 1, half >= (stage + 1) / 2];
+        slots.push(Backward, 1);
+        (!late[0]).then(|| slots.push(Weight, 1));
+        slots.push(Backward, 0);
+        (!late[1]).then(|| slots.push(Weight, 0));
+    }
+    for _ in 0..behind {
+        slots.oldest_weight();
+        slots.push(Backward, 0);
+    }
+    slots.rest()
+}
+
 /// Slots of a stage with two chunks; counts what was done, and leaves out what there is no micro-batch for.
 struct VSlots {
     slots: Vec<Slot>,
@@ -122,6 +172,19 @@ impl VSlots {
         if next < ready {
             self.done[pass as usize][chunk as usize] += 1;
             self.slots.push(slot(pass, chunk, next));
+        }
+    }
+
+    fn all(&mut self, passes: &[(Pass, u32)]) {
+        passes.iter().for_each(|&(pass, chunk)| self.push(pass, chunk));
+    }
+
+    /// The weight gradients that were put off first.
+    fn oldest_weight(&mut self) {
+        let waiting =
+            |slot: &&Slot| slot.pass == Pass::Backward && slot.micro_batch >= self.count(Pass::Weight, slot.chunk);
+        if let Some(chunk) = self.slots.iter().find(waiting).map(|slot| slot.chunk) {
+            self.push(Pass::Weight, chunk);
         }
     }
 

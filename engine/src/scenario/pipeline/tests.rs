@@ -3,7 +3,8 @@
 use super::order::{backward, forward, slot};
 use super::*;
 
-const ALL: [PipelineSchedule; 5] = [
+const ALL: [PipelineSchedule; 6] = [
+    PipelineSchedule::DualPipeV,
     PipelineSchedule::GPipe,
     PipelineSchedule::OneFOneB,
     PipelineSchedule::Interleaved,
@@ -15,7 +16,7 @@ fn layout(schedule: &PipelineSchedule, stages: u32, chunks: u32) -> Layout {
     let layout = schedule.layout();
     let chunks = match schedule {
         PipelineSchedule::Interleaved => chunks,
-        PipelineSchedule::ZeroBubbleV => 2,
+        PipelineSchedule::ZeroBubbleV | PipelineSchedule::DualPipeV => 2,
         _ => 1,
     };
     Layout { stages, chunks, layout }
@@ -24,7 +25,7 @@ fn layout(schedule: &PipelineSchedule, stages: u32, chunks: u32) -> Layout {
 /// Idle time of the stage that ends last, with passes of the given lengths.
 fn bubble(schedule: &PipelineSchedule, stages: u32, chunks: u32, m: u32, durations: Durations) -> u64 {
     let layout = layout(schedule, stages, chunks);
-    let slots = slots(schedule, layout, m);
+    let slots = slots(schedule, layout, m, false);
     let end = dry_run(&slots, layout, m, durations).unwrap_or_else(|stuck| panic!("{schedule:?}: {stuck:?}"));
     let weights = slots[0].iter().any(|slot| slot.pass == Pass::Weight);
     let busy = durations.forward + durations.backward + if weights { durations.weight } else { 0 };
@@ -37,7 +38,9 @@ fn every_pass_runs_once_and_can_be_kept() {
     for schedule in &ALL {
         for (stages, chunks, m) in [(1, 1, 1), (2, 2, 2), (4, 2, 4), (4, 3, 8), (3, 2, 12), (8, 2, 16)] {
             let layout = layout(schedule, stages, chunks);
-            let slots = slots(schedule, layout, m);
+            // DualPipe fills its V in both directions, so it takes two micro-batches for every stage.
+            let m = if *schedule == PipelineSchedule::DualPipeV { m.max(2 * stages) } else { m };
+            let slots = slots(schedule, layout, m, false);
             let passes: &[Pass] = if schedule.splits_backward() {
                 &[Pass::Forward, Pass::Backward, Pass::Weight]
             } else {
@@ -104,7 +107,7 @@ fn zero_bubble_v_has_no_bubble_but_the_first_forwards() {
 #[test]
 fn the_first_stage_of_1f1b_holds_as_many_micro_batches_as_there_are_stages() {
     for schedule in [PipelineSchedule::OneFOneB, PipelineSchedule::ZeroBubbleH1] {
-        let slots = slots(&schedule, layout(&schedule, 4, 1), 16);
+        let slots = slots(&schedule, layout(&schedule, 4, 1), 16, false);
         let last = if schedule.splits_backward() { Pass::Weight } else { Pass::Backward };
         for of_stage in &slots {
             let (mut in_flight, mut most) = (0_i32, 0);
@@ -114,6 +117,46 @@ fn the_first_stage_of_1f1b_holds_as_many_micro_batches_as_there_are_stages() {
             }
             assert!(most <= 4, "Narayanan et al. 2021, section 2.2; Qi et al. 2023, section 3: {most}");
         }
+    }
+}
+
+#[test]
+fn paired_orders_can_be_kept_and_pair_all_that_is_steady() {
+    let one = Durations { forward: 1, backward: 1, weight: 1 };
+    for (schedule, stages, chunks, m) in [
+        (PipelineSchedule::OneFOneB, 1, 1, 8),
+        (PipelineSchedule::OneFOneB, 4, 1, 16),
+        (PipelineSchedule::Interleaved, 4, 2, 16),
+        (PipelineSchedule::DualPipeV, 4, 2, 16),
+        (PipelineSchedule::DualPipeV, 1, 2, 5),
+    ] {
+        let layout = layout(&schedule, stages, chunks);
+        let slots = slots(&schedule, layout, m, true);
+        dry_run(&slots, layout, m, one).unwrap_or_else(|stuck| panic!("{schedule:?} {stages}: {stuck:?}"));
+        for (stage, of_stage) in (0..).zip(&slots) {
+            let pairs = of_stage
+                .windows(2)
+                .filter(|pair| (pair[0].pass, pair[1].pass) == (Pass::Backward, Pass::Forward) && pair[0] != pair[1]);
+            let all = (m * layout.chunks) as usize;
+            // What is in flight before the first pair and behind the last is not paired.
+            let unpaired = match schedule {
+                PipelineSchedule::OneFOneB => 2 * (stages - 1 - stage) + 1,
+                PipelineSchedule::Interleaved => 2 * (stages - 1 - stage) + (layout.chunks - 1) * stages + 1,
+                _ => 4 * stages,
+            };
+            assert!(pairs.count() + unpaired as usize >= all, "{schedule:?} {stages}, stage {stage}");
+        }
+    }
+}
+
+#[test]
+fn dual_pipe_v_has_no_larger_bubble_than_its_paper_says() {
+    // deepseek-ai/DualPipe, table of its README: (PP/2 − 1)·(F&B + B − 3W) on PP/2 devices. With passes of length one a
+    // backward with its weights takes 2 and a pair 3: 2·(p − 1) on p devices.
+    for (p, m) in [(2, 4), (4, 8), (4, 16), (8, 24)] {
+        let one = Durations { forward: 1, backward: 1, weight: 1 };
+        let idle = bubble(&PipelineSchedule::DualPipeV, p, 2, m, one);
+        assert!(idle <= 2 * u64::from(p - 1), "{p} {m}: {idle}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod buckets;
 mod flat;
 mod gathers;
+mod pieces;
 mod split;
 mod weights;
 mod zero;
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use petgraph::graph::DiGraph;
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Op, OpGraph, OpKind, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
+use crate::cluster::Group;
+use crate::graph::{Op, OpGraph, OpKind, Piece, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
 use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::Scenario;
 use crate::scenario::pipeline::{Pass, Slot, slots};
@@ -32,14 +34,18 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
-    let slots = slots(&strategy.schedule, strategy.layout(), micro_batches);
-    let stages = plans.stages.into_iter().zip(slots).map(|(plan, slots)| build(plan, &slots, micro_batches)).collect();
+    let paired = strategy.overlap_micro_batches;
+    let slots = slots(&strategy.schedule, strategy.layout(), micro_batches, paired);
+    let cut = paired.then(|| pieces::hidden_group(strategy)).flatten();
+    let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, micro_batches, paired, cut);
+    let stages = plans.stages.into_iter().zip(slots).map(build).collect();
     StepGraph { mesh: scenario.mesh(), dims, micro_batches, transfers: plans.transfers, tensors, flats, stages }
 }
 
-/// Turns the op lists of a stage into segments and puts them in order.
-fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32) -> Stage {
-    let mut segments = vec![segment(SegmentKind::Begin, 0, plan.begin)];
+/// Turns the op lists of a stage into segments and puts them in order. What is to run side by side is cut behind the
+/// collectives of a group.
+fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32, paired: bool, cut: Option<Group>) -> Stage {
+    let mut segments = vec![segment(SegmentKind::Begin, 0, Piece::WHOLE, plan.begin)];
     let mut layers = Vec::new();
     for (number, chunk) in (0..).zip(plan.chunks) {
         layers.push(chunk.layers);
@@ -50,23 +56,27 @@ fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32) -> Stage {
             (SegmentKind::BackwardLast, chunk.backward_last),
             (SegmentKind::WeightLast, chunk.weight_last),
         ];
-        segments.extend(lists.into_iter().filter_map(|(kind, ops)| Some(segment(kind, number, ops?))));
+        for (kind, ops) in lists.into_iter().filter_map(|(kind, ops)| Some((kind, ops?))) {
+            let pieces = pieces::cut(ops, cut.filter(|_| pieces::runs_beside(kind)));
+            segments.extend(pieces.into_iter().map(|(piece, ops)| segment(kind, number, piece, ops)));
+        }
     }
-    segments.push(segment(SegmentKind::Update, 0, plan.update));
-    let tasks = tasks(&segments, slots, micro_batches);
+    segments.push(segment(SegmentKind::Update, 0, Piece::WHOLE, plan.update));
+    let tasks = tasks(&segments, slots, micro_batches, paired);
     Stage { chunks: layers, segments, tasks, memory: StageMemory::default() }
 }
 
 /// Begin, the slots of the schedule, update.
-fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32) -> Vec<Task> {
-    #[expect(clippy::cast_possible_truncation, reason = "segments are few")]
-    let find = |kind: SegmentKind, chunk: u32| {
-        segments.iter().position(|s| s.kind == kind && s.chunk == chunk).map(|i| SegmentId(i as u32))
+fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32, paired: bool) -> Vec<Task> {
+    let find = |kind: SegmentKind, chunk: u32| -> Vec<SegmentId> {
+        #[expect(clippy::cast_possible_truncation, reason = "segments are few")]
+        let numbered = segments.iter().enumerate().map(|(number, segment)| (SegmentId(number as u32), segment));
+        numbered.filter(|(_, s)| s.kind == kind && s.chunk == chunk).map(|(id, _)| id).collect()
     };
-    let once = |kind| find(kind, 0).map(|segment| Task { segment, micro_batch: None });
+    let once = |kind| find(kind, 0).into_iter().map(|segment| Task { segment, micro_batch: None });
     // The last of each kind reduces the gradients, whichever micro-batch it is.
     let mut left: BTreeMap<(Pass, u32), u32> = BTreeMap::new();
-    let middle = slots.iter().filter_map(|slot| {
+    let mut of_slot = |slot: &Slot| -> Vec<Task> {
         let kind = match slot.pass {
             Pass::Forward => SegmentKind::Forward,
             Pass::Backward => SegmentKind::Backward,
@@ -74,15 +84,24 @@ fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32) -> Vec<Task> 
         };
         let left = left.entry((slot.pass, slot.chunk)).or_insert(micro_batches);
         *left -= 1;
-        let last = (*left == 0).then(|| find(kind.of_last(), slot.chunk)).flatten();
-        Some(Task { segment: last.or_else(|| find(kind, slot.chunk))?, micro_batch: Some(slot.micro_batch) })
-    });
-    let middle: Vec<Task> = middle.collect();
-    once(SegmentKind::Begin).into_iter().chain(middle).chain(once(SegmentKind::Update)).collect()
+        let last = if *left == 0 { find(kind.of_last(), slot.chunk) } else { Vec::new() };
+        let pieces = if last.is_empty() { find(kind, slot.chunk) } else { last };
+        pieces.into_iter().map(|segment| Task { segment, micro_batch: Some(slot.micro_batch) }).collect()
+    };
+    let mut middle = Vec::new();
+    let mut rest = slots.iter().peekable();
+    while let Some(slot) = rest.next() {
+        let tasks = of_slot(slot);
+        match rest.next_if(|next| paired && pieces::run_together(slot, next)) {
+            Some(beside) => middle.extend(pieces::side_by_side(tasks, of_slot(beside))),
+            None => middle.extend(tasks),
+        }
+    }
+    once(SegmentKind::Begin).chain(middle).chain(once(SegmentKind::Update)).collect()
 }
 
 /// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions.
-fn segment(kind: SegmentKind, chunk: u32, ops: Vec<Op>) -> Segment {
+fn segment(kind: SegmentKind, chunk: u32, piece: Piece, ops: Vec<Op>) -> Segment {
     let mut graph = DiGraph::with_capacity(ops.len(), 2 * ops.len());
     let mut writer: FxHashMap<TensorId, _> = FxHashMap::default();
     for op in ops {
@@ -97,7 +116,7 @@ fn segment(kind: SegmentKind, chunk: u32, ops: Vec<Op>) -> Segment {
         }
         writer.extend(writes.into_iter().map(|id| (id, node)));
     }
-    Segment { kind, chunk, graph, memory: SegmentMemory::default() }
+    Segment { kind, chunk, piece, graph, memory: SegmentMemory::default() }
 }
 
 /// An op of the update that clears `tensor`.
