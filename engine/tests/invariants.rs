@@ -168,6 +168,21 @@ fn exceptions_cost_between_nothing_and_as_if_all_were_like_them() {
     }
 }
 
+/// Bytes of all collectives stay the same when they are cut into chunks, and what is hidden makes the step faster.
+#[test]
+fn chunks_hide_tensor_communication_and_change_no_volume() {
+    let with = |chunks: u32| {
+        let mut file = preset_file("llama3-70b-64xh100").expect("a preset");
+        (file.strategy.tensor_chunks, file.model.layers) = (chunks, Some(8));
+        let scenario = check(&file).unwrap_or_else(|error| panic!("{error}"));
+        let step = lower(&scenario);
+        (step_time(&step, &scenario), shardlab_engine::cost::bytes_moved(&step))
+    };
+    let ((whole, volume), (cut, same)) = (with(1), with(4));
+    assert_eq!(volume, same);
+    assert!(cut < whole, "{cut} and {whole}");
+}
+
 /// What a report says of a strategy.
 fn reported(file: &ScenarioFile) -> (StepReport, u64) {
     let scenario = check(file).unwrap_or_else(|error| panic!("{error}"));
@@ -181,7 +196,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 21] = [
+    let changes: [Change; 23] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -201,6 +216,8 @@ fn no_field_is_ignored() {
         ("llama3-70b-64xh100", "rank_order", |f| {
             f.strategy.rank_order = vec![shardlab_engine::cluster::MeshAxis::Dp];
         }),
+        ("llama3-70b-64xh100", "tensor_chunks", |f| f.strategy.tensor_chunks = 2),
+        ("mixtral-8x7b-64xh100", "overlap_micro_batches", |f| f.strategy.overlap_micro_batches = true),
         ("llama3-8b-16xh100", "optimizer", |f| f.strategy.optimizer = shardlab_engine::scenario::Optimizer::Momentum),
         ("llama3-8b-16xh100", "overlap_gradients", |f| f.strategy.overlap_gradients ^= true),
         ("llama3-8b-16xh100", "bucket", |f| f.strategy.bucket = Some(Bytes(4_000_000_000))),

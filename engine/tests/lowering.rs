@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use shardlab_engine::graph::passes::{
-    context, differentiate, experts, forward, optimize, plan_memory, precision, recompute, schedule, shard,
+    context, differentiate, experts, forward, optimize, overlap, plan_memory, precision, recompute, schedule, shard,
 };
 use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
 use shardlab_engine::scenario::{Opened, Scenario, check, open, presets};
@@ -20,6 +20,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("optimize", optimize::optimize(graph, strategy.optimizer));
     let graph = after("recompute", recompute::recompute(graph, strategy));
     let graph = after("shard", shard::shard(graph, strategy));
+    let graph = after("overlap", overlap::overlap(graph, strategy.tensor_chunks, scenario.mesh().tp));
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
     let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy.precision));
@@ -52,6 +53,7 @@ proptest! {
     fn every_pass_leaves_a_sound_graph_of_any_strategy(
         (tp, pp, dp) in (prop::sample::select(vec![1_u32, 2, 4]), 1_u32..=4, 1_u32..=3),
         (micro_batches, layers) in (1_u32..=5, 4_u32..=6),
+        (tensor_chunks, beside) in (prop::sample::select(vec![1_u32, 2, 4]), any::<bool>()),
         flags in prop::array::uniform7(any::<bool>()),
     ) {
         let [gpt, sequence_parallel, gpipe, recompute, overlap, bf16, tied] = flags;
@@ -61,13 +63,14 @@ proptest! {
              vocab = 301\npositions = 32\ntied_embeddings = {tied}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 6\n[strategy]\n\
              data_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {sequence_parallel}\n\
              schedule = \"{}\"\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\noverlap_gradients = {overlap}\n\
-             bucket = \"50 kB\"\n",
+             bucket = \"50 kB\"\ntensor_chunks = {tensor_chunks}\noverlap_micro_batches = {}\n",
             pick(gpt, "gpt", "llama"),
             if gpt { 8 } else { 4 },
             pick(gpipe, "gpipe", "1f1b"),
             dp * micro_batches,
             pick(bf16, "bf16", "fp32"),
             pick(recompute, "full", "none"),
+            beside && !gpipe,
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));
@@ -95,7 +98,7 @@ proptest! {
              tensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = true\ncontext_parallel = {cp}\n\
              context_method = \"{}\"\nexpert_parallel = {ep}\nexpert_tensor_parallel = {}\ncapacity_factor = 1.25\n\
              schedule = \"{}\"\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\nzero_stage = {zero}\n{}\
-             bucket = \"50 kB\"\n",
+             bucket = \"50 kB\"\ntensor_chunks = {}\noverlap_micro_batches = {}\n",
             u32::from(shared),
             pick(latent, "query_rank = 24\nkv_rank = 12\nrope_dim = 4\nvalue_dim = 6\n", ""),
             ["ring", "all_to_all", "all_gather"][method],
@@ -105,6 +108,8 @@ proptest! {
             pick(bf16, "fp8", "fp32"),
             pick(recompute, "full", "none"),
             if hybrid && zero > 0 && dp * cp > 1 { "sharding_group = 2\n" } else { "" },
+            if shared { 2 } else { 1 },
+            latent && !split,
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));

@@ -64,6 +64,10 @@ pub struct DeviceFile {
     /// when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_efficiency: Option<f64>,
+    /// Of what `attention_efficiency` says, the share that FlashAttention-2 reaches, which was written for Ampere; 1 when
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash_2_share: Option<f64>,
     /// Capacity, for example `"80 GB"`.
     #[serde(
         default,
@@ -133,6 +137,7 @@ impl DeviceFile {
             bf16: self.bf16.or(base.bf16),
             matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
             attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),
+            flash_2_share: self.flash_2_share.or(base.flash_2_share),
             memory: self.memory.or(base.memory),
             memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),

@@ -41,6 +41,8 @@ pub struct Device {
     pub matmul_efficiency: f64,
     /// Share of the matmul peak that attention kernels reach.
     pub attention_efficiency: f64,
+    /// The share of that which FlashAttention-2 reaches, written for Ampere.
+    pub flash_2_share: f64,
     /// Capacity.
     pub memory: Bytes,
     /// Peak memory bandwidth.

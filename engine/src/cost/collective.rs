@@ -146,6 +146,20 @@ fn hierarchical_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
         + time(inside, Collective::AllGather, bytes)
 }
 
+/// The same of one of `chunks` that follow each other through buffers that stay registered (Transformer Engine's
+/// userbuffers): together they start once.
+pub fn chunked_time(
+    cluster: &Cluster,
+    span: GroupSpan,
+    collective: Collective,
+    bytes: Bytes,
+    chunks: u64,
+) -> (Nanos, Algorithm) {
+    let (time, algorithm) = collective_time(cluster, span, collective, bytes);
+    let saved = START - Nanos(START.0 / i64::try_from(chunks).unwrap_or(i64::MAX).max(1));
+    (if span.ranks > 1 { time - saved } else { time }, algorithm)
+}
+
 /// How chunks are handed over: small ones with flags beside the data, large ones in bulk. NCCL's source (`tuning.cc`)
 /// has the same three with a base time, a time for each hop and the share of the bandwidth that is left.
 struct Protocol {

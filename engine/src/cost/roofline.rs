@@ -1,6 +1,6 @@
 //! Kernels: the roofline of Williams et al. 2009 with stated efficiencies, plus a launch overhead.
 
-use super::Work;
+use super::{Work, launch_time};
 use crate::cluster::Device;
 use crate::graph::DType;
 use crate::units::{Bytes, BytesPerSec, Flops, FlopsPerSec, Nanos};
@@ -19,13 +19,13 @@ pub enum Bound {
 /// `max(work / rate, bytes / bandwidth) + launch overhead`.
 pub fn kernel_time(device: &Device, work: &Work, dtype: DType) -> Nanos {
     let (compute, memory) = times(device, work, dtype);
-    compute.max(memory) + device.launch_overhead
+    compute.max(memory) + launch_time(device, work.batched)
 }
 
 /// The largest of the three terms.
 pub fn kernel_bound(device: &Device, work: &Work, dtype: DType) -> Bound {
     let (compute, memory) = times(device, work, dtype);
-    if device.launch_overhead >= compute.max(memory) {
+    if launch_time(device, work.batched) >= compute.max(memory) {
         Bound::Launch
     } else if compute >= memory {
         Bound::Compute
@@ -48,7 +48,10 @@ pub fn matmul_peak(device: &Device, dtype: DType) -> FlopsPerSec {
 /// The share of it that a kernel reaches: that of the best matmul times that of its tiles, or that of attention.
 pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
     match work.matmul {
-        Some(shape) => device.matmul_efficiency * tile_efficiency(device, shape, work.groups),
+        Some(shape) => {
+            device.matmul_efficiency * tile_efficiency(device, shape, work.groups * work.side_by_side.max(1))
+        }
+        None if work.flash_2 => device.attention_efficiency * device.flash_2_share,
         None => device.attention_efficiency,
     }
 }
@@ -120,8 +123,14 @@ mod tests {
 
     fn reaches(device: &Device, least: f64) {
         let flops = Flops(2.0 * 8192.0_f64.powi(3));
-        let work =
-            Work { flops, matmul_flops: flops, bytes: Bytes(3 * 8192 * 8192 * 2), matmul: Some([8192; 3]), groups: 1 };
+        let work = Work {
+            flops,
+            matmul_flops: flops,
+            bytes: Bytes(3 * 8192 * 8192 * 2),
+            matmul: Some([8192; 3]),
+            groups: 1,
+            ..Work::default()
+        };
         let rate = flops.0 / kernel_time(device, &work, DType::Bf16).secs();
         let share = rate / device.bf16_matmul.0;
         assert!(share <= device.matmul_efficiency && share > least * device.matmul_efficiency, "{share}");

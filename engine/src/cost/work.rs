@@ -1,6 +1,6 @@
 //! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
 
-use crate::graph::{DType, Dims, Op, OpKind, Spread, Tensor, TensorId};
+use crate::graph::{DType, Dims, Op, OpKind, Role, Spread, Storage, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 use crate::units::{Bytes, Flops};
@@ -18,10 +18,34 @@ pub struct Work {
     pub matmul: Option<[u64; 3]>,
     /// Matmuls of that shape that run in one kernel, one for each expert.
     pub groups: u64,
+    /// Kernels that run side by side and fill each other's last waves: chunks of one matmul, on streams of their own
+    /// (Transformer Engine's userbuffers); 0 as 1.
+    pub side_by_side: u64,
+    /// Whether one kernel does it for many tensors.
+    pub batched: bool,
+    /// Whether it is attention with a kernel written for Ampere.
+    pub flash_2: bool,
 }
 
 /// The work of `op`.
 pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
+    let side_by_side = op.writes.first().map_or(1, |&id| chunks(tensors, id));
+    Work { batched: super::host::is_batched(op), side_by_side, ..one(dims, tensors, op) }
+}
+
+/// How many chunks like this one its value has: 1 of a value that is whole.
+pub fn chunks(tensors: &[Tensor], id: TensorId) -> u64 {
+    let tensor = &tensors[id.index()];
+    match (tensor.role, tensor.storage) {
+        (Role::Activation, Storage::View { of, .. }) => {
+            u64::from(tensors[of.index()].local.rows / tensor.local.rows.max(1)).max(1)
+        }
+        _ => 1,
+    }
+}
+
+/// The same, as if it were launched alone.
+fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
     let bytes = memory_traffic(tensors, op);
     let elements = |id: TensorId| tensors[id.index()].local.elements() as f64;
     match op.kind {
@@ -35,6 +59,7 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
                 bytes,
                 matmul: Some([u64::from(c.rows), u64::from(c.cols), k]),
                 groups: 1,
+                ..Work::default()
             }
         }
         OpKind::GroupedMatmul { transpose_a, transpose_b, .. } => grouped(tensors, op, transpose_a, transpose_b, bytes),
@@ -82,7 +107,7 @@ fn grouped(tensors: &[Tensor], op: &Op, transpose_a: bool, transpose_b: bool, by
         }
     };
     let flops = Flops(2.0 * groups as f64 * shape.iter().map(|&n| n as f64).product::<f64>());
-    Work { flops, matmul_flops: flops, bytes, matmul: Some(shape), groups }
+    Work { flops, matmul_flops: flops, bytes, matmul: Some(shape), groups, ..Work::default() }
 }
 
 /// Causal attention: `products` multiply every query with half of the keys of its sequence, over the features of keys
@@ -92,7 +117,7 @@ fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: [f64
     let keys = (f64::from(dims.sequence) + 1.0) / 2.0;
     let features = products[0] * f64::from(dims.head_dim) + products[1] * f64::from(dims.value_dim);
     let flops = Flops(2.0 * token_heads * keys * features);
-    Work { flops, matmul_flops: flops, bytes, ..Work::default() }
+    Work { flops, matmul_flops: flops, bytes, flash_2: dims.flash_2, ..Work::default() }
 }
 
 /// Muon's update of the matrices that lie below each other in a parameter. Of a matrix with sides `m ≤ n` an iteration
@@ -115,6 +140,7 @@ fn muon(dims: &Dims, tensors: &[Tensor], op: &Op, bytes: Bytes) -> Work {
         bytes: bytes + Bytes(of_iteration) * u64::from(NEWTON_SCHULZ_ITERATIONS),
         matmul: Some([m, n, m]),
         groups,
+        ..Work::default()
     }
 }
 
@@ -144,7 +170,7 @@ fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, byt
     // All of a batch's matmuls run in one kernel: as many rows as they have together.
     let (side, head) = (u64::from(dims.sequence), u64::from(dims.head_dim));
     let together = tensors[scores.index()].local.elements() / side.max(1);
-    Work { flops, matmul_flops: flops, bytes, matmul: Some([together, side, head]), groups: 1 }
+    Work { flops, matmul_flops: flops, bytes, matmul: Some([together, side, head]), groups: 1, ..Work::default() }
 }
 
 /// Whether an op's result is smaller than what it computes on.
@@ -182,6 +208,7 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
     let bytes = |id: &TensorId| tensors[id.index()].bytes();
     let sum = |ids: &[TensorId]| ids.iter().map(bytes).sum::<Bytes>();
     match op.kind {
+        OpKind::Split | OpKind::Join => Bytes::ZERO,
         OpKind::Embedding => sum(&op.writes) * 2,
         OpKind::Position => sum(&op.writes) * 3,
         // A token is read once for every expert that it goes to.

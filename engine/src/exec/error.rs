@@ -20,6 +20,9 @@ pub enum ExecError {
     /// The optimizer cannot be executed yet.
     #[error("only strategy.optimizer = adamw and adam can be executed yet, others are simulated; set it to \"adamw\"")]
     Optimizer,
+    /// Chunked tensor communication cannot be executed yet.
+    #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]
+    TensorChunks,
     /// Attention over sequences that ranks share cannot be executed yet.
     #[error("strategy.context_parallel above 1 can be simulated but not executed yet; set it to 1")]
     Context,

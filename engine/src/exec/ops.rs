@@ -71,6 +71,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
             vec![Dispatch::new(&params, [reads[0], writes[0]])]
         }
+        OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
         OpKind::Cast => return Err(ExecError::Precision),
         OpKind::AttentionScores
         | OpKind::AttentionSoftmax

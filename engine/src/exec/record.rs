@@ -28,11 +28,14 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().precision != Precision::Fp32 {
         return Err(ExecError::Precision);
     }
-    if scenario.strategy().attention != AttentionKernel::Flash {
+    if scenario.strategy().attention == AttentionKernel::Unfused {
         return Err(ExecError::Attention);
     }
     if !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
         return Err(ExecError::Optimizer);
+    }
+    if scenario.strategy().tensor_chunks > 1 {
+        return Err(ExecError::TensorChunks);
     }
     match scenario.model() {
         model if model.mixture.is_some() => return Err(ExecError::Mixture),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::Mixture;
-use crate::scenario::Scenario;
+use crate::scenario::{AttentionKernel, Scenario};
 
 /// Sizes of one micro-batch on one replica, before sharding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -32,6 +32,8 @@ pub struct Dims {
     pub loss_tokens: u64,
     /// Whether norms subtract the mean and have a shift.
     pub layer_norm: bool,
+    /// Whether fused attention is that written for Ampere.
+    pub flash_2: bool,
     /// Experts of a mixture; 0 without one.
     pub experts: u32,
     /// Of them those of one rank.
@@ -62,6 +64,7 @@ impl Dims {
             norm_eps: 1e-5,
             loss_tokens: scenario.step_tokens(),
             layer_norm: model.is_gpt(),
+            flash_2: strategy.attention == AttentionKernel::Flash2,
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
             local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
             expert_capacity,

@@ -61,6 +61,7 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::optimize::optimize(graph, scenario.strategy().optimizer);
     let graph = passes::recompute::recompute(graph, scenario.strategy());
     let graph = passes::shard::shard(graph, scenario.strategy());
+    let graph = passes::overlap::overlap(graph, scenario.strategy().tensor_chunks, scenario.mesh().tp);
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());
     let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy().precision);

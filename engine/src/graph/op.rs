@@ -204,6 +204,10 @@ pub enum OpKind {
     },
     /// `x → y` in another number format.
     Cast,
+    /// `x → chunks…`: views of it, by rows; nothing is done.
+    Split,
+    /// `chunks… → x`: all views of it are there; nothing is done.
+    Join,
     /// Communication among the ranks of a group.
     Collective {
         /// What.
@@ -254,6 +258,8 @@ impl OpKind {
             Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",
             Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } => "optimizer",
             Self::Cast => "cast",
+            Self::Split => "split",
+            Self::Join => "join",
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
             Self::Collective { collective: Collective::ReduceScatter, .. } => "reduce_scatter",
             Self::Collective { collective: Collective::AllGather, .. } => "all_gather",

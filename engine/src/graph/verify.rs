@@ -190,6 +190,9 @@ impl OpGraph {
                 Collective::AllToAll | Collective::AllToAllOnce { .. } => from.elements() == to.elements(),
                 Collective::Shift => from == to,
             },
+            (OpKind::Split, [whole], parts) | (OpKind::Join, parts, [whole]) => {
+                parts.iter().map(|part| part.elements()).sum::<u64>() == whole.elements()
+            }
             (OpKind::Fill(_), [], [_]) | (OpKind::Send(_), [_], []) | (OpKind::Receive(_), [], [_]) => true,
             // No other op has so many inputs and outputs.
             _ => false,
@@ -218,7 +221,9 @@ impl OpGraph {
         for (index, tensor) in self.tensors.iter().enumerate() {
             let id = TensorId::new(index);
             let reduces = |op: &&Op| matches!(op.kind, OpKind::Collective { .. }) && op.reads.contains(&id);
-            if matches!(tensor.placement, Placement::Partial(_)) {
+            // A value that is only computed by chunks is reduced by chunks.
+            let written = || self.ops.iter().any(|op| op.writes.contains(&id));
+            if matches!(tensor.placement, Placement::Partial(_)) && written() {
                 let times = self.ops.iter().filter(reduces).count();
                 if times != 1 {
                     return Err(GraphError::ReducedTwice { tensor: tensor.name.clone(), times });

@@ -117,6 +117,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         data_parallel: data_parallel(file, inner, cluster)?,
         tensor_parallel,
         sequence_parallel: s.sequence_parallel && tensor_parallel > 1,
+        tensor_chunks: bounded(Some(s.tensor_chunks), "strategy.tensor_chunks", 64)?,
         context_parallel,
         context_method: s.context_method,
         expert_parallel: check_expert::ranks(s.expert_parallel, "strategy.expert_parallel")?,
@@ -257,6 +258,10 @@ fn check_tokens(s: &Strategy, data: &Data) -> Checked<()> {
             allowed,
             "Change data.sequence_length or turn it off.",
         ));
+    }
+    if s.tensor_parallel > 1 && s.tensor_chunks > 1 {
+        let whole = u32::try_from(tokens).unwrap_or(u32::MAX) / s.tensor_parallel;
+        divides("strategy.tensor_chunks", s.tensor_chunks, "tokens per micro-batch and tensor rank", whole)?;
     }
     Ok(())
 }

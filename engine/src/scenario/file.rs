@@ -83,6 +83,10 @@ pub struct StrategyFile {
     pub tensor_parallel: u32,
     /// Shard the residual stream by tokens over the tensor group.
     pub sequence_parallel: bool,
+    /// Chunks of tokens into which tensor-parallel matmuls and their collectives are cut, so that one is computed while
+    /// the next is gathered or the last is reduced; 1 for none.
+    #[serde(skip_serializing_if = "is_one")]
+    pub tensor_chunks: u32,
     /// Slices of each sequence; divides half of the sequence length.
     #[serde(skip_serializing_if = "is_one")]
     pub context_parallel: u32,
@@ -135,7 +139,7 @@ pub struct StrategyFile {
     /// `adamw`, `adam`, `adam_8bit`, `adafactor`, `muon`, `momentum` or `sgd`.
     #[serde(skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
-    /// `flash` or `unfused`.
+    /// `flash`, `flash_2` (written for Ampere) or `unfused`.
     pub attention: AttentionKernel,
     /// `none`, `selective` or `full`.
     pub recompute: Recompute,
@@ -178,6 +182,7 @@ impl Default for StrategyFile {
             data_parallel: None,
             tensor_parallel: 1,
             sequence_parallel: false,
+            tensor_chunks: 1,
             context_parallel: 1,
             context_method: ContextMethod::default(),
             expert_parallel: 1,

@@ -97,7 +97,7 @@ fn seconds(
     let others = cluster.exceptions.iter().map(|kind| (&kind.device, [&kind.intra_link, &kind.inter_link]));
     let times = std::iter::once(usual).chain(others).map(|(device, links)| {
         let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
-            * device.matmul_efficiency.min(device.attention_efficiency)
+            * device.matmul_efficiency.min(device.attention_efficiency * device.flash_2_share)
             / 16.0;
         let [inside, network] = links.map(|link| link.effective_bandwidth().0);
         let network = network / narrowness(cluster);

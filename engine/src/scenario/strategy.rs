@@ -31,9 +31,12 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttentionKernel {
-    /// In one kernel that never stores the scores (Dao et al. 2022).
+    /// In one kernel that never stores the scores (Dao et al. 2022), written for the device (Shah et al. 2024, cuDNN).
     #[default]
     Flash,
+    /// The same, written for Ampere (Dao 2023, "FlashAttention-2"): later devices reach about half with it.
+    #[serde(rename = "flash_2")]
+    Flash2,
     /// As two batched matmuls with a softmax between them; scores and probabilities are stored.
     Unfused,
 }
@@ -196,6 +199,8 @@ pub struct Strategy {
     pub tensor_parallel: u32,
     /// Whether the residual stream is sharded by tokens over the tensor group (Korthikanti et al. 2022).
     pub sequence_parallel: bool,
+    /// Chunks of tokens into which tensor-parallel matmuls and their collectives are cut, so that they overlap.
+    pub tensor_chunks: u32,
     /// Slices of each sequence.
     pub context_parallel: u32,
     /// How they exchange keys and values.
@@ -293,6 +298,9 @@ impl Strategy {
         }
         if s.pipeline_parallel == 1 && s.virtual_stages == 1 && s.schedule != PipelineSchedule::GPipe {
             s.schedule = if s.schedule.splits_backward() { s.schedule } else { PipelineSchedule::OneFOneB };
+        }
+        if s.tensor_parallel == 1 {
+            s.tensor_chunks = 1;
         }
         if s.expert_parallel == 1 {
             s.expert_dispatch = ExpertDispatch::default();

@@ -9,8 +9,8 @@ use crate::graph::passes::plan_memory::saved;
 use crate::graph::{OpKind, Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
 use crate::scenario::{
-    AttentionKernel, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError,
-    ScenarioFile, ScheduleName, Strategy, check,
+    ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError, ScenarioFile,
+    ScheduleName, Strategy, check,
 };
 use crate::sim::part_times;
 use crate::units::Nanos;
@@ -26,6 +26,7 @@ pub(super) struct Cut {
     modules: Vec<RecomputeModule>,
     recompute_interval: u32,
     micro_batch: u32,
+    tensor_chunks: u32,
 }
 
 impl Cut {
@@ -38,7 +39,7 @@ impl Cut {
         let methods = [
             position(ContextMethod::ALL.iter().position(|m| *m == s.context_method)),
             position(Precision::ALL.iter().position(|p| *p == s.precision)),
-            u8::from(s.attention == AttentionKernel::Unfused),
+            s.attention as u8,
             u8::from(s.expert_dispatch == ExpertDispatch::OncePerNode),
             match s.recompute {
                 Recompute::None => 0,
@@ -55,6 +56,7 @@ impl Cut {
             modules: s.recompute_modules.clone(),
             recompute_interval: s.recompute_interval,
             micro_batch: s.micro_batch,
+            tensor_chunks: s.tensor_chunks,
         }
     }
 }

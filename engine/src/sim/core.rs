@@ -145,7 +145,7 @@ impl<'a> Player<'a> {
         let reads = &tensors[op.reads.0 as usize..op.reads.1 as usize];
         let state = &self.states[class];
         let ready = state.earliest(op.stream, reads, slot);
-        let issued = state.host + self.programs.hosts[class].dispatch;
+        let issued = state.host + op.issue;
         let earliest = ready.max(issued);
         let (start, end) = match op.action {
             Action::Run | Action::Send(_) => (earliest, earliest + op.duration),

@@ -59,8 +59,8 @@ struct Node<'a> {
     then: Vec<u32>,
     /// The last receive before it for which the host waited.
     host_after: Option<u32>,
-    /// Ops that the host issues from there on until this one is.
-    issues: u32,
+    /// What the host takes from there on until this one is issued.
+    issued_after: Nanos,
     /// Its collective, or its message.
     meeting: Option<u32>,
 }
@@ -94,7 +94,7 @@ struct Builder {
     /// Last node that wrote a tensor of a slot.
     writers: FxHashMap<(u32, u32), u32>,
     host_after: Option<u32>,
-    issues: u32,
+    issued: Nanos,
     met: [u32; Group::COUNT],
     /// The first class of each of its groups.
     firsts: [u32; Group::COUNT],
@@ -112,7 +112,7 @@ impl<'a> Graph<'a> {
                 writers: FxHashMap::default(),
                 firsts: Group::ALL.map(|group| first_class(step.mesh, folding, class, Action::Meet(group))),
                 host_after: None,
-                issues: 0,
+                issued: Nanos::ZERO,
                 met: [0; Group::COUNT],
             };
             let persistent = programs.locals[class as usize].persistent;
@@ -151,14 +151,14 @@ impl<'a> Graph<'a> {
         }
         before.sort_unstable();
         before.dedup();
-        builder.issues += 1;
+        builder.issued += op.issue;
         self.nodes.push(Node {
             class,
             op,
             waits_for: u32::try_from(before.len()).unwrap_or(u32::MAX),
             then: Vec::new(),
             host_after: builder.host_after,
-            issues: builder.issues,
+            issued_after: builder.issued,
             meeting: None,
         });
         for node in before {
@@ -166,7 +166,7 @@ impl<'a> Graph<'a> {
         }
         builder.streams[op.stream.index()] = Some(number);
         if receives && host.waits_for_messages {
-            (builder.host_after, builder.issues) = (Some(number), 0);
+            (builder.host_after, builder.issued) = (Some(number), Nanos::ZERO);
         }
         number
     }
@@ -301,8 +301,7 @@ impl Player<'_> {
     /// When the host issues a node.
     fn issued(&self, number: u32) -> Nanos {
         let node = &self.graph.nodes[number as usize];
-        let from = node.host_after.map_or(Nanos::ZERO, |receive| self.host[receive as usize]);
-        from + self.programs.hosts[node.class as usize].dispatch * i64::from(node.issues)
+        node.host_after.map_or(Nanos::ZERO, |receive| self.host[receive as usize]) + node.issued_after
     }
 
     /// All that a node waits for has ended.

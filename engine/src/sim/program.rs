@@ -33,6 +33,8 @@ pub struct PricedOp {
     pub stream: Stream,
     /// How long it takes.
     pub duration: Nanos,
+    /// How long the host takes to issue it.
+    pub issue: Nanos,
     /// What else it has to do.
     pub action: Action,
     /// In which way ranks send, where they do.
@@ -68,8 +70,6 @@ pub struct Programs {
 /// The host of a class's ranks.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    /// Time that it takes to issue an op.
-    pub dispatch: Nanos,
     /// Whether it goes on only when a message is there. Megatron-LM and DeepSpeed synchronise after each exchange of
     /// neighbouring stages; only interleaved schedules overlap exchanges with compute.
     pub waits_for_messages: bool,
@@ -92,7 +92,6 @@ pub fn price(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Progra
 /// The same with the ops of one class faster by a factor.
 pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, faster: Option<(&str, f64)>) -> Programs {
     let graphs = scenario.strategy().cuda_graphs;
-    let dispatch = |rank| if graphs { Nanos::ZERO } else { scenario.cluster().device_of(rank).host_dispatch };
     // Where exchanges overlap with compute, the host does not wait for them.
     let strategy = scenario.strategy();
     let interleaved = strategy.schedule == PipelineSchedule::Interleaved || strategy.overlap_micro_batches;
@@ -105,13 +104,14 @@ pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, fast
             None => add_labels(step, stage, &mut programs.labels),
         };
         labels_of_stage[stage] = Some(first_label);
-        let host_dispatch = dispatch(class.representative);
-        let waits_for_messages = host_dispatch > Nanos::ZERO && !interleaved;
-        programs.hosts.push(Host { dispatch: host_dispatch, waits_for_messages });
+        let device = scenario.cluster().device_of(class.representative);
+        let waits_for_messages = device.host_dispatch > Nanos::ZERO && !graphs && !interleaved;
+        programs.hosts.push(Host { waits_for_messages });
         let mut pricer = Pricer {
             step,
             cluster: scenario.cluster(),
-            device: scenario.cluster().device_of(class.representative),
+            device,
+            graphs,
             spans: Group::ALL
                 .map(|group| GroupSpan::of_group(scenario.cluster(), &step.mesh, group, class.representative)),
             rank: class.representative,
@@ -150,6 +150,8 @@ struct Pricer<'a> {
     step: &'a StepGraph,
     cluster: &'a Cluster,
     device: &'a Device,
+    /// Whether recorded graphs are launched, which costs the host nothing for an op.
+    graphs: bool,
     spans: [GroupSpan; Group::COUNT],
     rank: RankId,
     numbers: Numbers,
@@ -180,7 +182,8 @@ impl Pricer<'_> {
             let (duration, action) = self.op(op);
             let duration = self.adjusted(op, duration);
             let (label, stream) = (LabelId(self.label), op.kind.stream());
-            priced.ops.push(PricedOp { label, stream, duration, action, pattern: pattern(op), reads, writes });
+            let issue = if self.graphs { Nanos::ZERO } else { cost::issue_time(self.device, &self.step.mesh, op) };
+            priced.ops.push(PricedOp { label, stream, duration, issue, action, pattern: pattern(op), reads, writes });
             self.label += 1;
         }
         priced
@@ -205,10 +208,12 @@ impl Pricer<'_> {
             OpKind::Collective { group, .. } if self.step.mesh.group_size(group) == 1 => (Nanos::ZERO, Action::Run),
             OpKind::Collective { collective, group } => {
                 let span = self.spans[group as usize];
-                let (time, _) = cost::collective_time(self.cluster, span, collective, cost::full_size(self.step, op));
+                let (bytes, chunks) = (cost::full_size(self.step, op), cost::chunks(&self.step.tensors, op.reads[0]));
+                let (time, _) = cost::chunked_time(self.cluster, span, collective, bytes, chunks);
                 (time + self.device.launch_overhead, Action::Meet(group))
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
+            OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
             // A receive takes as long as the send that it belongs to.
             OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {

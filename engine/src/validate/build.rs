@@ -229,7 +229,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         micro_batch: needed(m.micro_batch, "micro_batch")?,
         global_batch: needed(m.global_batch, "global_batch")?,
         precision: precision(m, assumed),
-        attention: if unfused { AttentionKernel::Unfused } else { AttentionKernel::Flash },
+        attention: attention(m),
         recompute,
         recompute_modules,
         overlap_gradients: overlaps,
@@ -270,6 +270,16 @@ fn stages_of_embedding_and_head(m: &Measurement, depth: u32) -> Vec<u32> {
     let each = (layers + 2) / depth;
     let at = |stage: u32| if stage == 0 || stage == depth - 1 { each - 1 } else { each };
     (0..depth).map(at).collect()
+}
+
+/// The attention kernel: NVIDIA's own frameworks call cuDNN, as JAX and llm.c do; others FlashAttention-2.
+fn attention(m: &Measurement) -> AttentionKernel {
+    let newest = ["NeMo", "Megatron-Core", "Megatron-Bridge", "Megatron-LM", "MaxText", "llm.c"];
+    match () {
+        () if unfused(m) => AttentionKernel::Unfused,
+        () if newest.iter().any(|name| m.framework.contains(name)) => AttentionKernel::Flash,
+        () => AttentionKernel::Flash2,
+    }
 }
 
 /// Code from before FlashAttention (2022) stores the scores.

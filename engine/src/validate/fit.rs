@@ -1,8 +1,8 @@
 //! Fits a device's few physical parameters to measured runs.
 //!
 //! Rows are split: every second one is fitted, the others only scored. The objective is the mean over sources of the
-//! mean absolute logarithm of predicted over measured time, so that a source with many rows counts no more than one
-//! with few, and being twice too fast is as bad as being twice too slow. A row counts `MOST` at most: what is farther
+//! mean absolute logarithm of predicted over measured time, a source weighted by the root of its rows: many rows say
+//! more than few, but not by as much, and being twice too fast is as bad as being twice too slow. A row counts `MOST` at most: what is farther
 //! off has another cause than the parameters. Coordinates are searched one after the other with shrinking steps, from
 //! the same start whatever was fitted before: deterministic, and no gradient is needed.
 
@@ -22,10 +22,11 @@ enum Parameter {
     Attention,
     Memory,
     Host,
+    Launch,
 }
 
 impl Parameter {
-    const ALL: [Self; 4] = [Self::Matmul, Self::Host, Self::Memory, Self::Attention];
+    const ALL: [Self; 5] = [Self::Matmul, Self::Host, Self::Memory, Self::Attention, Self::Launch];
 
     fn get(self, device: &Device) -> f64 {
         match self {
@@ -33,10 +34,12 @@ impl Parameter {
             Self::Attention => device.attention_efficiency,
             Self::Memory => device.memory_efficiency,
             Self::Host => device.host_dispatch.secs() * 1e6,
+            Self::Launch => device.launch_overhead.secs() * 1e6,
         }
     }
 
-    /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best.
+    /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best, and an
+    /// op of the graph is up to half a dozen kernels of a framework, of some microseconds at least each.
     fn set(self, device: &mut Device, value: f64) {
         match self {
             Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
@@ -44,6 +47,8 @@ impl Parameter {
             Self::Memory => device.memory_efficiency = value.clamp(0.2, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
             Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 100.0) * 1e3).round() as i64),
+            #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
+            Self::Launch => device.launch_overhead = Nanos((value.clamp(3.0, 30.0) * 1e3).round() as i64),
         }
     }
 }
@@ -69,6 +74,8 @@ pub struct Fitted {
     pub memory_efficiency: f64,
     /// Time that the host takes to issue one op.
     pub host_dispatch: Nanos,
+    /// Time that an op takes at least.
+    pub launch_overhead: Nanos,
     /// Rows that were fitted, and rows that were only scored.
     pub rows: [usize; 2],
     /// Measured over predicted step time of the rows that were only scored: tenth and ninetieth percentile.
@@ -83,13 +90,13 @@ pub struct Fitted {
 const MOST: f64 = 0.4;
 
 /// Where every search starts, besides [`HOST_STARTS`].
-const START: [(Parameter, f64); 3] =
-    [(Parameter::Matmul, 0.75), (Parameter::Memory, 0.75), (Parameter::Attention, 0.5)];
+const START: [(Parameter, f64); 4] =
+    [(Parameter::Matmul, 0.75), (Parameter::Memory, 0.75), (Parameter::Attention, 0.5), (Parameter::Launch, 5.0)];
 
 /// Rows of one source and device that are looked at, at most: more of the same say little new.
 const ROWS_PER_SOURCE: usize = 48;
 
-/// Fewer rows than this do not determine four parameters.
+/// Fewer rows than this do not determine five parameters.
 const FEWEST_ROWS: usize = 12;
 
 /// Fits every family of devices that has enough rows. `progress` is told the share done and returns whether to go on.
@@ -163,6 +170,7 @@ fn fit_family(devices: Vec<String>, built: Vec<(String, Built)>) -> Fitted {
         attention_efficiency: found.attention_efficiency,
         memory_efficiency: found.memory_efficiency,
         host_dispatch: found.host_dispatch,
+        launch_overhead: found.launch_overhead,
         rows: [halves[0].len(), halves[1].len()],
         residuals: residuals(&halves[1], &found),
         before: both(&start),
@@ -178,6 +186,18 @@ fn residuals(samples: &[&Sample], fitted: &Device) -> [f64; 2] {
     let last = ratios.len().saturating_sub(1);
     let at = |tenths: usize| ratios.get((last * tenths + 5) / 10).copied().unwrap_or(1.0);
     [at(1), at(9)]
+}
+
+/// Seconds of every sample's step, worked out by two threads.
+fn predictions(samples: &[&Sample], fitted: &Device) -> Vec<f64> {
+    let all = |samples: &[&Sample]| samples.iter().map(|sample| predicted(sample, fitted)).collect::<Vec<_>>();
+    let (first, second) = samples.split_at(samples.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| all(second));
+        let mut seconds = all(first);
+        seconds.extend(other.join().unwrap_or_default());
+        seconds
+    })
 }
 
 /// Seconds of a sample's step on its cluster with what is fitted.
@@ -231,13 +251,15 @@ fn step(samples: &[&Sample], best: &Device, parameter: Parameter, factor: f64, l
     (value < lowest - 1e-5).then_some((device, value))
 }
 
-/// Mean over sources of the mean absolute logarithm of predicted over measured time, capped for each row.
+/// Mean over sources, weighted by the root of their rows, of the mean absolute logarithm of predicted over measured
+/// time, capped for each row.
 fn objective(samples: &[&Sample], fitted: &Device) -> f64 {
     let mut by_source: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for sample in samples {
+    for (sample, seconds) in samples.iter().zip(predictions(samples, fitted)) {
         let (sum, n) = by_source.entry(&sample.source).or_default();
-        *sum += (predicted(sample, fitted) / sample.measured_step_s).ln().abs().min(MOST);
+        *sum += (seconds / sample.measured_step_s).ln().abs().min(MOST);
         *n += 1.0;
     }
-    by_source.values().map(|(sum, n)| sum / n).sum::<f64>() / by_source.len().max(1) as f64
+    let weights: f64 = by_source.values().map(|(_, n)| n.sqrt()).sum();
+    by_source.values().map(|(sum, n)| sum / n.sqrt()).sum::<f64>() / weights.max(1.0)
 }

@@ -100,8 +100,8 @@ fn worst(text: &mut String, rows: &[Row]) {
 pub fn calibration_toml(fitted: &[Fitted]) -> String {
     let mut text = String::from(
         "# What was fitted to published measurements, laid over assets/devices.toml. Written by `shardlab fit`.\n#\n\
-         # Errors are means over sources of the mean absolute logarithm of predicted over measured step time: 0.10 is\n\
-         # about 10 %; a row counts 0.4 at most. Half of the rows were fitted, the other half only scored. `before` is\n\
+         # Errors are means over sources, weighted by the root of their rows, of the mean absolute logarithm of predicted\n\
+         # over measured step time: 0.10 is about 10 %; a row counts 0.4 at most. Half of the rows were fitted, the other half only scored. `before` is\n\
          # with what this file held before.\n",
     );
     for family in fitted {
@@ -116,11 +116,12 @@ pub fn calibration_toml(fitted: &[Fitted]) -> String {
             let _ = write!(
                 text,
                 "[{device}]\nmatmul_efficiency = {:.3}\nattention_efficiency = {:.3}\nmemory_efficiency = {:.3}\n\
-                 host_dispatch = \"{:.1} us\"\nresiduals = [{:.3}, {:.3}]\n",
+                 host_dispatch = \"{:.1} us\"\nlaunch_overhead = \"{:.1} us\"\nresiduals = [{:.3}, {:.3}]\n",
                 family.matmul_efficiency,
                 family.attention_efficiency,
                 family.memory_efficiency,
                 family.host_dispatch.secs() * 1e6,
+                family.launch_overhead.secs() * 1e6,
                 family.residuals[0],
                 family.residuals[1]
             );

@@ -27,8 +27,11 @@ impl Form<'_> {
         let error = self.error_of("strategy.optimizer");
         let s = &mut self.session.file.strategy;
         named_ui(ui, "form.strategy.optimizer", &mut s.optimizer, &optimizers(), error.as_deref());
-        let kernels =
-            [(AttentionKernel::Flash, "form.attention.flash"), (AttentionKernel::Unfused, "form.attention.unfused")];
+        let kernels = [
+            (AttentionKernel::Flash, "form.attention.flash"),
+            (AttentionKernel::Flash2, "form.attention.flash_2"),
+            (AttentionKernel::Unfused, "form.attention.unfused"),
+        ];
         choice_ui(ui, "form.strategy.attention", &mut s.attention, &kernels);
         let policies = [
             (Recompute::None, "form.recompute.none"),
@@ -59,6 +62,11 @@ impl Form<'_> {
         optional_ui(ui, "form.strategy.dp", &mut s.data_parallel, effective, 1..=1 << 16, dp);
         number_ui(ui, "form.strategy.tp", &mut s.tensor_parallel, 1..=1024, tp);
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
+        let chunks = self.error_of("strategy.tensor_chunks");
+        let s = &mut self.session.file.strategy;
+        if s.tensor_parallel > 1 || s.tensor_chunks > 1 {
+            number_ui(ui, "form.strategy.tensor_chunks", &mut s.tensor_chunks, 1..=64, chunks.as_deref());
+        }
         self.spread_ui(ui);
         let s = &mut self.session.file.strategy;
         number_ui(ui, "form.strategy.pp", &mut s.pipeline_parallel, 1..=4096, pp);

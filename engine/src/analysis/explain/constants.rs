@@ -63,6 +63,7 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("launch overhead", device.launch_overhead.to_string(), false),
         ("matmul efficiency", share(device.matmul_efficiency), true),
         ("attention efficiency", share(device.attention_efficiency), true),
+        ("  of it FlashAttention-2", share(device.flash_2_share), false),
         ("memory efficiency", share(device.memory_efficiency), true),
         ("host dispatch", device.host_dispatch.to_string(), true),
     ];

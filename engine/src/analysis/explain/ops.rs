@@ -70,7 +70,7 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
     let cluster = scenario.cluster();
     let launch = cluster.device_of(rank).launch_overhead;
     match op.kind {
-        OpKind::Receive(_) => None,
+        OpKind::Receive(_) | OpKind::Split | OpKind::Join => None,
         OpKind::Send(_) => {
             let bytes = step.tensor(op.reads[0]).bytes();
             let next = RankId((rank.0 + step.mesh.per_stage()) % step.mesh.ranks());
@@ -84,7 +84,8 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
         OpKind::Collective { collective, group } => {
             let span = GroupSpan::of_group(cluster, &step.mesh, group, rank);
             let bytes = cost::full_size(step, op);
-            let (time, algorithm) = cost::collective_time(cluster, span, collective, bytes);
+            let chunks = cost::chunks(&step.tensors, op.reads[0]);
+            let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, chunks);
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
         }
@@ -125,5 +126,5 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     } else {
         format!("{} / {}", work.flops, device.fp32)
     };
-    format!("max({compute}, {memory}) + {}", device.launch_overhead)
+    format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

@@ -5,6 +5,7 @@ pub mod differentiate;
 pub mod experts;
 pub mod forward;
 pub mod optimize;
+pub mod overlap;
 pub mod plan_memory;
 pub mod precision;
 pub mod recompute;

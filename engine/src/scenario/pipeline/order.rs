@@ -137,7 +137,7 @@ fn dual_pipe_v(stage: u32, p: u32, m: u32) -> Vec<Slot> {
     (0..behind).for_each(|_| slots.all(&[(Backward, 1), (Weight, 1), (Backward, 0), (Forward, 1), (Weight, 0)]));
     for half in 0..=stage {
         // The weights of the second half are left for the end.
-        let late = [half > (stage + 1) / 2 || half == (stage + 1) / 2 && stage % 2 == 1, half >= (stage + 1) / 2];
+        let late = [half > stage.div_ceil(2) || half == stage.div_ceil(2) && stage % 2 == 1, half >= stage.div_ceil(2)];
         slots.push(Backward, 1);
         (!late[0]).then(|| slots.push(Weight, 1));
         slots.push(Backward, 0);

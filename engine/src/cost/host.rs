@@ -1,0 +1,38 @@
+//! What the host does for an op: kernels of frameworks are called from Python, which takes longer than small kernels do.
+
+use crate::cluster::{Device, Mesh};
+use crate::graph::{Op, OpKind};
+use crate::trace::Phase;
+use crate::units::Nanos;
+
+/// Tensors that one kernel of a fused optimizer works on: apex's and PyTorch's multi-tensor kernels take 36 with four
+/// lists, and so do norms and casts of lists of tensors.
+const TENSORS_PER_LAUNCH: i64 = 36;
+
+/// What the host does to exchange a message with a neighbouring stage, in calls of a kernel: in Megatron-LM's
+/// `p2p_communication` an allocation, a batched send or receive, a wait and a synchronisation of the device.
+const CALLS_OF_AN_EXCHANGE: i64 = 8;
+
+/// Whether an op is done for a list of tensors at once: those of the optimizer.
+pub fn is_batched(op: &Op) -> bool {
+    let of_tensors =
+        matches!(op.kind, OpKind::SumSquares { .. } | OpKind::Update { .. } | OpKind::Cast | OpKind::Fill(_));
+    of_tensors && op.phase == Phase::Update
+}
+
+/// The time that the host takes to issue an op.
+pub fn issue_time(device: &Device, mesh: &Mesh, op: &Op) -> Nanos {
+    let call = device.host_dispatch;
+    match op.kind {
+        OpKind::Collective { group, .. } if mesh.group_size(group) == 1 => Nanos::ZERO,
+        OpKind::Split | OpKind::Join => Nanos::ZERO,
+        OpKind::Send(_) | OpKind::Receive(_) => call * CALLS_OF_AN_EXCHANGE,
+        _ if is_batched(op) => Nanos(call.0 / TENSORS_PER_LAUNCH),
+        _ => call,
+    }
+}
+
+/// The part of a kernel's launch that falls to one op.
+pub fn launch_time(device: &Device, batched: bool) -> Nanos {
+    if batched { Nanos(device.launch_overhead.0 / TENSORS_PER_LAUNCH) } else { device.launch_overhead }
+}
