@@ -164,6 +164,7 @@ fn peak_rate(scenario: &Scenario) -> f64 {
         Precision::Bf16 => device.bf16_matmul.0,
         Precision::Fp16 => device.fp16_matmul.0,
         Precision::Fp8 => device.fp8_matmul.0,
+        Precision::Nvfp4 => device.fp4_matmul.0,
         Precision::Tf32 => device.tf32_matmul.0,
         Precision::Fp32 => device.fp32_matmul.0,
     };

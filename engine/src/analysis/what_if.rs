@@ -35,6 +35,7 @@ const HARDWARE: &[Change] = &[
             &mut device.bf16_matmul,
             &mut device.fp16_matmul,
             &mut device.fp8_matmul,
+            &mut device.fp4_matmul,
         ] {
             *rate = FlopsPerSec(rate.0 * by);
         }

@@ -48,6 +48,15 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "FlopsPerSec::text_schema")]
     pub fp8: Option<FlopsPerSec>,
+    /// Peak dense matmul rate for fp4 inputs; that for fp8 when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub fp4: Option<FlopsPerSec>,
     /// Peak dense matmul rate for bf16 inputs.
     #[serde(
         default,
@@ -134,6 +143,7 @@ impl DeviceFile {
             tf32: self.tf32.or(base.tf32),
             fp16: self.fp16.or(base.fp16),
             fp8: self.fp8.or(base.fp8),
+            fp4: self.fp4.or(base.fp4),
             bf16: self.bf16.or(base.bf16),
             matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
             attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),

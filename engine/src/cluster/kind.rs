@@ -28,6 +28,7 @@ impl Kind {
             &mut device.bf16_matmul,
             &mut device.fp16_matmul,
             &mut device.fp8_matmul,
+            &mut device.fp4_matmul,
         ] {
             *rate = FlopsPerSec(rate.0 * speed);
         }

@@ -37,6 +37,8 @@ pub struct Device {
     pub fp16_matmul: FlopsPerSec,
     /// Peak dense matmul rate for fp8 inputs.
     pub fp8_matmul: FlopsPerSec,
+    /// Peak dense matmul rate for fp4 inputs.
+    pub fp4_matmul: FlopsPerSec,
     /// Share of the peak that the best large matmul reaches.
     pub matmul_efficiency: f64,
     /// Share of the matmul peak that attention kernels reach.

@@ -1,7 +1,8 @@
 //! What the host does for an op: kernels of frameworks are called from Python, which takes longer than small kernels do.
 
+use super::chunks;
 use crate::cluster::{Device, Mesh};
-use crate::graph::{Op, OpKind};
+use crate::graph::{Op, OpKind, Tensor};
 use crate::trace::Phase;
 use crate::units::Nanos;
 
@@ -20,9 +21,11 @@ pub fn is_batched(op: &Op) -> bool {
     of_tensors && op.phase == Phase::Update
 }
 
-/// The time that the host takes to issue an op.
-pub fn issue_time(device: &Device, mesh: &Mesh, op: &Op) -> Nanos {
-    let call = device.host_dispatch;
+/// The time that the host takes to issue an op. All chunks of a matmul, with what belongs to them, are one call.
+pub fn issue_time(device: &Device, mesh: &Mesh, tensors: &[Tensor], op: &Op) -> Nanos {
+    let ends = op.reads.first().into_iter().chain(op.writes.first());
+    let together = ends.map(|&id| chunks(tensors, id)).max().unwrap_or(1);
+    let call = Nanos(device.host_dispatch.0 / i64::try_from(together).unwrap_or(i64::MAX).max(1));
     match op.kind {
         OpKind::Collective { group, .. } if mesh.group_size(group) == 1 => Nanos::ZERO,
         OpKind::Split | OpKind::Join => Nanos::ZERO,

@@ -217,6 +217,10 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Cast if op.writes.iter().any(|id| tensors[id.index()].dtype == DType::F8) => {
             sum(&op.reads) + sum(&op.writes) * 2
         }
+        // Once for the largest element of the tensor, once more to scale by it.
+        OpKind::Cast if op.writes.iter().any(|id| tensors[id.index()].dtype == DType::F4) => {
+            sum(&op.reads) * 2 + sum(&op.writes)
+        }
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),

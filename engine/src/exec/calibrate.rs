@@ -59,6 +59,7 @@ impl Calibration {
             tf32_matmul: self.matmul,
             fp16_matmul: self.matmul,
             fp8_matmul: self.matmul,
+            fp4_matmul: self.matmul,
             matmul_efficiency: 1.0,
             attention_efficiency: self.attention.0 / self.matmul.0,
             flash_2_share: 1.0,

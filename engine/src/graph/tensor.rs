@@ -37,6 +37,8 @@ pub enum DType {
     F16,
     /// Eight bits, with a scale for the whole tensor.
     F8,
+    /// Four bits, with a scale for every 16 elements, by rows and again by columns: about a byte for both.
+    F4,
     /// 32 bits in memory, rounded to TF32 by matrix units.
     Tf32,
     /// Codes of eight bits, with a scale for every block of elements.
@@ -51,7 +53,7 @@ impl DType {
         match self {
             Self::F32 | Self::U32 | Self::Tf32 => 4,
             Self::Bf16 | Self::F16 => 2,
-            Self::F8 | Self::U8 => 1,
+            Self::F8 | Self::F4 | Self::U8 => 1,
         }
     }
 }

@@ -211,6 +211,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
         fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
         fp8_matmul: rate(file.fp8.or(file.bf16), "cluster.custom.fp8")?,
+        fp4_matmul: rate(file.fp4.or(file.fp8).or(file.bf16), "cluster.custom.fp4")?,
         matmul_efficiency: share(file.matmul_efficiency, "cluster.custom.matmul_efficiency")?,
         attention_efficiency: share(
             file.attention_efficiency.or(file.matmul_efficiency),

@@ -134,7 +134,7 @@ pub struct StrategyFile {
     pub micro_batch: u32,
     /// Sequences in one step, over all replicas.
     pub global_batch: u32,
-    /// `fp32`, `tf32`, `fp16`, `bf16` or `fp8`.
+    /// `fp32`, `tf32`, `fp16`, `bf16`, `fp8` or `nvfp4`.
     pub precision: Precision,
     /// `adamw`, `adam`, `adam_8bit`, `adafactor`, `muon`, `momentum` or `sgd`.
     #[serde(skip_serializing_if = "is_default")]

@@ -25,6 +25,9 @@ pub enum Precision {
     /// As bf16, with the inputs of the layers' matmuls cast to fp8, per tensor (Micikevicius et al. 2022; Noune et al.
     /// 2022), as Transformer Engine does it.
     Fp8,
+    /// As fp8, in four bits with a scale for every 16 elements (NVIDIA 2025, "Pretraining large language models with
+    /// NVFP4").
+    Nvfp4,
 }
 
 /// How attention is computed.
@@ -170,13 +173,14 @@ impl Precision {
             Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
             Self::Fp8 => "fp8",
+            Self::Nvfp4 => "nvfp4",
         }
     }
 }
 
 impl Precision {
     /// All formats.
-    pub const ALL: [Self; 5] = [Self::Bf16, Self::Fp16, Self::Fp8, Self::Tf32, Self::Fp32];
+    pub const ALL: [Self; 6] = [Self::Bf16, Self::Fp16, Self::Fp8, Self::Nvfp4, Self::Tf32, Self::Fp32];
 }
 
 impl Recompute {

@@ -182,7 +182,11 @@ impl Pricer<'_> {
             let (duration, action) = self.op(op);
             let duration = self.adjusted(op, duration);
             let (label, stream) = (LabelId(self.label), op.kind.stream());
-            let issue = if self.graphs { Nanos::ZERO } else { cost::issue_time(self.device, &self.step.mesh, op) };
+            let issue = if self.graphs {
+                Nanos::ZERO
+            } else {
+                cost::issue_time(self.device, &self.step.mesh, &self.step.tensors, op)
+            };
             priced.ops.push(PricedOp { label, stream, duration, issue, action, pattern: pattern(op), reads, writes });
             self.label += 1;
         }

@@ -221,6 +221,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         cuda_graphs: flags.contains("cuda_graph_impl") && !flags.contains("cuda_graph_impl=none"),
         stage_layers: stages_of_embedding_and_head(m, pp * virtual_stages.unwrap_or(1)),
         tensor_parallel: tp,
+        tensor_chunks: if tp > 1 && sequence_parallel && overlaps_tensor(m) { TENSOR_CHUNKS } else { 1 },
         sequence_parallel,
         pipeline_parallel: pp,
         schedule,
@@ -242,6 +243,18 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         sharding_group,
         ..StrategyFile::default()
     })
+}
+
+/// Chunks of Transformer Engine's pipelined overlap.
+const TENSOR_CHUNKS: u32 = 4;
+
+/// Recipes of NeMo overlap tensor communication unless they say otherwise; Megatron-Core does where it is told to.
+fn overlaps_tensor(m: &Measurement) -> bool {
+    let flags = m.overlap_flags.to_lowercase();
+    match flags.split_once("ub_tp_comm_overlap=") {
+        Some((_, said)) => said.starts_with("true"),
+        None => m.framework.contains("NeMo"),
+    }
 }
 
 /// DeepEP and its successors send a token once to every node.
@@ -320,7 +333,8 @@ fn sharding(m: &Measurement, replicas: u32) -> (u32, Option<u32>) {
 fn precision(m: &Measurement, assumed: &mut Vec<String>) -> Precision {
     let said = m.precision.to_lowercase();
     match () {
-        () if said.contains("fp8") || said.contains("fp4") => Precision::Fp8,
+        () if said.contains("fp4") => Precision::Nvfp4,
+        () if said.contains("fp8") => Precision::Fp8,
         () if said.contains("fp16") => Precision::Fp16,
         () if said.contains("fp32") && !said.contains("bf16") => Precision::Fp32,
         () => {

@@ -36,6 +36,7 @@ impl Form<'_> {
             "bf16",
             "fp16",
             "fp8",
+            "fp4",
             "tf32",
             "fp32",
             "memory_bandwidth",
@@ -43,7 +44,8 @@ impl Form<'_> {
             "devices_per_node",
         ]
         .map(|field| self.error_of(&format!("cluster.custom.{field}")));
-        let [memory, bf16, fp16, fp8, tf32, fp32, bandwidth, launch, devices] = error.each_ref().map(Option::as_deref);
+        let [memory, bf16, fp16, fp8, fp4, tf32, fp32, bandwidth, launch, devices] =
+            error.each_ref().map(Option::as_deref);
         let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let more = ["host_dispatch", "multiprocessors"].map(|field| self.error_of(&format!("cluster.custom.{field}")));
@@ -57,6 +59,7 @@ impl Form<'_> {
         quantity_ui(ui, "form.custom.bf16", &mut file.bf16, typed, device.bf16_matmul, bf16);
         quantity_ui(ui, "form.custom.fp16", &mut file.fp16, typed, device.fp16_matmul, fp16);
         quantity_ui(ui, "form.custom.fp8", &mut file.fp8, typed, device.fp8_matmul, fp8);
+        quantity_ui(ui, "form.custom.fp4", &mut file.fp4, typed, device.fp4_matmul, fp4);
         quantity_ui(ui, "form.custom.tf32", &mut file.tf32, typed, device.tf32_matmul, tf32);
         quantity_ui(ui, "form.custom.fp32", &mut file.fp32, typed, device.fp32, fp32);
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);

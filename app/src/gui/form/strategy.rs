@@ -213,6 +213,7 @@ fn precision_key(precision: Precision) -> &'static str {
         Precision::Fp16 => "form.precision.fp16",
         Precision::Bf16 => "form.precision.bf16",
         Precision::Fp8 => "form.precision.fp8",
+        Precision::Nvfp4 => "form.precision.nvfp4",
     }
 }
 

@@ -55,6 +55,7 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("bf16 matmul peak", device.bf16_matmul.to_string(), false),
         ("fp16 matmul peak", device.fp16_matmul.to_string(), false),
         ("fp8 matmul peak", device.fp8_matmul.to_string(), false),
+        ("fp4 matmul peak", device.fp4_matmul.to_string(), false),
         ("tf32 matmul peak", device.tf32_matmul.to_string(), false),
         ("fp32 peak", device.fp32.to_string(), false),
         ("memory", device.memory.to_string(), false),

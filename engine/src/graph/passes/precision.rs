@@ -13,7 +13,8 @@ pub fn precision(graph: OpGraph, precision: Precision) -> OpGraph {
         Precision::Tf32 => tf32(graph),
         Precision::Fp16 => half(graph, DType::F16),
         Precision::Bf16 => half(graph, DType::Bf16),
-        Precision::Fp8 => fp8(half(graph, DType::Bf16)),
+        Precision::Fp8 => narrow(half(graph, DType::Bf16), DType::F8),
+        Precision::Nvfp4 => narrow(half(graph, DType::Bf16), DType::F4),
     }
 }
 
@@ -27,16 +28,16 @@ fn tf32(mut graph: OpGraph) -> OpGraph {
     graph
 }
 
-/// Casts what the layers' matmuls read to fp8, each value once. Weights are cast with the update, so that every
+/// Casts what the layers' matmuls read to fp8 or less, each value once. Weights are cast with the update, so that every
 /// micro-batch finds them; embedding and head stay in 16 bits, as Transformer Engine leaves them.
-fn fp8(mut graph: OpGraph) -> OpGraph {
+fn narrow(mut graph: OpGraph, format: DType) -> OpGraph {
     let mut casts: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for mut op in std::mem::take(&mut graph.ops) {
         if matches!(op.kind, OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. }) && matches!(op.part, Part::Layer(_))
         {
             for read in 0..2 {
                 let id = op.reads[read];
-                let cast = casts.get(&id).copied().unwrap_or_else(|| cast_to_fp8(&mut graph, id, &op));
+                let cast = casts.get(&id).copied().unwrap_or_else(|| cast_to(&mut graph, id, &op, format));
                 casts.insert(id, cast);
                 op.reads[read] = cast;
             }
@@ -47,16 +48,15 @@ fn fp8(mut graph: OpGraph) -> OpGraph {
 }
 
 /// Appends the cast of a value, or for a weight puts it into the update.
-fn cast_to_fp8(graph: &mut OpGraph, id: TensorId, reader: &Op) -> TensorId {
+fn cast_to(graph: &mut OpGraph, id: TensorId, reader: &Op, format: DType) -> TensorId {
     let tensor = graph.tensor(id).clone();
     if tensor.role == Role::Parameter {
-        // The bf16 copy of a weight gives way to an fp8 one of the same role.
-        graph.tensors[id.index()].dtype = DType::F8;
+        // The bf16 copy of a weight gives way to a narrow one of the same role.
+        graph.tensors[id.index()].dtype = format;
         return id;
     }
-    let name = format!("{} in fp8", tensor.name);
-    let cast =
-        graph.add_tensor(Tensor { name: name.clone().into(), dtype: DType::F8, storage: Storage::Own, ..tensor });
+    let name = format!("{} in {}", tensor.name, if format == DType::F8 { "fp8" } else { "fp4" });
+    let cast = graph.add_tensor(Tensor { name: name.clone().into(), dtype: format, storage: Storage::Own, ..tensor });
     let op = Op { kind: OpKind::Cast, name: name.into(), reads: vec![id], writes: vec![cast], ..reader.clone() };
     graph.ops.push(op);
     cast
