@@ -12,7 +12,7 @@ use shardlab_engine::cluster::{Cluster, Group, RankId};
 use shardlab_engine::cost::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time};
 use shardlab_engine::graph::{Collective, OpKind, Reduction, StepGraph, lower};
 use shardlab_engine::scenario::{Scenario, ScenarioFile, check, preset_file};
-use shardlab_engine::sim::{simulate, step_time};
+use shardlab_engine::sim::{simulate, slack, step_time};
 use shardlab_engine::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
 /// A valid scenario on two to eight nodes: dense or with experts, with any mesh and options.
@@ -181,6 +181,24 @@ fn chunks_hide_tensor_communication_and_change_no_volume() {
     let ((whole, volume), (cut, same)) = (with(1), with(4));
     assert_eq!(volume, same);
     assert!(cut < whole, "{cut} and {whole}");
+}
+
+/// The critical path is as long as the step but for waits for the host, and what is on it cannot be made up elsewhere.
+#[test]
+fn the_critical_path_spans_the_step() {
+    for preset in ["llama2-7b-8xh100", "gpt3-175b-1024xa100", "llama3-8b-fsdp-64xh100", "mixtral-8x7b-64xh100"] {
+        let mut file = preset_file(preset).expect("a preset");
+        // Nothing waits for the host, so that ops and messages alone make up the path.
+        file.strategy.cuda_graphs = true;
+        let scenario = check(&file).unwrap_or_else(|error| panic!("{error}"));
+        let step = lower(&scenario);
+        let lines = slack(&step, &scenario);
+        let critical: Nanos = lines.iter().map(|line| line.critical).sum();
+        assert!(critical >= step_time(&step, &scenario), "{preset}: {critical}");
+        assert!(lines.iter().all(|line| line.least.is_none_or(|least| least > Nanos::ZERO)), "{preset}");
+        let without = lines.iter().filter(|line| line.count[0] == 0).count();
+        assert!(without > 0, "{preset}: something is hidden");
+    }
 }
 
 /// What a report says of a strategy.

@@ -57,7 +57,7 @@ pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
     let changes = analysis::what_if(&step, &scenario, &trace, factor, &mut percentage(&bar));
     bar.finish_and_clear();
     let write = if options.json { report::what_if_json } else { report::what_if_table };
-    print(&write(&scenario, trace.step_time, factor, &changes))?;
+    print(&write(&scenario, trace.step_time, factor, &changes, &sim::slack(&step, &scenario)))?;
     Ok(Answer::Yes)
 }
 

@@ -9,6 +9,7 @@ use crate::analysis::explain::{Constant, MemoryLine, OpLine, constants, memory_l
 use crate::analysis::{StepReport, WhatIf};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
+use crate::sim::Slack;
 use crate::units::{Bytes, Nanos};
 
 /// Lines of a list that are printed; the rest is summed up.
@@ -123,7 +124,7 @@ pub fn explain_json(step: &StepGraph, scenario: &Scenario, report: &StepReport) 
 }
 
 /// What each change gains.
-pub fn what_if_table(scenario: &Scenario, before: Nanos, factor: f64, changes: &[WhatIf]) -> String {
+pub fn what_if_table(scenario: &Scenario, before: Nanos, factor: f64, changes: &[WhatIf], path: &[Slack]) -> String {
     let mut text =
         format!("{}   [modelled]\n\n  step time {before}; each number better by {factor}:\n\n", scenario.name());
     for change in changes.iter().filter(|change| change.gain > 5e-5) {
@@ -141,11 +142,35 @@ pub fn what_if_table(scenario: &Scenario, before: Nanos, factor: f64, changes: &
     if !idle.is_empty() {
         let _ = writeln!(text, "\n  no gain: {}", idle.join(", "));
     }
+    critical_path(&mut text, path);
     text
 }
 
+/// What the critical path consists of, and what the other ops have to spare.
+fn critical_path(text: &mut String, path: &[Slack]) {
+    let _ = writeln!(
+        text,
+        "\n  critical path: ops that cannot be later, and the least that others have to spare\n\n  {:<6} {:<16} {:<15} {:<10} {:>10} {:>15} {:>12}",
+        "stage", "ops of class", "phase", "stream", "critical", "of all", "least slack"
+    );
+    for line in path.iter().take(LINES) {
+        let least = line.least.map_or_else(|| "-".to_owned(), |least| least.to_string());
+        let [critical, all] = line.count;
+        let _ = writeln!(
+            text,
+            "  {:<6} {:<16} {:<15} {:<10} {:>10} {:>15} {least:>12}",
+            line.stage,
+            line.class,
+            line.phase.name(),
+            line.stream.name(),
+            line.critical.to_string(),
+            format!("{critical} of {all}"),
+        );
+    }
+}
+
 /// The same as one document.
-pub fn what_if_json(scenario: &Scenario, before: Nanos, factor: f64, changes: &[WhatIf]) -> String {
+pub fn what_if_json(scenario: &Scenario, before: Nanos, factor: f64, changes: &[WhatIf], path: &[Slack]) -> String {
     let list: Vec<_> = changes
         .iter()
         .map(|change| {
@@ -157,6 +182,21 @@ pub fn what_if_json(scenario: &Scenario, before: Nanos, factor: f64, changes: &[
             })
         })
         .collect();
+    let path: Vec<_> = path
+        .iter()
+        .map(|line| {
+            json!({
+                "stage": line.stage,
+                "class": line.class,
+                "phase": line.phase.name(),
+                "stream": line.stream.name(),
+                "critical_s": line.critical.secs(),
+                "critical_ops": line.count[0],
+                "ops": line.count[1],
+                "least_slack_s": line.least.map(Nanos::secs),
+            })
+        })
+        .collect();
     let document = json!({
         "schema_version": SCHEMA_VERSION,
         "origin": "modelled",
@@ -164,6 +204,7 @@ pub fn what_if_json(scenario: &Scenario, before: Nanos, factor: f64, changes: &[
         "step_time_s": before.secs(),
         "factor": factor,
         "changes": list,
+        "critical_path": path,
     });
     format!("{document:#}\n")
 }

@@ -50,35 +50,37 @@ pub fn times(step: &StepGraph, cluster: &Cluster, folding: &Folding, programs: &
 }
 
 /// An op of a class in a task.
-struct Node<'a> {
-    class: u32,
-    op: &'a PricedOp,
+pub struct Node<'a> {
+    pub class: u32,
+    pub op: &'a PricedOp,
     /// Nodes that must have ended.
     waits_for: u32,
     /// Nodes that wait for it.
-    then: Vec<u32>,
+    pub then: Vec<u32>,
     /// The last receive before it for which the host waited.
     host_after: Option<u32>,
     /// What the host takes from there on until this one is issued.
     issued_after: Nanos,
     /// Its collective, or its message.
-    meeting: Option<u32>,
+    pub meeting: Option<u32>,
 }
 
 /// What goes over the network as one.
 #[derive(Default)]
-struct Meeting {
+pub struct Meeting {
     /// Nodes of all classes that take part; of a message the send alone.
-    members: Vec<u32>,
+    pub members: Vec<u32>,
     /// Of them those that have not arrived.
     missing: u32,
     /// The receive of a message.
-    receive: Option<u32>,
+    pub receive: Option<u32>,
 }
 
-struct Graph<'a> {
-    nodes: Vec<Node<'a>>,
-    meetings: Vec<Meeting>,
+/// All that a step's ops wait for.
+pub struct Graph<'a> {
+    /// Class after class, each in program order.
+    pub nodes: Vec<Node<'a>>,
+    pub meetings: Vec<Meeting>,
 }
 
 /// By the first class, the group's kind, and the number among the collectives of that group.
@@ -101,7 +103,8 @@ struct Builder {
 }
 
 impl<'a> Graph<'a> {
-    fn new(step: &StepGraph, folding: &Folding, programs: &'a Programs) -> Self {
+    /// The graph of priced programs.
+    pub fn new(step: &StepGraph, folding: &Folding, programs: &'a Programs) -> Self {
         let mut graph = Self { nodes: Vec::with_capacity(step.op_instances()), meetings: Vec::new() };
         let (mut collectives, mut messages) = (Collectives::new(), Messages::new());
         for (class, segments) in (0_u32..).zip(&programs.classes) {

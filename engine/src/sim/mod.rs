@@ -9,6 +9,7 @@
 //! * `core` plays the programs,
 //! * `flow` plays them by events where messages share links, which `demand` knows,
 //! * `memory` turns the memory plan into curves over time,
+//! * `slack` finds the critical path, and what the other ops have to spare,
 //! * `alone` bounds from below what parts of a program take.
 
 mod alone;
@@ -18,9 +19,11 @@ mod flow;
 mod fold;
 mod memory;
 mod program;
+mod slack;
 
 pub use alone::{PartTime, part_times};
 pub use fold::{Class, Folding};
+pub use slack::{Slack, slack};
 
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
