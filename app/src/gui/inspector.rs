@@ -83,6 +83,31 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     breakdown_ui(ui, run);
     exposed_ui(ui, run);
     classes_ui(ui, run);
+    if modelled {
+        let header = egui::CollapsingHeader::new(t("inspector.critical")).id_salt("critical");
+        header.show(ui, |ui| critical_ui(ui, run)).header_response.on_hover_text(t("inspector.critical.tip"));
+    }
+}
+
+/// Lines of the critical path that are shown.
+const CRITICAL_LINES: usize = 12;
+
+/// What the critical path consists of, by class of op and stage, and the least that others of a class have to spare.
+fn critical_ui(ui: &mut Ui, run: &Run) {
+    Grid::new("critical").num_columns(3).show(ui, |ui| {
+        ui.label("");
+        for key in ["inspector.critical.time", "inspector.critical.slack"] {
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.weak(t(key)));
+        }
+        ui.end_row();
+        for line in run.critical_path().iter().take(CRITICAL_LINES) {
+            let name = format!("{} · {}", t_or_name("class", line.class), t_with("graph.stage", line.stage));
+            ui.horizontal(|ui| swatch_ui(ui, class_color(line.class), &name));
+            right_ui(ui, &line.critical.to_string());
+            right_ui(ui, &line.least.map_or_else(|| "—".to_owned(), |least| least.to_string()));
+            ui.end_row();
+        }
+    });
 }
 
 /// Whether the step fits; where it does not, which block is the biggest.

@@ -1,11 +1,11 @@
 //! The document: the scenario as it is edited, the last good run of it, the baseline, and the way back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::scenario::{DEFAULT_PRESET, Scenario, ScenarioError, ScenarioFile, check, preset_file};
-use shardlab_engine::sim::simulate;
+use shardlab_engine::sim::{Slack, simulate, slack};
 use shardlab_engine::trace::Trace;
 use web_time::Instant;
 
@@ -27,9 +27,16 @@ pub struct Run {
     pub index: TrackIndex,
     /// Seconds that lowering and simulating took.
     pub seconds: f64,
+    /// The critical path, once it was asked for.
+    critical: OnceLock<Vec<Slack>>,
 }
 
 impl Run {
+    /// What the critical path consists of, and what other ops have to spare; found when it is first asked for.
+    pub fn critical_path(&self) -> &[Slack] {
+        self.critical.get_or_init(|| slack(&self.step, &self.scenario))
+    }
+
     /// Lowers and simulates a scenario.
     pub fn new(scenario: Scenario) -> Self {
         let begin = Instant::now();
@@ -38,7 +45,7 @@ impl Run {
         let report = step_report(&step, &scenario, &trace);
         let seconds = begin.elapsed().as_secs_f64();
         let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds }
+        Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new() }
     }
 
     /// As [`Run::new`], with room to paint between the stages of the work; `None` once `wanted` says no: a newer edit
@@ -53,7 +60,7 @@ impl Run {
         let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
         let seconds = begin.elapsed().as_secs_f64();
         let index = TrackIndex::new(&trace);
-        Some(Self { scenario, step, trace, report, index, seconds })
+        Some(Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new() })
     }
 
     /// The same around a trace that came from elsewhere: an execution.
@@ -61,7 +68,7 @@ impl Run {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
         let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds: 0.0 }
+        Self { scenario, step, trace, report, index, seconds: 0.0, critical: OnceLock::new() }
     }
 }
 

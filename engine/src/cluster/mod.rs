@@ -136,7 +136,12 @@ impl Cluster {
 
     /// 0, or the number of the exception that a rank's device is.
     pub fn kind_of(&self, rank: RankId) -> u16 {
-        self.kind_of_device.get(self.slot_of(rank) as usize).copied().unwrap_or(0)
+        self.kind_of_slot(self.slot_of(rank))
+    }
+
+    /// The same of a device, by its number through all nodes.
+    pub fn kind_of_slot(&self, slot: u32) -> u16 {
+        self.kind_of_device.get(slot as usize).copied().unwrap_or(0)
     }
 
     /// The device on which a rank runs.

@@ -55,6 +55,9 @@ pub enum Pattern {
     Shift,
 }
 
+/// Peers of a rank that are routed one by one.
+const MOST_PEERS: usize = 256;
+
 /// What a link carries of a message, for every byte that a rank sends.
 pub type Loads = BTreeMap<EdgeIndex, f64>;
 
@@ -151,7 +154,8 @@ impl Topology {
             Network::Rails { nodes, oversubscription } => self.join_spine(leaves, f64::from(nodes) / oversubscription),
             Network::Torus { dims } => {
                 // A node's adapters are spread over its links, two for each dimension.
-                let width = per_node / (2 * dims.len().max(1)) as f64;
+                let wide = dims.iter().filter(|&&n| n > 1).count();
+                let width = per_node / (2 * wide.max(1)) as f64;
                 for (node, to) in (0..self.nodes).flat_map(|node| neighbours(node, &dims).map(move |to| (node, to))) {
                     let (from, to_leaf) = (leaves[node as usize], leaves[to as usize]);
                     self.widen(from, to_leaf, (node, to), width);
@@ -239,9 +243,12 @@ impl Topology {
         };
         match pattern {
             Pattern::AllToAll => {
-                let share = 1.0 / slots.len().max(1) as f64;
-                for &from in slots {
-                    slots.iter().filter(|&&to| to != from).for_each(|&to| add(from, to, share));
+                // Of large groups every so many peers stand for their neighbours.
+                let stride = slots.len().div_ceil(MOST_PEERS).max(1);
+                let peers = (1..slots.len()).step_by(stride).count().max(1);
+                for (place, &from) in slots.iter().enumerate() {
+                    let others = (1..slots.len()).step_by(stride).map(|ahead| slots[(place + ahead) % slots.len()]);
+                    others.for_each(|to| add(from, to, 1.0 / peers as f64));
                 }
             }
             Pattern::Shift => pairs(slots).for_each(|(from, to)| add(from, to, 1.0)),
@@ -430,7 +437,7 @@ mod tests {
         let all: Vec<u32> = (0..16).collect();
         assert_eq!(topology.share(Pattern::Ring, &all).factor(), 0.5);
         assert_eq!(topology.share(Pattern::Ring, &[0, 2]), Share::ALL, "inside a leaf");
-        // All to all: of 16 parts 12 leave the leaf of 4 devices: 3 over a width of 1, where an adapter carries 14/16.
+        // All to all: of 15 parts 12 leave the leaf of 4 devices: 48/15 over a width of 1, where an adapter carries 14/15.
         let factor = topology.share(Pattern::AllToAll, &all).factor();
         assert!((factor - 14.0 / 16.0 / 3.0).abs() < 1e-6, "{factor}");
     }

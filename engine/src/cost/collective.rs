@@ -53,7 +53,8 @@ impl GroupSpan {
         let Some(topology) = cluster.topology.as_ref().filter(|_| span.nodes > 1) else { return span };
         let slots = cluster.slots_of(&members);
         let share = |pattern| topology.share(pattern, &slots);
-        let exchanges = matches!(group, Group::Expert | Group::Context);
+        let by_hand = cluster.all_reduce == AlgorithmChoice::Direct;
+        let exchanges = by_hand || matches!(group, Group::Expert | Group::Context);
         let [direct, shift] = if exchanges { [Pattern::AllToAll, Pattern::Shift].map(share) } else { [Share::ALL; 2] };
         Self { ring: share(Pattern::Ring), direct, shift, ..span }
     }

@@ -14,6 +14,9 @@ use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
 /// More ranks than any published job.
 const MAX_RANKS: u64 = 1 << 18;
 
+/// Groups of a dragonfly: its links grow with their square.
+const MAX_GROUPS: u32 = 512;
+
 /// Kinds of exceptions of a cluster.
 const MAX_EXCEPTIONS: usize = 31;
 
@@ -61,6 +64,12 @@ fn check_network(file: &NetworkFile, nodes: u32) -> Checked<Network> {
         _ => 16,
     };
     let leaf = bounded(file.nodes_per_leaf.or(Some(usual)), "cluster.network.nodes_per_leaf", 1 << 16)?;
+    if file.kind == NetworkKind::Dragonfly && nodes.div_ceil(leaf) > MAX_GROUPS {
+        let allowed =
+            format!("at least {} with {nodes} nodes: at most {MAX_GROUPS} groups", nodes.div_ceil(MAX_GROUPS));
+        let hint = "Every two groups are joined; larger ones need fewer links.";
+        return Err(invalid("cluster.network.nodes_per_leaf", leaf, allowed, hint));
+    }
     let oversubscription = file.oversubscription.unwrap_or(1.0);
     if !(0.1..=1000.0).contains(&oversubscription) {
         let hint = "2 gives leaves half of the bandwidth to each other that their nodes have into them.";

@@ -111,11 +111,16 @@ fn interleaved(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSched
     if micro_batches.is_multiple_of(p) {
         return Ok(PipelineSchedule::Interleaved);
     }
-    let round = strategy.micro_batch * strategy.data_parallel * p;
-    let (below, above) = (strategy.global_batch / round * round, strategy.global_batch.next_multiple_of(round));
+    let (round, batch) = (batch_of(strategy, p), u64::from(strategy.global_batch));
+    let (below, above) = (batch / round * round, batch.next_multiple_of(round));
     let near = if below == 0 { above.to_string() } else { format!("{below} or {above}") };
     let allowed = format!("a multiple of micro_batch × data_parallel × pipeline_parallel = {round} for `interleaved`");
     Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {near}.")))
+}
+
+/// Sequences in so many micro-batches on every replica.
+fn batch_of(strategy: &Strategy, micro_batches: u32) -> u64 {
+    u64::from(strategy.micro_batch) * u64::from(strategy.data_parallel) * u64::from(micro_batches)
 }
 
 /// The V is full of micro-batches in both directions.
@@ -124,7 +129,7 @@ fn dual_pipe_v(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSched
     if micro_batches >= least {
         return Ok(PipelineSchedule::DualPipeV);
     }
-    let nearest = strategy.micro_batch * strategy.data_parallel * least;
+    let nearest = batch_of(strategy, least);
     let allowed =
         format!("at least 2 × pipeline_parallel = {least} micro-batches for `dualpipe-v`, here {micro_batches}");
     Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {nearest}.")))

@@ -4,8 +4,8 @@
 //! 2^63 bytes, so that the integer arithmetic behind it cannot overflow.
 
 use super::check::{Checked, invalid};
-use super::{Data, Strategy};
-use crate::cluster::{Cluster, Network};
+use super::{ContextMethod, Data, Strategy};
+use crate::cluster::{Cluster, Device, Network};
 use crate::model::{Mixture, Model, ParameterCount};
 
 /// Parameters; a thousand times the largest model that was trained.
@@ -14,7 +14,7 @@ const MAX_PARAMETERS: f64 = 1e15;
 const MAX_SECONDS: f64 = 1e8;
 /// Bytes that a rank touches in a step.
 const MAX_TRAFFIC: f64 = 1e17;
-/// Layers times micro-batches: each is some forty spans.
+/// Layers times micro-batches, each of some forty spans; where layers have more, as many fewer.
 const MAX_LAYER_RUNS: u64 = 1 << 18;
 /// Kernels and collectives of one layer and micro-batch, forward and backward, at most.
 const OPS_PER_LAYER: f64 = 60.0;
@@ -33,10 +33,12 @@ pub fn check_parameters(model: &Model) -> Checked<()> {
 pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, data: &Data) -> Checked<()> {
     let parameters = ParameterCount::of(model).total() as f64;
     let micro_batches = strategy.global_batch / (strategy.micro_batch * strategy.data_parallel);
-    let runs = u64::from(micro_batches) * u64::from(model.layers);
+    let heavier = spans_of_layer(strategy) / SPANS_OF_LAYER;
+    let runs = u64::from(micro_batches) * u64::from(model.layers) * u64::from(heavier);
     if runs > MAX_LAYER_RUNS {
         let allowed = format!(
-            "at most {MAX_LAYER_RUNS} for model.layers × micro-batches, here {} × {micro_batches}",
+            "at most {MAX_LAYER_RUNS} for model.layers × micro-batches{}, here {} × {micro_batches}",
+            if heavier > 1 { format!(" × {heavier} for chunks and exchanges inside layers") } else { String::new() },
             model.layers
         );
         return Err(invalid(
@@ -67,6 +69,17 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
     Ok(())
 }
 
+/// Spans of a layer and micro-batch, forward and backward, without chunks and exchanges.
+const SPANS_OF_LAYER: u32 = 40;
+
+/// With them: some ten ops are cut into chunks, and a ring has a handful for each of its ranks.
+fn spans_of_layer(strategy: &Strategy) -> u32 {
+    let chunks = if strategy.tensor_parallel > 1 { 10 * (strategy.tensor_chunks - 1) } else { 0 };
+    let ring = strategy.context_method == ContextMethod::Ring;
+    let exchanges = if ring { strategy.context_parallel.saturating_sub(1).saturating_mul(5) } else { 0 };
+    SPANS_OF_LAYER.saturating_add(chunks).saturating_add(exchanges)
+}
+
 /// Bytes of all activations and of all weights as often as they are read, with a wide margin.
 fn traffic(model: &Model, tokens: f64, weights_read: f64, capacity: f64) -> f64 {
     let widths =
@@ -82,7 +95,10 @@ fn mixture_width(model: &Model, mixture: &Mixture) -> f64 {
     routed + 30.0 * f64::from(mixture.experts) + 30.0 * f64::from(mixture.shared_ffn_hidden)
 }
 
-/// Work on one rank at the lowest rate, as if nothing were split; padding costs at most sixteen times.
+/// How much slower small and padded tiles make a matmul, at most, where models are trained.
+const WORST_TILES: f64 = 16.0;
+
+/// Work on one rank at the lowest rate, as if nothing were split.
 fn seconds(
     model: &Model,
     cluster: &Cluster,
@@ -96,9 +112,17 @@ fn seconds(
     let usual = (&cluster.device, [&cluster.intra_link, &cluster.inter_link]);
     let others = cluster.exceptions.iter().map(|kind| (&kind.device, [&kind.intra_link, &kind.inter_link]));
     let times = std::iter::once(usual).chain(others).map(|(device, links)| {
-        let rate = device.bf16_matmul.0.min(device.fp32_matmul.0).min(device.fp32.0)
+        let rates = [
+            device.bf16_matmul,
+            device.fp16_matmul,
+            device.fp8_matmul,
+            device.fp4_matmul,
+            device.tf32_matmul,
+            device.fp32_matmul,
+        ];
+        let rate = rates.iter().fold(device.fp32.0, |least, rate| least.min(rate.0))
             * device.matmul_efficiency.min(device.attention_efficiency * device.flash_2_share)
-            / 16.0;
+            / WORST_TILES;
         let [inside, network] = links.map(|link| link.effective_bandwidth().0);
         let network = network / narrowness(cluster);
         let bandwidth = inside.min(network).min(device.memory_bandwidth.0 * device.memory_efficiency);
@@ -128,14 +152,10 @@ fn latencies(cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
     let hop = cluster.intra_link.latency.secs() + cluster.inter_link.latency.secs();
     let ranks = f64::from(strategy.tensor_parallel.max(strategy.copies()).max(strategy.expert_parallel));
     let data_rounds = 2.0 * hop * f64::from(strategy.copies()) * 1e4;
-    layer_runs
-        * OPS_PER_LAYER
-        * (cluster.device.launch_overhead.secs()
-            + 2.0
-                * hop
-                * f64::from(
-                    strategy.tensor_parallel.max(strategy.expert_parallel).max(strategy.context_parallel.pow(2)),
-                ))
-        + data_rounds
-        + 2.0 * hop * ranks
+    let kinds = cluster.exceptions.iter().map(|kind| &kind.device).chain([&cluster.device]);
+    let issue = |device: &Device| device.launch_overhead.secs() + device.host_dispatch.secs();
+    let launch = kinds.map(issue).fold(0.0, f64::max);
+    let around = f64::from(strategy.tensor_parallel.max(strategy.expert_parallel));
+    let hops = around.max(f64::from(strategy.context_parallel).powi(2));
+    layer_runs * OPS_PER_LAYER * (launch + 2.0 * hop * hops) + data_rounds + 2.0 * hop * ranks
 }

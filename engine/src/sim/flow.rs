@@ -58,9 +58,9 @@ pub struct Node<'a> {
     /// Nodes that wait for it.
     pub then: Vec<u32>,
     /// The last receive before it for which the host waited.
-    host_after: Option<u32>,
+    pub host_after: Option<u32>,
     /// What the host takes from there on until this one is issued.
-    issued_after: Nanos,
+    pub issued_after: Nanos,
     /// Its collective, or its message.
     pub meeting: Option<u32>,
 }

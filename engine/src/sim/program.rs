@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Cluster, Device, Group, Pattern, RankId};
+use crate::cluster::{AlgorithmChoice, Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
 use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
 use crate::scenario::{PipelineSchedule, Scenario};
@@ -136,8 +136,10 @@ fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
 }
 
 /// In which way the ranks of an op's group send.
-fn pattern(op: &Op) -> Pattern {
+fn pattern(op: &Op, all_reduce: AlgorithmChoice) -> Pattern {
+    let direct = all_reduce == AlgorithmChoice::Direct;
     match op.kind {
+        OpKind::Collective { collective: Collective::AllReduce(_), .. } if direct => Pattern::AllToAll,
         OpKind::Collective { collective: Collective::AllToAll | Collective::AllToAllOnce { .. }, .. } => {
             Pattern::AllToAll
         }
@@ -187,7 +189,16 @@ impl Pricer<'_> {
             } else {
                 cost::issue_time(self.device, &self.step.mesh, &self.step.tensors, op)
             };
-            priced.ops.push(PricedOp { label, stream, duration, issue, action, pattern: pattern(op), reads, writes });
+            priced.ops.push(PricedOp {
+                label,
+                stream,
+                duration,
+                issue,
+                action,
+                pattern: pattern(op, self.cluster.all_reduce),
+                reads,
+                writes,
+            });
             self.label += 1;
         }
         priced

@@ -117,9 +117,18 @@ impl<'a> Backward<'a> {
         };
         let latest = together.iter().map(start).min().unwrap_or_default();
         for member in together {
+            if meeting.is_some() {
+                // None of a collective can be later than the others.
+                let (start, end) = self.times[member as usize];
+                self.latest[member as usize] = latest + (end - start);
+            }
+            let host = self.graph.nodes[member as usize].host_after;
             for before in std::mem::take(&mut self.before[member as usize]) {
+                // From a receive on the host takes its time until it issues the op.
+                let lag =
+                    if host == Some(before) { self.graph.nodes[member as usize].issued_after } else { Nanos::ZERO };
                 let known = &mut self.latest[before as usize];
-                *known = (*known).min(latest);
+                *known = (*known).min(latest - lag);
                 self.open[before as usize] -= 1;
                 if self.open[before as usize] == 0 {
                     self.ready.push(before);

@@ -46,8 +46,8 @@ pub fn run_together(slot: &Slot, next: &Slot) -> bool {
     slot.pass == Pass::Backward && next.pass == Pass::Forward && !same
 }
 
-/// Both lists in turn, the longer one evenly between the shorter one's; the first begins, so that what it sends first is
-/// hidden behind the other's first piece.
+/// Both lists in turn, the longer one evenly between the shorter one's. Of equal lists the first begins, so that what it
+/// sends first is hidden behind the other's first piece.
 pub fn side_by_side(first: Vec<Task>, second: Vec<Task>) -> Vec<Task> {
     let (n, m) = (first.len(), second.len());
     let place = |index: usize, others: usize| (2 * index + 1) * others;
