@@ -30,6 +30,8 @@ pub fn issue_time(device: &Device, mesh: &Mesh, tensors: &[Tensor], op: &Op) -> 
         OpKind::Collective { group, .. } if mesh.group_size(group) == 1 => Nanos::ZERO,
         OpKind::Split | OpKind::Join => Nanos::ZERO,
         OpKind::Send(_) | OpKind::Receive(_) => call * CALLS_OF_AN_EXCHANGE,
+        // A value is cast in the call of the layer that reads it (Transformer Engine).
+        OpKind::Cast if op.phase != Phase::Update => Nanos::ZERO,
         _ if is_batched(op) => Nanos(call.0 / TENSORS_PER_LAUNCH),
         _ => call,
     }
