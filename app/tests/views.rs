@@ -117,6 +117,23 @@ fn a_schedule_that_fills_its_bubble_is_seen_in_the_timeline() {
 }
 
 #[test]
+fn a_network_its_exceptions_and_the_critical_path_are_shown() {
+    let mut window = Window::new(Language::English);
+    window.preset("llama3-70b-leaf-spine-64xh100");
+    for header in ["network and its algorithms", "stragglers, other devices, degraded links", "Critical path"] {
+        window.harness.get_by_label(header).click();
+        window.harness.run_ok();
+    }
+    let before = window.state();
+    window.harness.get_by_label("Add").click();
+    window.harness.step();
+    let slower =
+        window.until("a straggler", |state| state["ready"] == true && state["step_time_ns"] != before["step_time_ns"]);
+    assert!(slower["step_time_ns"].as_i64() > before["step_time_ns"].as_i64(), "one slow node slows the step");
+    picture(&mut window, "network");
+}
+
+#[test]
 fn a_baseline_is_compared_with_what_comes_after() {
     let mut window = Window::new(Language::English);
     window.press(Modifiers::NONE, Key::B);

@@ -23,14 +23,17 @@ impl Form<'_> {
             .find_map(|field| self.error_of(&format!("cluster.exceptions.{field}")))
             .or_else(|| self.error_of("cluster.exceptions"));
         let (exceptions, typed) = (&mut self.session.file.cluster.exceptions, &mut self.state.typed);
-        let names: Vec<&str> = cluster::presets().keys().map(String::as_str).collect();
+        let same = t("form.exception.same");
+        let names: Vec<&str> = std::iter::once(same).chain(cluster::presets().keys().map(String::as_str)).collect();
         let mut removed = None;
         for (index, exception) in exceptions.iter_mut().enumerate().take(NODES.len()) {
             ui.push_id(index, |ui| {
                 ui.separator();
                 list_ui(ui, NODES[index], &mut exception.nodes, typed, &[], None);
                 list_ui(ui, DEVICES[index], &mut exception.devices, typed, &[], None);
-                name_ui(ui, "form.exception.device", &names, &mut exception.device, None);
+                let mut device = exception.device.clone().or_else(|| Some(same.to_owned()));
+                name_ui(ui, "form.exception.device", &names, &mut device, None);
+                exception.device = device.filter(|name| name != same);
                 share_ui(ui, "form.exception.speed", &mut exception.speed, 1.0, None);
                 share_ui(ui, "form.exception.intra", &mut exception.intra_share, 1.0, None);
                 share_ui(ui, "form.exception.network", &mut exception.network_share, 1.0, None);
