@@ -28,15 +28,7 @@ type Change = (&'static str, fn(&mut Cluster, f64));
 /// Rates are multiplied, latencies divided.
 const HARDWARE: &[Change] = &[
     ("matmul rate", |cluster, by| {
-        let device = &mut cluster.device;
-        for rate in [
-            &mut device.fp32_matmul,
-            &mut device.tf32_matmul,
-            &mut device.bf16_matmul,
-            &mut device.fp16_matmul,
-            &mut device.fp8_matmul,
-            &mut device.fp4_matmul,
-        ] {
+        for rate in cluster.device.matmul_rates_mut() {
             *rate = FlopsPerSec(rate.0 * by);
         }
     }),

@@ -21,15 +21,8 @@ impl Kind {
     #[must_use]
     pub fn slowed(mut self, speed: f64) -> Self {
         let device = &mut self.device;
-        for rate in [
-            &mut device.fp32,
-            &mut device.fp32_matmul,
-            &mut device.tf32_matmul,
-            &mut device.bf16_matmul,
-            &mut device.fp16_matmul,
-            &mut device.fp8_matmul,
-            &mut device.fp4_matmul,
-        ] {
+        device.fp32 = FlopsPerSec(device.fp32.0 * speed);
+        for rate in device.matmul_rates_mut() {
             *rate = FlopsPerSec(rate.0 * speed);
         }
         device.memory_bandwidth = BytesPerSec(device.memory_bandwidth.0 * speed);

@@ -61,6 +61,20 @@ pub struct Device {
     pub multiprocessors: u32,
 }
 
+impl Device {
+    /// The matmul rates of all number formats.
+    pub fn matmul_rates_mut(&mut self) -> [&mut FlopsPerSec; 6] {
+        [
+            &mut self.fp32_matmul,
+            &mut self.tf32_matmul,
+            &mut self.bf16_matmul,
+            &mut self.fp16_matmul,
+            &mut self.fp8_matmul,
+            &mut self.fp4_matmul,
+        ]
+    }
+}
+
 /// A link, seen by one device, in one direction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Link {
