@@ -48,10 +48,14 @@ impl GroupSpan {
 
     /// The span of the group of kind `group` to which `rank` belongs, with what the network lets through to it.
     pub fn of_group(cluster: &Cluster, mesh: &Mesh, group: Group, rank: RankId) -> Self {
-        let members = mesh.members(group, rank);
-        let span = Self::of(cluster, &members);
+        Self::of_members(cluster, group, &mesh.members(group, rank))
+    }
+
+    /// The same of a group whose members are known.
+    pub fn of_members(cluster: &Cluster, group: Group, members: &[RankId]) -> Self {
+        let span = Self::of(cluster, members);
         let Some(topology) = cluster.topology.as_ref().filter(|_| span.nodes > 1) else { return span };
-        let slots = cluster.slots_of(&members);
+        let slots = cluster.slots_of(members);
         let share = |pattern| topology.share(pattern, &slots);
         let by_hand = cluster.all_reduce == AlgorithmChoice::Direct;
         let exchanges = by_hand || matches!(group, Group::Expert | Group::Context);

@@ -24,6 +24,21 @@ pub type Times = Vec<Vec<(Nanos, Nanos)>>;
 
 /// Plays the programs with contention.
 pub fn times(step: &StepGraph, cluster: &Cluster, folding: &Folding, programs: &Programs) -> Times {
+    let (graph, played) = play(step, cluster, folding, programs);
+    let mut times: Times = vec![Vec::new(); folding.classes.len()];
+    for (node, found) in graph.nodes.iter().zip(played) {
+        times[node.class as usize].push(found);
+    }
+    times
+}
+
+/// All that ops wait for, with start and end of every node.
+pub fn play<'a>(
+    step: &StepGraph,
+    cluster: &Cluster,
+    folding: &Folding,
+    programs: &'a Programs,
+) -> (Graph<'a>, Vec<(Nanos, Nanos)>) {
     let demands = Demands::of(step.mesh, cluster, folding, programs);
     let graph = Graph::new(step, folding, programs);
     let count = graph.nodes.len();
@@ -42,11 +57,8 @@ pub fn times(step: &StepGraph, cluster: &Cluster, folding: &Folding, programs: &
         now: Nanos::ZERO,
     };
     player.play();
-    let mut times: Times = vec![Vec::new(); folding.classes.len()];
-    for (node, found) in player.graph.nodes.iter().zip(player.times) {
-        times[node.class as usize].push(found.unwrap_or_default());
-    }
-    times
+    let times = player.times.into_iter().map(Option::unwrap_or_default).collect();
+    (player.graph, times)
 }
 
 /// An op of a class in a task.
@@ -261,10 +273,10 @@ enum Event {
     Arrived(u32),
 }
 
-struct Player<'a> {
-    programs: &'a Programs,
+struct Player<'a, 'p> {
+    programs: &'p Programs,
     demands: &'a Demands,
-    graph: Graph<'a>,
+    graph: Graph<'p>,
     waiting: Vec<u32>,
     /// When the last of what a node waits for ended.
     released: Vec<Nanos>,
@@ -278,7 +290,7 @@ struct Player<'a> {
     now: Nanos,
 }
 
-impl Player<'_> {
+impl Player<'_, '_> {
     fn play(&mut self) {
         for node in 0..self.graph.nodes.len() {
             if self.waiting[node] == 0 {
@@ -338,10 +350,11 @@ impl Player<'_> {
     fn finish(&mut self, node: u32) {
         let then = std::mem::take(&mut self.graph.nodes[node as usize].then);
         let end = self.times[node as usize].map_or(self.now, |(_, end)| end);
-        for next in then {
+        for &next in &then {
             self.released[next as usize] = self.released[next as usize].max(end);
             self.count_down(next);
         }
+        self.graph.nodes[node as usize].then = then;
     }
 
     fn count_down(&mut self, node: u32) {

@@ -88,7 +88,7 @@ fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
         // A middle stage is no member of its tied-embedding group; it sees that group like its first stage.
         if spans[rank.0 as usize].is_none() {
             let members = mesh.members(group, rank);
-            let span = GroupSpan::of_group(cluster, &mesh, group, rank);
+            let span = GroupSpan::of_members(cluster, group, &members);
             for member in members.into_iter().chain([rank]) {
                 spans[member.0 as usize] = Some(span);
             }

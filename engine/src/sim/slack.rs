@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Folding;
-use super::flow::{Graph, Times, times};
+use super::flow::{Graph, play};
 use super::program::{Action, Programs, price};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
@@ -37,21 +37,15 @@ pub struct Slack {
 pub fn slack(step: &StepGraph, scenario: &Scenario) -> Vec<Slack> {
     let folding = Folding::classes(scenario.mesh(), scenario.cluster());
     let programs = price(step, scenario, &folding);
-    let times = times(step, scenario.cluster(), &folding, &programs);
-    let graph = Graph::new(step, &folding, &programs);
+    let (graph, times) = play(step, scenario.cluster(), &folding, &programs);
     let ends = latest_ends(&graph, &times);
-    sum_up(&graph, &folding, &programs, &flat(&times), &ends)
-}
-
-fn flat(times: &Times) -> Vec<(Nanos, Nanos)> {
-    times.iter().flatten().copied().collect()
+    sum_up(&graph, &folding, &programs, &times, &ends)
 }
 
 /// When every node may end at the latest, in the order of nodes: class after class, each in program order.
-fn latest_ends(graph: &Graph<'_>, times: &Times) -> Vec<Nanos> {
-    let flat = flat(times);
-    let end = flat.iter().map(|(_, end)| *end).max().unwrap_or_default();
-    let mut backward = Backward::new(graph, &flat, end);
+fn latest_ends(graph: &Graph<'_>, times: &[(Nanos, Nanos)]) -> Vec<Nanos> {
+    let end = times.iter().map(|(_, end)| *end).max().unwrap_or_default();
+    let mut backward = Backward::new(graph, times, end);
     for node in 0..graph.nodes.len() {
         if backward.open[node] == 0 {
             backward.ready.push(u32::try_from(node).unwrap_or(u32::MAX));

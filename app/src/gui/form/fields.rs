@@ -170,15 +170,7 @@ pub fn optional_flag_ui(ui: &mut Ui, key: &'static str, value: &mut Option<bool>
 
 /// One of a few.
 pub fn choice_ui<T: Copy + PartialEq>(ui: &mut Ui, key: &'static str, value: &mut T, options: &[(T, &'static str)]) {
-    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, key)| t(key));
-    row_ui(ui, key, None, |ui| {
-        let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
-            for (option, key) in options {
-                ui.selectable_value(value, *option, t(key));
-            }
-        });
-        combo.response
-    });
+    combo_ui(ui, key, value, options, t, None);
 }
 
 /// One of a few whose texts are `key.name`; what has no text shows its name.
@@ -189,11 +181,23 @@ pub fn named_ui<T: Copy + PartialEq>(
     options: &[(T, &'static str)],
     error: Option<&str>,
 ) {
-    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, name)| t_or_name(key, name));
+    combo_ui(ui, key, value, options, |name| t_or_name(key, name), error);
+}
+
+/// One of a few, each with what `text` makes of its word.
+fn combo_ui<T: Copy + PartialEq>(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut T,
+    options: &[(T, &'static str)],
+    text: impl Fn(&'static str) -> &'static str,
+    error: Option<&str>,
+) {
+    let current = options.iter().find(|(option, _)| option == value).map_or("", |(_, word)| text(word));
     row_ui(ui, key, error, |ui| {
         let combo = egui::ComboBox::from_id_salt(key).selected_text(current).show_ui(ui, |ui| {
-            for (option, name) in options {
-                ui.selectable_value(value, *option, t_or_name(key, name));
+            for (option, word) in options {
+                ui.selectable_value(value, *option, text(word));
             }
         });
         combo.response

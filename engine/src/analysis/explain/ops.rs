@@ -56,13 +56,10 @@ pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine
 
 /// The rank of a stage whose device is slowest, the first of equals: the one that the others wait for.
 fn slowest_rank(step: &StepGraph, scenario: &Scenario, stage: u32) -> RankId {
-    let (cluster, first) = (scenario.cluster(), stage * step.mesh.per_stage());
-    let mut slowest = RankId(first);
-    for rank in (first..first + step.mesh.per_stage()).map(RankId) {
-        let slower = cluster.device_of(rank).bf16_matmul.0 < cluster.device_of(slowest).bf16_matmul.0;
-        slowest = if slower { rank } else { slowest };
-    }
-    slowest
+    let first = stage * step.mesh.per_stage();
+    let rate = |rank: &RankId| scenario.cluster().device_of(*rank).bf16_matmul.0;
+    let ranks = (first..first + step.mesh.per_stage()).map(RankId);
+    ranks.min_by(|a, b| rate(a).total_cmp(&rate(b))).unwrap_or(RankId(first))
 }
 
 /// Time and formula of an op; none of a receive, which takes as long as its send.
