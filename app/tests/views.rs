@@ -117,6 +117,17 @@ fn a_schedule_that_fills_its_bubble_is_seen_in_the_timeline() {
 }
 
 #[test]
+fn images_and_recommenders_have_fields_of_their_own() {
+    let mut window = Window::new(Language::English);
+    window.preset("resnet-50-8xa100");
+    window.harness.snapshot("images");
+    let ready = window.preset("dlrm-dcnv2-16xh100");
+    window.harness.snapshot("recommender");
+    window.harness.run_ok();
+    assert_eq!(window.state()["step_time_ns"], ready["step_time_ns"], "looking at fields changes none of them");
+}
+
+#[test]
 fn a_network_its_exceptions_and_the_critical_path_are_shown() {
     let mut window = Window::new(Language::English);
     window.preset("llama3-70b-leaf-spine-64xh100");

@@ -217,6 +217,7 @@ fn differences(a: &Run, b: &Run) -> Vec<Difference> {
     let mut rows = vec![
         row(t("inspector.step_time"), &|r| r.report.step_time.secs(), &|r| r.report.step_time.to_string(), true),
         row(t("inspector.tokens"), &|r| r.report.tokens_per_s, &|r| grouped(r.report.tokens_per_s), false),
+        row(t("inspector.samples"), &|r| r.report.samples_per_s, &|r| grouped(r.report.samples_per_s), false),
         row(t("inspector.mfu"), &|r| r.report.mfu, &|r| percent(r.report.mfu), false),
         row(t("inspector.bubble"), &|r| r.report.bubble_fraction, &|r| percent(r.report.bubble_fraction), true),
         row(t("memory.peak"), &|r| r.report.fit.needed.as_f64(), &|r| r.report.fit.needed.to_string(), true),

@@ -22,15 +22,15 @@ const fn rgb(hex: u32) -> Color32 {
 /// The colour of a class of ops.
 pub fn class_color(class: &str) -> Color32 {
     rgb(match class {
-        "matmul" => 0x3b7dd8,
+        "matmul" | "convolution" => 0x3b7dd8,
         "expert_matmul" => 0x5c6fd6,
         "routing" => 0x9fb3c8,
-        "attention" => 0x2a9d8f,
-        "norm" => 0x8ab17d,
+        "attention" | "interaction" => 0x2a9d8f,
+        "norm" | "batch_norm" => 0x8ab17d,
         "activation" => 0x76b7e5,
-        "rope" => 0x5aa9a0,
+        "rope" | "pooling" => 0x5aa9a0,
         "elementwise" => 0x9fb3c8,
-        "embedding" => 0x6c8ebf,
+        "embedding" | "embedding_bag" => 0x6c8ebf,
         "loss" => 0xb07cc6,
         "optimizer" => 0x8d6cab,
         "cast" => 0x7a8794,

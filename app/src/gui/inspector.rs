@@ -69,7 +69,11 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
     let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model());
     let mesh = run.scenario.mesh();
-    figure_ui(ui, "inspector.tokens", &grouped(report.tokens_per_s));
+    if run.scenario.model().has_sequences() {
+        figure_ui(ui, "inspector.tokens", &grouped(report.tokens_per_s));
+    } else {
+        figure_ui(ui, "inspector.samples", &grouped(report.samples_per_s));
+    }
     figure_ui(ui, "inspector.mfu", &percent(report.mfu));
     figure_ui(ui, "inspector.hfu", &percent(report.hfu));
     figure_ui(ui, "inspector.bubble", &percent(report.bubble_fraction));

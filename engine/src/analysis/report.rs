@@ -78,6 +78,8 @@ pub struct StepReport {
     pub interval: Option<[Nanos; 2]>,
     /// Tokens of the step over its time, over all ranks.
     pub tokens_per_s: f64,
+    /// Sequences, images or samples of the step over its time, over all ranks.
+    pub samples_per_s: f64,
     /// Model FLOPs of the step over what all devices could do at peak (PaLM, Chowdhery et al. 2022, appendix B);
     /// recomputation is not counted.
     pub mfu: f64,
@@ -118,6 +120,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         step_time: trace.step_time,
         interval: interval(scenario, trace),
         tokens_per_s: scenario.step_tokens() as f64 / secs,
+        samples_per_s: scenario.step_samples() as f64 / secs,
         mfu: model.0 / available,
         hfu: hardware.0 / available,
         bubble_fraction: bubble / (ranks.max(1.0) * secs),

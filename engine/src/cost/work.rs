@@ -77,6 +77,15 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
         OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
         OpKind::Update { optimizer: Optimizer::Muon, .. } => muon(dims, tensors, op, bytes),
+        OpKind::Convolution(_) => convolution(tensors, [op.reads[0], op.reads[1], op.writes[0]], Side::Result, bytes),
+        OpKind::ConvolutionInputGrad(_) => {
+            convolution(tensors, [op.writes[0], op.reads[1], op.reads[0]], Side::Image, bytes)
+        }
+        OpKind::ConvolutionWeightGrad(_) => {
+            convolution(tensors, [op.reads[0], op.writes[0], op.reads[1]], Side::Kernel, bytes)
+        }
+        OpKind::Interaction => interaction(tensors, [op.reads[0], op.reads[1], op.writes[0]], 1.0, bytes),
+        OpKind::InteractionGrad => interaction(tensors, [op.reads[0], op.reads[1], op.reads[2]], 2.0, bytes),
         _ => {
             // Reductions work on what they read, all else on what it writes.
             let counted = if is_reduction(op.kind) { op.reads.first() } else { op.writes.first() };
@@ -110,14 +119,62 @@ fn grouped(tensors: &[Tensor], op: &Op, transpose_a: bool, transpose_b: bool, by
     Work { flops, matmul_flops: flops, bytes, matmul: Some(shape), groups, ..Work::default() }
 }
 
-/// Causal attention: `products` multiply every query with half of the keys of its sequence, over the features of keys
+/// Fused attention: `products` multiply every query with the keys that it sees, over the features of keys
 /// and over those of values. The log-sum-exp has one element per token and local head.
 fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: [f64; 2], bytes: Bytes) -> Work {
     let token_heads = tensors[per_head.index()].local.elements() as f64;
-    let keys = (f64::from(dims.sequence) + 1.0) / 2.0;
+    let keys = dims.mean_keys();
     let features = products[0] * f64::from(dims.head_dim) + products[1] * f64::from(dims.value_dim);
     let flops = Flops(2.0 * token_heads * keys * features);
     Work { flops, matmul_flops: flops, bytes, flash_2: dims.flash_2, ..Work::default() }
+}
+
+/// What a convolution's kernel computes.
+#[derive(Clone, Copy)]
+enum Side {
+    Image,
+    Kernel,
+    Result,
+}
+
+/// A convolution as the matmul of its windows with its kernel, which libraries compute without storing the windows
+/// (Chetlur et al. 2014, "cuDNN"). Its three passes have the same work: a product for each pixel and channel of the
+/// result and each row of the kernel.
+fn convolution(tensors: &[Tensor], [x, weight, y]: [TensorId; 3], side: Side, bytes: Bytes) -> Work {
+    let [x, weight, y] = [x, weight, y].map(|id| tensors[id.index()].local);
+    let (pixels, taps, outputs) = (u64::from(y.rows), u64::from(weight.rows), u64::from(y.cols));
+    let flops = Flops(2.0 * pixels as f64 * taps as f64 * outputs as f64);
+    let (groups, shape) = match side {
+        Side::Result => (1, [pixels, outputs, taps]),
+        // All pixels are contracted for few results, so they are dealt out over the multiprocessors.
+        Side::Kernel => {
+            let parts = (pixels / PIXELS_OF_PART).clamp(1, MOST_PARTS);
+            (parts, [taps, outputs, pixels / parts])
+        }
+        Side::Image => {
+            let (rows, cols) = (u64::from(x.rows).max(1), u64::from(x.cols).max(1));
+            (1, [rows, cols, (pixels * taps / rows * outputs / cols).max(1)])
+        }
+    };
+    Work { flops, matmul_flops: flops, bytes, matmul: Some(shape), groups, ..Work::default() }
+}
+
+/// Pixels of a part of a contraction that is dealt out, at least, and the most parts: with them every kernel of a
+/// published network fills a device (split-K; NVIDIA, "CUTLASS: efficient GEMM").
+const PIXELS_OF_PART: u64 = 1024;
+const MOST_PARTS: u64 = 256;
+
+/// All dot products of a sample's vectors, or none where they only come to stand beside each other.
+fn interaction(tensors: &[Tensor], [dense, vectors, features]: [TensorId; 3], products: f64, bytes: Bytes) -> Work {
+    let [dense, vectors, features] = [dense, vectors, features].map(|id| tensors[id.index()].local);
+    let of_sample = vectors.rows / dense.rows.max(1) + 1;
+    if features.cols == of_sample * dense.cols {
+        return Work { bytes, ..Work::default() };
+    }
+    let (side, width) = (u64::from(of_sample), u64::from(dense.cols));
+    let flops = Flops(2.0 * products * f64::from(dense.rows) * (side * side * width) as f64);
+    let groups = u64::from(dense.rows);
+    Work { flops, matmul_flops: flops, bytes, matmul: Some([side, side, width]), groups, ..Work::default() }
 }
 
 /// Muon's update of the matrices that lie below each other in a parameter. Of a matrix with sides `m ≤ n` an iteration
@@ -190,6 +247,12 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } | OpKind::LatentJoin | OpKind::LatentJoinGrad => 8.0,
         OpKind::Route | OpKind::RouteGrad => 8.0,
         OpKind::GeluGrad | OpKind::SwiGluGrad => 14.0,
+        OpKind::BatchNorm => 8.0,
+        OpKind::BatchNormGrad => 12.0,
+        OpKind::Tanh | OpKind::ClassSums | OpKind::ClassSumsGrad | OpKind::BinaryLoss | OpKind::BinaryLossGrad => 4.0,
+        OpKind::Pool(window) => f64::from(window.side * window.side),
+        OpKind::PoolGrad(_) | OpKind::Relu | OpKind::ReluGrad | OpKind::EmbeddingBag => 1.0,
+        OpKind::TanhGrad | OpKind::Cross | OpKind::CrossGrad => 2.0,
         OpKind::Update { optimizer, .. } => update_arithmetic(optimizer),
         OpKind::Add
         | OpKind::Accumulate
@@ -221,13 +284,31 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Cast if op.writes.iter().any(|id| tensors[id.index()].dtype == DType::F4) => {
             sum(&op.reads) * 2 + sum(&op.writes)
         }
+        OpKind::GatherRows => sum(&op.writes) * 2,
+        OpKind::GatherRowsGrad => sum(&op.reads) + sum(&op.writes),
+        // Statistics first, then every element again.
+        OpKind::BatchNorm => sum(&op.reads[..1]) * 2 + sum(&op.writes),
+        OpKind::BatchNormGrad => (sum(&op.reads[..1]) + sum(&op.reads[3..])) * 2 + sum(&op.writes),
+        OpKind::EmbeddingBag => looked_up(tensors, op) + sum(&op.writes),
+        // Rows are read and written with their state.
+        OpKind::EmbeddingBagUpdate => sum(&op.reads) + looked_up(tensors, op) * 2,
+        OpKind::ClassTokenWeightGrad => sum(&op.writes) * 2,
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
         OpKind::Update { optimizer, .. } => sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2,
         OpKind::Accumulate
         | OpKind::Matmul { accumulate: true, .. }
+        | OpKind::ConvolutionWeightGrad(_)
         | OpKind::GroupedMatmul { accumulate: true, .. } => sum(&op.reads) + sum(&op.writes) * 2,
         _ => sum(&op.reads) + sum(&op.writes),
     }
+}
+
+/// Bytes of the rows of a table that are looked up, with those that name them.
+fn looked_up(tensors: &[Tensor], op: &Op) -> Bytes {
+    let ids = tensors[op.reads[0].index()].local.elements();
+    let table = if op.kind == OpKind::EmbeddingBag { op.reads[1] } else { op.writes[0] };
+    let table = &tensors[table.index()];
+    Bytes(ids * (u64::from(table.local.cols) * table.dtype.size() + DType::U32.size()))
 }

@@ -29,6 +29,11 @@ pub enum ExecError {
     /// Latent attention cannot be executed yet.
     #[error("latent attention (model.kv_rank) can be simulated but not executed yet; use a model without it")]
     Latent,
+    /// Only decoders can be executed yet.
+    #[error(
+        "only gpt and llama models can be executed yet, others are simulated; set model.architecture to one of them"
+    )]
+    Architecture,
     /// Mixtures of experts cannot be executed yet.
     #[error("mixtures of experts (model.experts) can be simulated but not executed yet; use a dense model")]
     Mixture,

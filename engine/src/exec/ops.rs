@@ -83,6 +83,33 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::ContextAttentionGrad { .. }
         | OpKind::KeysValues
         | OpKind::KeysValuesGrad => return Err(ExecError::Context),
+        OpKind::Relu
+        | OpKind::ReluGrad
+        | OpKind::Tanh
+        | OpKind::TanhGrad
+        | OpKind::GatherRows
+        | OpKind::GatherRowsGrad
+        | OpKind::ClassToken
+        | OpKind::ClassTokenGrad
+        | OpKind::ClassTokenWeightGrad
+        | OpKind::ClassSums
+        | OpKind::ClassSumsGrad
+        | OpKind::Convolution(_)
+        | OpKind::ConvolutionInputGrad(_)
+        | OpKind::ConvolutionWeightGrad(_)
+        | OpKind::BatchNorm
+        | OpKind::BatchNormGrad
+        | OpKind::BatchNormGradParameters
+        | OpKind::Pool(_)
+        | OpKind::PoolGrad(_)
+        | OpKind::EmbeddingBag
+        | OpKind::EmbeddingBagUpdate
+        | OpKind::Interaction
+        | OpKind::InteractionGrad
+        | OpKind::Cross
+        | OpKind::CrossGrad
+        | OpKind::BinaryLoss
+        | OpKind::BinaryLossGrad => return Err(ExecError::Architecture),
         OpKind::LatentJoin | OpKind::LatentJoinGrad => return Err(ExecError::Latent),
         OpKind::Route
         | OpKind::RouteGrad

@@ -38,6 +38,7 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         return Err(ExecError::TensorChunks);
     }
     match scenario.model() {
+        model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
         model if model.mixture.is_some() => return Err(ExecError::Mixture),
         model if model.latent.is_some() => return Err(ExecError::Latent),
         _ if scenario.mesh().cp > 1 => return Err(ExecError::Context),

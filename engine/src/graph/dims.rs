@@ -32,6 +32,8 @@ pub struct Dims {
     pub loss_tokens: u64,
     /// Whether norms subtract the mean and have a shift.
     pub layer_norm: bool,
+    /// Whether a token attends only to those before it.
+    pub causal: bool,
     /// Whether fused attention is that written for Ampere.
     pub flash_2: bool,
     /// Experts of a mixture; 0 without one.
@@ -63,7 +65,8 @@ impl Dims {
             rope_theta: model.rope_theta,
             norm_eps: 1e-5,
             loss_tokens: scenario.step_tokens(),
-            layer_norm: model.is_gpt(),
+            layer_norm: model.has_biases(),
+            causal: model.is_causal(),
             flash_2: strategy.attention == AttentionKernel::Flash2,
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
             local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
@@ -75,6 +78,12 @@ impl Dims {
     /// Tokens of a micro-batch on one context rank.
     pub fn tokens(&self) -> u32 {
         self.batch * (self.sequence / self.context)
+    }
+
+    /// Keys to which a token attends on average: half of a sequence and its own where those behind it are hidden.
+    pub fn mean_keys(&self) -> f64 {
+        let keys = f64::from(self.sequence);
+        if self.causal { (keys + 1.0) / 2.0 } else { keys }
     }
 
     /// Width of one group of the fused query, key and value projection: its queries, one key, one value.

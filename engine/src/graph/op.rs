@@ -69,6 +69,15 @@ pub struct Transfer {
     pub number: u32,
 }
 
+/// What a convolution or a pooling sees of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// Pixels of a side.
+    pub side: u32,
+    /// Pixels from one to the next.
+    pub stride: u32,
+}
+
 /// What an op computes. Reads and writes stand in the order in which the kernels bind them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,7 +86,7 @@ pub enum OpKind {
     Embedding,
     /// `ids, dx → dtable`.
     EmbeddingGrad,
-    /// `x, table → y`: adds learned positions.
+    /// `x, table → y`: adds learned positions, or which text of a pair a token is of.
     Position,
     /// `dy → dtable`.
     PositionGrad,
@@ -186,6 +195,60 @@ pub enum OpKind {
     CrossEntropyGrad,
     /// `→ x`: sets every element.
     Fill(f32),
+    /// `x → max(x, 0)`.
+    Relu,
+    /// `y, dy → dx`.
+    ReluGrad,
+    /// `x → y`: hyperbolic tangent.
+    Tanh,
+    /// `y, dy → dx`.
+    TanhGrad,
+    /// `x, positions → rows`: some rows of every sequence.
+    GatherRows,
+    /// `drows, positions → dx`: zero in all other rows.
+    GatherRowsGrad,
+    /// `x, token → y`: a learned token before those of every sequence.
+    ClassToken,
+    /// `dy → dx`.
+    ClassTokenGrad,
+    /// `dy → dtoken`, added to what is there.
+    ClassTokenWeightGrad,
+    /// `x, weight → y`: rows are pixels, columns channels; a kernel's pixels and channels are the weight's rows.
+    Convolution(Window),
+    /// `dy, weight → dx`.
+    ConvolutionInputGrad(Window),
+    /// `x, dy → dweight`, added to what is there.
+    ConvolutionWeightGrad(Window),
+    /// `x, weight, shift → y, statistics`: every channel over all pixels of the micro-batch.
+    BatchNorm,
+    /// `x, weight, statistics, dy → dx, sums`: those of `dy` and of its products with `x`.
+    BatchNormGrad,
+    /// `sums → dweight, dshift`, added to what is there.
+    BatchNormGradParameters,
+    /// `x → y`: the largest of a window, or the mean of all pixels.
+    Pool(Window),
+    /// `x, y, dy → dx`.
+    PoolGrad(Window),
+    /// `ids, table → vectors`: for every sample and table the sum of some rows.
+    EmbeddingBag,
+    /// `ids, dvectors → table, state`: updates the rows that were looked up, at once (Khudia et al. 2021, "FBGEMM").
+    EmbeddingBagUpdate,
+    /// `dense, vectors → features`: a sample's vectors beside each other, or the first and all dot products.
+    Interaction,
+    /// `dense, vectors, dfeatures → ddense, dvectors`.
+    InteractionGrad,
+    /// `x₀, x, u → x₀ ⊙ u + x`.
+    Cross,
+    /// `x₀, u, dy → dx₀, du`.
+    CrossGrad,
+    /// `logits, targets → (Σ exp(logit), target logit)`, of few classes.
+    ClassSums,
+    /// `logits, sums, targets → dlogits`.
+    ClassSumsGrad,
+    /// `logits, targets → loss`, added to what is there: binary cross-entropy.
+    BinaryLoss,
+    /// `logits, targets → dlogits`.
+    BinaryLossGrad,
     /// `gradient → norm²`, added to what is there.
     SumSquares {
         /// How many ranks of the group that sums the norm hold this gradient, besides those of the tensor group.
@@ -227,14 +290,30 @@ impl OpKind {
 
     /// Whether a matmul adds to what is there: the gradient of a weight.
     pub fn accumulates(self) -> bool {
-        matches!(self, Self::Matmul { accumulate: true, .. } | Self::GroupedMatmul { accumulate: true, .. })
+        matches!(
+            self,
+            Self::Matmul { accumulate: true, .. }
+                | Self::GroupedMatmul { accumulate: true, .. }
+                | Self::ConvolutionWeightGrad(_)
+        )
     }
 
     /// The class under which tables sum it up.
     pub fn class(self) -> &'static str {
         match self {
-            Self::Embedding | Self::EmbeddingGrad | Self::Position | Self::PositionGrad => "embedding",
+            Self::Embedding
+            | Self::EmbeddingGrad
+            | Self::Position
+            | Self::PositionGrad
+            | Self::ClassToken
+            | Self::ClassTokenGrad
+            | Self::ClassTokenWeightGrad => "embedding",
+            Self::EmbeddingBag | Self::EmbeddingBagUpdate => "embedding_bag",
+            Self::Interaction | Self::InteractionGrad | Self::Cross | Self::CrossGrad => "interaction",
             Self::Norm | Self::NormGrad | Self::NormGradParameters => "norm",
+            Self::BatchNorm | Self::BatchNormGrad | Self::BatchNormGradParameters => "batch_norm",
+            Self::Convolution(_) | Self::ConvolutionInputGrad(_) | Self::ConvolutionWeightGrad(_) => "convolution",
+            Self::Pool(_) | Self::PoolGrad(_) => "pooling",
             Self::Matmul { .. } => "matmul",
             Self::GroupedMatmul { .. } => "expert_matmul",
             Self::Route | Self::RouteGrad | Self::Dispatch | Self::DispatchGrad | Self::Combine | Self::CombineGrad => {
@@ -253,9 +332,28 @@ impl OpKind {
             | Self::AttentionValuesGrad
             | Self::AttentionSoftmaxGrad
             | Self::AttentionScoresGrad => "attention",
-            Self::Gelu | Self::GeluGrad | Self::SwiGlu | Self::SwiGluGrad => "activation",
-            Self::Add | Self::Accumulate | Self::Residual { .. } | Self::ColumnSum => "elementwise",
-            Self::RowMax | Self::SumExp | Self::CrossEntropy | Self::CrossEntropyGrad => "loss",
+            Self::Gelu
+            | Self::GeluGrad
+            | Self::SwiGlu
+            | Self::SwiGluGrad
+            | Self::Relu
+            | Self::ReluGrad
+            | Self::Tanh
+            | Self::TanhGrad => "activation",
+            Self::Add
+            | Self::Accumulate
+            | Self::Residual { .. }
+            | Self::ColumnSum
+            | Self::GatherRows
+            | Self::GatherRowsGrad => "elementwise",
+            Self::RowMax
+            | Self::SumExp
+            | Self::CrossEntropy
+            | Self::CrossEntropyGrad
+            | Self::ClassSums
+            | Self::ClassSumsGrad
+            | Self::BinaryLoss
+            | Self::BinaryLossGrad => "loss",
             Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } => "optimizer",
             Self::Cast => "cast",
             Self::Split => "split",

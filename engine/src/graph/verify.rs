@@ -154,6 +154,40 @@ impl OpGraph {
             }
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
+            (OpKind::Relu | OpKind::Tanh, [x], [y]) => x == y,
+            (OpKind::ReluGrad | OpKind::TanhGrad, [y, dy], [dx]) => y == dy && dy == dx,
+            (OpKind::GatherRows, [x, _], [y]) | (OpKind::GatherRowsGrad, [y, _], [x]) => x.cols == y.cols,
+            (OpKind::ClassToken, [x, token], [y]) => x.cols == y.cols && token.elements() == u64::from(y.cols),
+            (OpKind::ClassTokenGrad, [dy], [dx]) => dx.cols == dy.cols,
+            (OpKind::ClassTokenWeightGrad, [dy], [dtoken]) => dtoken.elements() == u64::from(dy.cols),
+            (OpKind::ClassSums, [logits, targets], [sums]) => {
+                targets.rows >= logits.rows && sums.rows == logits.rows && sums.cols == 2
+            }
+            (OpKind::ClassSumsGrad, [logits, sums, _], [dlogits]) => logits == dlogits && sums.rows == logits.rows,
+            (OpKind::Convolution(_) | OpKind::ConvolutionInputGrad(_) | OpKind::ConvolutionWeightGrad(_), _, _) => {
+                convolves(op.kind, &reads, &writes)
+            }
+            (OpKind::BatchNorm, [x, weight, shift], [y, sums]) => {
+                x == y && weight == shift && u64::from(x.cols) == weight.elements() && sums.rows == x.cols
+            }
+            (OpKind::BatchNormGrad, [x, _, statistics, dy], [dx, sums]) => x == dy && dy == dx && statistics == sums,
+            (OpKind::BatchNormGradParameters, [sums], [dweight, dshift]) => {
+                dweight == dshift && dweight.elements() == u64::from(sums.rows)
+            }
+            (OpKind::Pool(_), [x], [y]) => x.cols == y.cols && x.rows >= y.rows,
+            (OpKind::PoolGrad(_), [x, y, dy], [dx]) => x == dx && y == dy,
+            (OpKind::EmbeddingBag, [ids, table], [y]) => table.cols == y.cols && ids.rows >= y.rows,
+            (OpKind::EmbeddingBagUpdate, [_, dy], [table, state]) => dy.cols == table.cols && state.rows == table.rows,
+            (OpKind::Interaction, [dense, vectors], [y]) => dense.rows == y.rows && dense.cols == vectors.cols,
+            (OpKind::InteractionGrad, [dense, vectors, dy], [ddense, dvectors]) => {
+                dense == ddense && vectors == dvectors && dense.rows == dy.rows
+            }
+            (OpKind::Cross, [first, x, u], [y]) => [x, u, y].iter().all(|shape| *shape == first),
+            (OpKind::CrossGrad, [first, u, dy], [dfirst, du]) => {
+                [u, dy, dfirst, du].iter().all(|shape| *shape == first)
+            }
+            (OpKind::BinaryLoss, [logits, targets], [loss]) => logits.rows == targets.rows && loss.elements() == 1,
+            (OpKind::BinaryLossGrad, [logits, _], [dlogits]) => logits == dlogits,
             (OpKind::NormGrad, [x, _, _, dy], [dx, ..]) => x == dy && dy == dx,
             (OpKind::SwiGlu, [x], [y]) => x.rows == y.rows && x.cols == 2 * y.cols,
             (OpKind::SwiGluGrad, [x, dy], [dx]) => x == dx && x.rows == dy.rows && x.cols == 2 * dy.cols,
@@ -232,6 +266,19 @@ impl OpGraph {
         }
         Ok(())
     }
+}
+
+/// Whether the shapes of an image, of a kernel and of its result belong together: a pixel of the result for each that a
+/// stride leaves, and a row of the kernel for every pixel of its window and channel.
+fn convolves(kind: OpKind, reads: &[Shape], writes: &[Shape]) -> bool {
+    let (window, x, weight, y) = match (kind, reads, writes) {
+        (OpKind::Convolution(window), [x, weight], [y]) => (window, x, weight, y),
+        (OpKind::ConvolutionInputGrad(window), [dy, weight], [dx]) => (window, dx, weight, dy),
+        (OpKind::ConvolutionWeightGrad(window), [x, dy], [dweight]) => (window, x, dweight, dy),
+        _ => return false,
+    };
+    let fewer = u64::from(y.rows) * u64::from(window.stride).pow(2) >= u64::from(x.rows) && y.rows <= x.rows;
+    fewer && weight.rows == window.side * window.side * x.cols && weight.cols == y.cols
 }
 
 impl StepGraph {

@@ -15,7 +15,7 @@ pub enum HfConfigError {
     NotAConfig,
     /// The family is not one of those that are modelled.
     #[error(
-        "`model_type` is `{0}`; models that can be read here are gpt2, llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v2 and deepseek_v3"
+        "`model_type` is `{0}`; models that can be read here are bert, gpt2, llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v2, deepseek_v3 and vit"
     )]
     UnknownFamily(String),
     /// A key that the family needs is missing or has the wrong type.
@@ -44,6 +44,8 @@ pub fn from_hf_config(text: &str) -> Result<ModelFile, HfConfigError> {
     let Some(config) = value.as_object() else { return Err(HfConfigError::NotAConfig) };
     match config.get("model_type").and_then(Value::as_str) {
         Some("gpt2") => gpt2(config),
+        Some("bert") => bert(config),
+        Some("vit") => vit(config),
         Some("llama" | "mistral" | "qwen3") => llama(config),
         Some("qwen2") => Ok(ModelFile { qkv_bias: Some(true), ..llama(config)? }),
         Some("mixtral") => mixtral(config),
@@ -67,6 +69,36 @@ fn gpt2(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
         positions: Some(number(config, "n_positions")?),
         tied_embeddings: Some(flag(config, "tie_word_embeddings", true)),
         ..ModelFile::default()
+    })
+}
+
+/// Sizes that encoders name alike.
+fn encoder(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    expect_text(config, "hidden_act", "gelu")?;
+    Ok(ModelFile {
+        layers: Some(number(config, "num_hidden_layers")?),
+        hidden: Some(number(config, "hidden_size")?),
+        heads: Some(number(config, "num_attention_heads")?),
+        ffn_hidden: Some(number(config, "intermediate_size")?),
+        ..ModelFile::default()
+    })
+}
+
+fn bert(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    Ok(ModelFile {
+        architecture: Some(Architecture::Bert),
+        vocab: Some(number(config, "vocab_size")?),
+        positions: Some(number(config, "max_position_embeddings")?),
+        ..encoder(config)?
+    })
+}
+
+fn vit(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
+    Ok(ModelFile {
+        architecture: Some(Architecture::Vit),
+        image_size: Some(number(config, "image_size")?),
+        patch_size: Some(number(config, "patch_size")?),
+        ..encoder(config)?
     })
 }
 
@@ -194,6 +226,18 @@ mod tests {
         // count of active parameters leaves the embedding out.
         assert_eq!(count(deepseek).total() / 1_000_000_000, 671);
         assert!((36.5e9..37.6e9).contains(&(count(deepseek).active() as f64)), "{}", count(deepseek).active());
+    }
+
+    #[test]
+    fn encoders_give_the_published_counts() {
+        let bert = r#"{"model_type":"bert","hidden_size":768,"intermediate_size":3072,"num_hidden_layers":12,
+            "num_attention_heads":12,"vocab_size":30522,"max_position_embeddings":512,"hidden_act":"gelu"}"#;
+        let vit = r#"{"model_type":"vit","hidden_size":768,"intermediate_size":3072,"num_hidden_layers":12,
+            "num_attention_heads":12,"image_size":224,"patch_size":16,"hidden_act":"gelu"}"#;
+        for (text, parameters) in [(bert, 110_106_428), (vit, 86_567_656)] {
+            let model = check_model(&from_hf_config(text).expect("a known family")).expect("valid sizes");
+            assert_eq!(ParameterCount::of(&model).total(), parameters);
+        }
     }
 
     #[test]

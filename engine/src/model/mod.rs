@@ -1,4 +1,5 @@
-//! What is trained: decoder transformers of the GPT and the Llama kind, dense or with mixtures of experts.
+//! What is trained: transformers (decoders of the GPT and the Llama kind, dense or with mixtures of experts; the
+//! encoders BERT and ViT), residual networks of convolutions, and recommenders with embedding tables.
 //!
 //! A [`Model`] is checked: its sizes are not zero and agree with each other.
 
@@ -8,13 +9,17 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod convolutional;
 mod hf_config;
 mod parameters;
+mod recommender;
 
+pub use convolutional::{Block, ConvNet, Image, STEM_KERNEL};
 pub use hf_config::{HfConfigError, from_hf_config};
 pub use parameters::ParameterCount;
+pub use recommender::{Interaction, Recommender};
 
-/// The family of a decoder transformer.
+/// The family of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Architecture {
@@ -22,6 +27,42 @@ pub enum Architecture {
     Gpt,
     /// Rotary positions, RMSNorm, no biases, SwiGLU, grouped-query attention (Touvron et al. 2023).
     Llama,
+    /// An encoder of text: every token attends to every other, norms stand behind their blocks, and a part of the tokens
+    /// is predicted (Devlin et al. 2019).
+    Bert,
+    /// An encoder of images: patches are its tokens (Dosovitskiy et al. 2021).
+    Vit,
+    /// A residual network of convolutions (He et al. 2016; strides in the 3 × 3 convolutions, as torchvision has it).
+    Resnet,
+    /// A recommender: embedding tables, and perceptrons around their interaction (Naumov et al. 2019).
+    Dlrm,
+}
+
+impl Architecture {
+    /// All families.
+    pub const ALL: [Self; 6] = [Self::Gpt, Self::Llama, Self::Bert, Self::Vit, Self::Resnet, Self::Dlrm];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpt => "gpt",
+            Self::Llama => "llama",
+            Self::Bert => "bert",
+            Self::Vit => "vit",
+            Self::Resnet => "resnet",
+            Self::Dlrm => "dlrm",
+        }
+    }
+
+    /// Whether it predicts the next token of a text.
+    pub fn is_decoder(self) -> bool {
+        matches!(self, Self::Gpt | Self::Llama)
+    }
+
+    /// Whether its layers are transformer layers.
+    pub fn is_transformer(self) -> bool {
+        !matches!(self, Self::Resnet | Self::Dlrm)
+    }
 }
 
 /// A model as it is written in a file: every field may be left out where a preset gives it.
@@ -31,7 +72,7 @@ pub struct ModelFile {
     /// Start from this preset; the other fields change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// `gpt` or `llama`.
+    /// `gpt`, `llama`, `bert`, `vit`, `resnet` or `dlrm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
     /// Number of transformer layers.
@@ -97,6 +138,43 @@ pub struct ModelFile {
     /// Biases of the query, key and value projection of Llama models (Qwen2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qkv_bias: Option<bool>,
+    /// Side of the square images of `vit` and `resnet`; 224 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<u32>,
+    /// Side of the square patches of `vit`; 16 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_size: Option<u32>,
+    /// Classes of images; 1000 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<u32>,
+    /// Residual blocks of each of the four stages of `resnet`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<u32>,
+    /// Whether its blocks are bottlenecks of three convolutions, as from ResNet-50 on; else of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<bool>,
+    /// Rows of each embedding table of `dlrm`, whose width is `hidden`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub table_rows: Vec<u32>,
+    /// Rows of each table that a sample looks up and adds; one each when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookups: Vec<u32>,
+    /// Numbers of a sample besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense_features: Option<u32>,
+    /// Widths of the layers through which they go; the last is `hidden`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bottom_mlp: Vec<u32>,
+    /// Widths of the layers behind the interaction, without the last, which has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top_mlp: Vec<u32>,
+    /// Layers of a low-rank cross network as the interaction (Wang et al. 2021, "DCN V2"); 0 or left out for all dot
+    /// products of a sample's vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_layers: Option<u32>,
+    /// Rank of its layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_rank: Option<u32>,
     /// Published parameter count, of presets only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
@@ -130,9 +208,26 @@ impl ModelFile {
             rope_dim: self.rope_dim.or(base.rope_dim),
             value_dim: self.value_dim.or(base.value_dim),
             qkv_bias: self.qkv_bias.or(base.qkv_bias),
+            image_size: self.image_size.or(base.image_size),
+            patch_size: self.patch_size.or(base.patch_size),
+            classes: self.classes.or(base.classes),
+            blocks: listed(self.blocks, &base.blocks),
+            bottleneck: self.bottleneck.or(base.bottleneck),
+            table_rows: listed(self.table_rows, &base.table_rows),
+            lookups: listed(self.lookups, &base.lookups),
+            dense_features: self.dense_features.or(base.dense_features),
+            bottom_mlp: listed(self.bottom_mlp, &base.bottom_mlp),
+            top_mlp: listed(self.top_mlp, &base.top_mlp),
+            cross_layers: self.cross_layers.or(base.cross_layers),
+            cross_rank: self.cross_rank.or(base.cross_rank),
             parameters: self.parameters.or(base.parameters),
         }
     }
+}
+
+/// A list, or that of the base where there is none.
+fn listed(list: Vec<u32>, base: &[u32]) -> Vec<u32> {
+    if list.is_empty() { base.to_vec() } else { list }
 }
 
 /// A mixture of experts in place of the feed-forward block (Shazeer et al. 2017; Lepikhin et al. 2021, "GShard").
@@ -173,7 +268,8 @@ pub struct Latent {
     pub value_dim: u32,
 }
 
-/// A checked decoder transformer.
+/// A checked model. What only transformers have is 1 for others: a block or a perceptron layer counts as a layer, a
+/// sample as a sequence of one token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model {
     /// The preset it came from, or `custom`.
@@ -206,6 +302,15 @@ pub struct Model {
     pub mixture: Option<Mixture>,
     /// Latent attention, where it has it.
     pub latent: Option<Latent>,
+    /// The images that it sees, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Its convolutions, of residual networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub convolutions: Option<ConvNet>,
+    /// Its tables and perceptrons, of recommenders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommender: Option<Recommender>,
 }
 
 impl Model {
@@ -244,9 +349,25 @@ impl Model {
         u32::try_from((0..self.layers).filter(|&layer| self.mixture_in(layer).is_some()).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether linear layers have biases, norms a shift, and positions are learned.
-    pub fn is_gpt(&self) -> bool {
-        self.architecture == Architecture::Gpt
+    /// Whether linear layers have biases, norms a shift, and positions are learned: all but models of the Llama kind.
+    pub fn has_biases(&self) -> bool {
+        self.architecture != Architecture::Llama
+    }
+
+    /// Whether a token attends only to those before it.
+    pub fn is_causal(&self) -> bool {
+        self.architecture.is_decoder()
+    }
+
+    /// What a sequence is called where the model knows none: images and users' clicks are samples.
+    pub fn has_sequences(&self) -> bool {
+        matches!(self.architecture, Architecture::Gpt | Architecture::Llama | Architecture::Bert)
+    }
+
+    /// Tokens of a sequence of which BERT predicts what they were: of each seven about one (Devlin et al. 2019, section
+    /// 3.1: 15 %).
+    pub fn masked_tokens(sequence: u32) -> u32 {
+        (sequence.saturating_mul(3)).div_ceil(20).max(1)
     }
 }
 

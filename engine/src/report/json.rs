@@ -97,6 +97,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("step_time_s", json!(report.step_time.secs()));
     put("step_time_interval_s", json!(report.interval.map(|bounds| bounds.map(Nanos::secs))));
     put("tokens_per_s", json!(report.tokens_per_s));
+    put("samples_per_s", json!(report.samples_per_s));
     put("mfu", json!(report.mfu));
     put("hfu", json!(report.hfu));
     put("model_flops", json!(report.model_flops));

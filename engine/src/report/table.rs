@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::analysis::{StepReport, op_classes};
 use crate::cluster::Network;
 use crate::compare::Comparison;
-use crate::model::ParameterCount;
+use crate::model::{Model, ParameterCount};
 use crate::scenario::Scenario;
 use crate::trace::{MemoryCategory, Origin, Trace};
 use crate::units::{Bytes, Nanos};
@@ -17,7 +17,7 @@ const BAR: f64 = 40.0;
 pub fn report_table(scenario: &Scenario, trace: &Trace, report: &StepReport) -> String {
     let mut text = String::new();
     header(&mut text, scenario, report);
-    figures(&mut text, report);
+    figures(&mut text, scenario, report);
     breakdown(&mut text, report);
     let group = trace.tracks.iter().find(|track| track.stage == report.critical_stage).map_or(0, |track| track.group);
     text.push_str(&op_class_table(trace, group));
@@ -64,10 +64,9 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "            {schedule}, {precision}, recompute {recompute}{zero}");
     let (micro, count) = (s.micro_batch, scenario.micro_batches());
     let (batch, sequence) = (s.global_batch, scenario.data().sequence_length);
-    let _ = writeln!(
-        text,
-        "  batch     {batch} sequences of {sequence} tokens = {count} micro-batches of {micro} on each replica"
-    );
+    let samples = samples(scenario.model());
+    let length = if scenario.model().positions > 1 { format!(" of {sequence} tokens") } else { String::new() };
+    let _ = writeln!(text, "  batch     {batch} {samples}{length} = {count} micro-batches of {micro} on each replica");
 }
 
 /// Where measurements of such steps lie.
@@ -77,9 +76,22 @@ fn interval(report: &StepReport) -> String {
     })
 }
 
-fn figures(text: &mut String, report: &StepReport) {
+/// What a model's batch consists of.
+fn samples(model: &Model) -> &'static str {
+    match (model.has_sequences(), model.image) {
+        (true, _) => "sequences",
+        (_, Some(_)) => "images",
+        _ => "samples",
+    }
+}
+
+fn figures(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "\n  step time   {}{}", report.step_time, interval(report));
-    let _ = writeln!(text, "  throughput  {:.0} tokens/s", report.tokens_per_s);
+    let (model, rate) = (scenario.model(), report.samples_per_s);
+    let _ = match model.has_sequences() {
+        true => writeln!(text, "  throughput  {:.0} tokens/s", report.tokens_per_s),
+        false => writeln!(text, "  throughput  {rate:.0} {}/s", samples(model)),
+    };
     if report.origin == Origin::Modelled {
         let _ = writeln!(text, "  MFU         {:.1} %   (HFU {:.1} %)", report.mfu * 100.0, report.hfu * 100.0);
         let _ = writeln!(text, "  bubble      {:.1} % of the average stage", report.bubble_fraction * 100.0);

@@ -83,6 +83,11 @@ fn nearest_divisors(value: u32, whole: u32) -> String {
 
 fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
     let sequence_length = size(file.data.sequence_length.or(Some(model.positions)), "data.sequence_length")?;
+    if model.image.is_some() && sequence_length != model.positions {
+        let allowed = format!("left out for images, or their patches and one, here {}", model.positions);
+        let hint = "Change model.image_size or model.patch_size.";
+        return Err(invalid("data.sequence_length", sequence_length, allowed, hint));
+    }
     if sequence_length > model.positions {
         let allowed = format!("at most model.positions = {}", model.positions);
         return Err(invalid("data.sequence_length", sequence_length, allowed, "Shorten it or raise model.positions."));
@@ -120,7 +125,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         tensor_chunks: bounded(Some(s.tensor_chunks), "strategy.tensor_chunks", 64)?,
         context_parallel,
         context_method: s.context_method,
-        expert_parallel: check_expert::ranks(s.expert_parallel, "strategy.expert_parallel")?,
+        expert_parallel: 1,
         expert_tensor_parallel: check_expert::ranks(s.expert_tensor_parallel, "strategy.expert_tensor_parallel")?,
         capacity_factor: check_expert::capacity(s)?,
         expert_dispatch: s.expert_dispatch,
@@ -147,7 +152,9 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         prefetch: super::check_sharding::prefetch(s)?,
         reshard_after_forward: s.reshard_after_forward,
     };
+    strategy.expert_parallel = check_expert::spread(s, &strategy, model)?;
     strategy.sharding_group = super::check_sharding::group(s, &strategy)?;
+    super::check_samples::strategy(&strategy, model)?;
     check_expert::context(s, &strategy, model, data)?;
     check_expert::experts(&strategy, model)?;
     check_batch(&strategy)?;

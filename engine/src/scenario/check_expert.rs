@@ -26,6 +26,20 @@ pub(super) fn context(file: &StrategyFile, s: &Strategy, model: &Model, data: &D
     Ok(())
 }
 
+/// Ranks over which experts are spread. Tables of a recommender always lie over all replicas.
+pub(super) fn spread(file: &StrategyFile, s: &Strategy, model: &Model) -> Checked<u32> {
+    let path = "strategy.expert_parallel";
+    let stated = ranks(file.expert_parallel, path)?;
+    if model.recommender.is_none() {
+        return Ok(stated);
+    }
+    if stated == 1 || stated == s.data_parallel {
+        return Ok(s.data_parallel);
+    }
+    let allowed = format!("left out, or strategy.data_parallel = {}, over which tables are spread", s.data_parallel);
+    Err(invalid(path, stated, allowed, "Tables that several ranks hold are not modelled."))
+}
+
 /// Experts: spread over ranks of a stage, each whole or sliced like the dense layers.
 pub(super) fn experts(s: &Strategy, model: &Model) -> Checked<()> {
     let (path, ep) = ("strategy.expert_parallel", s.expert_parallel);
@@ -35,7 +49,7 @@ pub(super) fn experts(s: &Strategy, model: &Model) -> Checked<()> {
         return Err(invalid("strategy.expert_tensor_parallel", slices, allowed, "1 keeps experts whole."));
     }
     let Some(mixture) = model.mixture else {
-        if ep == 1 && slices == 1 {
+        if slices == 1 && (ep == 1 || model.recommender.is_some()) {
             return Ok(());
         }
         let (path, n) = if ep > 1 { (path, ep) } else { ("strategy.expert_tensor_parallel", slices) };

@@ -1,8 +1,8 @@
-//! The model part of a scenario: sizes that agree, mixtures of experts, latent attention.
+//! The model part of a scenario: sizes that agree, mixtures of experts, latent attention, images.
 
 use super::check::{Checked, bounded, divides, invalid, required, size};
 use super::presets::nearest_hint;
-use crate::model::{self, Architecture, Latent, Mixture, Model, ModelFile};
+use crate::model::{self, Architecture, Image, Latent, Mixture, Model, ModelFile};
 
 /// Experts of a layer, at most; the largest published models have some hundred.
 const MAX_EXPERTS: u32 = 1 << 14;
@@ -13,7 +13,19 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
         Some(name) => file.clone().over(model_preset(name)?),
         None => file.clone(),
     };
-    let architecture = required(merged.architecture, "model.architecture", "`gpt` or `llama`")?;
+    let families = Architecture::ALL.map(|family| format!("`{}`", family.name())).join(", ");
+    let architecture = required(merged.architecture, "model.architecture", &format!("one of {families}"))?;
+    let name = file.preset.clone().unwrap_or_else(|| "custom".to_owned());
+    let model = match architecture {
+        Architecture::Resnet => super::check_samples::resnet(&merged, name)?,
+        Architecture::Dlrm => super::check_samples::dlrm(&merged, name)?,
+        _ => transformer(&merged, architecture, name)?,
+    };
+    super::magnitude::check_parameters(&model)?;
+    Ok(model)
+}
+
+fn transformer(merged: &ModelFile, architecture: Architecture, name: String) -> Checked<Model> {
     let hidden = size(merged.hidden, "model.hidden")?;
     let heads = size(merged.heads, "model.heads")?;
     let kv_heads = size(merged.kv_heads.or(merged.heads), "model.kv_heads")?;
@@ -26,8 +38,10 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
     };
     check_head(head_dim)?;
     divides("model.kv_heads", kv_heads, "model.heads", heads)?;
-    let model = Model {
-        name: file.preset.clone().unwrap_or_else(|| "custom".to_owned()),
+    let image = if architecture == Architecture::Vit { Some(image(merged)?) } else { None };
+    encoder(merged, architecture)?;
+    Ok(Model {
+        name,
         architecture,
         layers: bounded(merged.layers, "model.layers", 4096)?,
         hidden,
@@ -35,16 +49,55 @@ pub fn check_model(file: &ModelFile) -> Checked<Model> {
         kv_heads,
         head_dim,
         ffn_hidden: size(merged.ffn_hidden, "model.ffn_hidden")?,
-        vocab: size(merged.vocab, "model.vocab")?,
-        positions: size(merged.positions, "model.positions")?,
-        tied_embeddings: merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
+        vocab: image.map_or_else(|| size(merged.vocab, "model.vocab"), |image| Ok(image.classes))?,
+        // Behind the token of the class stand all patches.
+        positions: image
+            .map_or_else(|| size(merged.positions, "model.positions"), |image| Ok(image.patches().saturating_add(1)))?,
+        tied_embeddings: match architecture {
+            Architecture::Bert => true,
+            Architecture::Vit => false,
+            _ => merged.tied_embeddings.unwrap_or(architecture == Architecture::Gpt),
+        },
         rope_theta: rope_theta(merged.rope_theta)?,
         qkv_bias: merged.qkv_bias.unwrap_or(false),
-        mixture: mixture(&merged)?,
-        latent: latent(&merged, head_dim)?,
+        mixture: mixture(merged)?,
+        latent: latent(merged, head_dim)?,
+        image,
+        convolutions: None,
+        recommender: None,
+    })
+}
+
+/// What encoders do not have.
+fn encoder(file: &ModelFile, architecture: Architecture) -> Checked<()> {
+    let family = architecture.name();
+    let only = |path, value: String| {
+        Err(invalid(path, value, format!("left out for {family} models"), "Decoders of the llama kind have it."))
     };
-    super::magnitude::check_parameters(&model)?;
-    Ok(model)
+    match () {
+        () if architecture.is_decoder() => Ok(()),
+        () if file.experts.is_some_and(|n| n > 0) => only("model.experts", file.experts.unwrap_or(0).to_string()),
+        () if file.kv_rank.is_some_and(|n| n > 0) => only("model.kv_rank", file.kv_rank.unwrap_or(0).to_string()),
+        () if file.kv_heads.is_some() && file.kv_heads != file.heads => {
+            only("model.kv_heads", file.kv_heads.unwrap_or(0).to_string())
+        }
+        () if architecture == Architecture::Bert && file.tied_embeddings == Some(false) => {
+            let hint = "BERT's head reads the table of its tokens.";
+            Err(invalid("model.tied_embeddings", false, "true for bert models", hint))
+        }
+        () => Ok(()),
+    }
+}
+
+/// Images whose patches fill them.
+pub(super) fn image(file: &ModelFile) -> Checked<Image> {
+    let size = bounded(file.image_size.or(Some(224)), "model.image_size", 4096)?;
+    let patch = match file.architecture {
+        Some(Architecture::Vit) => bounded(file.patch_size.or(Some(16)), "model.patch_size", 256)?,
+        _ => 1,
+    };
+    divides("model.patch_size", patch, "model.image_size", size)?;
+    Ok(Image { size, patch, classes: bounded(file.classes.or(Some(1000)), "model.classes", 1 << 20)? })
 }
 
 fn model_preset(name: &str) -> Checked<&'static ModelFile> {

@@ -85,8 +85,32 @@ fn traffic(model: &Model, tokens: f64, weights_read: f64, capacity: f64) -> f64 
     let widths =
         60.0 * f64::from(model.hidden) + 30.0 * f64::from(model.ffn_hidden) + 30.0 * f64::from(model.qkv_width());
     let widths = widths + model.mixture.map_or(0.0, |mixture| mixture_width(model, &mixture) * capacity);
-    let per_token = f64::from(model.layers) * widths + 30.0 * f64::from(model.vocab);
+    let per_token = f64::from(model.layers) * widths + 30.0 * f64::from(model.vocab) + sample_width(model);
     4.0 * tokens * per_token + 60.0 * weights_read
+}
+
+/// Features of an image or a sample on its way through what is not a transformer layer.
+fn sample_width(model: &Model) -> f64 {
+    let pixels = model.image.map_or(0.0, |image| 60.0 * f64::from(image.size).powi(2) * 3.0);
+    let convolutions = model.convolutions.as_ref().map_or(0.0, |net| {
+        let size = model.image.map_or(1, |image| image.size);
+        let first = 120.0 * f64::from(net.width) * f64::from(size).powi(2) / 4.0;
+        let behind = |[_, inputs, outputs, side]: [u32; 4]| f64::from(side).powi(2) * f64::from(inputs + outputs);
+        first + 60.0 * net.all_blocks(size).flat_map(|b| b.convolutions(net.bottleneck)).map(behind).sum::<f64>()
+    });
+    let recommender = model.recommender.as_ref().map_or(0.0, |recommender| {
+        let vectors = f64::from(recommender.lookups_of_sample() + 8 * recommender.tables()) * f64::from(model.hidden);
+        let all = f64::from(recommender.interaction_width(model.hidden)) * f64::from(recommender.layers() + 4);
+        let linear = recommender.linear_layers(model.hidden);
+        60.0 * (vectors + all + linear.iter().map(|&[i, o]| f64::from(i) + f64::from(o)).sum::<f64>())
+    });
+    pixels + convolutions + recommender
+}
+
+/// How often the parameters of convolutions are used: once for every pixel of a result.
+fn uses(model: &Model) -> f64 {
+    let largest = |size: u32| f64::from(size.div_ceil(2)).powi(2);
+    model.image.filter(|_| model.convolutions.is_some()).map_or(1.0, |image| largest(image.size))
 }
 
 /// Features of a token on its way through its experts and the router.
@@ -108,7 +132,8 @@ fn seconds(
     parameters: f64,
 ) -> f64 {
     let attention = 14.0 * f64::from(model.layers) * f64::from(model.heads) * f64::from(model.head_dim);
-    let flops = tokens * (8.0 * parameters * capacity.max(1.0) + attention * f64::from(data.sequence_length));
+    let flops =
+        tokens * (8.0 * parameters * uses(model) * capacity.max(1.0) + attention * f64::from(data.sequence_length));
     let usual = (&cluster.device, [&cluster.intra_link, &cluster.inter_link]);
     let others = cluster.exceptions.iter().map(|kind| (&kind.device, [&kind.intra_link, &kind.inter_link]));
     let times = std::iter::once(usual).chain(others).map(|(device, links)| {

@@ -8,6 +8,7 @@ mod check_cluster;
 mod check_expert;
 mod check_model;
 mod check_pipeline;
+mod check_samples;
 mod check_sharding;
 mod describe;
 mod error;
@@ -120,6 +121,11 @@ impl Scenario {
     /// Tokens of one micro-batch on one replica, over all of its context ranks.
     pub fn micro_batch_tokens(&self) -> u32 {
         self.strategy.micro_batch * self.data.sequence_length
+    }
+
+    /// What a step trains on, over all replicas: sequences, images or samples.
+    pub fn step_samples(&self) -> u64 {
+        u64::from(self.strategy.global_batch)
     }
 
     /// Experts that a token is routed to; 1 for a dense model.

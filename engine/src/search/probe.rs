@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::graph::passes::plan_memory::saved;
-use crate::graph::{OpKind, Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
+use crate::graph::{Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
 use crate::scenario::{
     ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError, ScenarioFile,
@@ -163,6 +163,10 @@ impl Probe {
 
 /// From which layer on layers repeat, and after how many.
 fn repetition(model: &Model, strategy: &Strategy) -> (u32, u32) {
+    if !model.architecture.is_transformer() {
+        // No two blocks need be alike.
+        return (model.layers, 1);
+    }
     let interval = model.mixture.map_or(1, |mixture| mixture.interval);
     let recomputed = if strategy.recompute == Recompute::Full { strategy.recompute_interval } else { 1 };
     let period = interval.saturating_mul(recomputed).min(model.layers).max(1);
@@ -195,7 +199,7 @@ fn short(file: &ScenarioFile, s: &Strategy, layers: u32) -> ScenarioFile {
 
 fn residual(step: &StepGraph) -> u64 {
     let forward = step.stages[0].segments.iter().filter(|segment| segment.kind == SegmentKind::Forward);
-    let into_head = forward.flat_map(Segment::ops).find(|op| op.kind == OpKind::Norm && op.part == Part::Head);
+    let into_head = forward.flat_map(Segment::ops).find(|op| op.part == Part::Head);
     into_head.and_then(|op| op.reads.first()).map_or(0, |&id| step.tensor(id).bytes().0)
 }
 

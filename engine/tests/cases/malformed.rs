@@ -72,6 +72,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(wrong_types());
     cases.extend(wrong_values());
     cases.extend(wrong_models());
+    cases.extend(wrong_samples());
     cases.extend(wrong_clusters());
     cases.extend(hugging_face());
     cases
@@ -236,6 +237,41 @@ fn wrong_models() -> Vec<Case> {
     ]
 }
 
+/// Models that are no decoders, each wrong in one place.
+fn wrong_samples() -> Vec<Case> {
+    let of = |name, lines: &str, says| {
+        let text = format!("[model]\n{lines}\n[cluster]\ndevice = \"h100-80gb-sxm\"\n[strategy]\nglobal_batch = 8\n");
+        raw(name, text, says)
+    };
+    let tables = "architecture = \"dlrm\"\nhidden = 16\ndense_features = 4\ntop_mlp = [8]\n";
+    vec![
+        of("a residual network of three stages", "preset = \"resnet-50\"\nblocks = [1, 2, 3]", "four numbers"),
+        of("blocks without end", "preset = \"resnet-50\"\nblocks = [4294967295, 1, 1, 1]", "`model.blocks`"),
+        of("another number of blocks", "preset = \"resnet-50\"\nlayers = 3", "the sum of model.blocks, here 16"),
+        of("patches that do not fill the image", "preset = \"vit-b-16\"\npatch_size = 17", "`model.patch_size` = 17"),
+        of("an image of nothing", "preset = \"resnet-50\"\nimage_size = 0", "`model.image_size` = 0"),
+        of("an encoder with experts", "preset = \"bert-base\"\nexperts = 8", "`model.experts` = 8"),
+        of("an encoder with a head of its own", "preset = \"bert-base\"\ntied_embeddings = false", "true for bert"),
+        of("no tables", &format!("{tables}bottom_mlp = [16]"), "`model.table_rows`"),
+        of("vectors of two widths", &format!("{tables}bottom_mlp = [8]\ntable_rows = [9]"), "`model.bottom_mlp`"),
+        of(
+            "lookups for other tables",
+            &format!("{tables}bottom_mlp = [16]\ntable_rows = [9]\nlookups = [1, 2]"),
+            "as many numbers as model.table_rows, 1",
+        ),
+        of(
+            "tables that nobody can count",
+            &format!("{tables}bottom_mlp = [16]\ntable_rows = [2147483648, 2147483648]"),
+            "4294967296 rows in all",
+        ),
+        of(
+            "a cross network without a rank",
+            &format!("{tables}bottom_mlp = [16]\ntable_rows = [9]\ncross_layers = 2"),
+            "`model.cross_rank` = (missing)",
+        ),
+    ]
+}
+
 fn wrong_clusters() -> Vec<Case> {
     let custom = |name, line: &str, says| {
         let mut case = model(name, "[cluster]", "[cluster]", says);
@@ -303,7 +339,7 @@ fn wrong_clusters() -> Vec<Case> {
 
 fn hugging_face() -> Vec<Case> {
     vec![
-        raw("a model of another kind", r#"{"model_type": "bert", "hidden_size": 768}"#, "`model_type` is `bert`"),
+        raw("a model of another kind", r#"{"model_type": "t5", "d_model": 768}"#, "`model_type` is `t5`"),
         raw("a config without sizes", r#"{"model_type": "llama"}"#, "`num_hidden_layers`"),
         raw(
             "a config with zero layers",

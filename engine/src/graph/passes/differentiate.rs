@@ -2,15 +2,17 @@
 //!
 //! A parameter's gradient is one accumulator into which every micro-batch adds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::graph::{Op, OpGraph, OpKind, Role, Tensor, TensorId};
+use crate::graph::{Op, OpGraph, OpKind, Role, Shape, Tensor, TensorId, Window};
 use crate::trace::Phase;
 
 /// Appends the gradient of every op of `graph`.
 pub fn differentiate(graph: OpGraph) -> OpGraph {
     let forward = graph.ops.clone();
-    let mut backward = Backward { graph, gradients: BTreeMap::new(), value_gradients: BTreeMap::new() };
+    let of_input = |op: &&Op| op.kind == OpKind::Cast && graph.tensor(op.reads[0]).role == Role::Input;
+    let given = forward.iter().filter(of_input).map(|op| op.writes[0]).collect();
+    let mut backward = Backward { graph, given, gradients: BTreeMap::new(), value_gradients: BTreeMap::new() };
     for op in forward.iter().rev() {
         backward.op(op);
     }
@@ -19,6 +21,8 @@ pub fn differentiate(graph: OpGraph) -> OpGraph {
 
 struct Backward {
     graph: OpGraph,
+    /// Inputs of the model in another format, whose gradients nobody asks for.
+    given: BTreeSet<TensorId>,
     /// The gradient of each value and each parameter so far.
     gradients: BTreeMap<TensorId, TensorId>,
     /// Gradients of the values of a fused projection, on their way to that of the whole.
@@ -41,6 +45,18 @@ impl Backward {
             OpKind::Add => self.residual(op, false),
             OpKind::Residual { bias } => self.residual(op, bias),
             OpKind::Gelu => self.unary(op, OpKind::GeluGrad),
+            OpKind::Relu => self.of_result(op, OpKind::ReluGrad),
+            OpKind::Tanh => self.of_result(op, OpKind::TanhGrad),
+            OpKind::GatherRows => self.gather_rows(op),
+            OpKind::ClassToken => self.class_token(op),
+            OpKind::ClassSums => self.class_sums(op),
+            OpKind::Convolution(window) => self.convolution(op, window),
+            OpKind::BatchNorm => self.batch_norm(op),
+            OpKind::Pool(window) => self.pool(op, window),
+            OpKind::EmbeddingBag => self.embedding_bag(op),
+            OpKind::Interaction => self.interaction(op),
+            OpKind::Cross => self.cross(op),
+            OpKind::BinaryLoss => self.binary_loss(op),
             OpKind::SwiGlu => self.unary(op, OpKind::SwiGluGrad),
             OpKind::Rope { .. } => self.rope(op),
             OpKind::Attention => self.attention(op),
@@ -103,9 +119,12 @@ impl Backward {
 
     fn matmul(&mut self, op: &Op, transpose_b: bool, bias: bool) {
         let (x, weight, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
-        let dx = self.value_like(x, "gradient");
-        let kind = OpKind::Matmul { transpose_a: false, transpose_b: !transpose_b, bias: false, accumulate: false };
-        self.push(op, kind, "input gradient", vec![dy, weight], vec![dx]);
+        if !self.given.contains(&x) {
+            let dx = self.value_like(x, "gradient");
+            let kind = OpKind::Matmul { transpose_a: false, transpose_b: !transpose_b, bias: false, accumulate: false };
+            self.push(op, kind, "input gradient", vec![dy, weight], vec![dx]);
+            self.contribute(op, x, dx);
+        }
         let dw = self.accumulator(weight);
         // dW = xᵀ·dy, or its transpose where the weight is read transposed.
         let (a, b) = if transpose_b { (dy, x) } else { (x, dy) };
@@ -115,7 +134,6 @@ impl Backward {
             let dbias = self.accumulator(op.reads[2]);
             self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
         }
-        self.contribute(op, x, dx);
     }
 
     /// As a matmul, for every expert.
@@ -186,6 +204,97 @@ impl Backward {
         let dx = self.value_like(x, "gradient");
         self.push(op, kind, "gradient", vec![x, dy], vec![dx]);
         self.contribute(op, x, dx);
+    }
+
+    /// Of an activation whose slope follows from its result.
+    fn of_result(&mut self, op: &Op, kind: OpKind) {
+        let (y, dy) = (op.writes[0], self.gradient(op.writes[0]));
+        let dx = self.value_like(op.reads[0], "gradient");
+        self.push(op, kind, "gradient", vec![y, dy], vec![dx]);
+        self.contribute(op, op.reads[0], dx);
+    }
+
+    fn gather_rows(&mut self, op: &Op) {
+        let (x, positions, drows) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        self.push(op, OpKind::GatherRowsGrad, "gradient", vec![drows, positions], vec![dx]);
+        self.contribute(op, x, dx);
+    }
+
+    fn class_token(&mut self, op: &Op) {
+        let (x, token, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let (dx, dtoken) = (self.value_like(x, "gradient"), self.accumulator(token));
+        self.push(op, OpKind::ClassTokenGrad, "gradient", vec![dy], vec![dx]);
+        self.push(op, OpKind::ClassTokenWeightGrad, "weight gradient", vec![dy], vec![dtoken]);
+        self.contribute(op, x, dx);
+    }
+
+    fn class_sums(&mut self, op: &Op) {
+        let (logits, targets) = (op.reads[0], op.reads[1]);
+        let dlogits = self.value_like(logits, "gradient");
+        self.push(op, OpKind::ClassSumsGrad, "gradient", vec![logits, op.writes[0], targets], vec![dlogits]);
+        self.contribute(op, logits, dlogits);
+    }
+
+    fn binary_loss(&mut self, op: &Op) {
+        let dlogits = self.value_like(op.reads[0], "gradient");
+        self.push(op, OpKind::BinaryLossGrad, "gradient", op.reads.clone(), vec![dlogits]);
+        self.contribute(op, op.reads[0], dlogits);
+    }
+
+    fn convolution(&mut self, op: &Op, window: Window) {
+        let (x, weight, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        if !self.given.contains(&x) {
+            let dx = self.value_like(x, "gradient");
+            self.push(op, OpKind::ConvolutionInputGrad(window), "input gradient", vec![dy, weight], vec![dx]);
+            self.contribute(op, x, dx);
+        }
+        let dw = self.accumulator(weight);
+        self.push(op, OpKind::ConvolutionWeightGrad(window), "weight gradient", vec![x, dy], vec![dw]);
+    }
+
+    fn batch_norm(&mut self, op: &Op) {
+        let (x, statistics, dy) = (op.reads[0], op.writes[1], self.gradient(op.writes[0]));
+        let (dx, sums) = (self.value_like(x, "gradient"), self.value_like(statistics, "gradient"));
+        self.push(op, OpKind::BatchNormGrad, "gradient", vec![x, op.reads[1], statistics, dy], vec![dx, sums]);
+        let parameters = op.reads[1..].iter().map(|&parameter| self.accumulator(parameter)).collect();
+        self.push(op, OpKind::BatchNormGradParameters, "weight gradient", vec![sums], parameters);
+        self.contribute(op, x, dx);
+    }
+
+    fn pool(&mut self, op: &Op, window: Window) {
+        let (x, y, dy) = (op.reads[0], op.writes[0], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        self.push(op, OpKind::PoolGrad(window), "gradient", vec![x, y, dy], vec![dx]);
+        self.contribute(op, x, dx);
+    }
+
+    /// Tables are updated where their gradient is computed: as a whole it would be as large as they are.
+    fn embedding_bag(&mut self, op: &Op) {
+        let (ids, tables, dvectors) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let tensor = self.graph.tensor(tables).clone();
+        let (name, shape) = (format!("row sums of squares of {}", tensor.name), Shape::vector(tensor.shape.rows));
+        let state =
+            self.graph.add_tensor(Tensor { name: name.into(), shape, local: shape, role: Role::Moment, ..tensor });
+        self.push(op, OpKind::EmbeddingBagUpdate, "update", vec![ids, dvectors], vec![tables, state]);
+    }
+
+    fn interaction(&mut self, op: &Op) {
+        let (dense, vectors, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let parts = [dense, vectors].map(|part| self.value_like(part, "gradient"));
+        self.push(op, OpKind::InteractionGrad, "gradient", vec![dense, vectors, dy], parts.to_vec());
+        self.contribute(op, dense, parts[0]);
+        self.contribute(op, vectors, parts[1]);
+    }
+
+    fn cross(&mut self, op: &Op) {
+        let [first, x, u] = op.reads[..] else { return };
+        let dy = self.gradient(op.writes[0]);
+        let (dfirst, du) = (self.value_like(first, "gradient"), self.value_like(u, "gradient"));
+        self.push(op, OpKind::CrossGrad, "gradient", vec![first, u, dy], vec![dfirst, du]);
+        self.contribute(op, first, dfirst);
+        self.contribute(op, x, dy);
+        self.contribute(op, u, du);
     }
 
     fn rope(&mut self, op: &Op) {
@@ -269,7 +378,9 @@ mod tests {
         for preset in presets() {
             let graph = differentiate(forward(&Scenario::preset(preset.name).expect("presets are valid")));
             graph.verify().unwrap_or_else(|error| panic!("{}: {error}", preset.name));
-            let parameters = tensors(&graph, Role::Parameter).count();
+            // Embedding tables are updated at once.
+            let accumulated = |tensor: &Tensor| &*tensor.name != "embedding tables";
+            let parameters = tensors(&graph, Role::Parameter).filter(|(_, tensor)| accumulated(tensor)).count();
             assert_eq!(parameter_gradients(&graph).len(), parameters, "{}", preset.name);
             assert_eq!(tensors(&graph, Role::Gradient).count(), parameters, "{}", preset.name);
         }

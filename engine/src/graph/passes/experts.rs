@@ -1,4 +1,4 @@
-//! Sixth pass: spreads experts over ranks. Tokens go to the ranks of their experts and come back, forward and backward
+//! Sixth pass: spreads experts, or the tables of a recommender, over ranks. Tokens go to the ranks of their experts and come back, forward and backward
 //! (Lepikhin et al. 2021, "GShard", section 3.2).
 //!
 //! Rows are placed by tokens where they are dispatched and combined, and by experts where experts work on them; an
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::cluster::{Group, Mesh};
-use crate::graph::{Collective, Op, OpGraph, OpKind, Spread, Storage, Tensor, TensorId};
+use crate::graph::{Collective, Op, OpGraph, OpKind, Role, Spread, Storage, Tensor, TensorId};
 use crate::scenario::{ExpertDispatch, Strategy};
 
 /// Gives every rank its experts, and moves rows to them: of every token as many as it has experts.
@@ -46,6 +46,11 @@ impl Spreader {
             OpKind::Combine | OpKind::CombineGrad | OpKind::DispatchGrad => {
                 op.reads[0] = self.come_back(op.reads[0], &op);
             }
+            // What samples look up goes to the ranks of the tables, and so do the gradients of what they found.
+            OpKind::EmbeddingBag => op.reads[0] = self.come_back(op.reads[0], &op),
+            OpKind::EmbeddingBagUpdate => {
+                op.reads = op.reads.iter().map(|&id| self.come_back(id, &op)).collect();
+            }
             OpKind::SumSquares { .. } => {
                 let of_experts = self.graph.tensor(op.reads[0]).spread == Spread::Experts;
                 // The norm is summed over all ranks, so a copy counts by its share.
@@ -54,7 +59,7 @@ impl Spreader {
             }
             _ => op.reads = op.reads.iter().map(|id| self.moved.get(id).copied().unwrap_or(*id)).collect(),
         }
-        let sends = matches!(op.kind, OpKind::Dispatch | OpKind::CombineGrad);
+        let sends = matches!(op.kind, OpKind::Dispatch | OpKind::CombineGrad | OpKind::EmbeddingBag);
         let rows = op.writes[..usize::from(sends)].first().copied();
         self.graph.ops.push(op.clone());
         if let Some(rows) = rows {
@@ -63,7 +68,7 @@ impl Spreader {
         }
     }
 
-    /// The rows of `id` at their tokens' ranks, moved once.
+    /// The rows of `id` on the other side, at their tokens' ranks or at their tables', moved once.
     fn come_back(&mut self, id: TensorId, reader: &Op) -> TensorId {
         if let Some(&back) = self.moved.get(&id) {
             return back;
@@ -76,7 +81,8 @@ impl Spreader {
     fn all_to_all(&mut self, id: TensorId, like: &Op) -> TensorId {
         let tensor = self.graph.tensor(id).clone();
         let name = format!("{} exchanged", tensor.name);
-        let moved = self.graph.add_tensor(Tensor { name: name.into(), storage: Storage::Own, ..tensor });
+        let (storage, role) = (Storage::Own, Role::Activation);
+        let moved = self.graph.add_tensor(Tensor { name: name.into(), storage, role, ..tensor });
         let kind = OpKind::Collective { collective: self.collective, group: Group::Expert };
         let name = format!("{} all-to-all", self.graph.tensor(id).name);
         let op = Op { kind, name: name.into(), reads: vec![id], writes: vec![moved], ..like.clone() };

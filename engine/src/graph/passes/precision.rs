@@ -81,7 +81,10 @@ fn statistics(graph: &OpGraph) -> Vec<bool> {
             OpKind::Norm | OpKind::Attention | OpKind::AttentionGrad => &op.writes[1..],
             OpKind::ContextAttention { .. } => &op.writes[1..],
             OpKind::ContextAttentionGrad { .. } => &op.writes[2..],
-            OpKind::RowMax | OpKind::SumExp | OpKind::Route => &op.writes,
+            OpKind::RowMax | OpKind::SumExp | OpKind::ClassSums | OpKind::Route => &op.writes,
+            OpKind::BatchNorm | OpKind::BatchNormGrad => &op.writes[1..],
+            // Tables are updated as they are.
+            OpKind::EmbeddingBag => &op.reads[1..],
             OpKind::Collective { .. } if kept[op.reads[0].index()] => &op.writes,
             OpKind::Collective { .. } if graph.tensor(op.reads[0]).role != Role::Activation => &op.writes,
             _ => &[],

@@ -113,10 +113,20 @@ impl Sharder {
             }
             OpKind::PositionGrad => Rule::new(&[s], &[self.summed_over_tokens()]),
             OpKind::Add => Rule::uniform(op, s),
+            // Rows that are picked are dealt out again, on the whole sequences.
+            OpKind::GatherRows | OpKind::GatherRowsGrad | OpKind::ClassToken => {
+                Rule { reads: vec![Replicate; op.reads.len()], writes: vec![s] }
+            }
+            OpKind::ClassTokenGrad => Rule::new(&[Replicate], &[s]),
+            OpKind::ClassTokenWeightGrad => Rule::new(&[Replicate], &[Replicate]),
+            OpKind::Cast => Rule::new(&[Replicate], &[s]),
+            OpKind::ClassSums => Rule::new(&[s, Replicate], &[s]),
+            OpKind::ClassSumsGrad => Rule::new(&[s, s, Replicate], &[s]),
             OpKind::Matmul { .. } if self.is_whole(op) => {
                 let written = if op.kind.accumulates() { self.summed_over_tokens() } else { s };
                 let weight = if op.kind.accumulates() { s } else { Replicate };
-                Rule::new(&[s, weight], &[written])
+                let reads = [s, weight, Replicate];
+                Rule::new(&reads[..op.reads.len()], &[written])
             }
             OpKind::GroupedMatmul { accumulate, .. } if !self.slices_experts => {
                 let (weight, written) = if accumulate { (s, Replicate) } else { (Replicate, s) };
@@ -133,7 +143,7 @@ impl Sharder {
             OpKind::LatentJoin => Rule::new(&[COLS, COLS, Replicate], &[COLS]),
             OpKind::LatentJoinGrad => Rule::new(&[COLS], &[COLS, COLS, Partial(Reduction::Sum)]),
             // Of a dense layer cut by features, of an expert that is whole by tokens.
-            OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => {
+            OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad | OpKind::Tanh | OpKind::TanhGrad => {
                 Rule::uniform(op, self.placement(op.reads[0]))
             }
             OpKind::Matmul { accumulate: true, .. } => self.weight_gradient(op),

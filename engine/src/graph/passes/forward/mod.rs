@@ -1,0 +1,210 @@
+//! First pass: model → tensor ops of one micro-batch on one device. This file has what families share; each has a file
+//! of its own.
+
+mod decoder;
+mod encoder;
+mod recommender;
+mod residual;
+
+use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
+use crate::model::{Architecture, Model};
+use crate::scenario::{AttentionKernel, Scenario};
+use crate::trace::Phase;
+
+/// Builds the forward ops of one micro-batch, from token ids to the loss.
+pub fn forward(scenario: &Scenario) -> OpGraph {
+    let graph = OpGraph { dims: Dims::of(scenario), tensors: Vec::new(), ops: Vec::new() };
+    let unfused = scenario.strategy().attention == AttentionKernel::Unfused;
+    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding, unfused };
+    match scenario.model().architecture {
+        Architecture::Gpt | Architecture::Llama => builder.decoder(),
+        Architecture::Bert => builder.text_encoder(),
+        Architecture::Vit => builder.image_encoder(),
+        Architecture::Resnet => builder.residual_network(),
+        Architecture::Dlrm => builder.recommender(),
+    }
+    builder.graph
+}
+
+struct Builder<'a> {
+    graph: OpGraph,
+    model: &'a Model,
+    part: Part,
+    /// Whether attention stores its scores.
+    unfused: bool,
+}
+
+/// A linear layer's weights.
+struct Linear {
+    weight: TensorId,
+    bias: Option<TensorId>,
+}
+
+impl Builder<'_> {
+    fn name(&self, what: &str) -> String {
+        match self.part {
+            Part::Embedding => format!("embedding {what}"),
+            Part::Layer(layer) => format!("layer {layer} {what}"),
+            Part::Head => format!("head {what}"),
+        }
+    }
+
+    fn tensor(&mut self, what: &str, shape: Shape, dtype: DType, role: Role) -> TensorId {
+        let name = self.name(what);
+        let (part, placement, storage) = (self.part, Placement::Replicate, Storage::Own);
+        let spread = Spread::Tensor;
+        self.graph.add_tensor(Tensor {
+            name: name.into(),
+            shape,
+            local: shape,
+            dtype,
+            role,
+            part,
+            placement,
+            spread,
+            storage,
+        })
+    }
+
+    fn parameter(&mut self, what: &str, rows: u32, cols: u32) -> TensorId {
+        self.tensor(what, Shape::new(rows, cols), DType::F32, Role::Parameter)
+    }
+
+    /// A parameter that is not cut over the tensor group as others are.
+    fn spread_parameter(&mut self, what: &str, rows: u32, cols: u32, spread: Spread) -> TensorId {
+        let id = self.parameter(what, rows, cols);
+        self.graph.tensors[id.index()].spread = spread;
+        id
+    }
+
+    /// What a micro-batch brings to a part of the model.
+    fn input(&mut self, what: &str, part: Part, shape: Shape, dtype: DType) -> TensorId {
+        let before = std::mem::replace(&mut self.part, part);
+        let id = self.tensor(what, shape, dtype, Role::Input);
+        self.part = before;
+        id
+    }
+
+    /// Numbers of tokens, classes or rows.
+    fn numbers(&mut self, what: &str, part: Part, rows: u32) -> TensorId {
+        self.input(what, part, Shape::vector(rows), DType::U32)
+    }
+
+    fn rows_of(&self, id: TensorId) -> u32 {
+        self.graph.tensor(id).shape.rows
+    }
+
+    fn cols_of(&self, id: TensorId) -> u32 {
+        self.graph.tensor(id).shape.cols
+    }
+
+    /// Appends an op whose one result has as many rows as its first input, and `cols` features.
+    fn op(&mut self, kind: OpKind, what: &str, reads: Vec<TensorId>, cols: u32) -> TensorId {
+        let rows = reads.first().map_or(0, |&id| self.rows_of(id));
+        let y = self.value(what, rows, cols);
+        self.push(kind, what, reads, vec![y]);
+        y
+    }
+
+    fn value(&mut self, what: &str, rows: u32, cols: u32) -> TensorId {
+        self.tensor(what, Shape::new(rows, cols), DType::F32, Role::Activation)
+    }
+
+    fn push(&mut self, kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
+        let name = self.name(what);
+        self.graph.ops.push(Op { kind, name: name.into(), part: self.part, phase: Phase::Forward, reads, writes });
+    }
+
+    fn norm(&mut self, what: &str, x: TensorId) -> TensorId {
+        let (features, rows) = (self.cols_of(x), self.rows_of(x));
+        let mut reads = vec![x, self.parameter(&format!("{what} weight"), features, 1)];
+        if self.model.has_biases() {
+            reads.push(self.parameter(&format!("{what} shift"), features, 1));
+        }
+        let y = self.value(what, rows, features);
+        let statistics = self.value(&format!("{what} statistics"), rows, if self.model.has_biases() { 2 } else { 1 });
+        self.push(OpKind::Norm, what, reads, vec![y, statistics]);
+        y
+    }
+
+    fn linear(&mut self, what: &str, inputs: u32, outputs: u32) -> Linear {
+        let weight = self.parameter(&format!("{what} weight"), inputs, outputs);
+        let biased = self.model.has_biases() || what == "qkv" && self.model.qkv_bias;
+        let bias = biased.then(|| self.parameter(&format!("{what} bias"), outputs, 1));
+        Linear { weight, bias }
+    }
+
+    /// A linear layer whose bias is added in the matmul: column-parallel when sharded.
+    fn column_linear(&mut self, what: &str, x: TensorId, inputs: u32, outputs: u32) -> TensorId {
+        let Linear { weight, bias } = self.linear(what, inputs, outputs);
+        let mut reads = vec![x, weight];
+        reads.extend(bias);
+        let kind = OpKind::Matmul { transpose_a: false, transpose_b: false, bias: bias.is_some(), accumulate: false };
+        self.op(kind, what, reads, outputs)
+    }
+
+    /// A linear layer added to the residual stream: row-parallel when sharded, so that the bias is added once,
+    /// after the reduction.
+    fn row_linear(&mut self, what: &str, y: TensorId, x: TensorId, inputs: u32) -> TensorId {
+        let hidden = self.model.hidden;
+        let Linear { weight, bias } = self.linear(what, inputs, hidden);
+        let product = self.op(OpKind::MATMUL, what, vec![y, weight], hidden);
+        let mut reads = vec![x, product];
+        reads.extend(bias);
+        self.op(OpKind::Residual { bias: bias.is_some() }, &format!("{what} residual"), reads, hidden)
+    }
+
+    /// A linear layer without bias whose weight every rank of the tensor group has whole.
+    fn whole_linear(&mut self, what: &str, x: TensorId, outputs: u32) -> TensorId {
+        let inputs = self.cols_of(x);
+        let weight = self.spread_parameter(&format!("{what} weight"), inputs, outputs, Spread::Whole);
+        self.op(OpKind::MATMUL, what, vec![x, weight], outputs)
+    }
+
+    /// The scalar that sums a loss over micro-batches.
+    fn loss(&mut self, what: &str) -> TensorId {
+        self.tensor(what, Shape::vector(1), DType::F32, Role::Scalar)
+    }
+
+    /// The cross-entropy of `logits`.
+    fn cross_entropy(&mut self, what: &str, logits: TensorId, targets: TensorId) {
+        let loss = self.loss(what);
+        let max = self.op(OpKind::RowMax, &format!("{what} max"), vec![logits], 1);
+        let sums = self.op(OpKind::SumExp, &format!("{what} sums"), vec![logits, max, targets], 2);
+        self.push(OpKind::CrossEntropy, what, vec![sums], vec![loss]);
+    }
+
+    /// The cross-entropy of so few classes that every rank of the tensor group computes them in one kernel.
+    fn whole_cross_entropy(&mut self, what: &str, logits: TensorId, targets: TensorId) {
+        let loss = self.loss(what);
+        let sums = self.op(OpKind::ClassSums, &format!("{what} sums"), vec![logits, targets], 2);
+        self.push(OpKind::CrossEntropy, what, vec![sums], vec![loss]);
+    }
+
+    /// A linear layer whose weight every rank of the tensor group has whole.
+    fn whole_biased(&mut self, what: &str, x: TensorId, outputs: u32) -> TensorId {
+        let weight = self.spread_parameter(&format!("{what} weight"), self.cols_of(x), outputs, Spread::Whole);
+        let bias = self.spread_parameter(&format!("{what} bias"), outputs, 1, Spread::Whole);
+        let kind = OpKind::Matmul { transpose_a: false, transpose_b: false, bias: true, accumulate: false };
+        self.op(kind, what, vec![x, weight, bias], outputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ParameterCount;
+    use crate::scenario::presets;
+
+    #[test]
+    fn the_graph_has_as_many_parameters_as_the_model() {
+        for preset in presets() {
+            let scenario = Scenario::preset(preset.name).expect("presets are valid");
+            let graph = forward(&scenario);
+            let parameters = graph.tensors.iter().filter(|t| t.role == Role::Parameter);
+            let count: u64 = parameters.map(|t| t.shape.elements()).sum();
+            assert_eq!(count, ParameterCount::of(scenario.model()).total(), "{}", preset.name);
+            graph.verify().unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+        }
+    }
+}
