@@ -69,6 +69,9 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
     let parameters = shardlab_engine::model::ParameterCount::of(run.scenario.model());
     let mesh = run.scenario.mesh();
+    if report.mean_step_time != report.step_time {
+        figure_ui(ui, "inspector.mean", &report.mean_step_time.to_string());
+    }
     if run.scenario.model().has_sequences() {
         figure_ui(ui, "inspector.tokens", &grouped(report.tokens_per_s));
     } else {

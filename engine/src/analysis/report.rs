@@ -1,12 +1,15 @@
 //! The figures of a step: time, throughput, utilisation, bubble, exposed communication, memory, fit.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Breakdown, breakdowns};
 use crate::cluster::{Device, RankId};
 use crate::cost;
-use crate::graph::{OpKind, StepGraph};
-use crate::scenario::{Precision, Scenario};
+use crate::graph::{OpKind, StepGraph, lower};
+use crate::scenario::{Precision, Scenario, UpdateRule};
+use crate::sim::simulate;
 use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
 use crate::units::{Bytes, Flops, Nanos};
 
@@ -76,7 +79,9 @@ pub struct StepReport {
     /// Where four fifths of the published runs on the device would lie, if this were one of them; modelled steps on
     /// devices whose predictions were held against measurements only.
     pub interval: Option<[Nanos; 2]>,
-    /// Tokens of the step over its time, over all ranks.
+    /// The same on average over many steps: where an outer step comes only now and then, most are shorter than this one.
+    pub mean_step_time: Nanos,
+    /// Tokens of the step over its mean time, over all ranks; where replicas wait for nobody, each at its own pace.
     pub tokens_per_s: f64,
     /// Sequences, images or samples of the step over its time, over all ranks.
     pub samples_per_s: f64,
@@ -110,7 +115,11 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
     let critical = groups.iter().rev().max_by_key(|group| group.parts.compute()).copied().unwrap_or_default();
     let (model, hardware) = flops(step);
     let peak_memory = peaks(step, trace);
-    let secs = trace.step_time.secs().max(1e-9);
+    let mean_step_time = mean_step_time(scenario, trace);
+    let secs = mean_step_time.secs().max(1e-9);
+    // How much more than replicas that wait for the slowest they do.
+    let ahead = if scenario.strategy().update == UpdateRule::Asynchronous { pace(trace) } else { 1.0 };
+    let (secs, trace_secs) = (secs / ahead, trace.step_time.secs().max(1e-9));
     let available = peak_rate(scenario) * f64::from(scenario.mesh().ranks()) * secs;
     let ranks: f64 = groups.iter().map(|group| f64::from(group.ranks)).sum();
     let bubble: f64 = groups.iter().map(|group| group.parts.bubble.secs() * f64::from(group.ranks)).sum();
@@ -118,12 +127,13 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
     StepReport {
         origin: trace.origin,
         step_time: trace.step_time,
+        mean_step_time,
         interval: interval(scenario, trace),
         tokens_per_s: scenario.step_tokens() as f64 / secs,
         samples_per_s: scenario.step_samples() as f64 / secs,
         mfu: model.0 / available,
         hfu: hardware.0 / available,
-        bubble_fraction: bubble / (ranks.max(1.0) * secs),
+        bubble_fraction: bubble / (ranks.max(1.0) * trace_secs),
         exposed_communication: ExposedCommunication {
             tp: parts.exposed_tp,
             cp: parts.exposed_cp,
@@ -139,6 +149,32 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         peak_memory,
         model_flops: model,
     }
+}
+
+/// The mean over an outer step and those between it and the next.
+fn mean_step_time(scenario: &Scenario, trace: &Trace) -> Nanos {
+    let Some((between, interval)) = scenario.between_outer_steps() else { return trace.step_time };
+    let others = simulate(&lower(&between), &between).step_time;
+    let interval = i64::from(interval);
+    Nanos((others.0 * (interval - 1) + trace.step_time.0) / interval)
+}
+
+/// Steps that ranks take while the slowest takes one, on average over all ranks.
+fn pace(trace: &Trace) -> f64 {
+    let mut ends: BTreeMap<u32, Nanos> = BTreeMap::new();
+    for span in &trace.spans {
+        let end = ends.entry(trace.track(span).group).or_default();
+        *end = (*end).max(span.end());
+    }
+    let mut groups: Vec<_> = trace.tracks.iter().map(|track| (track.group, track.ranks)).collect();
+    groups.dedup();
+    let (mut steps, mut ranks) = (0.0, 0.0);
+    for (group, count) in groups {
+        let end = ends.get(&group).copied().unwrap_or(trace.step_time).secs().max(1e-9);
+        steps += f64::from(count) * trace.step_time.secs() / end;
+        ranks += f64::from(count);
+    }
+    if ranks > 0.0 { steps / ranks } else { 1.0 }
 }
 
 /// The step time times the residuals of the device.

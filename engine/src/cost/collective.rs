@@ -59,8 +59,10 @@ impl GroupSpan {
         let share = |pattern| topology.share(pattern, &slots);
         let by_hand = cluster.all_reduce == AlgorithmChoice::Direct;
         let exchanges = by_hand || matches!(group, Group::Expert | Group::Context);
-        let [direct, shift] = if exchanges { [Pattern::AllToAll, Pattern::Shift].map(share) } else { [Share::ALL; 2] };
-        Self { ring: share(Pattern::Ring), direct, shift, ..span }
+        let ring = share(Pattern::Ring);
+        // Other groups exchange seldom; routes between all pairs of thousands of ranks would cost more than they tell.
+        let [direct, shift] = if exchanges { [Pattern::AllToAll, Pattern::Shift].map(share) } else { [ring; 2] };
+        Self { ring, direct, shift, ..span }
     }
 }
 
@@ -86,7 +88,7 @@ pub fn collective_bytes_per_rank(collective: Collective, bytes: Bytes, ranks: u3
     let once = Bytes(u64::try_from(once).unwrap_or(u64::MAX));
     match collective {
         Collective::AllReduce(_) => once * 2,
-        Collective::ReduceScatter | Collective::AllGather => once,
+        Collective::ReduceScatter | Collective::AllGather | Collective::Push | Collective::Pull => once,
         Collective::AllToAll | Collective::AllToAllOnce { .. } => once,
         Collective::Shift if n > 1 => bytes,
         Collective::Shift => Bytes::ZERO,
@@ -106,6 +108,8 @@ pub fn collective_time(cluster: &Cluster, span: GroupSpan, collective: Collectiv
         Collective::Shift => (shift_time(links, span, bytes), Algorithm::Direct),
         Collective::AllReduce(_) => all_reduce_time(links, span, bytes, cluster.all_reduce).unwrap_or_else(ring),
         Collective::ReduceScatter | Collective::AllGather => ring(),
+        // Every rank sends each owner its part, or gets it: as many bytes as in an exchange of all with all.
+        Collective::Push | Collective::Pull => (all_to_all_time(links, span, bytes, 1), Algorithm::Direct),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
 
-use crate::graph::{DType, Dims, Op, OpKind, Role, Spread, Storage, Tensor, TensorId};
+use crate::graph::{CompressionStep, DType, Dims, Op, OpKind, Role, Spread, Storage, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 use crate::units::{Bytes, Flops};
@@ -84,6 +84,7 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         OpKind::ConvolutionWeightGrad(_) => {
             convolution(tensors, [op.reads[0], op.writes[0], op.reads[1]], Side::Kernel, bytes)
         }
+        OpKind::Compression(step) => compression(tensors, op, step),
         OpKind::Interaction => interaction(tensors, [op.reads[0], op.reads[1], op.writes[0]], 1.0, bytes),
         OpKind::InteractionGrad => interaction(tensors, [op.reads[0], op.reads[1], op.reads[2]], 2.0, bytes),
         _ => {
@@ -177,6 +178,34 @@ fn interaction(tensors: &[Tensor], [dense, vectors, features]: [TensorId; 3], pr
     Work { flops, matmul_flops: flops, bytes, matmul: Some([side, side, width]), groups, ..Work::default() }
 }
 
+/// What makes gradients smaller and whole again. The gradients of a bucket are views of the first tensor that is read or
+/// written, so they count once. The largest elements are found in two passes (Lin et al. 2018, section 3.1); columns are
+/// made orthogonal one after the other.
+fn compression(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Work {
+    let bytes = |id: &TensorId| tensors[id.index()].bytes();
+    let kept = |ids: &[TensorId]| {
+        let of_bucket =
+            ids.iter().enumerate().filter(|(at, id)| *at == 0 || tensors[id.index()].role != Role::Gradient);
+        of_bucket.map(|(_, id)| bytes(id)).sum::<Bytes>()
+    };
+    let (once, elements) = (kept(&op.reads) + kept(&op.writes), |ids: &[TensorId]| {
+        ids.first().map_or(0.0, |id| tensors[id.index()].local.elements() as f64)
+    });
+    let (flops, bytes) = match step {
+        CompressionStep::Narrow | CompressionStep::Scatter => (elements(&op.reads), once),
+        CompressionStep::Widen { parts } => (elements(&op.writes) * f64::from(parts), once),
+        CompressionStep::Select => (elements(&op.reads) * 3.0, kept(&op.reads) + once + kept(&op.writes)),
+        CompressionStep::Project { rank } | CompressionStep::Reproject { rank } => {
+            (elements(&op.reads) * 2.0 * f64::from(rank), once)
+        }
+        CompressionStep::Orthogonalize { rank } => {
+            (elements(&op.reads) * 2.0 * f64::from(rank), once * u64::from(rank))
+        }
+        CompressionStep::Expand { rank } => (elements(&op.writes) * 2.0 * f64::from(rank), once),
+    };
+    Work { flops: Flops(flops), bytes, ..Work::default() }
+}
+
 /// Muon's update of the matrices that lie below each other in a parameter. Of a matrix with sides `m ≤ n` an iteration
 /// makes `X·Xᵀ`, the square of that, and its product with `X`: `4m²n + 2m³` operations (Jordan et al. 2024). A matrix
 /// that is cut over the tensor group is treated by slices, as Megatron-Core does it.
@@ -253,7 +282,9 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::Pool(window) => f64::from(window.side * window.side),
         OpKind::PoolGrad(_) | OpKind::Relu | OpKind::ReluGrad | OpKind::EmbeddingBag => 1.0,
         OpKind::TanhGrad | OpKind::Cross | OpKind::CrossGrad => 2.0,
-        OpKind::Update { optimizer, .. } => update_arithmetic(optimizer),
+        OpKind::Update { optimizer, times, .. } => update_arithmetic(optimizer) * f64::from(times),
+        OpKind::OuterGradient => 1.0,
+        OpKind::OuterStep => 6.0,
         OpKind::Add
         | OpKind::Accumulate
         | OpKind::RowMax
@@ -296,7 +327,11 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
-        OpKind::Update { optimizer, .. } => sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2,
+        OpKind::Update { optimizer, times, .. } => {
+            (sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2) * u64::from(times)
+        }
+        // The outer parameters and the momentum are read, too.
+        OpKind::OuterStep => sum(&op.reads) + sum(&op.writes) + sum(&op.writes[..2]),
         OpKind::Accumulate
         | OpKind::Matmul { accumulate: true, .. }
         | OpKind::ConvolutionWeightGrad(_)

@@ -38,11 +38,11 @@ impl<'a> Ring<'a> {
                 self.reduce_scatter(reduction);
                 self.all_gather();
             }
-            Collective::ReduceScatter => {
+            Collective::ReduceScatter | Collective::Push => {
                 self.reduce_scatter(Reduction::Sum);
                 self.keep_own_chunk();
             }
-            Collective::AllGather => {
+            Collective::AllGather | Collective::Pull => {
                 self.place_own_chunk();
                 self.all_gather();
             }

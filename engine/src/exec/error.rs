@@ -23,6 +23,12 @@ pub enum ExecError {
     /// Chunked tensor communication cannot be executed yet.
     #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]
     TensorChunks,
+    /// Only synchronous updates can be executed yet.
+    #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]
+    UpdateRule,
+    /// Compressed gradients cannot be executed yet.
+    #[error("strategy.gradient_compression can be simulated but not executed yet; set it to \"none\"")]
+    Compression,
     /// Attention over sequences that ranks share cannot be executed yet.
     #[error("strategy.context_parallel above 1 can be simulated but not executed yet; set it to 1")]
     Context,

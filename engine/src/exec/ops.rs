@@ -63,15 +63,17 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
         OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
-        OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced } => {
+        OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, times: 1 } => {
             vec![call.adamw(decayed, sliced)]
         }
         OpKind::Update { .. } => return Err(ExecError::Optimizer),
+        OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => {
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
             vec![Dispatch::new(&params, [reads[0], writes[0]])]
         }
         OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
+        OpKind::Compression(_) => return Err(ExecError::Compression),
         OpKind::Cast => return Err(ExecError::Precision),
         OpKind::AttentionScores
         | OpKind::AttentionSoftmax

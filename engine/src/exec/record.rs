@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{AttentionKernel, Optimizer, Precision, Scenario};
+use crate::scenario::{AttentionKernel, Compression, Optimizer, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -36,6 +36,12 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().tensor_chunks > 1 {
         return Err(ExecError::TensorChunks);
+    }
+    if scenario.strategy().update != UpdateRule::Synchronous {
+        return Err(ExecError::UpdateRule);
+    }
+    if scenario.strategy().compression != Compression::None {
+        return Err(ExecError::Compression);
     }
     match scenario.model() {
         model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),

@@ -21,7 +21,7 @@ mod tensor;
 mod verify;
 
 pub use dims::Dims;
-pub use op::{Collective, Direction, Op, OpKind, Part, Reduction, Transfer, Window};
+pub use op::{Collective, CompressionStep, Direction, Op, OpKind, Part, Reduction, Transfer, Window};
 pub use print::{StepGraphDocument, dot};
 pub use step::{FlatPlace, Piece, Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
 pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};

@@ -48,6 +48,10 @@ pub enum Collective {
     },
     /// Every rank hands its value to the next of the ring.
     Shift,
+    /// As a reduce-scatter, but a rank waits for no other: terms go to the owners of slices, each when it is ready.
+    Push,
+    /// As an all-gather of what the owners have now.
+    Pull,
 }
 
 /// The way along the pipeline's ring of stages.
@@ -76,6 +80,43 @@ pub struct Window {
     pub side: u32,
     /// Pixels from one to the next.
     pub stride: u32,
+}
+
+/// What is done to gradients on their way to other replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompressionStep {
+    /// `gradients → codes` of fewer bits.
+    Narrow,
+    /// `codes → gradients`: the sum of as many parts that lie behind each other.
+    Widen {
+        /// Parts.
+        parts: u32,
+    },
+    /// `gradients → largest, error`: values and places; the error is added first, and becomes what is left.
+    Select,
+    /// `largest of all → gradients`.
+    Scatter,
+    /// `gradients, error, second → first`: the product of every matrix with its second factor.
+    Project {
+        /// Columns of a factor.
+        rank: u32,
+    },
+    /// `first → first` with orthogonal columns.
+    Orthogonalize {
+        /// Columns of a factor.
+        rank: u32,
+    },
+    /// `gradients, first → second`: the product of every transposed matrix with its first factor.
+    Reproject {
+        /// Columns of a factor.
+        rank: u32,
+    },
+    /// `first, second → gradients, error`.
+    Expand {
+        /// Columns of a factor.
+        rank: u32,
+    },
 }
 
 /// What an op computes. Reads and writes stand in the order in which the kernels bind them.
@@ -264,9 +305,17 @@ pub enum OpKind {
         decayed: u64,
         /// Whether the op updates this rank's slice of a flat group, whose elements are counted from the group's first.
         sliced: bool,
+        /// How often in a step: once, or for every replica that pushes gradients.
+        times: u32,
     },
+    /// `parameters…, outer parameters → outer gradient`: how far they moved since the last outer step.
+    OuterGradient,
+    /// `outer gradient → outer parameters, outer momentum, parameters…`.
+    OuterStep,
     /// `x → y` in another number format.
     Cast,
+    /// Of gradients, between the backward pass and other replicas.
+    Compression(CompressionStep),
     /// `x → chunks…`: views of it, by rows; nothing is done.
     Split,
     /// `chunks… → x`: all views of it are there; nothing is done.
@@ -354,8 +403,11 @@ impl OpKind {
             | Self::ClassSumsGrad
             | Self::BinaryLoss
             | Self::BinaryLossGrad => "loss",
-            Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } => "optimizer",
+            Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } | Self::OuterGradient | Self::OuterStep => {
+                "optimizer"
+            }
             Self::Cast => "cast",
+            Self::Compression(_) => "compression",
             Self::Split => "split",
             Self::Join => "join",
             Self::Collective { collective: Collective::AllReduce(_), .. } => "all_reduce",
@@ -363,6 +415,8 @@ impl OpKind {
             Self::Collective { collective: Collective::AllGather, .. } => "all_gather",
             Self::Collective { collective: Collective::AllToAll | Collective::AllToAllOnce { .. }, .. } => "all_to_all",
             Self::Collective { collective: Collective::Shift, .. } => "shift",
+            Self::Collective { collective: Collective::Push, .. } => "push",
+            Self::Collective { collective: Collective::Pull, .. } => "pull",
             Self::Send(_) => "send",
             Self::Receive(_) => "receive",
         }
@@ -376,6 +430,9 @@ impl OpKind {
             Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,
             Self::Receive(Transfer { direction: Direction::Next, .. }) => Stream::ReceivePrevious,
             Self::Receive(Transfer { direction: Direction::Previous, .. }) => Stream::ReceiveNext,
+            // What was reduced is added where it arrives: on the stream of compute it would hold up the backward pass.
+            // So would what makes gradients smaller.
+            Self::Accumulate | Self::Compression(_) => Stream::DataComm,
             _ => Stream::Compute,
         }
     }

@@ -180,6 +180,8 @@ pub struct StepGraph {
     pub dims: Dims,
     /// Micro-batches per step.
     pub micro_batches: u32,
+    /// Whether the step sums its own gradients over all replicas, rather than earlier ones or none.
+    pub sums_replicas: bool,
     /// Transfers between stages for every micro-batch.
     pub transfers: u32,
     /// All values; each belongs to the stage whose ops mention it.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Collective, Direction, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, Spread, StepGraph, Task, TensorId,
-    Transfer,
+    Collective, CompressionStep, Direction, Op, OpGraph, OpKind, Placement, Role, Segment, Shape, Spread, StepGraph,
+    Storage, Task, TensorId, Transfer,
 };
 use crate::cluster::Group;
 use crate::trace::Name;
@@ -219,8 +219,8 @@ impl OpGraph {
             (OpKind::AttentionGrad, [qkv, out, _, dout], [dqkv, ..]) => qkv == dqkv && out == dout,
             (OpKind::Collective { collective, .. }, [from, ..], [to, ..]) => match collective {
                 Collective::AllReduce(_) => from.elements() == to.elements(),
-                Collective::ReduceScatter => from.elements() >= to.elements(),
-                Collective::AllGather => from.elements() <= to.elements(),
+                Collective::ReduceScatter | Collective::Push => from.elements() >= to.elements(),
+                Collective::AllGather | Collective::Pull => from.elements() <= to.elements(),
                 Collective::AllToAll | Collective::AllToAllOnce { .. } => from.elements() == to.elements(),
                 Collective::Shift => from == to,
             },
@@ -384,8 +384,12 @@ impl StepGraph {
             }
             let reduces = match op.kind {
                 OpKind::Collective { group: Group::Data | Group::ExpertData, .. } => true,
+                // What is made smaller is reduced as it then is, over all copies or over those that share them.
+                OpKind::Compression(
+                    CompressionStep::Narrow | CompressionStep::Select | CompressionStep::Project { .. },
+                ) => !matches!(self.tensor(op.reads[0]).storage, Storage::Slice { .. }),
                 OpKind::Collective { collective, group: Group::Shard | Group::ExpertShard } => {
-                    collective == Collective::ReduceScatter
+                    matches!(collective, Collective::ReduceScatter | Collective::Push)
                 }
                 _ => false,
             };
@@ -395,6 +399,7 @@ impl StepGraph {
         }
         let expected = |id: TensorId| match self.tensor(id).role {
             _ if self.copies_of(id) == 1 => 0,
+            Role::Bucket if !self.sums_replicas && self.mesh.shard == 1 => 0,
             Role::GradientBuffer => self.micro_batches as usize,
             _ => 1,
         };

@@ -95,6 +95,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("ranks", json!(scenario.mesh().ranks()));
     put("mesh", json!(scenario.mesh()));
     put("step_time_s", json!(report.step_time.secs()));
+    put("mean_step_time_s", json!(report.mean_step_time.secs()));
     put("step_time_interval_s", json!(report.interval.map(|bounds| bounds.map(Nanos::secs))));
     put("tokens_per_s", json!(report.tokens_per_s));
     put("samples_per_s", json!(report.samples_per_s));

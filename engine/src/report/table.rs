@@ -6,7 +6,7 @@ use crate::analysis::{StepReport, op_classes};
 use crate::cluster::Network;
 use crate::compare::Comparison;
 use crate::model::{Model, ParameterCount};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, UpdateRule};
 use crate::trace::{MemoryCategory, Origin, Trace};
 use crate::units::{Bytes, Nanos};
 
@@ -87,6 +87,13 @@ fn samples(model: &Model) -> &'static str {
 
 fn figures(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let _ = writeln!(text, "\n  step time   {}{}", report.step_time, interval(report));
+    if let UpdateRule::LocalSgd { interval: Some(interval) } = scenario.strategy().update {
+        let mean = report.mean_step_time;
+        let _ = writeln!(
+            text,
+            "              with an outer step; {mean} on average over {interval}, which the figures below are of"
+        );
+    }
     let (model, rate) = (scenario.model(), report.samples_per_s);
     let _ = match model.has_sequences() {
         true => writeln!(text, "  throughput  {:.0} tokens/s", report.tokens_per_s),

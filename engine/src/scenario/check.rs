@@ -2,7 +2,7 @@
 
 use super::{
     Data, PipelineSchedule, RecomputeModule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, StrategyFile,
-    check_cluster, check_expert,
+    check_cluster, check_expert, strategy::DEFAULT_RANK,
 };
 use crate::cluster::{Cluster, MeshAxis};
 use crate::model::Model;
@@ -146,6 +146,10 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         cuda_graphs: s.cuda_graphs,
         overlap_gradients: s.overlap_gradients,
         bucket: bucket(s.bucket)?,
+        update: super::check_update::rule(s)?,
+        compression: s.gradient_compression,
+        compression_share: super::check_sharding::share(s)?,
+        compression_rank: bounded(s.compression_rank.or(Some(DEFAULT_RANK)), "strategy.compression_rank", 1024)?,
         zero: super::check_sharding::stage(s)?,
         sharding_group: 1,
         overlap_parameters: s.overlap_parameters,
@@ -153,6 +157,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         reshard_after_forward: s.reshard_after_forward,
     };
     strategy.expert_parallel = check_expert::spread(s, &strategy, model)?;
+    super::check_update::owners(&mut strategy)?;
     strategy.sharding_group = super::check_sharding::group(s, &strategy)?;
     super::check_samples::strategy(&strategy, model)?;
     check_expert::context(s, &strategy, model, data)?;
@@ -162,6 +167,8 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
     strategy.overlap_micro_batches = super::check_pipeline::pairs(s, &strategy.schedule)?;
     super::check_sharding::tied(&strategy, model)?;
     super::check_sharding::optimizer(&strategy)?;
+    super::check_sharding::compression(&strategy)?;
+    super::check_update::update(&strategy, model, cluster)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
 }

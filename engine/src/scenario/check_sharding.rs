@@ -2,6 +2,7 @@
 
 use super::check::{Checked, bounded, divides, invalid};
 use super::pipeline::ChunkLayout;
+use super::strategy::DEFAULT_SHARE;
 use super::{Optimizer, Strategy, StrategyFile, ZeroStage};
 use crate::model::Model;
 
@@ -60,4 +61,24 @@ pub(super) fn optimizer(strategy: &Strategy) -> Checked<()> {
         strategy.zero as u32
     );
     Err(invalid("strategy.optimizer", strategy.optimizer.name(), allowed, "Or set strategy.zero_stage = 0."))
+}
+
+/// The share of elements that is kept.
+pub(super) fn share(file: &StrategyFile) -> Checked<f64> {
+    let share = file.compression_share.unwrap_or(DEFAULT_SHARE);
+    if share.is_finite() && (1e-6..=1.0).contains(&share) {
+        return Ok(share);
+    }
+    let hint = "0.01 keeps one of a hundred.";
+    Err(invalid("strategy.compression_share", share, "a number from 0.000001 to 1", hint))
+}
+
+/// What a rank did not send it keeps, which it can only of gradients that it has whole.
+pub(super) fn compression(strategy: &Strategy) -> Checked<()> {
+    if !strategy.compression.has_error_feedback() || !strategy.shards_over_replicas() {
+        return Ok(());
+    }
+    let allowed = format!("none, bf16, fp16 or int8 with strategy.zero_stage = {}", strategy.zero as u32);
+    let hint = "Or set strategy.zero_stage = 0.";
+    Err(invalid("strategy.gradient_compression", strategy.compression.name(), allowed, hint))
 }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute, RecomputeModule,
-    ScheduleName,
+    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute,
+    RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -163,6 +163,26 @@ pub struct StrategyFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub bucket: Option<Bytes>,
+    /// When gradients of other replicas reach the parameters: `synchronous`, `bounded_staleness`, `asynchronous` or
+    /// `local_sgd`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub update: UpdateName,
+    /// Steps between a gradient and its update, for `bounded_staleness`; 1 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staleness: Option<u32>,
+    /// Steps from one outer step to the next, for `local_sgd`; 500 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<u32>,
+    /// Make gradients smaller before they are summed over replicas: `none`, `bf16`, `fp16`, `int8`, `top_k` or
+    /// `low_rank`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gradient_compression: Compression,
+    /// The share of elements that `top_k` keeps; 0.01 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression_share: Option<f64>,
+    /// Columns of the factors of `low_rank`; 4 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression_rank: Option<u32>,
     /// What is sharded over the replicas: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too (FSDP).
     pub zero_stage: u32,
     /// Replicas that share one copy of what is sharded; all of them when left out, fewer for hybrid sharding.
@@ -208,6 +228,12 @@ impl Default for StrategyFile {
             cuda_graphs: false,
             overlap_gradients: true,
             bucket: None,
+            update: UpdateName::default(),
+            staleness: None,
+            sync_interval: None,
+            gradient_compression: Compression::default(),
+            compression_share: None,
+            compression_rank: None,
             zero_stage: 0,
             sharding_group: None,
             overlap_parameters: true,

@@ -10,6 +10,8 @@ mod check_model;
 mod check_pipeline;
 mod check_samples;
 mod check_sharding;
+mod check_update;
+pub mod compression;
 mod describe;
 mod error;
 mod file;
@@ -19,9 +21,11 @@ mod parse;
 pub mod pipeline;
 mod presets;
 mod strategy;
+pub mod update_rule;
 
 pub use check::{DATASETS, check, check_parts, check_strategy};
 pub use check_model::check_model;
+pub use compression::Compression;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use optimizer::Optimizer;
@@ -32,6 +36,8 @@ use serde::Serialize;
 pub use strategy::{
     AttentionKernel, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Strategy, ZeroStage,
 };
+
+pub use update_rule::{UpdateName, UpdateRule};
 
 use crate::cluster::{Cluster, Mesh};
 use crate::model::Model;
@@ -141,6 +147,14 @@ impl Scenario {
     /// Capacity of the smallest device.
     pub fn device_memory(&self) -> Bytes {
         self.cluster.least_memory()
+    }
+
+    /// The same scenario in a step without an outer one, and how many steps lie from one to the next; none where every
+    /// step is like the others.
+    pub fn between_outer_steps(&self) -> Option<(Self, u32)> {
+        let UpdateRule::LocalSgd { interval: Some(interval) } = self.strategy.update else { return None };
+        let strategy = Strategy { update: UpdateRule::LocalSgd { interval: None }, ..self.strategy.clone() };
+        Some((Self { strategy, ..self.clone() }, interval))
     }
 
     /// The same scenario on another device, as the comparison of prediction with execution needs it.

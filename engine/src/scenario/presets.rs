@@ -49,6 +49,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "mixtral-8x7b-64xh100" false,
         "deepseek-v3-2048xh800" false,
         "llama3-8b-128k-64xh100" false,
+        "llama3-8b-diloco-64xh100" false,
+        "gpt2-774m-powersgd-32xv100" false,
         "bert-large-8xa100" false,
         "vit-l-16-16xh100" false,
         "resnet-50-8xa100" false,

@@ -9,8 +9,8 @@ use crate::graph::passes::plan_memory::saved;
 use crate::graph::{Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
 use crate::scenario::{
-    ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError, ScenarioFile,
-    ScheduleName, Strategy, check,
+    Compression, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError,
+    ScenarioFile, ScheduleName, Strategy, UpdateName, check,
 };
 use crate::sim::part_times;
 use crate::units::Nanos;
@@ -193,6 +193,8 @@ fn short(file: &ScenarioFile, s: &Strategy, layers: u32) -> ScenarioFile {
     strategy.zero_stage = 0;
     strategy.sharding_group = None;
     strategy.overlap_gradients = false;
+    strategy.gradient_compression = Compression::None;
+    strategy.update = UpdateName::Synchronous;
     strategy.overlap_micro_batches = false;
     file
 }

@@ -410,7 +410,7 @@ fn simulated(index: u64, scenario: &Scenario) -> Found {
     let report = step_report(&step, scenario, &simulate(&step, scenario));
     Found {
         index,
-        step_time: report.step_time,
+        step_time: report.mean_step_time,
         memory: report.fit.needed,
         devices: scenario.mesh().ranks(),
         mfu: report.mfu,

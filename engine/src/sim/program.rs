@@ -225,7 +225,8 @@ impl Pricer<'_> {
                 let span = self.spans[group as usize];
                 let (bytes, chunks) = (cost::full_size(self.step, op), cost::chunks(&self.step.tensors, op.reads[0]));
                 let (time, _) = cost::chunked_time(self.cluster, span, collective, bytes, chunks);
-                (time + self.device.launch_overhead, Action::Meet(group))
+                let alone = matches!(collective, Collective::Push | Collective::Pull);
+                (time + self.device.launch_overhead, if alone { Action::Run } else { Action::Meet(group) })
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),

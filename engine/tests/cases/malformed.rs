@@ -314,6 +314,16 @@ fn wrong_clusters() -> Vec<Case> {
         ),
         with("an exception that is nowhere", "nodes = 1", "nodes = 1\nexceptions = [{ speed = 0.5 }]", "(no nodes"),
         with("an axis twice", "tensor_parallel = 2", "rank_order = [\"tp\", \"tp\"]", "`strategy.rank_order`"),
+        with("an unknown update rule", "micro_batch = 1", "update = \"eventually\"", "`local_sgd`"),
+        with(
+            "staleness without end",
+            "micro_batch = 1",
+            "update = \"bounded_staleness\"\nstaleness = 65",
+            "`strategy.staleness`",
+        ),
+        with("a share of nothing", "micro_batch = 1", "compression_share = 0.0", "`strategy.compression_share` = 0"),
+        with("a share that is NaN", "micro_batch = 1", "compression_share = nan", "`strategy.compression_share` = NaN"),
+        with("a rank of nothing", "micro_batch = 1", "compression_rank = 0", "`strategy.compression_rank` = 0"),
         with("an unknown optimizer", "micro_batch = 1", "optimizer = \"shampoo\"", "`muon`"),
         with(
             "slices of matrices for Muon",

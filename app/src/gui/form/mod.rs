@@ -5,6 +5,7 @@ mod exceptions;
 mod fields;
 mod model;
 mod network;
+mod replicas;
 mod samples;
 mod spread;
 mod strategy;

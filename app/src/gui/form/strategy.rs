@@ -9,9 +9,7 @@ use shardlab_engine::scenario::{
 };
 
 use super::Form;
-use super::fields::{
-    choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui,
-};
+use super::fields::{choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, real_ui, row_ui};
 use crate::gui::i18n::{t, t_or_name};
 use crate::gui::widgets::heading_ui;
 
@@ -45,12 +43,7 @@ impl Form<'_> {
             Recompute::None => {}
         }
         flag_ui(ui, "form.strategy.graphs", &mut s.cuda_graphs);
-        flag_ui(ui, "form.strategy.overlap", &mut s.overlap_gradients);
-        self.sharding_ui(ui);
-        let effective = self.session.run.scenario.strategy().bucket;
-        let error = self.error_of("strategy.bucket");
-        let value = &mut self.session.file.strategy.bucket;
-        quantity_ui(ui, "form.strategy.bucket", value, &mut self.state.typed, effective, error.as_deref());
+        self.replicas_ui(ui);
     }
 
     fn axes_ui(&mut self, ui: &mut Ui) {
@@ -87,30 +80,6 @@ impl Form<'_> {
         if order != effective {
             let named = if order == MeshAxis::ALL { Vec::new() } else { order.to_vec() };
             self.session.file.strategy.rank_order = named;
-        }
-    }
-
-    /// What is sharded over the replicas, and how it is gathered.
-    fn sharding_ui(&mut self, ui: &mut Ui) {
-        let errors =
-            ["zero_stage", "sharding_group", "prefetch"].map(|path| self.error_of(&format!("strategy.{path}")));
-        let [stage, group, prefetch] = errors.each_ref().map(Option::as_deref);
-        let effective = self.session.run.scenario.strategy().copies();
-        let s = &mut self.session.file.strategy;
-        let stages = [(0, "form.zero.0"), (1, "form.zero.1"), (2, "form.zero.2"), (3, "form.zero.3")];
-        choice_ui(ui, "form.strategy.zero", &mut s.zero_stage, &stages);
-        if let Some(error) = stage {
-            ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
-        }
-        if s.zero_stage == 0 {
-            return;
-        }
-        optional_ui(ui, "form.strategy.group", &mut s.sharding_group, effective, 1..=1 << 16, group);
-        if s.zero_stage < 3 {
-            flag_ui(ui, "form.strategy.overlap_parameters", &mut s.overlap_parameters);
-        } else {
-            number_ui(ui, "form.strategy.prefetch", &mut s.prefetch, 0..=64, prefetch);
-            flag_ui(ui, "form.strategy.reshard", &mut s.reshard_after_forward);
         }
     }
 

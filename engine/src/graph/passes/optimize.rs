@@ -112,7 +112,7 @@ pub fn optimize(mut graph: OpGraph, optimizer: Optimizer) -> OpGraph {
             writes.push(add_state(&mut graph, parameter, state));
         }
         let decayed = if matrix && optimizer.decays() { u64::MAX } else { 0 };
-        let kind = OpKind::Update { optimizer, decayed, sliced: false };
+        let kind = OpKind::Update { optimizer, decayed, sliced: false, times: 1 };
         push(&mut graph, kind, "update", parameter, vec![gradient, norm, hyper], writes);
     }
     graph

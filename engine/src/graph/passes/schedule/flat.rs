@@ -230,7 +230,7 @@ impl Flat {
         let Some(adam) = self.pieces.first().map(|piece| &piece.adam) else { return Vec::new() };
         let reads = vec![self.gradient_slice, adam.reads[1], adam.reads[2]];
         let writes = std::iter::once(self.master).chain(self.states.iter().copied()).collect();
-        let kind = OpKind::Update { optimizer: self.optimizer, decayed: self.decayed, sliced: true };
+        let kind = OpKind::Update { optimizer: self.optimizer, decayed: self.decayed, sliced: true, times: 1 };
         let mut ops = vec![self.op(kind, "slice update", reads, writes)];
         if self.master != self.parameter_slice {
             ops.push(self.op(OpKind::Cast, "slice cast", vec![self.master], vec![self.parameter_slice]));

@@ -1,10 +1,12 @@
 //! Seventh pass: pipeline stages, micro-batches, gradient buckets and their order.
 
 mod buckets;
+mod compression;
 mod flat;
 mod gathers;
 mod pieces;
 mod split;
+mod updates;
 mod weights;
 mod zero;
 
@@ -16,8 +18,8 @@ use rustc_hash::FxHashMap;
 use crate::cluster::Group;
 use crate::graph::{Op, OpGraph, OpKind, Piece, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
 use crate::graph::{Segment, SegmentMemory};
-use crate::scenario::Scenario;
 use crate::scenario::pipeline::{Pass, Slot, slots};
+use crate::scenario::{Scenario, UpdateRule};
 pub use split::{ChunkPlan, StagePlan};
 
 /// Splits the ops of one rank into the programs of all stages.
@@ -31,6 +33,8 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
             plan.chunks.iter_mut().for_each(|chunk| weights::take_out(&tensors, chunk));
         }
         let of_stage = buckets::bucket(&mut tensors, plan, scenario);
+        updates::apply(&mut tensors, plan, scenario);
+        compression::compress(&mut tensors, plan, scenario);
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
@@ -39,7 +43,9 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
     let cut = paired.then(|| pieces::hidden_group(strategy)).flatten();
     let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, micro_batches, paired, cut);
     let stages = plans.stages.into_iter().zip(slots).map(build).collect();
-    StepGraph { mesh: scenario.mesh(), dims, micro_batches, transfers: plans.transfers, tensors, flats, stages }
+    let sums_replicas = matches!(strategy.update, UpdateRule::Synchronous | UpdateRule::Asynchronous);
+    let (mesh, transfers) = (scenario.mesh(), plans.transfers);
+    StepGraph { mesh, dims, micro_batches, sums_replicas, transfers, tensors, flats, stages }
 }
 
 /// Turns the op lists of a stage into segments and puts them in order. What is to run side by side is cut behind the

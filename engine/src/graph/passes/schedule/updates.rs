@@ -1,0 +1,174 @@
+//! Rules by which gradients of other replicas reach the parameters: takes the reductions over replicas of a synchronous
+//! step, and puts what the rule has in their place.
+
+use std::collections::BTreeMap;
+
+use super::compression::sums_copies;
+use super::{StagePlan, clear};
+use crate::cluster::Group;
+use crate::graph::passes::shard::scratch_tensor;
+use crate::graph::{Collective, Op, OpKind, Reduction, Role, Shape, Storage, Tensor, TensorId};
+use crate::scenario::{Scenario, Strategy, UpdateRule};
+use crate::trace::Phase;
+
+/// Applies the strategy's rule to a stage.
+pub(super) fn apply(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: &Scenario) {
+    let strategy = scenario.strategy();
+    match strategy.update {
+        UpdateRule::Synchronous => {}
+        UpdateRule::BoundedStaleness { steps } => stale(tensors, plan, steps),
+        UpdateRule::Asynchronous => asynchronous(plan, strategy),
+        UpdateRule::LocalSgd { interval } => local(tensors, plan, strategy, interval.is_some()),
+    }
+}
+
+/// All lists of ops of a stage.
+fn lists(plan: &mut StagePlan) -> impl Iterator<Item = &mut Vec<Op>> {
+    let StagePlan { chunks, begin, update } = plan;
+    let of_chunks = chunks.iter_mut().flat_map(|chunk| {
+        let others = [&mut chunk.weight, &mut chunk.backward_last, &mut chunk.weight_last].into_iter().flatten();
+        [&mut chunk.forward, &mut chunk.backward].into_iter().chain(others)
+    });
+    [begin, update].into_iter().chain(of_chunks)
+}
+
+/// Whether an op is the all-reduce of a bucket.
+fn sums_buckets(tensors: &[Tensor], op: &Op) -> bool {
+    let sum = Collective::AllReduce(Reduction::Sum);
+    let of_bucket = |id: &TensorId| tensors[id.index()].role == Role::Bucket;
+    matches!(op.kind, OpKind::Collective { collective, group } if collective == sum && sums_copies(group))
+        && op.reads.first().is_some_and(of_bucket)
+}
+
+/// Takes the all-reduces of buckets out of all lists; the first of each bucket is kept.
+fn take_sums(tensors: &[Tensor], plan: &mut StagePlan) -> Vec<Op> {
+    let mut taken: BTreeMap<TensorId, Op> = BTreeMap::new();
+    for list in lists(plan) {
+        for op in list.iter().filter(|op| sums_buckets(tensors, op)) {
+            taken.entry(op.reads[0]).or_insert_with(|| op.clone());
+        }
+        list.retain(|op| !sums_buckets(tensors, op));
+    }
+    taken.into_values().collect()
+}
+
+/// The sums of a step run beside the next one, on a second bucket: after every step the two change their places, which
+/// costs nothing. With more than one step between, the update does not even wait for them.
+fn stale(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, steps: u32) {
+    let mut earlier: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+    for sum in take_sums(tensors, plan) {
+        let bucket = sum.reads[0];
+        let kept = tensors[bucket.index()].clone();
+        let (name, rows) = (format!("earlier {}", kept.name), kept.local.rows.saturating_mul(steps));
+        let shape = Shape::new(rows, kept.local.cols);
+        let all =
+            add(tensors, Tensor { name: name.into(), shape, local: shape, storage: Storage::Own, ..kept.clone() });
+        let view = |tensors: &mut Vec<Tensor>, step: u32| {
+            let offset = kept.local.elements() * u64::from(step);
+            add(tensors, Tensor { storage: Storage::View { of: all, offset }, ..kept.clone() })
+        };
+        let (reduced, applied) = (view(tensors, 0), view(tensors, steps - 1));
+        for &id in &sum.reads[1..] {
+            let gradient = tensors[id.index()].clone();
+            let Storage::View { offset, .. } = gradient.storage else { continue };
+            let storage = Storage::View { of: applied, offset };
+            earlier.insert(id, add(tensors, Tensor { storage, role: Role::Bucket, ..gradient }));
+        }
+        let scratch = sum.writes.iter().copied().filter(|id| tensors[id.index()].role == Role::Scratch);
+        let mut writes: Vec<TensorId> = std::iter::once(reduced).chain(scratch).collect();
+        if steps == 1 {
+            // The update reads the gradients, so it waits for them.
+            writes.extend(sum.reads[1..].iter().filter_map(|id| earlier.get(id)));
+        }
+        plan.begin.push(Op { reads: vec![reduced], writes, ..sum });
+    }
+    for op in &mut plan.update {
+        op.reads = op.reads.iter().map(|id| earlier.get(id).copied().unwrap_or(*id)).collect();
+    }
+}
+
+fn add(tensors: &mut Vec<Tensor>, tensor: Tensor) -> TensorId {
+    tensors.push(tensor);
+    TensorId::new(tensors.len() - 1)
+}
+
+/// Gradients are pushed to the owners of their slices, and parameters pulled from them; an owner applies what each
+/// replica pushes, and nobody waits. Norms are those of a replica.
+fn asynchronous(plan: &mut StagePlan, strategy: &Strategy) {
+    let pushes = strategy.copies();
+    for list in lists(plan) {
+        list.retain(|op| !matches!(op.kind, OpKind::Collective { group: Group::Data, .. }));
+        for op in list {
+            op.kind = match op.kind {
+                OpKind::Collective { collective: Collective::ReduceScatter, group: Group::Shard } => {
+                    OpKind::Collective { collective: Collective::Push, group: Group::Shard }
+                }
+                OpKind::Collective { collective: Collective::AllGather, group: Group::Shard } => {
+                    OpKind::Collective { collective: Collective::Pull, group: Group::Shard }
+                }
+                OpKind::Collective { collective, group: Group::World } => {
+                    OpKind::Collective { collective, group: Group::Model }
+                }
+                OpKind::Update { optimizer, decayed, sliced, .. } => {
+                    OpKind::Update { optimizer, decayed, sliced, times: pushes }
+                }
+                other => other,
+            };
+        }
+    }
+}
+
+/// Gradients stay with their replica. In a step with an outer one, the mean of what the replicas' parameters moved since
+/// the last is the outer gradient, which Nesterov's momentum applies (Douillard et al. 2023, algorithm 1).
+fn local(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Strategy, outer: bool) {
+    for sum in take_sums(tensors, plan) {
+        if outer {
+            let ops = outer_step(tensors, plan, &sum, strategy);
+            let last = plan.update.iter().rposition(|op| matches!(op.kind, OpKind::Update { .. } | OpKind::Cast));
+            let at = last.map_or(plan.update.len(), |last| last + 1);
+            let late = plan.update.split_off(at);
+            plan.update.extend(ops);
+            plan.update.extend(late);
+        }
+    }
+}
+
+/// The outer step of the parameters whose gradients `sum` would have summed.
+fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &Strategy) -> Vec<Op> {
+    let bucket = tensors[sum.reads[0].index()].clone();
+    let updated: Vec<&Op> = plan
+        .update
+        .iter()
+        .filter(|op| matches!(op.kind, OpKind::Update { .. }) && sum.reads.contains(&op.reads[0]))
+        .collect();
+    let masters: Vec<TensorId> = updated.iter().map(|op| op.writes[0]).collect();
+    let cast = |master: &TensorId| {
+        let cast = plan.update.iter().find(|op| op.kind == OpKind::Cast && op.reads[0] == *master);
+        cast.map(|op| op.writes[0])
+    };
+    let copies: Vec<TensorId> = masters.iter().filter_map(cast).collect();
+    let name = bucket.name.trim_start_matches("gradient ").to_owned();
+    let mut tensor = |what: &str, role: Role| {
+        let name = format!("{what} of {name}").into();
+        add(tensors, Tensor { name, role, storage: Storage::Own, ..bucket.clone() })
+    };
+    let anchor = tensor("outer parameters", Role::MasterWeight);
+    let momentum = tensor("outer momentum", Role::Moment);
+    let delta = tensor("outer gradient", Role::GradientBuffer);
+    let OpKind::Collective { group, .. } = sum.kind else { return Vec::new() };
+    let chunk = scratch_tensor(&bucket, bucket.local, strategy.mesh().group_size(group));
+    let scratch = add(tensors, chunk);
+    let op = |kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>| Op {
+        kind,
+        name: format!("{name} {what}").into(),
+        phase: Phase::Update,
+        reads,
+        writes,
+        ..clear(&name, delta, sum)
+    };
+    vec![
+        op(OpKind::OuterGradient, "outer gradient", [masters.clone(), vec![anchor]].concat(), vec![delta]),
+        op(sum.kind, "outer all-reduce", vec![delta], vec![delta, scratch]),
+        op(OpKind::OuterStep, "outer step", vec![delta], [vec![anchor, momentum], masters, copies].concat()),
+    ]
+}
