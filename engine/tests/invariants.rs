@@ -214,7 +214,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 28] = [
+    let changes: [Change; 32] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -237,6 +237,16 @@ fn no_field_is_ignored() {
         ("llama3-70b-64xh100", "tensor_chunks", |f| f.strategy.tensor_chunks = 2),
         ("mixtral-8x7b-64xh100", "overlap_micro_batches", |f| f.strategy.overlap_micro_batches = true),
         ("llama3-8b-16xh100", "optimizer", |f| f.strategy.optimizer = shardlab_engine::scenario::Optimizer::Momentum),
+        ("llama3-8b-16xh100", "offload_optimizer", |f| {
+            f.strategy.offload_optimizer = shardlab_engine::scenario::Place::Host;
+        }),
+        ("llama3-70b-nvme-8xh100", "offload_parameters", |f| {
+            f.strategy.offload_parameters = shardlab_engine::scenario::Place::Device;
+        }),
+        ("llama2-7b-offload-1xa100", "offload_activations", |f| f.strategy.offload_activations = 20),
+        ("llama3-70b-nvme-8xh100", "offload_optimizer", |f| {
+            f.strategy.offload_optimizer = shardlab_engine::scenario::Place::Host;
+        }),
         ("llama3-8b-16xh100", "update", |f| {
             f.strategy.update = shardlab_engine::scenario::UpdateName::BoundedStaleness;
         }),

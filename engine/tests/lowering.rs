@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use shardlab_engine::graph::passes::{
-    context, differentiate, experts, forward, optimize, overlap, plan_memory, precision, recompute, schedule, shard,
+    context, differentiate, experts, forward, offload, optimize, overlap, plan_memory, precision, recompute, schedule,
+    shard,
 };
 use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
 use shardlab_engine::scenario::{Opened, Scenario, check, open, presets};
@@ -24,6 +25,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
     let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy.precision));
+    let graph = after("offload", offload::offload(graph, strategy));
     let after = |pass: &str, step: StepGraph| {
         step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
         step

@@ -34,6 +34,7 @@ pub fn class_color(class: &str) -> Color32 {
         "loss" => 0xb07cc6,
         "optimizer" => 0x8d6cab,
         "cast" | "compression" => 0x7a8794,
+        "to_host" | "from_host" | "host_update" => 0x6fa287,
         "all_reduce" => 0xc77d94,
         "all_gather" | "pull" => 0xd9a0b1,
         "reduce_scatter" | "push" => 0xa85c74,
@@ -54,6 +55,7 @@ pub fn span_color(stream: Stream, class: &str) -> Color32 {
         Stream::ExpertComm => part_color("exposed_ep"),
         Stream::DataComm => part_color("exposed_dp"),
         Stream::ModelComm => part_color("exposed_model"),
+        Stream::ToHost | Stream::FromHost | Stream::Host => part_color("exposed_offload"),
         Stream::SendNext | Stream::ReceivePrevious | Stream::SendPrevious | Stream::ReceiveNext => {
             part_color("exposed_pp")
         }
@@ -71,6 +73,7 @@ pub fn part_color(part: &str) -> Color32 {
         "exposed_tp" => 0xe07a3f,
         "exposed_cp" => 0xd95f5f,
         "exposed_ep" => 0xc4589a,
+        "exposed_offload" => 0x6fa287,
         "exposed_dp" => 0xf2a541,
         "exposed_pp" => 0xe9c46a,
         "exposed_model" => 0xb5651d,

@@ -133,6 +133,10 @@ pub fn fit_badge_ui(ui: &mut Ui, run: &Run) {
         ui.label(format!("{} / {}", fit.needed, fit.capacity));
         ui.weak(format!("{} {}", t("timeline.stage"), fit.stage));
     });
+    if run.report.outside.0 > 0 {
+        ui.label(format!("{} {}", run.report.outside, t("inspector.outside")))
+            .on_hover_text(t("inspector.outside.tip"));
+    }
     if !fit.fits {
         let biggest = t_or_name("memory", fit.biggest.name());
         ui.colored_label(color, format!("{}: {biggest}, {}", t("inspector.biggest"), fit.biggest_bytes));

@@ -35,6 +35,8 @@ pub struct Breakdown {
     pub exposed_pp: Nanos,
     /// Other communication while nothing is computed: gradient norm, tied embedding.
     pub exposed_model: Nanos,
+    /// Copies to and from the host, and its updates, while nothing is computed.
+    pub exposed_offload: Nanos,
     /// Neither: waiting for the host to issue the next op.
     pub host: Nanos,
     /// Neither: waiting for other stages.
@@ -43,7 +45,7 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The parts with their names, in the order in which they are stacked.
-    pub fn parts(&self) -> [(&'static str, Nanos); 13] {
+    pub fn parts(&self) -> [(&'static str, Nanos); 14] {
         [
             ("forward", self.forward),
             ("recompute", self.recompute),
@@ -56,6 +58,7 @@ impl Breakdown {
             ("exposed_dp", self.exposed_dp),
             ("exposed_pp", self.exposed_pp),
             ("exposed_model", self.exposed_model),
+            ("exposed_offload", self.exposed_offload),
             ("host", self.host),
             ("bubble", self.bubble),
         ]
@@ -88,6 +91,7 @@ impl Breakdown {
             Stream::ExpertComm => &mut self.exposed_ep,
             Stream::DataComm => &mut self.exposed_dp,
             Stream::ModelComm => &mut self.exposed_model,
+            Stream::ToHost | Stream::FromHost | Stream::Host => &mut self.exposed_offload,
             _ => &mut self.exposed_pp,
         }
     }

@@ -104,6 +104,8 @@ pub struct StepReport {
     pub peak_memory: Vec<StagePeak>,
     /// Whether it fits.
     pub fit: Fit,
+    /// What a rank keeps outside its device when that is most, of the stage that keeps the most.
+    pub outside: Bytes,
     /// Model FLOPs of the step over all ranks.
     pub model_flops: Flops,
 }
@@ -144,6 +146,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         },
         breakdown: parts,
         critical_stage: critical.stage,
+        outside: step.stages.iter().map(|stage| stage.memory.outside).max().unwrap_or(Bytes::ZERO),
         fit: fit(&peak_memory, scenario.device_memory()),
         groups,
         peak_memory,

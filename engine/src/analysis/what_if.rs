@@ -38,6 +38,15 @@ const HARDWARE: &[Change] = &[
     }),
     ("launch overhead", |cluster, by| shorten(&mut cluster.device.launch_overhead, by)),
     ("host dispatch", |cluster, by| shorten(&mut cluster.device.host_dispatch, by)),
+    ("copies to and from the host", |cluster, by| {
+        cluster.device.host.bandwidth = BytesPerSec(cluster.device.host.bandwidth.0 * by);
+    }),
+    ("memory bandwidth of the host", |cluster, by| {
+        cluster.device.host.memory_bandwidth = BytesPerSec(cluster.device.host.memory_bandwidth.0 * by);
+    }),
+    ("drives of the host", |cluster, by| {
+        cluster.device.host.storage_bandwidth = BytesPerSec(cluster.device.host.storage_bandwidth.0 * by);
+    }),
     ("link bandwidth inside nodes", |cluster, by| {
         cluster.intra_link.bandwidth = BytesPerSec(cluster.intra_link.bandwidth.0 * by);
     }),

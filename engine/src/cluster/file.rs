@@ -123,6 +123,42 @@ pub struct DeviceFile {
     /// Multiprocessors over which the tiles of a matmul are spread; without them waves are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiprocessors: Option<u32>,
+    /// Rate of copies between the device and its host's memory, in each direction; `"25.6 GB/s"` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub host_bandwidth: Option<BytesPerSec>,
+    /// A device's share of the host's memory; `"250 GB"` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub host_memory: Option<Bytes>,
+    /// A device's share of the rate at which the host's cores read and write that memory; `"40 GB/s"` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub host_memory_bandwidth: Option<BytesPerSec>,
+    /// A device's share of the rate of the host's drives; `"5 GB/s"` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub storage_bandwidth: Option<BytesPerSec>,
     /// Devices in a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices_per_node: Option<u32>,
@@ -155,6 +191,10 @@ impl DeviceFile {
             host_dispatch: self.host_dispatch.or(base.host_dispatch),
             residuals: self.residuals.or(base.residuals),
             multiprocessors: self.multiprocessors.or(base.multiprocessors),
+            host_bandwidth: self.host_bandwidth.or(base.host_bandwidth),
+            host_memory: self.host_memory.or(base.host_memory),
+            host_memory_bandwidth: self.host_memory_bandwidth.or(base.host_memory_bandwidth),
+            storage_bandwidth: self.storage_bandwidth.or(base.storage_bandwidth),
             devices_per_node: self.devices_per_node.or(base.devices_per_node),
             intra_link: LinkFile::over(self.intra_link, base.intra_link.as_ref()),
             inter_link: LinkFile::over(self.inter_link, base.inter_link.as_ref()),

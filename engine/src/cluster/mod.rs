@@ -59,6 +59,32 @@ pub struct Device {
     pub residuals: Option<[f64; 2]>,
     /// Multiprocessors over which the tiles of a matmul are spread; 0 where waves are not counted.
     pub multiprocessors: u32,
+    /// What the host has for it.
+    pub host: Host,
+}
+
+/// A device's share of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Host {
+    /// Rate of copies between the device and the host's memory, in each direction.
+    pub bandwidth: BytesPerSec,
+    /// Memory.
+    pub memory: Bytes,
+    /// Rate at which its cores read and write that memory.
+    pub memory_bandwidth: BytesPerSec,
+    /// Rate at which its drives are read, and written.
+    pub storage_bandwidth: BytesPerSec,
+}
+
+impl Host {
+    /// What is assumed where nothing is said: PCIe 4 with sixteen lanes, of which copies reach four fifths; an eighth of a
+    /// server with two sockets of eight DDR4-3200 channels and 2 TB, and one drive for each device.
+    pub const ASSUMED: Self = Self {
+        bandwidth: BytesPerSec(25.6e9),
+        memory: Bytes(250_000_000_000),
+        memory_bandwidth: BytesPerSec(40e9),
+        storage_bandwidth: BytesPerSec(5e9),
+    };
 }
 
 impl Device {

@@ -283,6 +283,7 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::PoolGrad(_) | OpKind::Relu | OpKind::ReluGrad | OpKind::EmbeddingBag => 1.0,
         OpKind::TanhGrad | OpKind::Cross | OpKind::CrossGrad => 2.0,
         OpKind::Update { optimizer, times, .. } => update_arithmetic(optimizer) * f64::from(times),
+        OpKind::HostUpdate { optimizer, .. } => update_arithmetic(optimizer),
         OpKind::OuterGradient => 1.0,
         OpKind::OuterStep => 6.0,
         OpKind::Add
@@ -330,6 +331,9 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Update { optimizer, times, .. } => {
             (sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2) * u64::from(times)
         }
+        OpKind::ToHost => sum(&op.writes),
+        OpKind::FromHost => sum(&op.writes),
+        OpKind::HostUpdate { optimizer, .. } => sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2,
         // The outer parameters and the momentum are read, too.
         OpKind::OuterStep => sum(&op.reads) + sum(&op.writes) + sum(&op.writes[..2]),
         OpKind::Accumulate

@@ -9,7 +9,7 @@ use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
 use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
-use crate::cluster::{AlgorithmChoice, Cluster, Device, Link, LinkLayout, Network};
+use crate::cluster::{AlgorithmChoice, Cluster, Device, Host, Link, LinkLayout, Network};
 use crate::trace::{LabelId, Span, Stream};
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
@@ -67,6 +67,7 @@ impl Calibration {
             memory_bandwidth: self.memory_bandwidth,
             memory_efficiency: 1.0,
             launch_overhead: self.launch_overhead,
+            host: Host::ASSUMED,
         };
         Cluster {
             device,

@@ -23,6 +23,9 @@ pub enum ExecError {
     /// Chunked tensor communication cannot be executed yet.
     #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]
     TensorChunks,
+    /// What lives outside the device cannot be executed yet.
+    #[error("strategy.offload_… can be simulated but not executed yet; leave it out")]
+    Offload,
     /// Only synchronous updates can be executed yet.
     #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]
     UpdateRule,

@@ -67,6 +67,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![call.adamw(decayed, sliced)]
         }
         OpKind::Update { .. } => return Err(ExecError::Optimizer),
+        OpKind::ToHost | OpKind::FromHost | OpKind::HostUpdate { .. } => return Err(ExecError::Offload),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => {
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };

@@ -76,6 +76,7 @@ fn at(shape: Shape, row: u32, col: u32) -> usize {
 mod tests {
     use super::*;
     use crate::graph::{DType, Part, Role, Spread, Storage};
+    use crate::scenario::Place;
 
     #[test]
     fn shards_put_together_are_the_whole() {
@@ -91,6 +92,7 @@ mod tests {
                 placement,
                 spread: Spread::Tensor,
                 storage: Storage::Own,
+                place: Place::Device,
             };
             let whole: Vec<f32> = (0..42_u16).map(f32::from).collect();
             let mut again = vec![0.0; 42];

@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{AttentionKernel, Compression, Optimizer, Precision, Scenario, UpdateRule};
+use crate::scenario::{AttentionKernel, Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -39,6 +39,10 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().update != UpdateRule::Synchronous {
         return Err(ExecError::UpdateRule);
+    }
+    let s = scenario.strategy();
+    if [s.offload_optimizer, s.offload_parameters] != [Place::Device; 2] || s.offload_activations > 0 {
+        return Err(ExecError::Offload);
     }
     if scenario.strategy().compression != Compression::None {
         return Err(ExecError::Compression);

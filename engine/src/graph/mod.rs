@@ -65,6 +65,7 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());
     let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy().precision);
+    let graph = passes::offload::offload(graph, scenario.strategy());
     let step = passes::schedule::schedule(graph, scenario);
     passes::plan_memory::plan_memory(step)
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::TensorId;
 use crate::cluster::Group;
-use crate::scenario::Optimizer;
+use crate::scenario::{Optimizer, Place};
 use crate::trace::{Name, Phase, Stream};
 
 /// A part of the model; pipeline stages are made of parts.
@@ -312,6 +312,17 @@ pub enum OpKind {
     OuterGradient,
     /// `outer gradient → outer parameters, outer momentum, parameters…`.
     OuterStep,
+    /// `x → x` in the host's memory.
+    ToHost,
+    /// `x in the host's memory, … → x`; not before all that it reads is there.
+    FromHost,
+    /// `gradient, norm², hyper → parameter, states…`, all but the norm and the hyper-parameters outside the device.
+    HostUpdate {
+        /// By which rule.
+        optimizer: Optimizer,
+        /// Where the states live.
+        place: Place,
+    },
     /// `x → y` in another number format.
     Cast,
     /// Of gradients, between the backward pass and other replicas.
@@ -407,6 +418,9 @@ impl OpKind {
                 "optimizer"
             }
             Self::Cast => "cast",
+            Self::ToHost => "to_host",
+            Self::FromHost => "from_host",
+            Self::HostUpdate { .. } => "host_update",
             Self::Compression(_) => "compression",
             Self::Split => "split",
             Self::Join => "join",
@@ -430,6 +444,9 @@ impl OpKind {
             Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,
             Self::Receive(Transfer { direction: Direction::Next, .. }) => Stream::ReceivePrevious,
             Self::Receive(Transfer { direction: Direction::Previous, .. }) => Stream::ReceiveNext,
+            Self::ToHost => Stream::ToHost,
+            Self::FromHost => Stream::FromHost,
+            Self::HostUpdate { .. } => Stream::Host,
             // What was reduced is added where it arrives: on the stream of compute it would hold up the backward pass.
             // So would what makes gradients smaller.
             Self::Accumulate | Self::Compression(_) => Stream::DataComm,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Dims, Op, Tensor, TensorId};
 use crate::cluster::Mesh;
 use crate::trace::MemoryUse;
+use crate::units::Bytes;
 
 /// A handle into [`Stage::segments`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,6 +135,8 @@ pub struct StageMemory {
     pub at_peak: MemoryUse,
     /// The largest value of each category on its own.
     pub peaks: MemoryUse,
+    /// What is kept outside the device when that is most.
+    pub outside: Bytes,
     /// Forwards whose backward is still to come, over all model chunks, at most.
     pub forwards_in_flight: u32,
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::scenario::Place;
 use crate::units::Bytes;
 
 use super::Part;
@@ -205,6 +206,8 @@ pub struct Tensor {
     pub spread: Spread,
     /// Where its bytes are.
     pub storage: Storage,
+    /// In whose memory.
+    pub place: Place,
 }
 
 /// Every allocation starts and ends at a multiple of this: the strictest offset alignment of WebGPU's defaults.

@@ -7,6 +7,7 @@ use super::{
     Storage, Task, TensorId, Transfer,
 };
 use crate::cluster::Group;
+use crate::scenario::Place;
 use crate::trace::Name;
 
 /// Why a graph is malformed.
@@ -154,6 +155,7 @@ impl OpGraph {
             }
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
+            (OpKind::ToHost, [x], [y]) | (OpKind::FromHost, [x, ..], [y]) => x == y,
             (OpKind::Relu | OpKind::Tanh, [x], [y]) => x == y,
             (OpKind::ReluGrad | OpKind::TanhGrad, [y, dy], [dx]) => y == dy && dy == dx,
             (OpKind::GatherRows, [x, _], [y]) | (OpKind::GatherRowsGrad, [y, _], [x]) => x.cols == y.cols,
@@ -328,7 +330,8 @@ impl StepGraph {
                 allocated += births.len();
                 alive.extend(births.iter().map(|&id| (id, task.micro_batch)));
                 let roots = op.reads.iter().chain(&op.writes).map(|&id| self.storage_of(id));
-                let mut transient = roots.filter(|&id| !self.tensor(id).role.is_persistent());
+                let here = |id: TensorId| self.tensor(id).place == Place::Device;
+                let mut transient = roots.filter(|&id| !self.tensor(id).role.is_persistent() && here(id));
                 if let Some(id) = transient.find(|&id| !alive.contains(&(id, task.micro_batch))) {
                     let (op, tensor) = (op.name.clone(), self.tensor(id).name.clone());
                     return Err(GraphError::MissingInput { stage, op, micro_batch: task.micro_batch, tensor });

@@ -146,6 +146,9 @@ pub fn memory_table(report: &StepReport) -> String {
     let fit = &report.fit;
     let verdict = if fit.fits { "fits" } else { "DOES NOT FIT" };
     let _ = writeln!(text, "  {verdict}: stage {} needs {} of {}", fit.stage, fit.needed, fit.capacity);
+    if report.outside > Bytes::ZERO {
+        let _ = writeln!(text, "  outside the device, with the host or on its drives: {} a rank", report.outside);
+    }
     if !fit.fits {
         let over = Bytes(fit.needed.0.saturating_sub(fit.capacity.0));
         let _ =

@@ -146,6 +146,9 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         cuda_graphs: s.cuda_graphs,
         overlap_gradients: s.overlap_gradients,
         bucket: bucket(s.bucket)?,
+        offload_optimizer: s.offload_optimizer,
+        offload_parameters: s.offload_parameters,
+        offload_activations: s.offload_activations.min(4096),
         update: super::check_update::rule(s)?,
         compression: s.gradient_compression,
         compression_share: super::check_sharding::share(s)?,
@@ -169,6 +172,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
     super::check_sharding::optimizer(&strategy)?;
     super::check_sharding::compression(&strategy)?;
     super::check_update::update(&strategy, model, cluster)?;
+    super::check_sharding::offload(&strategy, model)?;
     check_tokens(&strategy, data)?;
     Ok(strategy)
 }

@@ -6,8 +6,8 @@ use super::check::{Checked, bounded, invalid, required};
 use super::presets::nearest_hint;
 use super::{ClusterFile, ScenarioFile};
 use crate::cluster::{
-    self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Kind, Link, LinkFile, Network, NetworkFile,
-    NetworkKind, Topology,
+    self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
+    NetworkFile, NetworkKind, Topology,
 };
 use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
 
@@ -234,6 +234,23 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
         residuals: residuals(file)?,
         multiprocessors: multiprocessors(file.multiprocessors)?,
+        host: host(file)?,
+    })
+}
+
+/// The device's share of its host; what is not said is assumed.
+fn host(file: &DeviceFile) -> Checked<Host> {
+    let rate = |value: Option<BytesPerSec>, assumed: BytesPerSec, path| bandwidth(value.or(Some(assumed)), path);
+    let assumed = Host::ASSUMED;
+    Ok(Host {
+        bandwidth: rate(file.host_bandwidth, assumed.bandwidth, "cluster.custom.host_bandwidth")?,
+        memory: file.host_memory.unwrap_or(assumed.memory),
+        memory_bandwidth: rate(
+            file.host_memory_bandwidth,
+            assumed.memory_bandwidth,
+            "cluster.custom.host_memory_bandwidth",
+        )?,
+        storage_bandwidth: rate(file.storage_bandwidth, assumed.storage_bandwidth, "cluster.custom.storage_bandwidth")?,
     })
 }
 

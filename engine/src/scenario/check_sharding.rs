@@ -3,7 +3,7 @@
 use super::check::{Checked, bounded, divides, invalid};
 use super::pipeline::ChunkLayout;
 use super::strategy::DEFAULT_SHARE;
-use super::{Optimizer, Strategy, StrategyFile, ZeroStage};
+use super::{Optimizer, Place, Strategy, StrategyFile, UpdateRule, ZeroStage};
 use crate::model::Model;
 
 /// What is sharded.
@@ -81,4 +81,36 @@ pub(super) fn compression(strategy: &Strategy) -> Checked<()> {
     let allowed = format!("none, bf16, fp16 or int8 with strategy.zero_stage = {}", strategy.zero as u32);
     let hint = "Or set strategy.zero_stage = 0.";
     Err(invalid("strategy.gradient_compression", strategy.compression.name(), allowed, hint))
+}
+
+/// What the host updates, and what can wait there.
+pub(super) fn offload(s: &Strategy, model: &Model) -> Checked<()> {
+    let name = s.offload_optimizer.name();
+    if s.offload_parameters != Place::Device {
+        let path = "strategy.offload_parameters";
+        if s.zero != ZeroStage::Parameters || s.sharding_group == 1 {
+            let hint = "Set strategy.zero_stage = 3.";
+            return Err(invalid(path, s.offload_parameters.name(), "device with whole parameters", hint));
+        }
+        if s.offload_optimizer == Place::Device {
+            let hint = "Set strategy.offload_optimizer, whose update then finds them there.";
+            return Err(invalid(path, s.offload_parameters.name(), "device with the optimizer on the device", hint));
+        }
+    }
+    if s.offload_optimizer != Place::Device {
+        let path = "strategy.offload_optimizer";
+        if s.optimizer.needs_matrices() || s.optimizer == Optimizer::Adam8Bit {
+            let allowed = format!("device with strategy.optimizer = {}", s.optimizer.name());
+            return Err(invalid(path, name, allowed, "The host updates by adamw, adam, momentum or sgd."));
+        }
+        if !matches!(s.update, UpdateRule::Synchronous | UpdateRule::BoundedStaleness { .. }) {
+            let allowed = format!("device with strategy.update = {}", s.update.name().name());
+            return Err(invalid(path, name, allowed, "Or set strategy.update = \"synchronous\"."));
+        }
+    }
+    if s.offload_activations > 0 && (s.tensor_chunks > 1 || model.recommender.is_some()) {
+        let allowed = "0 with strategy.tensor_chunks above 1, and for recommenders";
+        return Err(invalid("strategy.offload_activations", s.offload_activations, allowed, "Set it to 0."));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Optimizer, Precision, Recompute,
+    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Optimizer, Place, Precision, Recompute,
     RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
@@ -163,6 +163,16 @@ pub struct StrategyFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub bucket: Option<Bytes>,
+    /// Where optimizer state and master weights live: on the `device`, in the `host`'s memory, or on its `nvme` drives; the
+    /// host updates what is not on the device.
+    #[serde(skip_serializing_if = "is_default")]
+    pub offload_optimizer: Place,
+    /// Where slices of parameters live between their uses, for `zero_stage` 3.
+    #[serde(skip_serializing_if = "is_default")]
+    pub offload_parameters: Place,
+    /// Layers of every virtual stage, from the first, whose activations wait for the backward pass in the host's memory.
+    #[serde(skip_serializing_if = "is_default")]
+    pub offload_activations: u32,
     /// When gradients of other replicas reach the parameters: `synchronous`, `bounded_staleness`, `asynchronous` or
     /// `local_sgd`.
     #[serde(skip_serializing_if = "is_default")]
@@ -228,6 +238,9 @@ impl Default for StrategyFile {
             cuda_graphs: false,
             overlap_gradients: true,
             bucket: None,
+            offload_optimizer: Place::default(),
+            offload_parameters: Place::default(),
+            offload_activations: 0,
             update: UpdateName::default(),
             staleness: None,
             sync_interval: None,

@@ -4,7 +4,7 @@
 //! 2^63 bytes, so that the integer arithmetic behind it cannot overflow.
 
 use super::check::{Checked, invalid};
-use super::{ContextMethod, Data, Strategy};
+use super::{ContextMethod, Data, Place, Strategy};
 use crate::cluster::{Cluster, Device, Network};
 use crate::model::{Mixture, Model, ParameterCount};
 
@@ -60,7 +60,8 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
         ));
     }
     let seconds = seconds(model, cluster, data, [tokens, strategy.capacity_factor], traffic, parameters)
-        + latencies(cluster, strategy, runs as f64);
+        + latencies(cluster, strategy, runs as f64)
+        + outside(cluster, strategy, traffic);
     if seconds > MAX_SECONDS {
         let allowed = format!("a step of at most {MAX_SECONDS:e} s");
         let hint = "Lower the batch, or check the rates and latencies of cluster.custom.";
@@ -154,6 +155,19 @@ fn seconds(
         flops / rate + 4.0 * traffic / bandwidth
     });
     times.fold(0.0, f64::max)
+}
+
+/// All traffic by way of the host, where anything lives there.
+fn outside(cluster: &Cluster, s: &Strategy, traffic: f64) -> f64 {
+    if s.offload_optimizer == Place::Device && s.offload_activations == 0 {
+        return 0.0;
+    }
+    let devices = cluster.exceptions.iter().map(|kind| &kind.device).chain([&cluster.device]);
+    let rate = |device: &Device| {
+        let host = device.host;
+        host.bandwidth.0.min(host.memory_bandwidth.0).min(host.storage_bandwidth.0)
+    };
+    traffic / devices.map(rate).fold(f64::INFINITY, f64::min)
 }
 
 /// How many times slower than its adapters a network may be.

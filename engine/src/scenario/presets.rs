@@ -51,6 +51,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-8b-128k-64xh100" false,
         "llama3-8b-diloco-64xh100" false,
         "gpt2-774m-powersgd-32xv100" false,
+        "llama2-7b-offload-1xa100" false,
+        "llama3-70b-nvme-8xh100" false,
         "bert-large-8xa100" false,
         "vit-l-16-16xh100" false,
         "resnet-50-8xa100" false,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pipeline::{Layout, PipelineSchedule};
-use super::{Compression, Optimizer, UpdateRule};
+use super::{Compression, Optimizer, Place, UpdateRule};
 use crate::cluster::{Mesh, MeshAxis};
 use crate::units::Bytes;
 
@@ -258,6 +258,12 @@ pub struct Strategy {
     pub overlap_gradients: bool,
     /// Gradients are reduced in flat buckets of about this size.
     pub bucket: Bytes,
+    /// Where optimizer state and master weights live.
+    pub offload_optimizer: Place,
+    /// Where slices of parameters live (stage 3).
+    pub offload_parameters: Place,
+    /// Layers of every virtual stage whose activations wait in the host's memory, the first ones.
+    pub offload_activations: u32,
     /// When gradients of other replicas reach the parameters.
     pub update: UpdateRule,
     /// What is done to gradients before they are summed over replicas.

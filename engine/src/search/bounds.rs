@@ -1,7 +1,7 @@
 //! What any step of a strategy takes at least, in time and in memory, from the costs of its parts.
 
 use super::probe::{PartCost, Probe};
-use crate::scenario::{ChunkLayout, PipelineSchedule, Strategy, ZeroStage};
+use crate::scenario::{ChunkLayout, PipelineSchedule, Place, Strategy, ZeroStage};
 use crate::units::{Bytes, Nanos};
 
 /// Lower bounds of a step.
@@ -73,13 +73,17 @@ fn persistent(cost: &PartCost, s: &Strategy) -> u64 {
         let shares = bytes.iter().zip(groups).map(|(bytes, group)| if s.zero >= from { bytes / group } else { *bytes });
         shares.sum()
     };
-    slice(cost.weights.parameters, ZeroStage::Parameters)
+    let here = |place: Place, bytes: u64| if place == Place::Device { bytes } else { 0 };
+    here(s.offload_parameters, slice(cost.weights.parameters, ZeroStage::Parameters))
         + slice(cost.weights.gradients, ZeroStage::Gradients)
-        + slice(cost.weights.optimizer, ZeroStage::OptimizerState)
+        + here(s.offload_optimizer, slice(cost.weights.optimizer, ZeroStage::OptimizerState))
 }
 
 /// What forwards keep whose backward is still to come, when they are most.
 fn in_flight(stage: usize, chunks: &[PartCost], s: &Strategy) -> u64 {
+    if s.offload_activations > 0 {
+        return 0;
+    }
     let stages = u64::from(s.pipeline_parallel);
     let micro_batches = u64::from(s.global_batch / (s.micro_batch * s.data_parallel));
     let behind = stages - stage as u64;

@@ -9,7 +9,7 @@ use crate::graph::passes::plan_memory::saved;
 use crate::graph::{Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
 use crate::scenario::{
-    Compression, ContextMethod, ExpertDispatch, Precision, Recompute, RecomputeModule, Scenario, ScenarioError,
+    Compression, ContextMethod, ExpertDispatch, Place, Precision, Recompute, RecomputeModule, Scenario, ScenarioError,
     ScenarioFile, ScheduleName, Strategy, UpdateName, check,
 };
 use crate::sim::part_times;
@@ -194,6 +194,8 @@ fn short(file: &ScenarioFile, s: &Strategy, layers: u32) -> ScenarioFile {
     strategy.sharding_group = None;
     strategy.overlap_gradients = false;
     strategy.gradient_compression = Compression::None;
+    (strategy.offload_optimizer, strategy.offload_parameters) = (Place::Device, Place::Device);
+    strategy.offload_activations = 0;
     strategy.update = UpdateName::Synchronous;
     strategy.overlap_micro_batches = false;
     file

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{AlgorithmChoice, Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
 use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
-use crate::scenario::{PipelineSchedule, Scenario};
+use crate::scenario::{PipelineSchedule, Place, Scenario};
 use crate::trace::{Label, LabelId, Stream};
-use crate::units::Nanos;
+use crate::units::{Bytes, BytesPerSec, Nanos};
 
 use super::Folding;
 
@@ -230,6 +230,15 @@ impl Pricer<'_> {
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
+            OpKind::ToHost => (self.device.launch_overhead + self.moved(op) / self.device.host.bandwidth, Action::Run),
+            OpKind::FromHost => {
+                // From drives at their rate; the way through the host's memory hides behind it.
+                let from = self.step.tensor(self.step.storage_of(op.reads[0])).place;
+                let rate = if from == Place::Nvme { self.device.host.storage_bandwidth } else { BytesPerSec(f64::MAX) };
+                let copied = self.moved(op) / self.device.host.bandwidth;
+                (self.device.launch_overhead + copied.max(self.moved(op) / rate), Action::Run)
+            }
+            OpKind::HostUpdate { place, .. } => (self.host_update(op, place), Action::Run),
             // A receive takes as long as the send that it belongs to.
             OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {
@@ -237,6 +246,19 @@ impl Pricer<'_> {
                 (cost::kernel_time(self.device, &work, cost::input_type(self.step, op)), Action::Run)
             }
         }
+    }
+
+    /// Bytes that a copy moves.
+    fn moved(&self, op: &Op) -> Bytes {
+        cost::work(&self.step.dims, &self.step.tensors, op).bytes
+    }
+
+    /// The host's cores are faster than its memory; drives are read and written while the host updates what is there.
+    fn host_update(&self, op: &Op, place: Place) -> Nanos {
+        let host = &self.device.host;
+        let states = op.writes.iter().map(|&id| self.step.tensor(id).bytes()).sum::<Bytes>();
+        let updated = self.moved(op) / host.memory_bandwidth;
+        if place == Place::Nvme { updated.max(states / host.storage_bandwidth * 2) } else { updated }
     }
 
     fn send_time(&self, op: &Op, direction: Direction) -> Nanos {

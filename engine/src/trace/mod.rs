@@ -51,11 +51,17 @@ pub enum Stream {
     SendPrevious,
     /// Receives from the next pipeline stage.
     ReceiveNext,
+    /// Copies to the host's memory.
+    ToHost,
+    /// Copies from it.
+    FromHost,
+    /// The host's own work: updates of what lives there.
+    Host,
 }
 
 impl Stream {
     /// All streams, in the order in which a rank shows them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Compute,
         Self::TensorComm,
         Self::ContextComm,
@@ -66,6 +72,9 @@ impl Stream {
         Self::ReceivePrevious,
         Self::SendPrevious,
         Self::ReceiveNext,
+        Self::ToHost,
+        Self::FromHost,
+        Self::Host,
     ];
 
     /// The name in files and on screen.
@@ -81,6 +90,9 @@ impl Stream {
             Self::ReceivePrevious => "recv prev",
             Self::SendPrevious => "send prev",
             Self::ReceiveNext => "recv next",
+            Self::ToHost => "to host",
+            Self::FromHost => "from host",
+            Self::Host => "host",
         }
     }
 

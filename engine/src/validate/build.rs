@@ -4,8 +4,8 @@ use super::Measurement;
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
-    AttentionKernel, ClusterFile, ContextMethod, DataFile, ExpertDispatch, Precision, Recompute, RecomputeModule,
-    Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
+    AttentionKernel, ClusterFile, ContextMethod, DataFile, ExpertDispatch, Place, Precision, Recompute,
+    RecomputeModule, Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
 };
 use crate::units::BytesPerSec;
 
@@ -46,7 +46,6 @@ fn supported(m: &Measurement) -> Result<(), String> {
     let no = |what: &str| Err(format!("{what} is not modelled yet"));
     match () {
         () if !m.task.starts_with("pretrain") => Err(format!("`{}` is not pre-training", m.task)),
-        () if m.zero_stage_or_fsdp.contains("offload") => no("offload"),
         () if m.gpu_type.starts_with("TPU") => no("a TPU's torus"),
         () => Ok(()),
     }
@@ -235,6 +234,9 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         recompute_modules,
         overlap_gradients: overlaps,
         overlap_parameters: overlaps,
+        offload_optimizer: if said_offload(m, "opt") { Place::Host } else { Place::Device },
+        offload_parameters: if said_offload(m, "param") { Place::Host } else { Place::Device },
+        offload_activations: offloaded_layers(&flags),
         zero_stage: if model.tied_embeddings == Some(true) && virtual_stages.is_some() && pp == 1 {
             0
         } else {
@@ -243,6 +245,19 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         sharding_group,
         ..StrategyFile::default()
     })
+}
+
+/// Whether a source says that the optimizer or the parameters live with the host.
+fn said_offload(m: &Measurement, what: &str) -> bool {
+    let said = m.zero_stage_or_fsdp.to_lowercase();
+    said.contains("offload") && (said.contains("full cpu offload") || said.contains(what))
+}
+
+/// Megatron-Core's `cpu_offloading_num_layers`.
+fn offloaded_layers(flags: &str) -> u32 {
+    let said = flags.split_once("cpu_offloading_num_layers=").map(|(_, rest)| rest);
+    let digits = said.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 /// Chunks of Transformer Engine's pipelined overlap.

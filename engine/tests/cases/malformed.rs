@@ -314,6 +314,13 @@ fn wrong_clusters() -> Vec<Case> {
         ),
         with("an exception that is nowhere", "nodes = 1", "nodes = 1\nexceptions = [{ speed = 0.5 }]", "(no nodes"),
         with("an axis twice", "tensor_parallel = 2", "rank_order = [\"tp\", \"tp\"]", "`strategy.rank_order`"),
+        with("an unknown place", "micro_batch = 1", "offload_optimizer = \"moon\"", "`nvme`"),
+        with(
+            "parameters away alone",
+            "micro_batch = 1",
+            "offload_parameters = \"host\"",
+            "`strategy.offload_parameters`",
+        ),
         with("an unknown update rule", "micro_batch = 1", "update = \"eventually\"", "`local_sgd`"),
         with(
             "staleness without end",

@@ -49,6 +49,8 @@ impl Form<'_> {
         let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let more = ["host_dispatch", "multiprocessors"].map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let of_host = ["host_bandwidth", "host_memory_bandwidth", "storage_bandwidth"]
+            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let [host, sms] = more.each_ref().map(Option::as_deref);
         let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
         let run = self.session.run.clone();
@@ -65,6 +67,16 @@ impl Form<'_> {
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);
         quantity_ui(ui, "form.custom.host", &mut file.host_dispatch, typed, device.host_dispatch, host);
+        let host = device.host;
+        let rates = [
+            ("form.custom.host_bandwidth", &mut file.host_bandwidth, host.bandwidth),
+            ("form.custom.host_memory_bandwidth", &mut file.host_memory_bandwidth, host.memory_bandwidth),
+            ("form.custom.storage", &mut file.storage_bandwidth, host.storage_bandwidth),
+        ];
+        for ((key, value, effective), error) in rates.into_iter().zip(&of_host) {
+            quantity_ui(ui, key, value, typed, effective, error.as_deref());
+        }
+        quantity_ui(ui, "form.custom.host_memory", &mut file.host_memory, typed, host.memory, None);
         optional_ui(ui, "form.custom.sms", &mut file.multiprocessors, device.multiprocessors, 0..=65_536, sms);
         optional_ui(ui, "form.custom.devices", &mut file.devices_per_node, cluster.devices_per_node, 1..=4096, devices);
         let efficiencies = [

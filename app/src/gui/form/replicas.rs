@@ -1,7 +1,7 @@
 //! Fields of what replicas share and what they send each other: sharding, buckets, compression, the rule of updates.
 
 use egui::Ui;
-use shardlab_engine::scenario::{Compression, UpdateName, UpdateRule};
+use shardlab_engine::scenario::{Compression, Place, UpdateName, UpdateRule};
 
 use super::Form;
 use super::fields::{choice_ui, flag_ui, named_ui, number_ui, optional_real_ui, optional_ui, quantity_ui};
@@ -15,6 +15,7 @@ impl Form<'_> {
         let error = self.error_of("strategy.bucket");
         let value = &mut self.session.file.strategy.bucket;
         quantity_ui(ui, "form.strategy.bucket", value, &mut self.state.typed, effective, error.as_deref());
+        self.offload_ui(ui);
         self.update_ui(ui);
         self.compression_ui(ui);
     }
@@ -41,6 +42,21 @@ impl Form<'_> {
             number_ui(ui, "form.strategy.prefetch", &mut s.prefetch, 0..=64, prefetch);
             flag_ui(ui, "form.strategy.reshard", &mut s.reshard_after_forward);
         }
+    }
+
+    /// What lives outside the device.
+    fn offload_ui(&mut self, ui: &mut Ui) {
+        let paths = ["offload_optimizer", "offload_parameters", "offload_activations"];
+        let errors = paths.map(|path| self.error_of(&format!("strategy.{path}")));
+        let [optimizer, parameters, activations] = errors.each_ref().map(Option::as_deref);
+        let s = &mut self.session.file.strategy;
+        let places = Place::ALL.map(|place| (place, place.name()));
+        named_ui(ui, "form.strategy.offload_optimizer", &mut s.offload_optimizer, &places, optimizer);
+        if s.zero_stage == 3 || s.offload_parameters != Place::Device {
+            named_ui(ui, "form.strategy.offload_parameters", &mut s.offload_parameters, &places, parameters);
+        }
+        let (key, value) = ("form.strategy.offload_activations", &mut s.offload_activations);
+        number_ui(ui, key, value, 0..=4096, activations);
     }
 
     /// The rule by which gradients of other replicas reach the parameters.

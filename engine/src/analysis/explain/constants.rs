@@ -67,6 +67,10 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("  of it FlashAttention-2", share(device.flash_2_share), false),
         ("memory efficiency", share(device.memory_efficiency), true),
         ("host dispatch", device.host_dispatch.to_string(), true),
+        ("copies with the host", device.host.bandwidth.to_string(), false),
+        ("  host memory", device.host.memory.to_string(), false),
+        ("  its bandwidth", device.host.memory_bandwidth.to_string(), false),
+        ("  its drives", device.host.storage_bandwidth.to_string(), false),
     ];
     list.extend(link(["link in a node", "  latency", "  efficiency"], &cluster.intra_link));
     list.extend(link(["link to the network", "  latency", "  efficiency"], &cluster.inter_link));

@@ -4,6 +4,7 @@ pub mod context;
 pub mod differentiate;
 pub mod experts;
 pub mod forward;
+pub mod offload;
 pub mod optimize;
 pub mod overlap;
 pub mod plan_memory;

@@ -5,8 +5,8 @@ use crate::cluster::Group;
 use crate::graph::{
     Collective, DType, Op, OpGraph, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
-use crate::scenario::Optimizer;
 use crate::scenario::optimizer::BLOCK;
+use crate::scenario::{Optimizer, Place};
 use crate::trace::Phase;
 
 /// How what an optimizer keeps of a parameter lies beside it.
@@ -137,6 +137,7 @@ fn scalar(graph: &mut OpGraph, name: &str, n: u32) -> TensorId {
         placement: Placement::Replicate,
         spread: Spread::Tensor,
         storage: Storage::Own,
+        place: Place::Device,
     })
 }
 

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, TensorId};
+use crate::graph::{
+    OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId,
+};
+use crate::scenario::Place;
 use crate::trace::{MemoryCategory, MemoryUse};
 use crate::units::Bytes;
 
@@ -68,7 +71,7 @@ fn in_order(stage: &Stage) -> Vec<&Segment> {
 
 fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<TensorId> {
     let all = reads.iter().chain(writes).map(|&id| step.storage_of(id));
-    all.filter(|&id| !step.tensor(id).role.is_persistent()).collect()
+    all.filter(|&id| !step.tensor(id).role.is_persistent() && is_here(step, id)).collect()
 }
 
 fn segment_memory(step: &StepGraph, segment: &Segment, lives: &Lives) -> SegmentMemory {
@@ -109,7 +112,39 @@ pub fn category(role: Role, saved: bool) -> MemoryCategory {
 /// Persistent, allocation-owning tensors that a stage mentions.
 pub fn persistent(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
     let ids = stage.segments.iter().flat_map(Segment::ops).flat_map(|op| op.reads.iter().chain(&op.writes));
-    ids.map(|&id| step.storage_of(id)).filter(|&id| step.tensor(id).role.is_persistent()).collect()
+    let roots = ids.map(|&id| step.storage_of(id));
+    roots.filter(|&id| step.tensor(id).role.is_persistent() && is_here(step, id)).collect()
+}
+
+/// Whether a tensor is in the device's memory.
+fn is_here(step: &StepGraph, id: TensorId) -> bool {
+    step.tensor(id).place == Place::Device
+}
+
+/// What a stage keeps outside the device, when that is most: what lives from step to step, and what waits there for a
+/// backward pass.
+fn outside(step: &StepGraph, stage: &Stage) -> Bytes {
+    let ops = || stage.segments.iter().flat_map(Segment::ops);
+    let all: BTreeSet<TensorId> =
+        ops().flat_map(|op| op.reads.iter().chain(&op.writes)).map(|&id| step.storage_of(id)).collect();
+    let away = all.into_iter().map(|id| step.tensor(id)).filter(|tensor| tensor.place != Place::Device);
+    let (kept, passing): (Vec<&Tensor>, Vec<&Tensor>) = away.partition(|tensor| tensor.role.is_persistent());
+    let sum = |tensors: Vec<&Tensor>| tensors.into_iter().map(Tensor::allocated).sum::<Bytes>();
+    // All gradients arrive before the last is updated with.
+    let arrived = sum(passing.into_iter().filter(|tensor| tensor.role == Role::Scratch).collect());
+    let kept = sum(kept);
+    let (mut now, mut most) = (0_i64, 0_i64);
+    for op in stage.tasks.iter().flat_map(|&task| stage.segment(task).ops()) {
+        let waits = |id: &TensorId| step.tensor(*id).place == Place::Host && step.tensor(*id).role == Role::Activation;
+        let bytes = |id: TensorId| i64::try_from(step.tensor(id).allocated().0).unwrap_or(i64::MAX);
+        match op.kind {
+            OpKind::ToHost => now += op.writes.iter().copied().filter(waits).map(bytes).sum::<i64>(),
+            OpKind::FromHost => now -= op.reads.iter().copied().filter(waits).map(bytes).sum::<i64>(),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    kept + arrived.max(Bytes(u64::try_from(most).unwrap_or(0)))
 }
 
 fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> StageMemory {
@@ -119,7 +154,13 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
         *base.get_mut(category(tensor.role, false)) += tensor.allocated();
     }
     let profiles: Vec<Profile> = stage.segments.iter().map(|segment| profile(step, segment, saved)).collect();
-    let mut memory = StageMemory { persistent: base, at_peak: base, peaks: base, forwards_in_flight: 0 };
+    let mut memory = StageMemory {
+        persistent: base,
+        at_peak: base,
+        peaks: base,
+        outside: outside(step, stage),
+        forwards_in_flight: 0,
+    };
     let (mut now, mut in_flight) = (base, 0_u32);
     for task in &stage.tasks {
         let profile = &profiles[task.segment.0 as usize];

@@ -8,7 +8,7 @@ mod residual;
 
 use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
 use crate::model::{Architecture, Model};
-use crate::scenario::{AttentionKernel, Scenario};
+use crate::scenario::{AttentionKernel, Place, Scenario};
 use crate::trace::Phase;
 
 /// Builds the forward ops of one micro-batch, from token ids to the loss.
@@ -63,6 +63,7 @@ impl Builder<'_> {
             placement,
             spread,
             storage,
+            place: Place::Device,
         })
     }
 

@@ -4,6 +4,7 @@ mod buckets;
 mod compression;
 mod flat;
 mod gathers;
+mod offload;
 mod pieces;
 mod split;
 mod updates;
@@ -35,6 +36,7 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
         let of_stage = buckets::bucket(&mut tensors, plan, scenario);
         updates::apply(&mut tensors, plan, scenario);
         compression::compress(&mut tensors, plan, scenario);
+        offload::offload(&mut tensors, plan, strategy);
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
