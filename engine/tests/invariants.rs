@@ -214,7 +214,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 32] = [
+    let changes: [Change; 34] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -247,6 +247,8 @@ fn no_field_is_ignored() {
         ("llama3-70b-nvme-8xh100", "offload_optimizer", |f| {
             f.strategy.offload_optimizer = shardlab_engine::scenario::Place::Host;
         }),
+        ("llama3-8b-budget-8xh100", "recompute_budget", |f| f.strategy.recompute_budget = Some(Bytes(45_000_000_000))),
+        ("llama3-8b-budget-8xh100", "precision", |f| f.strategy.precision = shardlab_engine::scenario::Precision::Fp8),
         ("llama3-8b-16xh100", "update", |f| {
             f.strategy.update = shardlab_engine::scenario::UpdateName::BoundedStaleness;
         }),

@@ -1,6 +1,8 @@
 //! The verifier after every pass, on every preset and on generated scenarios; and that it notices what is broken.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use shardlab_engine::graph::passes::{
     context, differentiate, experts, forward, offload, optimize, overlap, plan_memory, precision, recompute, schedule,
@@ -19,7 +21,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("forward", forward::forward(scenario));
     let graph = after("differentiate", differentiate::differentiate(graph));
     let graph = after("optimize", optimize::optimize(graph, strategy.optimizer));
-    let graph = after("recompute", recompute::recompute(graph, strategy));
+    let graph = after("recompute", recompute::recompute(graph, strategy, &BTreeSet::new()));
     let graph = after("shard", shard::shard(graph, strategy));
     let graph = after("overlap", overlap::overlap(graph, strategy.tensor_chunks, scenario.mesh().tp));
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));

@@ -1,13 +1,13 @@
 //! The figures of a step: time, throughput, utilisation, bubble, exposed communication, memory, fit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{Breakdown, breakdowns};
 use crate::cluster::{Device, RankId};
 use crate::cost;
-use crate::graph::{OpKind, StepGraph, lower};
+use crate::graph::{OpKind, Part, Segment, StepGraph, lower};
 use crate::scenario::{Precision, Scenario, UpdateRule};
 use crate::sim::simulate;
 use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
@@ -104,6 +104,8 @@ pub struct StepReport {
     pub peak_memory: Vec<StagePeak>,
     /// Whether it fits.
     pub fit: Fit,
+    /// Layers of which anything is computed again.
+    pub repeated_layers: u32,
     /// What a rank keeps outside its device when that is most, of the stage that keeps the most.
     pub outside: Bytes,
     /// Model FLOPs of the step over all ranks.
@@ -146,12 +148,19 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         },
         breakdown: parts,
         critical_stage: critical.stage,
+        repeated_layers: repeated_layers(step),
         outside: step.stages.iter().map(|stage| stage.memory.outside).max().unwrap_or(Bytes::ZERO),
         fit: fit(&peak_memory, scenario.device_memory()),
         groups,
         peak_memory,
         model_flops: model,
     }
+}
+
+fn repeated_layers(step: &StepGraph) -> u32 {
+    let ops = step.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
+    let repeats = ops.filter(|op| op.phase == Phase::Recompute && matches!(op.part, Part::Layer(_)));
+    u32::try_from(repeats.map(|op| op.part).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX)
 }
 
 /// The mean over an outer step and those between it and the next.
@@ -205,7 +214,7 @@ fn peak_rate(scenario: &Scenario) -> f64 {
     let of_device = |device: &Device| match scenario.strategy().precision {
         Precision::Bf16 => device.bf16_matmul.0,
         Precision::Fp16 => device.fp16_matmul.0,
-        Precision::Fp8 => device.fp8_matmul.0,
+        Precision::Fp8 | Precision::Fp8Block => device.fp8_matmul.0,
         Precision::Nvfp4 => device.fp4_matmul.0,
         Precision::Tf32 => device.tf32_matmul.0,
         Precision::Fp32 => device.fp32_matmul.0,

@@ -37,6 +37,20 @@ pub fn issue_time(device: &Device, mesh: &Mesh, tensors: &[Tensor], op: &Op) -> 
     }
 }
 
+/// Blocks of threads of a collective's kernel, each on a multiprocessor of its own: NCCL's rings have 16 channels where
+/// links are as fast as NVLink (its `NCCL_MAX_CTAS` bounds them).
+const CHANNELS: f64 = 16.0;
+
+/// What a device loses of its compute, in time, while a collective runs on some of its multiprocessors.
+pub fn lent_time(device: &Device, collective: Nanos) -> Nanos {
+    if device.multiprocessors == 0 {
+        return Nanos::ZERO;
+    }
+    let share = (CHANNELS / f64::from(device.multiprocessors)).min(0.5);
+    #[expect(clippy::cast_possible_truncation, reason = "shorter than the collective")]
+    Nanos((collective.0 as f64 * share).round() as i64)
+}
+
 /// The part of a kernel's launch that falls to one op.
 pub fn launch_time(device: &Device, batched: bool) -> Nanos {
     if batched { Nanos(device.launch_overhead.0 / TENSORS_PER_LAUNCH) } else { device.launch_overhead }

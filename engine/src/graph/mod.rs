@@ -27,7 +27,9 @@ pub use step::{FlatPlace, Piece, Segment, SegmentId, SegmentKind, SegmentMemory,
 pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
 pub use verify::GraphError;
 
-use crate::scenario::Scenario;
+use std::collections::BTreeSet;
+
+use crate::scenario::{Recompute, Scenario};
 
 /// The ops of one micro-batch and of the update, in program order.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,10 +58,21 @@ impl OpGraph {
 
 /// Lowers a scenario through all passes.
 pub fn lower(scenario: &Scenario) -> StepGraph {
+    let strategy = scenario.strategy();
+    match strategy.recompute {
+        Recompute::Budget => {
+            passes::budget::within(scenario, strategy.recompute_budget, |layers| lower_repeating(scenario, layers))
+        }
+        _ => lower_repeating(scenario, &BTreeSet::new()),
+    }
+}
+
+/// The same with `layers` computed again in the backward pass, where a budget decides about them.
+fn lower_repeating(scenario: &Scenario, layers: &BTreeSet<u32>) -> StepGraph {
     let graph = passes::forward::forward(scenario);
     let graph = passes::differentiate::differentiate(graph);
     let graph = passes::optimize::optimize(graph, scenario.strategy().optimizer);
-    let graph = passes::recompute::recompute(graph, scenario.strategy());
+    let graph = passes::recompute::recompute(graph, scenario.strategy(), layers);
     let graph = passes::shard::shard(graph, scenario.strategy());
     let graph = passes::overlap::overlap(graph, scenario.strategy().tensor_chunks, scenario.mesh().tp);
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());

@@ -38,6 +38,8 @@ pub enum DType {
     F16,
     /// Eight bits, with a scale for the whole tensor.
     F8,
+    /// Eight bits, with a scale in fp32 for every 128 elements.
+    F8Block,
     /// Four bits, with a scale for every 16 elements, by rows and again by columns: about a byte for both.
     F4,
     /// 32 bits in memory, rounded to TF32 by matrix units.
@@ -54,8 +56,14 @@ impl DType {
         match self {
             Self::F32 | Self::U32 | Self::Tf32 => 4,
             Self::Bf16 | Self::F16 => 2,
-            Self::F8 | Self::F4 | Self::U8 => 1,
+            Self::F8 | Self::F8Block | Self::F4 | Self::U8 => 1,
         }
+    }
+
+    /// Bytes of some elements with their scales.
+    pub fn bytes(self, elements: u64) -> Bytes {
+        let scales = if self == Self::F8Block { elements.div_ceil(128) * 4 } else { 0 };
+        Bytes(elements * self.size() + scales)
     }
 }
 
@@ -216,11 +224,11 @@ pub const ALLOCATION_ALIGNMENT: u64 = 256;
 impl Tensor {
     /// Bytes that it takes on one rank, as allocated.
     pub fn allocated(&self) -> Bytes {
-        Bytes(self.local.elements() * self.dtype.size()).align_up(ALLOCATION_ALIGNMENT)
+        self.bytes().align_up(ALLOCATION_ALIGNMENT)
     }
 
     /// Bytes of its elements on one rank.
     pub fn bytes(&self) -> Bytes {
-        Bytes(self.local.elements() * self.dtype.size())
+        self.dtype.bytes(self.local.elements())
     }
 }

@@ -98,6 +98,7 @@ fn figures(scenario: &Scenario, report: &StepReport) -> Map<String, Value> {
     put("mean_step_time_s", json!(report.mean_step_time.secs()));
     put("step_time_interval_s", json!(report.interval.map(|bounds| bounds.map(Nanos::secs))));
     put("tokens_per_s", json!(report.tokens_per_s));
+    put("repeated_layers", json!(report.repeated_layers));
     put("outside_bytes", json!(report.outside));
     put("samples_per_s", json!(report.samples_per_s));
     put("mfu", json!(report.mfu));

@@ -6,7 +6,7 @@ use crate::analysis::{StepReport, op_classes};
 use crate::cluster::Network;
 use crate::compare::Comparison;
 use crate::model::{Model, ParameterCount};
-use crate::scenario::{Scenario, UpdateRule};
+use crate::scenario::{Recompute, Scenario, UpdateRule};
 use crate::trace::{MemoryCategory, Origin, Trace};
 use crate::units::{Bytes, Nanos};
 
@@ -53,7 +53,7 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     }
     let sequence = if s.sequence_parallel { " (sequence parallel)" } else { "" };
     let _ = writeln!(text, "  strategy  {mesh}{sequence} = {} ranks", mesh.ranks());
-    let (precision, recompute) = (s.precision.name(), s.recompute.name());
+    let (precision, recompute) = (s.precision.name(), repeated(s.recompute, report));
     let zero = match (s.zero as u32, s.sharding_group == s.copies()) {
         (0, _) => String::new(),
         (stage, true) => format!(", zero stage {stage}"),
@@ -67,6 +67,14 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let samples = samples(scenario.model());
     let length = if scenario.model().positions > 1 { format!(" of {sequence} tokens") } else { String::new() };
     let _ = writeln!(text, "  batch     {batch} {samples}{length} = {count} micro-batches of {micro} on each replica");
+}
+
+/// What is computed again; of a budget, what it came to.
+fn repeated(recompute: Recompute, report: &StepReport) -> String {
+    match recompute {
+        Recompute::Budget => format!("by budget ({} layers)", report.repeated_layers),
+        other => other.name().to_owned(),
+    }
 }
 
 /// Where measurements of such steps lie.

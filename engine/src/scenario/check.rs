@@ -141,6 +141,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         optimizer: s.optimizer,
         attention: s.attention,
         recompute: s.recompute,
+        recompute_budget: s.recompute_budget.unwrap_or(Bytes(cluster.least_memory().0 / 10 * 9)),
         recompute_modules: recompute_modules(s),
         recompute_interval: bounded(Some(s.recompute_interval), "strategy.recompute_interval", 4096)?,
         cuda_graphs: s.cuda_graphs,

@@ -139,7 +139,7 @@ pub(super) fn strategy(s: &Strategy, model: &Model) -> Checked<()> {
     if model.recommender.is_some() {
         one("strategy.pipeline_parallel", s.pipeline_parallel, "Use data_parallel, over which tables are spread.")?;
     }
-    if matches!(s.precision, Precision::Fp8 | Precision::Nvfp4) {
+    if matches!(s.precision, Precision::Fp8 | Precision::Fp8Block | Precision::Nvfp4) {
         let allowed = format!("bf16, fp16, tf32 or fp32 for {family} models");
         return Err(invalid("strategy.precision", s.precision.name(), allowed, "Only transformers are cast to less."));
     }

@@ -134,15 +134,23 @@ pub struct StrategyFile {
     pub micro_batch: u32,
     /// Sequences in one step, over all replicas.
     pub global_batch: u32,
-    /// `fp32`, `tf32`, `fp16`, `bf16`, `fp8` or `nvfp4`.
+    /// `fp32`, `tf32`, `fp16`, `bf16`, `fp8`, `fp8_block` or `nvfp4`.
     pub precision: Precision,
     /// `adamw`, `adam`, `adam_8bit`, `adafactor`, `muon`, `momentum` or `sgd`.
     #[serde(skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
     /// `flash`, `flash_2` (written for Ampere) or `unfused`.
     pub attention: AttentionKernel,
-    /// `none`, `selective` or `full`.
+    /// `none`, `selective`, `full` or `budget`.
     pub recompute: Recompute,
+    /// What a rank may need, for `budget`, for example `"70 GB"`; nine tenths of the device's memory when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub recompute_budget: Option<Bytes>,
     /// What `selective` repeats: `attention`, `norm`, `activation`, `latent_up`, `mlp`, `experts`; `attention` when left
     /// out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -233,6 +241,7 @@ impl Default for StrategyFile {
             optimizer: Optimizer::default(),
             attention: AttentionKernel::default(),
             recompute: Recompute::default(),
+            recompute_budget: None,
             recompute_modules: Vec::new(),
             recompute_interval: 1,
             cuda_graphs: false,

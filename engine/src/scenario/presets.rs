@@ -53,6 +53,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "gpt2-774m-powersgd-32xv100" false,
         "llama2-7b-offload-1xa100" false,
         "llama3-70b-nvme-8xh100" false,
+        "llama3-8b-budget-8xh100" false,
         "bert-large-8xa100" false,
         "vit-l-16-16xh100" false,
         "resnet-50-8xa100" false,

@@ -25,6 +25,10 @@ pub enum Precision {
     /// As bf16, with the inputs of the layers' matmuls cast to fp8, per tensor (Micikevicius et al. 2022; Noune et al.
     /// 2022), as Transformer Engine does it.
     Fp8,
+    /// As fp8, with a scale for every 128 elements (DeepSeek-AI 2024, "DeepSeek-V3", section 3.3; the same blocks for
+    /// weights and activations).
+    #[serde(rename = "fp8_block")]
+    Fp8Block,
     /// As fp8, in four bits with a scale for every 16 elements (NVIDIA 2025, "Pretraining large language models with
     /// NVFP4").
     Nvfp4,
@@ -106,6 +110,8 @@ pub enum Recompute {
     Selective,
     /// Whole transformer layers, from their input (Chen et al. 2016): every `recompute_interval`-th.
     Full,
+    /// Whole layers, of every stage the fewest with which it stays within `recompute_budget`.
+    Budget,
 }
 
 /// A part of a layer that selective recomputation may repeat; Megatron-Core's `--recompute-modules` has the same.
@@ -173,6 +179,7 @@ impl Precision {
             Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
             Self::Fp8 => "fp8",
+            Self::Fp8Block => "fp8_block",
             Self::Nvfp4 => "nvfp4",
         }
     }
@@ -180,7 +187,7 @@ impl Precision {
 
 impl Precision {
     /// All formats.
-    pub const ALL: [Self; 6] = [Self::Bf16, Self::Fp16, Self::Fp8, Self::Nvfp4, Self::Tf32, Self::Fp32];
+    pub const ALL: [Self; 7] = [Self::Bf16, Self::Fp16, Self::Fp8, Self::Fp8Block, Self::Nvfp4, Self::Tf32, Self::Fp32];
 }
 
 impl Recompute {
@@ -190,6 +197,7 @@ impl Recompute {
             Self::None => "none",
             Self::Selective => "selective",
             Self::Full => "full",
+            Self::Budget => "budget",
         }
     }
 }
@@ -250,6 +258,8 @@ pub struct Strategy {
     pub recompute: Recompute,
     /// Parts that selective recomputation repeats.
     pub recompute_modules: Vec<RecomputeModule>,
+    /// What a rank may need where a budget decides about recomputation.
+    pub recompute_budget: Bytes,
     /// Every how many layers full recomputation repeats one.
     pub recompute_interval: u32,
     /// Whether the host launches the step as recorded graphs, so that no op waits for it (CUDA graphs).
@@ -304,6 +314,9 @@ impl Strategy {
         }
         if s.recompute != Recompute::Selective {
             s.recompute_modules = vec![RecomputeModule::Attention];
+        }
+        if s.recompute != Recompute::Budget {
+            s.recompute_budget = Bytes::ZERO;
         }
         if s.recompute != Recompute::Full {
             s.recompute_interval = 1;

@@ -1,7 +1,7 @@
 //! What any step of a strategy takes at least, in time and in memory, from the costs of its parts.
 
 use super::probe::{PartCost, Probe};
-use crate::scenario::{ChunkLayout, PipelineSchedule, Place, Strategy, ZeroStage};
+use crate::scenario::{ChunkLayout, PipelineSchedule, Place, Recompute, Strategy, ZeroStage};
 use crate::units::{Bytes, Nanos};
 
 /// Lower bounds of a step.
@@ -81,7 +81,7 @@ fn persistent(cost: &PartCost, s: &Strategy) -> u64 {
 
 /// What forwards keep whose backward is still to come, when they are most.
 fn in_flight(stage: usize, chunks: &[PartCost], s: &Strategy) -> u64 {
-    if s.offload_activations > 0 {
+    if s.offload_activations > 0 || s.recompute == Recompute::Budget {
         return 0;
     }
     let stages = u64::from(s.pipeline_parallel);

@@ -45,6 +45,8 @@ impl Cut {
                 Recompute::None => 0,
                 Recompute::Selective => 1,
                 Recompute::Full => 2,
+                // Which layers are repeated depends on the whole step: the bounds know of none.
+                Recompute::Budget => 3,
             },
         ];
         Self {
@@ -196,6 +198,9 @@ fn short(file: &ScenarioFile, s: &Strategy, layers: u32) -> ScenarioFile {
     strategy.gradient_compression = Compression::None;
     (strategy.offload_optimizer, strategy.offload_parameters) = (Place::Device, Place::Device);
     strategy.offload_activations = 0;
+    if strategy.recompute == Recompute::Budget {
+        strategy.recompute = Recompute::None;
+    }
     strategy.update = UpdateName::Synchronous;
     strategy.overlap_micro_batches = false;
     file

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{AlgorithmChoice, Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
-use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
+use crate::graph::{Collective, Direction, Op, OpKind, Segment, SegmentKind, StepGraph, TensorId, Transfer};
 use crate::scenario::{PipelineSchedule, Place, Scenario};
 use crate::trace::{Label, LabelId, Stream};
 use crate::units::{Bytes, BytesPerSec, Nanos};
@@ -178,11 +178,21 @@ fn numbers(step: &StepGraph, stage: usize) -> Numbers {
 impl Pricer<'_> {
     fn segment(&mut self, segment: &Segment) -> PricedSegment {
         let mut priced = PricedSegment::default();
+        let beside = !matches!(segment.kind, SegmentKind::Begin | SegmentKind::Update);
+        let mut lent = Nanos::ZERO;
         for op in segment.ops() {
             let reads = self.range(&op.reads, &mut priced.tensors);
             let writes = self.range(&op.writes, &mut priced.tensors);
             let (duration, action) = self.op(op);
-            let duration = self.adjusted(op, duration);
+            let mut duration = self.adjusted(op, duration);
+            match op.kind.stream() {
+                // What is computed beside a collective lacks the multiprocessors on which that one runs.
+                Stream::DataComm if beside && matches!(action, Action::Meet(_)) => {
+                    lent += cost::lent_time(self.device, duration);
+                }
+                Stream::Compute => duration += std::mem::take(&mut lent),
+                _ => {}
+            }
             let (label, stream) = (LabelId(self.label), op.kind.stream());
             let issue = if self.graphs {
                 Nanos::ZERO

@@ -9,8 +9,10 @@ use shardlab_engine::scenario::{
 };
 
 use super::Form;
-use super::fields::{choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, real_ui, row_ui};
-use crate::gui::i18n::{t, t_or_name};
+use super::fields::{
+    choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui,
+};
+use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::widgets::heading_ui;
 
 impl Form<'_> {
@@ -35,15 +37,28 @@ impl Form<'_> {
             (Recompute::None, "form.recompute.none"),
             (Recompute::Selective, "form.recompute.selective"),
             (Recompute::Full, "form.recompute.full"),
+            (Recompute::Budget, "form.recompute.budget"),
         ];
         choice_ui(ui, "form.strategy.recompute", &mut s.recompute, &policies);
         match s.recompute {
             Recompute::Full => number_ui(ui, "form.strategy.interval", &mut s.recompute_interval, 1..=4096, None),
             Recompute::Selective => modules_ui(ui, &mut s.recompute_modules),
+            Recompute::Budget => self.budget_ui(ui),
             Recompute::None => {}
         }
+        let s = &mut self.session.file.strategy;
         flag_ui(ui, "form.strategy.graphs", &mut s.cuda_graphs);
         self.replicas_ui(ui);
+    }
+
+    /// The memory by which layers are chosen, and how many they are.
+    fn budget_ui(&mut self, ui: &mut Ui) {
+        let error = self.error_of("strategy.recompute_budget");
+        let run = self.session.run.clone();
+        let (effective, typed) = (run.scenario.strategy().recompute_budget, &mut self.state.typed);
+        let value = &mut self.session.file.strategy.recompute_budget;
+        quantity_ui(ui, "form.strategy.budget", value, typed, effective, error.as_deref());
+        ui.weak(t_with("form.strategy.budget.layers", run.report.repeated_layers));
     }
 
     fn axes_ui(&mut self, ui: &mut Ui) {
@@ -182,6 +197,7 @@ fn precision_key(precision: Precision) -> &'static str {
         Precision::Fp16 => "form.precision.fp16",
         Precision::Bf16 => "form.precision.bf16",
         Precision::Fp8 => "form.precision.fp8",
+        Precision::Fp8Block => "form.precision.fp8_block",
         Precision::Nvfp4 => "form.precision.nvfp4",
     }
 }

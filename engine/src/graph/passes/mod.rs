@@ -1,5 +1,6 @@
 //! The passes of the lowering, one file each. None knows anything of cost.
 
+pub mod budget;
 pub mod context;
 pub mod differentiate;
 pub mod experts;

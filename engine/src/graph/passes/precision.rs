@@ -14,6 +14,7 @@ pub fn precision(graph: OpGraph, precision: Precision) -> OpGraph {
         Precision::Fp16 => half(graph, DType::F16),
         Precision::Bf16 => half(graph, DType::Bf16),
         Precision::Fp8 => narrow(half(graph, DType::Bf16), DType::F8),
+        Precision::Fp8Block => narrow(half(graph, DType::Bf16), DType::F8Block),
         Precision::Nvfp4 => narrow(half(graph, DType::Bf16), DType::F4),
     }
 }
@@ -55,7 +56,7 @@ fn cast_to(graph: &mut OpGraph, id: TensorId, reader: &Op, format: DType) -> Ten
         graph.tensors[id.index()].dtype = format;
         return id;
     }
-    let name = format!("{} in {}", tensor.name, if format == DType::F8 { "fp8" } else { "fp4" });
+    let name = format!("{} in {}", tensor.name, if format == DType::F4 { "fp4" } else { "fp8" });
     let cast = graph.add_tensor(Tensor { name: name.clone().into(), dtype: format, storage: Storage::Own, ..tensor });
     let op = Op { kind: OpKind::Cast, name: name.into(), reads: vec![id], writes: vec![cast], ..reader.clone() };
     graph.ops.push(op);

@@ -6,10 +6,12 @@ use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
 use crate::scenario::{Recompute, RecomputeModule, Strategy};
 use crate::trace::Phase;
 
-/// Applies the strategy's policy to the transformer layers.
-pub fn recompute(graph: OpGraph, strategy: &Strategy) -> OpGraph {
+/// Applies the strategy's policy to the layers; `chosen` are those that a budget has chosen.
+pub fn recompute(graph: OpGraph, strategy: &Strategy, chosen: &BTreeSet<u32>) -> OpGraph {
     match strategy.recompute {
         Recompute::None => graph,
+        Recompute::Budget if chosen.is_empty() => graph,
+        Recompute::Budget => again(graph, &|op| matches!(op.part, Part::Layer(layer) if chosen.contains(&layer))),
         Recompute::Selective => {
             again(graph, &|op| strategy.recompute_modules.iter().any(|&module| belongs(op, module)))
         }
@@ -95,7 +97,7 @@ mod tests {
     fn backward_of_a_layer_reads_nothing_of_its_forward_but_the_input() {
         let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
         let strategy = Strategy { recompute: Recompute::Full, ..scenario.strategy().clone() };
-        let graph = recompute(differentiate(forward(&scenario)), &strategy);
+        let graph = recompute(differentiate(forward(&scenario)), &strategy, &BTreeSet::new());
         graph.verify().expect("still a valid graph");
         let written = |phase: Phase, part: Part| -> BTreeSet<TensorId> {
             let ops = graph.ops.iter().filter(move |op| op.phase == phase && op.part == part);
