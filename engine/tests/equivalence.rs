@@ -196,6 +196,7 @@ fn every_pipeline_schedule_equals_one_rank() {
     let cases = [
         ((1, 1, 2), "schedule = \"interleaved\""),
         ((2, 1, 2), "schedule = \"interleaved\"\nsequence_parallel = true\nrecompute = \"full\""),
+        ((2, 2, 2), "sequence_parallel = true\nrecompute = \"budget\"\nrecompute_budget = \"1 B\""),
         ((1, 2, 2), "schedule = \"interleaved\"\nsequence_parallel = true\noverlap_gradients = false"),
         ((1, 1, 4), "schedule = \"zb-h1\""),
         ((2, 2, 2), "schedule = \"zb-h1\"\nsequence_parallel = true\nrecompute = \"full\""),
