@@ -122,6 +122,19 @@ fn widths(list: &[u32], path: &'static str) -> Checked<Vec<u32>> {
     listed(list, path, 1 << 16)
 }
 
+/// Pixels, lookups and vectors of a micro-batch are rows of tensors, which are counted in 32 bits.
+fn rows(s: &Strategy, model: &Model) -> Checked<()> {
+    let pixels = model.image.map_or(1, |image| u64::from(image.size).pow(2));
+    let looked_up = model.recommender.as_ref().map_or(1, |r| u64::from(r.lookups_of_sample().max(r.tables())));
+    let of_sample = pixels.max(looked_up);
+    let most = u64::from(u32::MAX) / of_sample;
+    if u64::from(s.micro_batch) <= most {
+        return Ok(());
+    }
+    let allowed = format!("at most {most}, with {of_sample} pixels or rows of tables for each sample");
+    Err(invalid("strategy.micro_batch", s.micro_batch, allowed, "Lower it, or raise data_parallel."))
+}
+
 /// What cannot be done with samples, or with encoders.
 pub(super) fn strategy(s: &Strategy, model: &Model) -> Checked<()> {
     let family = model.architecture.name();
@@ -132,6 +145,7 @@ pub(super) fn strategy(s: &Strategy, model: &Model) -> Checked<()> {
         one("strategy.context_parallel", s.context_parallel, "Only decoders' sequences are cut.")?;
         one("strategy.tensor_chunks", s.tensor_chunks, "Only decoders' matmuls are cut.")?;
     }
+    rows(s, model)?;
     if model.architecture.is_transformer() {
         return Ok(());
     }

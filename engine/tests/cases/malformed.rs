@@ -240,7 +240,9 @@ fn wrong_models() -> Vec<Case> {
 /// Models that are no decoders, each wrong in one place.
 fn wrong_samples() -> Vec<Case> {
     let of = |name, lines: &str, says| {
-        let text = format!("[model]\n{lines}\n[cluster]\ndevice = \"h100-80gb-sxm\"\n[strategy]\nglobal_batch = 8\n");
+        let text = format!(
+            "[model]\n{lines}\n[cluster]\ndevice = \"h100-80gb-sxm\"\n[strategy]\nmicro_batch = 1024\nglobal_batch = 8192\n"
+        );
         raw(name, text, says)
     };
     let tables = "architecture = \"dlrm\"\nhidden = 16\ndense_features = 4\ntop_mlp = [8]\n";
@@ -249,6 +251,11 @@ fn wrong_samples() -> Vec<Case> {
         of("blocks without end", "preset = \"resnet-50\"\nblocks = [4294967295, 1, 1, 1]", "`model.blocks`"),
         of("another number of blocks", "preset = \"resnet-50\"\nlayers = 3", "the sum of model.blocks, here 16"),
         of("patches that do not fill the image", "preset = \"vit-b-16\"\npatch_size = 17", "`model.patch_size` = 17"),
+        of(
+            "more pixels than can be counted",
+            "preset = \"resnet-50\"\nimage_size = 4096\n[data]\nsequence_length = 1",
+            "`strategy.micro_batch` = 1024",
+        ),
         of("an image of nothing", "preset = \"resnet-50\"\nimage_size = 0", "`model.image_size` = 0"),
         of("an encoder with experts", "preset = \"bert-base\"\nexperts = 8", "`model.experts` = 8"),
         of("an encoder with a head of its own", "preset = \"bert-base\"\ntied_embeddings = false", "true for bert"),

@@ -124,6 +124,9 @@ fn is_here(step: &StepGraph, id: TensorId) -> bool {
 /// What a stage keeps outside the device, when that is most: what lives from step to step, and what waits there for a
 /// backward pass.
 fn outside(step: &StepGraph, stage: &Stage) -> Bytes {
+    if step.tensors.iter().all(|tensor| tensor.place == Place::Device) {
+        return Bytes::ZERO;
+    }
     let ops = || stage.segments.iter().flat_map(Segment::ops);
     let all: BTreeSet<TensorId> =
         ops().flat_map(|op| op.reads.iter().chain(&op.writes)).map(|&id| step.storage_of(id)).collect();

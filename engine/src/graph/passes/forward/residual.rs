@@ -39,7 +39,8 @@ impl Builder<'_> {
         let x = self.convolution("first", x, STEM, net.width, half);
         let x = self.batch_norm("first", x);
         let x = self.op(OpKind::Relu, "first activation", vec![x], net.width);
-        let pooled = self.value("pooling", batch * ConvNet::first_side(image.size).pow(2), net.width);
+        let pixels = batch.saturating_mul(ConvNet::first_side(image.size).pow(2));
+        let pooled = self.value("pooling", pixels, net.width);
         self.push(OpKind::Pool(POOL), "pooling", vec![x], vec![pooled]);
         pooled
     }

@@ -82,8 +82,11 @@ fn stale(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, steps: u32) {
         }
         plan.begin.push(Op { reads: vec![reduced], writes, ..sum });
     }
+    // Sums over the tensor group, or with the other copy of a tied embedding, are made in place: of the earlier ones too.
     for op in &mut plan.update {
-        op.reads = op.reads.iter().map(|id| earlier.get(id).copied().unwrap_or(*id)).collect();
+        for ids in [&mut op.reads, &mut op.writes] {
+            *ids = ids.iter().map(|id| earlier.get(id).copied().unwrap_or(*id)).collect();
+        }
     }
 }
 
@@ -118,10 +121,28 @@ fn asynchronous(plan: &mut StagePlan, strategy: &Strategy) {
     }
 }
 
+/// No replica hears of the others: losses stay where they are, and norms are summed over the ranks of one replica, or of
+/// those that share one.
+fn separate(plan: &mut StagePlan) {
+    for list in lists(plan) {
+        list.retain(|op| !matches!(op.kind, OpKind::Collective { group: Group::Data, .. }));
+        let ops = std::mem::take(list);
+        list.extend(ops.into_iter().flat_map(|op| match op.kind {
+            OpKind::Collective { collective, group: Group::World } => {
+                let over = |group| Op { kind: OpKind::Collective { collective, group }, ..op.clone() };
+                vec![over(Group::Shard), over(Group::Model)]
+            }
+            _ => vec![op],
+        }));
+    }
+}
+
 /// Gradients stay with their replica. In a step with an outer one, the mean of what the replicas' parameters moved since
 /// the last is the outer gradient, which Nesterov's momentum applies (Douillard et al. 2023, algorithm 1).
 fn local(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Strategy, outer: bool) {
-    for sum in take_sums(tensors, plan) {
+    let sums = take_sums(tensors, plan);
+    separate(plan);
+    for sum in sums {
         if outer {
             let ops = outer_step(tensors, plan, &sum, strategy);
             let last = plan.update.iter().rposition(|op| matches!(op.kind, OpKind::Update { .. } | OpKind::Cast));
