@@ -1,11 +1,13 @@
 //! Compressed gradients: what each way sends against its paper, what it keeps, and that the step stays sound.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cases/steps.rs"]
+mod steps;
+
 use proptest::prelude::*;
 use shardlab_engine::cost::bytes_moved;
 use shardlab_engine::graph::{Role, StepGraph, lower};
-use shardlab_engine::scenario::{Opened, Scenario, check, open};
-use shardlab_engine::sim::{Folding, simulate, simulate_folded};
+use shardlab_engine::scenario::Scenario;
 
 const RANKS: u64 = 4;
 
@@ -19,8 +21,7 @@ fn text(strategy: &str) -> String {
 }
 
 fn scenario(strategy: &str) -> Scenario {
-    let Ok(Opened::Scenario(file)) = open(text(strategy).as_bytes()) else { panic!("a scenario: {strategy}") };
-    check(&file).unwrap_or_else(|error| panic!("{error}: {strategy}"))
+    steps::scenario(&text(strategy))
 }
 
 /// Bytes that all replicas send, without those of the loss.
@@ -81,10 +82,7 @@ fn what_is_not_sent_is_kept() {
 
 #[test]
 fn slices_have_no_error_feedback() {
-    let Ok(Opened::Scenario(file)) = open(text("zero_stage = 1\ngradient_compression = \"top_k\"").as_bytes()) else {
-        panic!("a scenario")
-    };
-    let message = check(&file).map_or_else(|error| error.to_string(), |_| "accepted".into());
+    let message = steps::refusal(&text("zero_stage = 1\ngradient_compression = \"top_k\""));
     assert!(message.contains("`strategy.gradient_compression` = top_k"), "{message}");
     assert!(message.contains("int8"), "{message}");
 }
@@ -110,12 +108,8 @@ proptest! {
              bucket = \"100 kB\"\ngradient_compression = \"{way}\"\n",
             dp * 4,
         );
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-        let Ok(scenario) = check(&file) else { return Ok(()) };
-        let step = lower(&scenario);
-        step.verify().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let folded = simulate(&step, &scenario);
-        let unfolded = simulate_folded(&step, &scenario, &Folding::unfolded(scenario.mesh()));
-        prop_assert_eq!(folded.step_time, unfolded.step_time);
+        // What the checks refuse is no step.
+        let Ok(scenario) = steps::checked(&text) else { return Ok(()) };
+        steps::folded_and_unfolded(&scenario, &text);
     }
 }

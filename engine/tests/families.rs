@@ -1,21 +1,18 @@
 //! Models that are no decoders: their work against published counts, and every pass and both ways of simulating on them.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cases/steps.rs"]
+mod steps;
+
 use proptest::prelude::*;
 use shardlab_engine::cluster::Group;
 use shardlab_engine::cost::{bytes_moved, work};
 use shardlab_engine::graph::{Collective, OpGraph, OpKind, lower, passes};
-use shardlab_engine::scenario::{Opened, Scenario, check, open};
-use shardlab_engine::sim::{Folding, simulate, simulate_folded};
+use shardlab_engine::scenario::Scenario;
 use shardlab_engine::trace::Phase;
 
-fn scenario(text: &str) -> Scenario {
-    let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-    check(&file).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
 fn one_device(model: &str, rest: &str) -> Scenario {
-    scenario(&format!(
+    steps::scenario(&format!(
         "[model]\npreset = \"{model}\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\ndata_parallel = 1\n{rest}"
     ))
 }
@@ -118,14 +115,9 @@ proptest! {
             pick(unfused && transformer, "unfused", "flash"),
             pick(fp32, "fp32", "bf16"),
         );
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-        // A tied table in two chunks of one stage, and sequences that the tensor group does not divide, are refused.
-        let Ok(scenario) = check(&file) else { return Ok(()) };
-        let step = lower(&scenario);
-        step.verify().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let folded = simulate(&step, &scenario);
-        let unfolded = simulate_folded(&step, &scenario, &Folding::unfolded(scenario.mesh()));
-        prop_assert_eq!(folded.step_time, unfolded.step_time);
+        // What the checks refuse is no step.
+        let Ok(scenario) = steps::checked(&text) else { return Ok(()) };
+        steps::folded_and_unfolded(&scenario, &text);
     }
 }
 
@@ -134,8 +126,7 @@ fn what_samples_cannot_have_is_refused_with_the_field() {
     let refused = |model: &str, strategy: &str| {
         let text =
             format!("[model]\npreset = \"{model}\"\n[cluster]\ndevice = \"h100-80gb-sxm\"\n[strategy]\n{strategy}");
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-        check(&file).map_or_else(|error| error.to_string(), |_| "accepted".into())
+        steps::refusal(&text)
     };
     let cases = [
         ("resnet-50", "tensor_parallel = 2\ndata_parallel = 4", "strategy.tensor_parallel"),

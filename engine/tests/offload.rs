@@ -1,12 +1,15 @@
 //! What lives outside the device: what crosses to the host, what is freed here and kept there, and what it costs.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cases/steps.rs"]
+mod steps;
+
 use proptest::prelude::*;
 use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::cost::work;
 use shardlab_engine::graph::{OpKind, StepGraph, lower};
-use shardlab_engine::scenario::{Opened, Scenario, check, open};
-use shardlab_engine::sim::{Folding, simulate, simulate_folded};
+use shardlab_engine::scenario::Scenario;
+use shardlab_engine::sim::simulate;
 use shardlab_engine::trace::MemoryCategory;
 
 fn text(strategy: &str, custom: &str) -> String {
@@ -18,8 +21,7 @@ fn text(strategy: &str, custom: &str) -> String {
 }
 
 fn scenario(strategy: &str, custom: &str) -> Scenario {
-    let Ok(Opened::Scenario(file)) = open(text(strategy, custom).as_bytes()) else { panic!("a scenario: {strategy}") };
-    check(&file).unwrap_or_else(|error| panic!("{error}: {strategy}"))
+    steps::scenario(&text(strategy, custom))
 }
 
 fn lowered(scenario: &Scenario) -> StepGraph {
@@ -126,8 +128,7 @@ fn what_cannot_be_outside_is_refused_with_the_field() {
         ("offload_optimizer = \"host\"\nupdate = \"local_sgd\"", "`strategy.offload_optimizer`"),
     ];
     for (strategy, path) in cases {
-        let Ok(Opened::Scenario(file)) = open(text(strategy, "").as_bytes()) else { panic!("a scenario") };
-        let message = check(&file).map_or_else(|error| error.to_string(), |_| "accepted".into());
+        let message = steps::refusal(&text(strategy, ""));
         assert!(message.contains(path), "{strategy}: {message}");
     }
 }
@@ -159,12 +160,8 @@ proptest! {
             pick(fp32, "fp32", "bf16"),
             places[0],
         );
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-        let Ok(scenario) = check(&file) else { return Ok(()) };
-        let step = lower(&scenario);
-        step.verify().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let folded = simulate(&step, &scenario);
-        let unfolded = simulate_folded(&step, &scenario, &Folding::unfolded(scenario.mesh()));
-        prop_assert_eq!(folded.step_time, unfolded.step_time);
+        // What the checks refuse is no step.
+        let Ok(scenario) = steps::checked(&text) else { return Ok(()) };
+        steps::folded_and_unfolded(&scenario, &text);
     }
 }

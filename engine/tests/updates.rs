@@ -1,12 +1,15 @@
 //! Updates that do not wait for all replicas: what each sends and keeps, and what it saves.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cases/steps.rs"]
+mod steps;
+
 use proptest::prelude::*;
 use shardlab_engine::analysis::{StepReport, step_report};
 use shardlab_engine::cost::bytes_moved;
 use shardlab_engine::graph::lower;
-use shardlab_engine::scenario::{Opened, Scenario, check, open};
-use shardlab_engine::sim::{Folding, simulate, simulate_folded};
+use shardlab_engine::scenario::Scenario;
+use shardlab_engine::sim::simulate;
 use shardlab_engine::trace::MemoryCategory;
 
 /// A small model on sixteen replicas over two nodes with a slow network.
@@ -18,8 +21,7 @@ fn text(strategy: &str, cluster: &str) -> String {
 }
 
 fn scenario(strategy: &str, cluster: &str) -> Scenario {
-    let Ok(Opened::Scenario(file)) = open(text(strategy, cluster).as_bytes()) else { panic!("a scenario: {strategy}") };
-    check(&file).unwrap_or_else(|error| panic!("{error}: {strategy}"))
+    steps::scenario(&text(strategy, cluster))
 }
 
 fn report(scenario: &Scenario) -> StepReport {
@@ -82,8 +84,7 @@ fn replicas_that_wait_for_nobody_do_not_wait_for_a_straggler() {
     let of = |update: &str, cluster: &str| {
         let text =
             text(update, cluster).replace("1 Gb/s", "400 Gb/s").replace(fast, "[strategy]\ndata_parallel = 16\n");
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario") };
-        check(&file).unwrap_or_else(|error| panic!("{error}"))
+        steps::scenario(&text)
     };
     let [even, uneven] = ["", straggler].map(|cluster| report(&of("update = \"asynchronous\"", cluster)));
     let [together, held_up] = ["", straggler].map(|cluster| report(&of("zero_stage = 1", cluster)));
@@ -109,8 +110,7 @@ fn what_cannot_be_is_refused_with_the_field() {
         ("update = \"local_sgd\"\ncontext_parallel = 2", "`strategy.context_parallel`"),
     ];
     for (strategy, path) in cases {
-        let Ok(Opened::Scenario(file)) = open(text(strategy, "").as_bytes()) else { panic!("a scenario") };
-        let message = check(&file).map_or_else(|error| error.to_string(), |_| "accepted".into());
+        let message = steps::refusal(&text(strategy, ""));
         assert!(message.contains(path), "{strategy}: {message}");
     }
 }
@@ -136,13 +136,8 @@ proptest! {
              bucket = \"100 kB\"\ngradient_compression = \"{way}\"\nupdate = \"{rule}\"\n",
             dp * 4,
         );
-        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
-        let Ok(scenario) = check(&file) else { return Ok(()) };
-        let step = lower(&scenario);
-        step.verify().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let folded = simulate(&step, &scenario);
-        let unfolded = simulate_folded(&step, &scenario, &Folding::unfolded(scenario.mesh()));
-        prop_assert_eq!(folded.step_time, unfolded.step_time);
+        let Ok(scenario) = steps::checked(&text) else { return Ok(()) };
+        let (step, [folded, unfolded]) = steps::folded_and_unfolded(&scenario, &text);
         let rates = [&folded, &unfolded].map(|trace| step_report(&step, &scenario, trace).tokens_per_s);
         prop_assert!((rates[0] / rates[1] - 1.0).abs() < 1e-9);
     }
