@@ -2,9 +2,10 @@
 
 use super::chunks;
 use crate::cluster::{Device, Mesh};
-use crate::graph::{Op, OpKind, Tensor};
-use crate::trace::Phase;
-use crate::units::Nanos;
+use crate::graph::{Collective, Op, OpKind, Tensor};
+use crate::scenario::Place;
+use crate::trace::{Phase, Stream};
+use crate::units::{Bytes, Nanos};
 
 /// Tensors that one kernel of a fused optimizer works on: apex's and PyTorch's multi-tensor kernels take 36 with four
 /// lists, and so do norms and casts of lists of tensors.
@@ -41,14 +42,32 @@ pub fn issue_time(device: &Device, mesh: &Mesh, tensors: &[Tensor], op: &Op) -> 
 /// links are as fast as NVLink (its `NCCL_MAX_CTAS` bounds them).
 const CHANNELS: f64 = 16.0;
 
-/// What a device loses of its compute, in time, while a collective runs on some of its multiprocessors.
-pub fn lent_time(device: &Device, collective: Nanos) -> Nanos {
-    if device.multiprocessors == 0 {
+/// What a device loses of its compute, in time, to an op that takes `time` beside it: a collective over replicas runs on
+/// some of its multiprocessors.
+pub fn lent_time(device: &Device, mesh: &Mesh, op: &Op, time: Nanos) -> Nanos {
+    let OpKind::Collective { collective, group } = op.kind else { return Nanos::ZERO };
+    let copies = matches!(collective, Collective::Push | Collective::Pull);
+    if op.kind.stream() != Stream::DataComm || copies || mesh.group_size(group) == 1 || device.multiprocessors == 0 {
         return Nanos::ZERO;
     }
     let share = (CHANNELS / f64::from(device.multiprocessors)).min(0.5);
     #[expect(clippy::cast_possible_truncation, reason = "shorter than the collective")]
-    Nanos((collective.0 as f64 * share).round() as i64)
+    Nanos((time.0 as f64 * share).round() as i64)
+}
+
+/// The time of a copy of `bytes` to the host, or from where it keeps them: from drives at their rate, behind which the
+/// way through the host's memory hides.
+pub fn copy_time(device: &Device, bytes: Bytes, from: Place) -> Nanos {
+    let copied = bytes / device.host.bandwidth;
+    let read = if from == Place::Nvme { bytes / device.host.storage_bandwidth } else { Nanos::ZERO };
+    device.launch_overhead + copied.max(read)
+}
+
+/// The time in which the host updates states, touching `bytes` of its memory: its cores are faster than that. Drives are
+/// read and written while the host updates what is there.
+pub fn host_update_time(device: &Device, bytes: Bytes, states: Bytes, place: Place) -> Nanos {
+    let updated = bytes / device.host.memory_bandwidth;
+    if place == Place::Nvme { updated.max(states / device.host.storage_bandwidth * 2) } else { updated }
 }
 
 /// The part of a kernel's launch that falls to one op.

@@ -52,6 +52,11 @@ impl SegmentKind {
         }
     }
 
+    /// Whether micro-batches compute in it, beside what is communicated.
+    pub fn is_beside_compute(self) -> bool {
+        !matches!(self, Self::Begin | Self::Update)
+    }
+
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{AlgorithmChoice, Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
-use crate::graph::{Collective, Direction, Op, OpKind, Segment, SegmentKind, StepGraph, TensorId, Transfer};
-use crate::scenario::{PipelineSchedule, Place, Scenario};
+use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
+use crate::scenario::{PipelineSchedule, Scenario};
 use crate::trace::{Label, LabelId, Stream};
-use crate::units::{Bytes, BytesPerSec, Nanos};
+use crate::units::{Bytes, Nanos};
 
 use super::Folding;
 
@@ -178,20 +178,17 @@ fn numbers(step: &StepGraph, stage: usize) -> Numbers {
 impl Pricer<'_> {
     fn segment(&mut self, segment: &Segment) -> PricedSegment {
         let mut priced = PricedSegment::default();
-        let beside = !matches!(segment.kind, SegmentKind::Begin | SegmentKind::Update);
         let mut lent = Nanos::ZERO;
         for op in segment.ops() {
             let reads = self.range(&op.reads, &mut priced.tensors);
             let writes = self.range(&op.writes, &mut priced.tensors);
             let (duration, action) = self.op(op);
             let mut duration = self.adjusted(op, duration);
-            match op.kind.stream() {
-                // What is computed beside a collective lacks the multiprocessors on which that one runs.
-                Stream::DataComm if beside && matches!(action, Action::Meet(_)) => {
-                    lent += cost::lent_time(self.device, duration);
-                }
-                Stream::Compute => duration += std::mem::take(&mut lent),
-                _ => {}
+            // What is computed beside a collective lacks the multiprocessors on which that one runs.
+            if op.kind.stream() == Stream::Compute {
+                duration += std::mem::take(&mut lent);
+            } else if segment.kind.is_beside_compute() {
+                lent += cost::lent_time(self.device, &self.step.mesh, op, duration);
             }
             let (label, stream) = (LabelId(self.label), op.kind.stream());
             let issue = if self.graphs {
@@ -240,15 +237,14 @@ impl Pricer<'_> {
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
-            OpKind::ToHost => (self.device.launch_overhead + self.moved(op) / self.device.host.bandwidth, Action::Run),
-            OpKind::FromHost => {
-                // From drives at their rate; the way through the host's memory hides behind it.
+            OpKind::ToHost | OpKind::FromHost => {
                 let from = self.step.tensor(self.step.storage_of(op.reads[0])).place;
-                let rate = if from == Place::Nvme { self.device.host.storage_bandwidth } else { BytesPerSec(f64::MAX) };
-                let copied = self.moved(op) / self.device.host.bandwidth;
-                (self.device.launch_overhead + copied.max(self.moved(op) / rate), Action::Run)
+                (cost::copy_time(self.device, self.touched(op), from), Action::Run)
             }
-            OpKind::HostUpdate { place, .. } => (self.host_update(op, place), Action::Run),
+            OpKind::HostUpdate { place, .. } => {
+                let states = op.writes.iter().map(|&id| self.step.tensor(id).bytes()).sum();
+                (cost::host_update_time(self.device, self.touched(op), states, place), Action::Run)
+            }
             // A receive takes as long as the send that it belongs to.
             OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {
@@ -258,17 +254,9 @@ impl Pricer<'_> {
         }
     }
 
-    /// Bytes that a copy moves.
-    fn moved(&self, op: &Op) -> Bytes {
+    /// Bytes that an op touches.
+    fn touched(&self, op: &Op) -> Bytes {
         cost::work(&self.step.dims, &self.step.tensors, op).bytes
-    }
-
-    /// The host's cores are faster than its memory; drives are read and written while the host updates what is there.
-    fn host_update(&self, op: &Op, place: Place) -> Nanos {
-        let host = &self.device.host;
-        let states = op.writes.iter().map(|&id| self.step.tensor(id).bytes()).sum::<Bytes>();
-        let updated = self.moved(op) / host.memory_bandwidth;
-        if place == Place::Nvme { updated.max(states / host.storage_bandwidth * 2) } else { updated }
     }
 
     fn send_time(&self, op: &Op, direction: Direction) -> Nanos {

@@ -8,7 +8,7 @@ use super::family;
 use crate::cluster::{Device, RankId};
 use crate::cost::{self, Algorithm, GroupSpan, Work};
 use crate::graph::{DType, Op, OpKind, StepGraph, Task};
-use crate::scenario::Scenario;
+use crate::scenario::{Place, Scenario};
 use crate::trace::{Phase, Stream};
 use crate::units::{Bytes, Nanos};
 
@@ -39,14 +39,23 @@ pub fn op_lines(step: &StepGraph, scenario: &Scenario, stage: u32) -> Vec<OpLine
     let rank = slowest_rank(step, scenario, stage);
     let mut lines: BTreeMap<(String, Phase, Nanos), OpLine> = BTreeMap::new();
     for (segment, &times) in program.segments.iter().zip(&runs) {
-        for op in segment.ops() {
-            let Some((each, formula)) = priced(step, scenario, rank, op) else { continue };
-            let (name, stream) = (family(&op.name), op.kind.stream());
-            let new =
-                || OpLine { name: name.clone(), phase: op.phase, stream, count: 0, each, total: Nanos::ZERO, formula };
-            let line = lines.entry((name.clone(), op.phase, each)).or_insert_with(new);
+        let mut add = |name: String, phase: Phase, stream: Stream, each: Nanos, formula: String| {
+            let new = || OpLine { name: name.clone(), phase, stream, count: 0, each, total: Nanos::ZERO, formula };
+            let line = lines.entry((name.clone(), phase, each)).or_insert_with(new);
             line.count += times;
             line.total += each * i64::try_from(times).unwrap_or(i64::MAX);
+        };
+        let mut lent = Nanos::ZERO;
+        for op in segment.ops() {
+            let Some((each, formula)) = priced(step, scenario, rank, op) else { continue };
+            let stream = op.kind.stream();
+            if stream != Stream::Compute && segment.kind.is_beside_compute() {
+                lent += cost::lent_time(scenario.cluster().device_of(rank), &step.mesh, op, each);
+            } else if stream == Stream::Compute && lent > Nanos::ZERO {
+                let formula = "collectives beside it × the share of multiprocessors that they hold".to_owned();
+                add("multiprocessors lent".to_owned(), op.phase, stream, std::mem::take(&mut lent), formula);
+            }
+            add(family(&op.name), op.phase, stream, each, formula);
         }
     }
     let mut lines: Vec<OpLine> = lines.into_values().filter(|line| line.count > 0).collect();
@@ -85,6 +94,20 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, chunks);
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
+        }
+        OpKind::ToHost | OpKind::FromHost => {
+            let (device, bytes) = (cluster.device_of(rank), cost::work(&step.dims, &step.tensors, op).bytes);
+            let from = step.tensor(step.storage_of(op.reads[0])).place;
+            let rate = if from == Place::Nvme { device.host.storage_bandwidth } else { device.host.bandwidth };
+            Some((cost::copy_time(device, bytes, from), format!("{bytes} / {rate} + {launch}")))
+        }
+        OpKind::HostUpdate { place, .. } => {
+            let (device, bytes) = (cluster.device_of(rank), cost::work(&step.dims, &step.tensors, op).bytes);
+            let states = op.writes.iter().map(|&id| step.tensor(id).bytes()).sum::<Bytes>();
+            let drives = format!(", 2 × {states} / {} of drives", device.host.storage_bandwidth);
+            let drives = if place == Place::Nvme { drives } else { String::new() };
+            let formula = format!("max({bytes} / {}{drives})", device.host.memory_bandwidth);
+            Some((cost::host_update_time(device, bytes, states, place), formula))
         }
         _ => {
             let work = cost::work(&step.dims, &step.tensors, op);
