@@ -9,7 +9,7 @@ use shardlab_engine::graph::passes::{
     shard,
 };
 use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
-use shardlab_engine::scenario::{Opened, Scenario, check, open, presets};
+use shardlab_engine::scenario::{Opened, Recompute, Scenario, check, open, presets};
 
 /// The passes of `lower`, one by one.
 fn lower_and_verify(scenario: &Scenario) -> StepGraph {
@@ -41,6 +41,10 @@ fn every_pass_leaves_a_sound_graph_of_every_preset() {
     for preset in presets() {
         let scenario = Scenario::preset(preset.name).expect("a preset");
         let step = lower_and_verify(&scenario);
+        if scenario.strategy().recompute == Recompute::Budget {
+            // `lower` runs the passes as often as it takes to find the layers.
+            continue;
+        }
         assert_eq!(
             format!("{step:?}"),
             format!("{:?}", lower(&scenario)),
