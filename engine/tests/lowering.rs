@@ -263,12 +263,12 @@ fn every_optimizer_is_cut_as_its_parameters_are() {
 }
 
 /// Bytes of activations that one more layer keeps from forward to backward on a rank.
-fn kept_by_a_layer(strategy: &str) -> f64 {
+fn kept_by_a_layer(dropout: f64, strategy: &str) -> f64 {
     let peak = |layers: u32| {
         let text = format!(
             "[model]\narchitecture = \"gpt\"\nlayers = {layers}\nhidden = 512\nheads = 8\nffn_hidden = 2048\n\
-             vocab = 1024\npositions = 256\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nmicro_batch = 2\n\
-             global_batch = 16\nprecision = \"fp16\"\n{strategy}\n"
+             vocab = 1024\npositions = 256\ndropout = {dropout:?}\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\n\
+             micro_batch = 2\nglobal_batch = 16\nprecision = \"fp16\"\n{strategy}\n"
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower(&check(&file).unwrap_or_else(|error| panic!("{error}"))).stages[0].memory.peaks.activations.as_f64()
@@ -278,24 +278,32 @@ fn kept_by_a_layer(strategy: &str) -> f64 {
 
 #[test]
 fn activation_memory_is_that_of_the_closed_forms() {
-    // Korthikanti et al. 2022, equations 1, 2 and 4, and section 5, without dropout: its two masks of sbh and, in the
-    // attention, its mask and output of 3as²b fall away, so 34sbh becomes 32sbh and 5as²b becomes 2as²b. Every token
-    // also keeps the mean and deviation of two norms in fp32: 16 bytes, which the paper neglects.
+    // Korthikanti et al. 2022, equations 1, 2 and 4, and section 5. Every token also keeps the mean and deviation of two
+    // norms in fp32: 16 bytes, which the paper neglects.
     let (s, b, h, a) = (256.0, 2.0, 512.0, 8.0);
     let statistics = 16.0 * s * b;
-    let unfused = "attention = \"unfused\"";
-    assert_eq!(kept_by_a_layer(unfused), 32.0 * s * b * h + 2.0 * a * s * s * b + statistics, "equation 1");
-    let t = 4.0;
-    let tensor = format!("{unfused}\ntensor_parallel = 4");
-    let kept = (8.0 + 24.0 / t) * s * b * h + 2.0 * a * s * s * b / t + statistics;
-    assert_eq!(kept_by_a_layer(&tensor), kept, "equation 2: what is not split is kept whole");
-    let both = format!("{tensor}\nsequence_parallel = true");
-    let kept = (32.0 * s * b * h + 2.0 * a * s * s * b + statistics) / t;
-    assert_eq!(kept_by_a_layer(&both), kept, "equation 4: all of it is split");
-    let selective = format!("{both}\nrecompute = \"selective\"");
-    assert_eq!(kept_by_a_layer(&selective), (32.0 * s * b * h + statistics) / t, "section 5: without scores");
-    let full = format!("{tensor}\nrecompute = \"full\"");
-    assert_eq!(kept_by_a_layer(&full), 2.0 * s * b * h, "full recomputation keeps the layer's input");
+    let cases = [
+        // As in the paper: of 34sbh two masks of sbh, of 5as²b a mask and what is left behind it.
+        (0.1, [34.0, 10.0, 5.0]),
+        // Without dropout they fall away.
+        (0.0, [32.0, 8.0, 2.0]),
+    ];
+    for (dropout, [all, whole, scores]) in cases {
+        let kept = |strategy: &str| kept_by_a_layer(dropout, strategy);
+        let scores = scores * a * s * s * b;
+        let unfused = "attention = \"unfused\"";
+        assert_eq!(kept(unfused), all * s * b * h + scores + statistics, "equation 1");
+        let t = 4.0;
+        let tensor = format!("{unfused}\ntensor_parallel = 4");
+        let expected = (whole + 24.0 / t) * s * b * h + scores / t + statistics;
+        assert_eq!(kept(&tensor), expected, "equation 2: what is not split is kept whole");
+        let both = format!("{tensor}\nsequence_parallel = true");
+        assert_eq!(kept(&both), (all * s * b * h + scores + statistics) / t, "equation 4: all of it is split");
+        let selective = format!("{both}\nrecompute = \"selective\"");
+        assert_eq!(kept(&selective), (all * s * b * h + statistics) / t, "section 5: without scores");
+        let full = format!("{tensor}\nrecompute = \"full\"");
+        assert_eq!(kept(&full), 2.0 * s * b * h, "full recomputation keeps the layer's input");
+    }
 }
 
 #[test]

@@ -270,12 +270,19 @@ fn is_reduction(kind: OpKind) -> bool {
 fn per_element(kind: OpKind) -> f64 {
     match kind {
         OpKind::Norm => 8.0,
+        // Ten rounds of Philox for four random numbers (Salmon et al. 2011), a comparison and a product.
+        OpKind::Dropout => 12.0,
+        OpKind::DropoutGrad => 2.0,
         OpKind::NormGrad => 12.0,
         OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
         OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad => 8.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } | OpKind::LatentJoin | OpKind::LatentJoinGrad => 8.0,
         OpKind::Route | OpKind::RouteGrad => 8.0,
         OpKind::GeluGrad | OpKind::SwiGluGrad => 14.0,
+        OpKind::Silu => 4.0,
+        OpKind::SiluGrad => 6.0,
+        OpKind::Gate => 1.0,
+        OpKind::GateGrad => 2.0,
         OpKind::BatchNorm => 8.0,
         OpKind::BatchNormGrad => 12.0,
         OpKind::Tanh | OpKind::ClassSums | OpKind::ClassSumsGrad | OpKind::BinaryLoss | OpKind::BinaryLossGrad => 4.0,
@@ -325,6 +332,11 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         // Rows are read and written with their state.
         OpKind::EmbeddingBagUpdate => sum(&op.reads) + looked_up(tensors, op) * 2,
         OpKind::ClassTokenWeightGrad => sum(&op.writes) * 2,
+        // Half of what is gated is read.
+        OpKind::Silu => sum(&op.writes) * 2,
+        OpKind::Gate => sum(&op.writes) * 3,
+        OpKind::SiluGrad => sum(&op.writes[..1]) + sum(&op.reads[1..2]) * 3,
+        OpKind::GateGrad => sum(&op.writes[..1]) * 5,
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),

@@ -113,6 +113,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::CrossGrad
         | OpKind::BinaryLoss
         | OpKind::BinaryLossGrad => return Err(ExecError::Architecture),
+        OpKind::Dropout | OpKind::DropoutGrad => return Err(ExecError::Dropout),
+        OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => return Err(ExecError::Kernels),
         OpKind::LatentJoin | OpKind::LatentJoinGrad => return Err(ExecError::Latent),
         OpKind::Route
         | OpKind::RouteGrad

@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{AttentionKernel, Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
+use crate::scenario::{AttentionKernel, Compression, Kernels, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -30,6 +30,9 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().attention == AttentionKernel::Unfused {
         return Err(ExecError::Attention);
+    }
+    if scenario.strategy().kernels == Kernels::Eager {
+        return Err(ExecError::Kernels);
     }
     if !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
         return Err(ExecError::Optimizer);
@@ -51,6 +54,7 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
         model if model.mixture.is_some() => return Err(ExecError::Mixture),
         model if model.latent.is_some() => return Err(ExecError::Latent),
+        model if model.dropout > 0.0 => return Err(ExecError::Dropout),
         _ if scenario.mesh().cp > 1 => return Err(ExecError::Context),
         _ => {}
     }

@@ -217,9 +217,21 @@ pub enum OpKind {
     SwiGlu,
     /// `x, dy → dx`.
     SwiGluGrad,
+    /// `gate and up, interleaved → silu(gate)`: the first of the two kernels that SwiGLU is where nothing is fused.
+    Silu,
+    /// `gate and up, dsilu, dup → dgate and dup`.
+    SiluGrad,
+    /// `gate and up, silu(gate) → silu(gate) · up`: the second.
+    Gate,
+    /// `gate and up, silu(gate), dy → dsilu, dup`.
+    GateGrad,
     /// `a, b → a + b`.
     Add,
-    /// `x, y[, bias] → x + y + bias`.
+    /// `x → y, mask`: sets some elements to zero, and scales the others.
+    Dropout,
+    /// `dy, mask → dx`.
+    DropoutGrad,
+    /// `x, y[, bias] → x + y + bias[, mask]`: with a mask, elements of `y + bias` are dropped first.
     Residual {
         /// Add a bias row.
         bias: bool,
@@ -396,6 +408,10 @@ impl OpKind {
             | Self::GeluGrad
             | Self::SwiGlu
             | Self::SwiGluGrad
+            | Self::Silu
+            | Self::SiluGrad
+            | Self::Gate
+            | Self::GateGrad
             | Self::Relu
             | Self::ReluGrad
             | Self::Tanh
@@ -403,6 +419,8 @@ impl OpKind {
             Self::Add
             | Self::Accumulate
             | Self::Residual { .. }
+            | Self::Dropout
+            | Self::DropoutGrad
             | Self::ColumnSum
             | Self::GatherRows
             | Self::GatherRowsGrad => "elementwise",

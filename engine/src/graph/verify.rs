@@ -154,6 +154,7 @@ impl OpGraph {
                 qkv == dqkv && kv == dkv && out == dout
             }
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
+            (OpKind::Dropout, [x], [y, mask]) | (OpKind::DropoutGrad, [x, mask], [y]) => x == y && y == mask,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
             (OpKind::ToHost, [x], [y]) | (OpKind::FromHost, [x, ..], [y]) => x == y,
             (OpKind::Relu | OpKind::Tanh, [x], [y]) => x == y,
@@ -191,7 +192,12 @@ impl OpGraph {
             (OpKind::BinaryLoss, [logits, targets], [loss]) => logits.rows == targets.rows && loss.elements() == 1,
             (OpKind::BinaryLossGrad, [logits, _], [dlogits]) => logits == dlogits,
             (OpKind::NormGrad, [x, _, _, dy], [dx, ..]) => x == dy && dy == dx,
-            (OpKind::SwiGlu, [x], [y]) => x.rows == y.rows && x.cols == 2 * y.cols,
+            (OpKind::SiluGrad, [x, dgate, dup], [dx]) => x == dx && dgate == dup && x.cols == 2 * dgate.cols,
+            (OpKind::Gate, [x, gate], [y]) => gate == y && x.cols == 2 * y.cols,
+            (OpKind::GateGrad, [x, gate, dy], [dgate, dup]) => {
+                [gate, dy, dup].iter().all(|shape| *shape == dgate) && x.cols == 2 * dy.cols
+            }
+            (OpKind::SwiGlu | OpKind::Silu, [x], [y]) => x.rows == y.rows && x.cols == 2 * y.cols,
             (OpKind::SwiGluGrad, [x, dy], [dx]) => x == dx && x.rows == dy.rows && x.cols == 2 * dy.cols,
             (OpKind::Embedding, [ids, table], [x]) => ids.rows == x.rows && table.cols == x.cols,
             (OpKind::EmbeddingGrad, [ids, dx], [dtable]) => ids.rows == dx.rows && dx.cols == dtable.cols,

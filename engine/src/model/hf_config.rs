@@ -68,6 +68,7 @@ fn gpt2(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
         vocab: Some(number(config, "vocab_size")?),
         positions: Some(number(config, "n_positions")?),
         tied_embeddings: Some(flag(config, "tie_word_embeddings", true)),
+        dropout: share(config, "resid_pdrop"),
         ..ModelFile::default()
     })
 }
@@ -80,6 +81,7 @@ fn encoder(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
         hidden: Some(number(config, "hidden_size")?),
         heads: Some(number(config, "num_attention_heads")?),
         ffn_hidden: Some(number(config, "intermediate_size")?),
+        dropout: share(config, "hidden_dropout_prob"),
         ..ModelFile::default()
     })
 }
@@ -178,6 +180,11 @@ fn optional_number(config: &Map<String, Value>, key: &'static str) -> Result<Opt
 
 fn flag(config: &Map<String, Value>, key: &str, default: bool) -> bool {
     config.get(key).and_then(Value::as_bool).unwrap_or(default)
+}
+
+/// A share that the file may leave out; nothing is dropped where it says 0.
+fn share(config: &Map<String, Value>, key: &str) -> Option<f64> {
+    config.get(key).and_then(Value::as_f64).filter(|&share| share > 0.0)
 }
 
 fn expect_text(config: &Map<String, Value>, key: &'static str, expected: &'static str) -> Result<(), HfConfigError> {

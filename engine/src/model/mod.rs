@@ -138,6 +138,10 @@ pub struct ModelFile {
     /// Biases of the query, key and value projection of Llama models (Qwen2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qkv_bias: Option<bool>,
+    /// Share of the activations that training sets to zero (Srivastava et al. 2014): behind the embedding, of attention's
+    /// probabilities, and before each addition to the residual stream; 0 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
     /// Side of the square images of `vit` and `resnet`; 224 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size: Option<u32>,
@@ -208,6 +212,7 @@ impl ModelFile {
             rope_dim: self.rope_dim.or(base.rope_dim),
             value_dim: self.value_dim.or(base.value_dim),
             qkv_bias: self.qkv_bias.or(base.qkv_bias),
+            dropout: self.dropout.or(base.dropout),
             image_size: self.image_size.or(base.image_size),
             patch_size: self.patch_size.or(base.patch_size),
             classes: self.classes.or(base.classes),
@@ -298,6 +303,8 @@ pub struct Model {
     pub rope_theta: f64,
     /// Biases of the query, key and value projection besides those of GPT.
     pub qkv_bias: bool,
+    /// Share of the activations that training sets to zero; below 1.
+    pub dropout: f64,
     /// Mixtures of experts, where it has them.
     pub mixture: Option<Mixture>,
     /// Latent attention, where it has it.

@@ -60,6 +60,7 @@ fn transformer(merged: &ModelFile, architecture: Architecture, name: String) -> 
         },
         rope_theta: rope_theta(merged.rope_theta)?,
         qkv_bias: merged.qkv_bias.unwrap_or(false),
+        dropout: dropout(merged.dropout)?,
         mixture: mixture(merged)?,
         latent: latent(merged, head_dim)?,
         image,
@@ -120,6 +121,14 @@ fn rope_theta(theta: Option<f64>) -> Checked<f64> {
         return Ok(theta);
     }
     Err(invalid("model.rope_theta", theta, "a finite number above 1", "Most models have 10000 or 500000."))
+}
+
+fn dropout(share: Option<f64>) -> Checked<f64> {
+    let share = share.unwrap_or(0.0);
+    if (0.0..1.0).contains(&share) {
+        return Ok(share);
+    }
+    Err(invalid("model.dropout", share, "a share from 0 to below 1", "GPT and BERT were trained with 0.1."))
 }
 
 /// Mixtures of experts, if the file names any.

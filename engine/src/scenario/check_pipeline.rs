@@ -98,6 +98,7 @@ pub(super) fn schedule(file: &StrategyFile, strategy: &Strategy) -> Checked<Pipe
         ScheduleName::GPipe => Ok(PipelineSchedule::GPipe),
         ScheduleName::OneFOneB => Ok(PipelineSchedule::OneFOneB),
         ScheduleName::ZeroBubbleH1 => Ok(PipelineSchedule::ZeroBubbleH1),
+        ScheduleName::ZeroBubbleH2 => Ok(PipelineSchedule::ZeroBubbleH2),
         ScheduleName::ZeroBubbleV => Ok(PipelineSchedule::ZeroBubbleV),
         ScheduleName::DualPipeV => dual_pipe_v(strategy, micro_batches),
         ScheduleName::Interleaved => interleaved(strategy, micro_batches),

@@ -24,6 +24,7 @@ fn base(file: &ModelFile, name: String, architecture: Architecture) -> Model {
         tied_embeddings: false,
         rope_theta: 10_000.0,
         qkv_bias: false,
+        dropout: 0.0,
         mixture: None,
         latent: None,
         image: None,

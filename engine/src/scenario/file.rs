@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Optimizer, Place, Precision, Recompute,
+    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Kernels, Optimizer, Place, Precision, Recompute,
     RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
@@ -83,6 +83,10 @@ pub struct StrategyFile {
     pub tensor_parallel: u32,
     /// Shard the residual stream by tokens over the tensor group.
     pub sequence_parallel: bool,
+    /// With `sequence_parallel`, keep what was gathered for the forward pass until the backward pass, instead of gathering
+    /// it again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep_gathered: bool,
     /// Chunks of tokens into which tensor-parallel matmuls and their collectives are cut, so that one is computed while
     /// the next is gathered or the last is reduced; 1 for none.
     #[serde(skip_serializing_if = "is_one")]
@@ -111,8 +115,8 @@ pub struct StrategyFile {
     pub rank_order: Vec<MeshAxis>,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
-    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-v`, `dualpipe-v` or
-    /// `custom`.
+    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-h2`, `zb-v`, `dualpipe-v`
+    /// or `custom`.
     pub schedule: ScheduleName,
     /// Run the forward of one micro-batch beside the backward of another, so that what one sends hides behind what the
     /// other computes; for `1f1b` and `interleaved`, always in `dualpipe-v`.
@@ -141,6 +145,9 @@ pub struct StrategyFile {
     pub optimizer: Optimizer,
     /// `flash`, `flash_2` (written for Ampere) or `unfused`.
     pub attention: AttentionKernel,
+    /// `fused`, or `eager`: a kernel for every operation of the framework, with its results kept.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kernels: Kernels,
     /// `none`, `selective`, `full` or `budget`.
     pub recompute: Recompute,
     /// What a rank may need, for `budget`, for example `"70 GB"`; nine tenths of the device's memory when left out.
@@ -220,6 +227,7 @@ impl Default for StrategyFile {
             data_parallel: None,
             tensor_parallel: 1,
             sequence_parallel: false,
+            keep_gathered: false,
             tensor_chunks: 1,
             context_parallel: 1,
             context_method: ContextMethod::default(),
@@ -240,6 +248,7 @@ impl Default for StrategyFile {
             precision: Precision::default(),
             optimizer: Optimizer::default(),
             attention: AttentionKernel::default(),
+            kernels: Kernels::default(),
             recompute: Recompute::default(),
             recompute_budget: None,
             recompute_modules: Vec::new(),

@@ -76,6 +76,31 @@ impl ContextMethod {
     }
 }
 
+/// How the operations of a layer become kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernels {
+    /// Passes over memory that follow each other are one kernel, as compilers and Megatron-LM's kernels make them.
+    #[default]
+    Fused,
+    /// Each operation of the framework is a kernel of its own that keeps what its gradient needs: gates and their products
+    /// are apart, and keys and values are copied together before attention.
+    Eager,
+}
+
+impl Kernels {
+    /// All ways.
+    pub const ALL: [Self; 2] = [Self::Fused, Self::Eager];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::Eager => "eager",
+        }
+    }
+}
+
 /// How tokens reach their experts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -217,6 +242,8 @@ pub struct Strategy {
     pub tensor_parallel: u32,
     /// Whether the residual stream is sharded by tokens over the tensor group (Korthikanti et al. 2022).
     pub sequence_parallel: bool,
+    /// Whether what is gathered for the forward pass stays for the backward pass (sequence parallelism).
+    pub keep_gathered: bool,
     /// Chunks of tokens into which tensor-parallel matmuls and their collectives are cut, so that they overlap.
     pub tensor_chunks: u32,
     /// Slices of each sequence.
@@ -254,6 +281,8 @@ pub struct Strategy {
     pub optimizer: Optimizer,
     /// How attention is computed.
     pub attention: AttentionKernel,
+    /// How operations become kernels.
+    pub kernels: Kernels,
     /// What is computed again.
     pub recompute: Recompute,
     /// Parts that selective recomputation repeats.
@@ -346,6 +375,7 @@ impl Strategy {
         if s.tensor_parallel == 1 {
             s.tensor_chunks = 1;
         }
+        s.keep_gathered &= s.sequence_parallel;
         if s.expert_parallel == 1 {
             s.expert_dispatch = ExpertDispatch::default();
         }

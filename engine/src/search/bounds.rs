@@ -91,6 +91,7 @@ fn in_flight(stage: usize, chunks: &[PartCost], s: &Strategy) -> u64 {
     match s.schedule {
         PipelineSchedule::GPipe => micro_batches * all,
         PipelineSchedule::OneFOneB | PipelineSchedule::ZeroBubbleH1 => micro_batches.min(behind) * all,
+        PipelineSchedule::ZeroBubbleH2 => micro_batches.min(2 * behind - 1) * all,
         PipelineSchedule::Interleaved => {
             // Narayanan et al. 2021, section 2.2: two for every stage behind, and all chunks before the last.
             let count = chunks.len() as u64;

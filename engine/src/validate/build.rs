@@ -1,10 +1,11 @@
 //! From a measured run to the scenario that it was, as far as its source tells.
 
 use super::Measurement;
+use super::framework::{self, TENSOR_CHUNKS, attention, dispatch, overlaps_tensor, unfused};
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
-    AttentionKernel, ClusterFile, ContextMethod, DataFile, ExpertDispatch, Place, Precision, Recompute,
+    ClusterFile, ContextMethod, DataFile, Place, Precision, Recompute,
     RecomputeModule, Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
 };
 use crate::units::BytesPerSec;
@@ -81,6 +82,7 @@ fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String
         vocab: Some(vocab),
         positions: m.seq_len,
         tied_embeddings: Some(tied),
+        dropout: framework::dropout(m),
         ..mixture(m)
     };
     for (value, what) in [(m.layers, "layers"), (m.hidden, "hidden"), (m.heads, "heads"), (m.ffn_hidden, "ffn_hidden")]
@@ -218,7 +220,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         expert_parallel: expert_parallel(m, gpus / pp),
         expert_dispatch: dispatch(m),
         cuda_graphs: flags.contains("cuda_graph_impl") && !flags.contains("cuda_graph_impl=none"),
-        stage_layers: stages_of_embedding_and_head(m, pp * virtual_stages.unwrap_or(1)),
+        stage_layers: framework::stage_layers(m, pp * virtual_stages.unwrap_or(1)),
         tensor_parallel: tp,
         tensor_chunks: if tp > 1 && sequence_parallel && overlaps_tensor(m) { TENSOR_CHUNKS } else { 1 },
         sequence_parallel,
@@ -230,6 +232,8 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         global_batch: needed(m.global_batch, "global_batch")?,
         precision: precision(m, assumed),
         attention: attention(m),
+        kernels: framework::kernels(m),
+        keep_gathered: framework::keeps_gathered(m),
         recompute,
         recompute_modules,
         overlap_gradients: overlaps,
@@ -260,25 +264,6 @@ fn offloaded_layers(flags: &str) -> u32 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// Chunks of Transformer Engine's pipelined overlap.
-const TENSOR_CHUNKS: u32 = 4;
-
-/// Recipes of NeMo overlap tensor communication unless they say otherwise; Megatron-Core does where it is told to.
-fn overlaps_tensor(m: &Measurement) -> bool {
-    let flags = m.overlap_flags.to_lowercase();
-    match flags.split_once("ub_tp_comm_overlap=") {
-        Some((_, said)) => said.starts_with("true"),
-        None => m.framework.contains("NeMo"),
-    }
-}
-
-/// DeepEP and its successors send a token once to every node.
-fn dispatch(m: &Measurement) -> ExpertDispatch {
-    let said = format!("{} {}", m.overlap_flags, m.framework).to_lowercase();
-    let once = ["hybridep", "deepep"].iter().any(|backend| said.contains(backend));
-    if once { ExpertDispatch::OncePerNode } else { ExpertDispatch::AllToAll }
-}
-
 /// Experts lie over the ranks of a stage; all that can be used when the source names no number.
 fn expert_parallel(m: &Measurement, ranks: u32) -> u32 {
     let Some(experts) = m.moe_experts else { return 1 };
@@ -288,38 +273,11 @@ fn expert_parallel(m: &Measurement, ranks: u32) -> u32 {
     })
 }
 
-/// Megatron-Core can count the embedding and the head as layers when it deals layers out; it must where only then
-/// all stages are alike.
-fn stages_of_embedding_and_head(m: &Measurement, depth: u32) -> Vec<u32> {
-    let Some(layers) = m.layers.filter(|layers| depth > 1 && !layers.is_multiple_of(depth)) else { return Vec::new() };
-    if !(layers + 2).is_multiple_of(depth) {
-        return Vec::new();
-    }
-    let each = (layers + 2) / depth;
-    let at = |stage: u32| if stage == 0 || stage == depth - 1 { each - 1 } else { each };
-    (0..depth).map(at).collect()
-}
-
-/// The attention kernel: NVIDIA's own frameworks call cuDNN, as JAX and llm.c do; others FlashAttention-2.
-fn attention(m: &Measurement) -> AttentionKernel {
-    let newest = ["NeMo", "Megatron-Core", "Megatron-Bridge", "Megatron-LM", "MaxText", "llm.c"];
-    match () {
-        () if unfused(m) => AttentionKernel::Unfused,
-        () if newest.iter().any(|name| m.framework.contains(name)) => AttentionKernel::Flash,
-        () => AttentionKernel::Flash2,
-    }
-}
-
-/// Code from before FlashAttention (2022) stores the scores.
-fn unfused(m: &Measurement) -> bool {
-    let older = m.framework.contains("Megatron-DeepSpeed") || m.framework.contains("sail-sg");
-    m.flash_attention.starts_with("no") || m.flash_attention.is_empty() && older
-}
-
 fn schedule(m: &Measurement, pp: u32) -> (ScheduleName, Option<u32>) {
     let chunks = m.vpp.filter(|&vpp| vpp > 1 && pp > 1);
     match m.pipeline_schedule.as_str() {
-        "ZB-1p" | "ZB-2p" => (ScheduleName::ZeroBubbleH1, None),
+        "ZB-1p" => (ScheduleName::ZeroBubbleH1, None),
+        "ZB-2p" => (ScheduleName::ZeroBubbleH2, None),
         "ZB-V" => (ScheduleName::ZeroBubbleV, None),
         _ if chunks.is_some() => (ScheduleName::Interleaved, chunks),
         _ => (ScheduleName::OneFOneB, None),

@@ -3,12 +3,14 @@
 //!
 //! * `measurement` is a row of the file as it is written,
 //! * `build` makes a scenario of it, or says what is missing,
+//! * `framework` knows what frameworks do unless they are told otherwise,
 //! * `collectives` does the same with bandwidths in the style of nccl-tests,
 //! * `score` sums up errors, ranks and choices.
 
 mod build;
 mod collectives;
 mod fit;
+mod framework;
 mod measurement;
 mod score;
 mod table;

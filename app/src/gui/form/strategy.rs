@@ -4,7 +4,7 @@ use egui::{DragValue, Ui};
 use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
+    AttentionKernel, ChunkLayout, DATASETS, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
     StrategyFile,
 };
 
@@ -33,6 +33,8 @@ impl Form<'_> {
             (AttentionKernel::Unfused, "form.attention.unfused"),
         ];
         choice_ui(ui, "form.strategy.attention", &mut s.attention, &kernels);
+        let kernels = [(Kernels::Fused, "form.kernels.fused"), (Kernels::Eager, "form.kernels.eager")];
+        choice_ui(ui, "form.strategy.kernels", &mut s.kernels, &kernels);
         let policies = [
             (Recompute::None, "form.recompute.none"),
             (Recompute::Selective, "form.recompute.selective"),
@@ -70,6 +72,9 @@ impl Form<'_> {
         optional_ui(ui, "form.strategy.dp", &mut s.data_parallel, effective, 1..=1 << 16, dp);
         number_ui(ui, "form.strategy.tp", &mut s.tensor_parallel, 1..=1024, tp);
         row_ui(ui, "form.strategy.sp", sp, |ui| ui.checkbox(&mut s.sequence_parallel, ""));
+        if s.sequence_parallel || s.keep_gathered {
+            flag_ui(ui, "form.strategy.keep_gathered", &mut s.keep_gathered);
+        }
         let chunks = self.error_of("strategy.tensor_chunks");
         let s = &mut self.session.file.strategy;
         if s.tensor_parallel > 1 || s.tensor_chunks > 1 {
@@ -208,6 +213,7 @@ fn schedule_key(name: ScheduleName) -> &'static str {
         ScheduleName::OneFOneB => "form.schedule.1f1b",
         ScheduleName::Interleaved => "form.schedule.interleaved",
         ScheduleName::ZeroBubbleH1 => "form.schedule.zb-h1",
+        ScheduleName::ZeroBubbleH2 => "form.schedule.zb-h2",
         ScheduleName::ZeroBubbleV => "form.schedule.zb-v",
         ScheduleName::DualPipeV => "form.schedule.dualpipe-v",
         ScheduleName::Custom => "form.schedule.custom",

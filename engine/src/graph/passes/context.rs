@@ -12,15 +12,15 @@ use std::collections::BTreeMap;
 use super::shard::scratch;
 use crate::cluster::Group;
 use crate::graph::{Collective, Op, OpGraph, OpKind, Shape, Storage, Tensor, TensorId};
-use crate::scenario::{ContextMethod, Strategy};
+use crate::scenario::{ContextMethod, Kernels, Strategy};
 
-/// Lets every rank's queries meet all keys and values.
+/// Lets every rank's queries meet all keys and values. Where nothing is fused, those of one rank are copied together.
 pub fn context(mut graph: OpGraph, strategy: &Strategy) -> OpGraph {
     if strategy.context_parallel == 1 {
-        return graph;
+        return if strategy.kernels == Kernels::Eager { copied(graph) } else { graph };
     }
     let ops = std::mem::take(&mut graph.ops);
-    let mut exchange = Exchange { graph, ranks: strategy.context_parallel, by_heads: BTreeMap::new() };
+    let mut exchange = Exchange::new(graph, strategy.context_parallel);
     for op in ops {
         match (op.kind, strategy.context_method) {
             (OpKind::Attention | OpKind::AttentionGrad, ContextMethod::AllToAll) => exchange.by_heads(op),
@@ -28,6 +28,28 @@ pub fn context(mut graph: OpGraph, strategy: &Strategy) -> OpGraph {
             (OpKind::AttentionGrad, ContextMethod::Ring) => exchange.ring_gradient(&op),
             (OpKind::Attention, ContextMethod::AllGather) => exchange.gathered(&op),
             (OpKind::AttentionGrad, ContextMethod::AllGather) => exchange.gathered_gradient(&op),
+            _ => exchange.graph.ops.push(op),
+        }
+    }
+    exchange.graph
+}
+
+/// As if one rank had gathered keys and values: the copy stays for the backward pass.
+fn copied(mut graph: OpGraph) -> OpGraph {
+    let ops = std::mem::take(&mut graph.ops);
+    let (mut exchange, mut copies) = (Exchange::new(graph, 1), BTreeMap::new());
+    for op in ops {
+        match op.kind {
+            OpKind::Attention => {
+                let kv = exchange.keys_values(&op);
+                copies.insert(op.reads[0], kv);
+                exchange.whole(&op, kv);
+            }
+            OpKind::AttentionGrad if copies.contains_key(&op.reads[0]) => {
+                let kv = copies[&op.reads[0]];
+                let dkv = exchange.whole_gradient(&op, kv);
+                exchange.push(&op, OpKind::KeysValuesGrad, "keys and values", vec![dkv], vec![op.writes[0]]);
+            }
             _ => exchange.graph.ops.push(op),
         }
     }
@@ -42,6 +64,10 @@ struct Exchange {
 }
 
 impl Exchange {
+    fn new(graph: OpGraph, ranks: u32) -> Self {
+        Self { graph, ranks, by_heads: BTreeMap::new() }
+    }
+
     fn push(&mut self, like: &Op, kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
         let name = format!("{} {what}", like.name);
         self.graph.ops.push(Op { kind, name: name.into(), reads, writes, ..like.clone() });
@@ -122,15 +148,27 @@ impl Exchange {
 
     fn gathered(&mut self, op: &Op) {
         let kv = self.all_keys_values(op);
+        self.whole(op, kv);
+    }
+
+    /// Attention on all keys and values.
+    fn whole(&mut self, op: &Op, kv: TensorId) {
         self.push(op, OpKind::ContextAttention { parts: 1 }, "", vec![op.reads[0], kv], op.writes.clone());
     }
 
-    fn gathered_gradient(&mut self, op: &Op) {
-        let ([qkv, out, lse, dout], [dqkv, delta]) = (&op.reads[..], &op.writes[..]) else { return };
-        let kv = self.all_keys_values(op);
+    /// Its gradient; returns that of the keys and values.
+    fn whole_gradient(&mut self, op: &Op, kv: TensorId) -> TensorId {
         let dkv = self.value(kv, "gradient", self.local(kv));
-        let reads = vec![*qkv, kv, *out, *lse, *dout];
-        self.push(op, OpKind::ContextAttentionGrad { parts: 1 }, "", reads, vec![*dqkv, dkv, *delta]);
+        let reads = [&op.reads[..1], &[kv], &op.reads[1..]].concat();
+        let writes = [&op.writes[..1], &[dkv], &op.writes[1..]].concat();
+        self.push(op, OpKind::ContextAttentionGrad { parts: 1 }, "", reads, writes);
+        dkv
+    }
+
+    fn gathered_gradient(&mut self, op: &Op) {
+        let (qkv, dqkv) = (&op.reads[0], &op.writes[0]);
+        let kv = self.all_keys_values(op);
+        let dkv = self.whole_gradient(op, kv);
         let own = self.value(dkv, "scattered", self.keys_values_shape(*qkv));
         let tensor = self.graph.tensor(dkv).clone();
         let chunk = scratch(&mut self.graph, &tensor, self.ranks);

@@ -25,7 +25,7 @@ struct Backward {
     given: BTreeSet<TensorId>,
     /// The gradient of each value and each parameter so far.
     gradients: BTreeMap<TensorId, TensorId>,
-    /// Gradients of the values of a fused projection, on their way to that of the whole.
+    /// Gradients of the values of a fused projection, or of one half of a gated block, on their way to that of the whole.
     value_gradients: BTreeMap<TensorId, TensorId>,
 }
 
@@ -44,6 +44,9 @@ impl Backward {
             OpKind::LatentJoin => self.latent_join(op),
             OpKind::Add => self.residual(op, false),
             OpKind::Residual { bias } => self.residual(op, bias),
+            OpKind::Dropout => {
+                self.dropout(op, op.reads[0], op.writes[1]);
+            }
             OpKind::Gelu => self.unary(op, OpKind::GeluGrad),
             OpKind::Relu => self.of_result(op, OpKind::ReluGrad),
             OpKind::Tanh => self.of_result(op, OpKind::TanhGrad),
@@ -58,6 +61,8 @@ impl Backward {
             OpKind::Cross => self.cross(op),
             OpKind::BinaryLoss => self.binary_loss(op),
             OpKind::SwiGlu => self.unary(op, OpKind::SwiGluGrad),
+            OpKind::Gate => self.gate(op),
+            OpKind::Silu => self.silu(op),
             OpKind::Rope { .. } => self.rope(op),
             OpKind::Attention => self.attention(op),
             OpKind::AttentionValues => self.attention_values(op),
@@ -189,14 +194,29 @@ impl Backward {
         self.contribute(op, x, dx);
     }
 
+    /// What was dropped has no part in the gradient of what was added, nor in that of its bias.
     fn residual(&mut self, op: &Op, bias: bool) {
         let dy = self.gradient(op.writes[0]);
+        let dadded = match op.writes.get(1) {
+            Some(&mask) => self.dropout(op, op.reads[1], mask),
+            None => {
+                self.contribute(op, op.reads[1], dy);
+                dy
+            }
+        };
         if bias {
             let dbias = self.accumulator(op.reads[2]);
-            self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
+            self.push(op, OpKind::ColumnSum, "bias gradient", vec![dadded], vec![dbias]);
         }
         self.contribute(op, op.reads[0], dy);
-        self.contribute(op, op.reads[1], dy);
+    }
+
+    /// The gradient of `x`, of which `mask` says what was kept.
+    fn dropout(&mut self, op: &Op, x: TensorId, mask: TensorId) -> TensorId {
+        let (dy, dx) = (self.gradient(op.writes[0]), self.value_like(x, "gradient"));
+        self.push(op, OpKind::DropoutGrad, "dropout gradient", vec![dy, mask], vec![dx]);
+        self.contribute(op, x, dx);
+        dx
     }
 
     fn unary(&mut self, op: &Op, kind: OpKind) {
@@ -204,6 +224,23 @@ impl Backward {
         let dx = self.value_like(x, "gradient");
         self.push(op, kind, "gradient", vec![x, dy], vec![dx]);
         self.contribute(op, x, dx);
+    }
+
+    /// Leaves the gradient of one half to that of the other, which completes the block's.
+    fn gate(&mut self, op: &Op) {
+        let (up, gate, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+        let (dgate, dup) = (self.value_like(gate, "gradient"), self.value_like(gate, "gradient of the factor"));
+        self.push(op, OpKind::GateGrad, "gradient", vec![up, gate, dy], vec![dgate, dup]);
+        self.contribute(op, gate, dgate);
+        self.value_gradients.insert(up, dup);
+    }
+
+    fn silu(&mut self, op: &Op) {
+        let (up, dgate) = (op.reads[0], self.gradient(op.writes[0]));
+        let dx = self.value_like(up, "gradient");
+        let reads = [up, dgate].into_iter().chain(self.value_gradients.get(&up).copied()).collect();
+        self.push(op, OpKind::SiluGrad, "gradient", reads, vec![dx]);
+        self.contribute(op, up, dx);
     }
 
     /// Of an activation whose slope follows from its result.

@@ -56,7 +56,12 @@ fn cast_to(graph: &mut OpGraph, id: TensorId, reader: &Op, format: DType) -> Ten
         graph.tensors[id.index()].dtype = format;
         return id;
     }
-    let name = format!("{} in {}", tensor.name, if format == DType::F4 { "fp4" } else { "fp8" });
+    let short = match format {
+        DType::F32 => "fp32",
+        DType::F4 => "fp4",
+        _ => "fp8",
+    };
+    let name = format!("{} in {short}", tensor.name);
     let cast = graph.add_tensor(Tensor { name: name.clone().into(), dtype: format, storage: Storage::Own, ..tensor });
     let op = Op { kind: OpKind::Cast, name: name.into(), reads: vec![id], writes: vec![cast], ..reader.clone() };
     graph.ops.push(op);
@@ -71,7 +76,23 @@ fn half(mut graph: OpGraph, format: DType) -> OpGraph {
             tensor.dtype = format;
         }
     }
-    master_weights(graph)
+    master_weights(single_loss(graph))
+}
+
+/// The loss is computed in fp32: it reads a copy of the logits, which waits for the backward pass in their place
+/// (Micikevicius et al. 2018, section 3.3; Megatron-LM's and PyTorch's cross-entropy cast them first).
+fn single_loss(mut graph: OpGraph) -> OpGraph {
+    let mut copies: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+    for mut op in std::mem::take(&mut graph.ops) {
+        if matches!(op.kind, OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropyGrad) {
+            let logits = op.reads[0];
+            op.reads[0] =
+                copies.get(&logits).copied().unwrap_or_else(|| cast_to(&mut graph, logits, &op, DType::F32));
+            copies.insert(logits, op.reads[0]);
+        }
+        graph.ops.push(op);
+    }
+    graph
 }
 
 /// Which tensors stay in fp32: row statistics, on which every element of a row depends.

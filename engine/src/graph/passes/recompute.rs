@@ -26,11 +26,13 @@ pub fn recompute(graph: OpGraph, strategy: &Strategy, chosen: &BTreeSet<u32>) ->
 fn belongs(op: &Op, module: RecomputeModule) -> bool {
     let named = |names: &[&str]| names.iter().any(|name| op.name.ends_with(name));
     match module {
-        RecomputeModule::Attention => matches!(op.kind, OpKind::AttentionScores | OpKind::AttentionSoftmax),
+        RecomputeModule::Attention => {
+            matches!(op.kind, OpKind::AttentionScores | OpKind::AttentionSoftmax) || named(&[" attention dropout"])
+        }
         RecomputeModule::Norm => op.kind == OpKind::Norm,
-        RecomputeModule::Activation => matches!(op.kind, OpKind::Gelu | OpKind::SwiGlu),
+        RecomputeModule::Activation => matches!(op.kind, OpKind::Gelu | OpKind::SwiGlu | OpKind::Silu | OpKind::Gate),
         RecomputeModule::LatentUp => op.kind == OpKind::LatentJoin || named(&[" query up", " kv up"]),
-        RecomputeModule::Mlp => named(&[" mlp up", " mlp activation"]),
+        RecomputeModule::Mlp => named(&[" mlp up", " mlp gate", " mlp activation"]),
         RecomputeModule::Experts => {
             matches!(op.kind, OpKind::Dispatch | OpKind::GroupedMatmul { .. }) || named(&[" expert activation"])
         }

@@ -37,6 +37,7 @@ pub fn shard_with(mut graph: OpGraph, strategy: &Strategy, keep: impl Fn(&Op) ->
         ranks: strategy.tensor_parallel,
         stream,
         slices_experts: strategy.expert_tensor_parallel > 1,
+        keep_gathered: strategy.keep_gathered,
         placed: FxHashMap::default(),
         converted: FxHashMap::default(),
         parameter_of: FxHashMap::default(),
@@ -54,6 +55,8 @@ struct Sharder {
     stream: Placement,
     /// Whether experts are cut over the tensor group as dense layers are.
     slices_experts: bool,
+    /// Whether what was gathered for the forward pass stays for the backward pass.
+    keep_gathered: bool,
     /// What has been placed so far.
     placed: FxHashMap<TensorId, Placement>,
     /// Conversions so far. What was gathered is gathered again in another phase, so that only the shard is kept.
@@ -106,7 +109,14 @@ impl Sharder {
             OpKind::EmbeddingGrad => Rule::new(&[Replicate, Replicate], &[ROWS]),
             OpKind::Position => Rule::new(&[s, Replicate], &[s]),
             OpKind::Norm => Rule { reads: self.stream_then_replicated(op, 1), writes: vec![s; 2] },
-            OpKind::Residual { .. } => Rule { reads: self.stream_then_replicated(op, 2), writes: vec![s] },
+            OpKind::Residual { .. } => {
+                Rule { reads: self.stream_then_replicated(op, 2), writes: vec![s; op.writes.len()] }
+            }
+            // Of attention's probabilities by heads, of the embedding as the residual stream is.
+            OpKind::Dropout | OpKind::DropoutGrad => {
+                let placement = if self.placement(op.reads[0]) == COLS { COLS } else { s };
+                Rule::uniform(op, placement)
+            }
             OpKind::NormGrad => Rule::new(&[s, Replicate, s, s], &[s]),
             OpKind::NormGradParameters => {
                 Rule { reads: vec![s; 3], writes: vec![self.summed_over_tokens(); op.writes.len()] }
@@ -144,6 +154,9 @@ impl Sharder {
             OpKind::LatentJoinGrad => Rule::new(&[COLS], &[COLS, COLS, Partial(Reduction::Sum)]),
             // Of a dense layer cut by features, of an expert that is whole by tokens.
             OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad | OpKind::Tanh | OpKind::TanhGrad => {
+                Rule::uniform(op, self.placement(op.reads[0]))
+            }
+            OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => {
                 Rule::uniform(op, self.placement(op.reads[0]))
             }
             OpKind::Matmul { accumulate: true, .. } => self.weight_gradient(op),
@@ -239,7 +252,7 @@ impl Sharder {
             (from, to) if from == to => return id,
             (Partial(reduction), Replicate) => (Collective::AllReduce(reduction), None),
             (Partial(_), ROWS) => (Collective::ReduceScatter, None),
-            (ROWS, Replicate) => (Collective::AllGather, Some(reader.phase)),
+            (ROWS, Replicate) => (Collective::AllGather, Some(reader.phase).filter(|_| !self.keep_gathered)),
             // No rule asks for another conversion; if one did, the verifier would refuse the graph.
             _ => return id,
         };

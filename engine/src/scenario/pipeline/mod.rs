@@ -33,6 +33,9 @@ pub enum ScheduleName {
     /// Weight gradients fill the bubble, memory as in 1F1B (Qi et al. 2023).
     #[serde(rename = "zb-h1")]
     ZeroBubbleH1,
+    /// Weight gradients fill the bubble, with twice the micro-batches of 1F1B in flight (Qi et al. 2023).
+    #[serde(rename = "zb-h2")]
+    ZeroBubbleH2,
     /// Weight gradients fill the bubble, two chunks in a V (Qi et al. 2024).
     #[serde(rename = "zb-v")]
     ZeroBubbleV,
@@ -47,11 +50,12 @@ pub enum ScheduleName {
 
 impl ScheduleName {
     /// All names.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OneFOneB,
         Self::GPipe,
         Self::Interleaved,
         Self::ZeroBubbleH1,
+        Self::ZeroBubbleH2,
         Self::ZeroBubbleV,
         Self::DualPipeV,
         Self::Custom,
@@ -64,6 +68,7 @@ impl ScheduleName {
             Self::OneFOneB => "1f1b",
             Self::Interleaved => "interleaved",
             Self::ZeroBubbleH1 => "zb-h1",
+            Self::ZeroBubbleH2 => "zb-h2",
             Self::ZeroBubbleV => "zb-v",
             Self::DualPipeV => "dualpipe-v",
             Self::Custom => "custom",
@@ -94,6 +99,8 @@ pub enum PipelineSchedule {
     Interleaved,
     /// Weight gradients fill the bubble, memory as in 1F1B.
     ZeroBubbleH1,
+    /// Weight gradients fill the bubble, with twice the micro-batches in flight.
+    ZeroBubbleH2,
     /// Weight gradients fill the bubble, two chunks in a V.
     ZeroBubbleV,
     /// Two chunks in a V, forward of one micro-batch beside backward of another.
@@ -115,6 +122,7 @@ impl PipelineSchedule {
             Self::OneFOneB => ScheduleName::OneFOneB,
             Self::Interleaved => ScheduleName::Interleaved,
             Self::ZeroBubbleH1 => ScheduleName::ZeroBubbleH1,
+            Self::ZeroBubbleH2 => ScheduleName::ZeroBubbleH2,
             Self::ZeroBubbleV => ScheduleName::ZeroBubbleV,
             Self::DualPipeV => ScheduleName::DualPipeV,
             Self::Custom { .. } => ScheduleName::Custom,
@@ -139,7 +147,7 @@ impl PipelineSchedule {
     /// Whether gradients of the weights have slots of their own.
     pub fn splits_backward(&self) -> bool {
         match self {
-            Self::ZeroBubbleH1 | Self::ZeroBubbleV | Self::DualPipeV => true,
+            Self::ZeroBubbleH1 | Self::ZeroBubbleH2 | Self::ZeroBubbleV | Self::DualPipeV => true,
             Self::Custom { slots, .. } => slots.iter().flatten().any(|slot| slot.pass == Pass::Weight),
             _ => false,
         }

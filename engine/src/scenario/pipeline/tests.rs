@@ -3,12 +3,13 @@
 use super::order::{backward, forward, slot};
 use super::*;
 
-const ALL: [PipelineSchedule; 6] = [
+const ALL: [PipelineSchedule; 7] = [
     PipelineSchedule::DualPipeV,
     PipelineSchedule::GPipe,
     PipelineSchedule::OneFOneB,
     PipelineSchedule::Interleaved,
     PipelineSchedule::ZeroBubbleH1,
+    PipelineSchedule::ZeroBubbleH2,
     PipelineSchedule::ZeroBubbleV,
 ];
 
@@ -90,6 +91,20 @@ fn zero_bubble_h1_has_a_third_of_the_bubble_of_1f1b() {
             let expected = u64::from(p - 1) * (f + b - w);
             assert_eq!(bubble(&PipelineSchedule::ZeroBubbleH1, p, 1, m, durations), expected, "{p} {m} {durations:?}");
         }
+    }
+}
+
+#[test]
+fn zero_bubble_h2_leaves_no_stage_idle_once_it_has_begun() {
+    // Qi et al. 2023, table 1: (p − 1)·(t_f + t_b − 2t_w), which is nothing with passes of equal length. What is left is
+    // that stages begin one after the other, and end so: the last as many passes later as there are stages before it.
+    for (p, m) in [(2, 4), (4, 8), (4, 16), (8, 24)] {
+        let one = Durations { forward: 1, backward: 1, weight: 1 };
+        assert_eq!(bubble(&PipelineSchedule::ZeroBubbleH2, p, 1, m, one), u64::from(p - 1), "{p} {m}");
+        let layout = layout(&PipelineSchedule::ZeroBubbleH2, p, 1);
+        let ends = dry_run(&slots(&PipelineSchedule::ZeroBubbleH2, layout, m, false), layout, m, one);
+        let expected: Vec<u64> = (0..p).map(|stage| u64::from(3 * m + stage)).collect();
+        assert_eq!(ends.expect("a published order"), expected, "{p} {m}: no stage waits after its first pass");
     }
 }
 

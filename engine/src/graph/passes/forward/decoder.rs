@@ -8,7 +8,8 @@ impl Builder<'_> {
     pub(super) fn decoder(&mut self) {
         let tokens = self.graph.dims.tokens();
         let targets = self.numbers("targets", Part::Head, tokens);
-        let (mut x, table) = self.embedding();
+        let (x, table) = self.embedding();
+        let mut x = self.dropout("embedding", x);
         for layer in 0..self.model.layers {
             self.part = Part::Layer(layer);
             x = self.layer(x, layer);
@@ -101,6 +102,7 @@ impl Builder<'_> {
         let keys = self.model.heads * self.graph.dims.sequence;
         let scores = self.op(OpKind::AttentionScores, "attention scores", vec![qkv], keys);
         let probabilities = self.op(OpKind::AttentionSoftmax, "attention softmax", vec![scores], keys);
+        let probabilities = self.dropout("attention", probabilities);
         self.push(OpKind::AttentionValues, "attention values", vec![probabilities, qkv], vec![out]);
     }
 
@@ -111,10 +113,19 @@ impl Builder<'_> {
 
     pub(super) fn feed_forward(&mut self, normed: TensorId, x: TensorId) -> TensorId {
         let (hidden, ffn) = (self.model.hidden, self.model.ffn_hidden);
-        let (kind, width) = self.activation(ffn);
-        let up = self.column_linear("mlp up", normed, hidden, width);
-        let activated = self.op(kind, "mlp activation", vec![up], ffn);
+        let up = self.column_linear("mlp up", normed, hidden, self.activation(ffn).1);
+        let activated = self.activated("mlp", up, ffn);
         self.row_linear("mlp down", activated, x, ffn)
+    }
+
+    /// The activation of a block behind its first layer.
+    fn activated(&mut self, block: &str, up: TensorId, ffn: u32) -> TensorId {
+        let (kind, name) = (self.activation(ffn).0, format!("{block} activation"));
+        if self.eager && kind == OpKind::SwiGlu {
+            let gate = self.op(OpKind::Silu, &format!("{block} gate"), vec![up], ffn);
+            return self.op(OpKind::Gate, &name, vec![up, gate], ffn);
+        }
+        self.op(kind, &name, vec![up], ffn)
     }
 
     /// Every token goes to its experts and comes back; beside them all tokens may pass a shared block.
@@ -136,7 +147,7 @@ impl Builder<'_> {
             let shared = self.shared_block(normed, mixture.shared_ffn_hidden);
             sum = self.op(OpKind::Add, "shared sum", vec![sum, shared], hidden);
         }
-        self.op(OpKind::Residual { bias: false }, "mixture residual", vec![x, sum], hidden)
+        self.residual("mixture residual", vec![x, sum])
     }
 
     /// Appends an op whose one result has a row for every token that an expert takes.
@@ -156,9 +167,8 @@ impl Builder<'_> {
 
     fn shared_block(&mut self, normed: TensorId, ffn: u32) -> TensorId {
         let hidden = self.model.hidden;
-        let (kind, width) = self.activation(ffn);
-        let up = self.column_linear("shared up", normed, hidden, width);
-        let activated = self.op(kind, "shared activation", vec![up], ffn);
+        let up = self.column_linear("shared up", normed, hidden, self.activation(ffn).1);
+        let activated = self.activated("shared", up, ffn);
         let weight = self.parameter("shared down weight", ffn, hidden);
         self.op(OpKind::MATMUL, "shared down", vec![activated, weight], hidden)
     }

@@ -11,7 +11,8 @@ impl Builder<'_> {
         let (x, table) = self.embedding();
         let pairs = self.parameter("pair weight", 2, hidden);
         let x = self.op(OpKind::Position, "pairs", vec![x, pairs], hidden);
-        let mut x = self.norm("norm", x);
+        let x = self.norm("norm", x);
+        let mut x = self.dropout("embedding", x);
         for layer in 0..self.model.layers {
             self.part = Part::Layer(layer);
             x = self.layer_before_norms(x);
@@ -65,7 +66,8 @@ impl Builder<'_> {
         let token = self.parameter("class token weight", 1, hidden);
         let all = self.value("class token", self.graph.dims.tokens(), hidden);
         self.push(OpKind::ClassToken, "class token", vec![x, token], vec![all]);
-        let mut x = self.positions(all);
+        let x = self.positions(all);
+        let mut x = self.dropout("embedding", x);
         for layer in 0..self.model.layers {
             self.part = Part::Layer(layer);
             x = self.layer(x, layer);

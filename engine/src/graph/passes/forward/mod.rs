@@ -8,14 +8,15 @@ mod residual;
 
 use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
 use crate::model::{Architecture, Model};
-use crate::scenario::{AttentionKernel, Place, Scenario};
+use crate::scenario::{AttentionKernel, Kernels, Place, Scenario};
 use crate::trace::Phase;
 
 /// Builds the forward ops of one micro-batch, from token ids to the loss.
 pub fn forward(scenario: &Scenario) -> OpGraph {
     let graph = OpGraph { dims: Dims::of(scenario), tensors: Vec::new(), ops: Vec::new() };
-    let unfused = scenario.strategy().attention == AttentionKernel::Unfused;
-    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding, unfused };
+    let strategy = scenario.strategy();
+    let (unfused, eager) = (strategy.attention == AttentionKernel::Unfused, strategy.kernels == Kernels::Eager);
+    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding, unfused, eager };
     match scenario.model().architecture {
         Architecture::Gpt | Architecture::Llama => builder.decoder(),
         Architecture::Bert => builder.text_encoder(),
@@ -32,6 +33,8 @@ struct Builder<'a> {
     part: Part,
     /// Whether attention stores its scores.
     unfused: bool,
+    /// Whether every operation is a kernel of its own.
+    eager: bool,
 }
 
 /// A linear layer's weights.
@@ -152,7 +155,37 @@ impl Builder<'_> {
         let product = self.op(OpKind::MATMUL, what, vec![y, weight], hidden);
         let mut reads = vec![x, product];
         reads.extend(bias);
-        self.op(OpKind::Residual { bias: bias.is_some() }, &format!("{what} residual"), reads, hidden)
+        self.residual(&format!("{what} residual"), reads)
+    }
+
+    /// The sum of the residual stream, of what is added to it and of its bias. Bias, dropout and addition are one kernel
+    /// (Megatron-LM's `bias_dropout_add`).
+    fn residual(&mut self, what: &str, reads: Vec<TensorId>) -> TensorId {
+        let kind = OpKind::Residual { bias: reads.len() > 2 };
+        if self.model.dropout == 0.0 {
+            return self.op(kind, what, reads, self.model.hidden);
+        }
+        let (rows, cols) = (self.rows_of(reads[0]), self.model.hidden);
+        let (sum, mask) = (self.value(what, rows, cols), self.mask(what, rows, cols));
+        self.push(kind, what, reads, vec![sum, mask]);
+        sum
+    }
+
+    /// Drops elements of `x`, where the model drops any.
+    fn dropout(&mut self, what: &str, x: TensorId) -> TensorId {
+        if self.model.dropout == 0.0 {
+            return x;
+        }
+        let what = format!("{what} dropout");
+        let (rows, cols) = (self.rows_of(x), self.cols_of(x));
+        let (y, mask) = (self.value(&what, rows, cols), self.mask(&what, rows, cols));
+        self.push(OpKind::Dropout, &what, vec![x], vec![y, mask]);
+        y
+    }
+
+    /// Which elements were kept: a byte each, as frameworks store it.
+    fn mask(&mut self, what: &str, rows: u32, cols: u32) -> TensorId {
+        self.tensor(&format!("{what} mask"), Shape::new(rows, cols), DType::U8, Role::Activation)
     }
 
     /// A linear layer without bias whose weight every rank of the tensor group has whole.

@@ -1,0 +1,99 @@
+//! What frameworks do unless they are told otherwise: kernels, layers of stages, overlap. None of it is in a row's
+//! configuration; it is public with their code.
+
+use super::Measurement;
+use crate::scenario::{AttentionKernel, ExpertDispatch, Kernels};
+
+/// Chunks of Transformer Engine's pipelined overlap.
+pub(super) const TENSOR_CHUNKS: u32 = 4;
+
+/// Recipes of NeMo overlap tensor communication unless they say otherwise; Megatron-Core does where it is told to.
+pub(super) fn overlaps_tensor(m: &Measurement) -> bool {
+    let flags = m.overlap_flags.to_lowercase();
+    match flags.split_once("ub_tp_comm_overlap=") {
+        Some((_, said)) => said.starts_with("true"),
+        None => m.framework.contains("NeMo"),
+    }
+}
+
+/// DeepEP and its successors send a token once to every node.
+pub(super) fn dispatch(m: &Measurement) -> ExpertDispatch {
+    let said = format!("{} {}", m.overlap_flags, m.framework).to_lowercase();
+    let once = ["hybridep", "deepep"].iter().any(|backend| said.contains(backend));
+    if once { ExpertDispatch::OncePerNode } else { ExpertDispatch::AllToAll }
+}
+
+/// Megatron-Core can count the embedding and the head as layers when it deals layers out; it must where only then
+/// all stages are alike.
+fn stages_of_embedding_and_head(m: &Measurement, depth: u32) -> Vec<u32> {
+    let Some(layers) = m.layers.filter(|layers| depth > 1 && !layers.is_multiple_of(depth)) else { return Vec::new() };
+    if !(layers + 2).is_multiple_of(depth) {
+        return Vec::new();
+    }
+    let each = (layers + 2) / depth;
+    let at = |stage: u32| if stage == 0 || stage == depth - 1 { each - 1 } else { each };
+    (0..depth).map(at).collect()
+}
+
+/// The attention kernel: NVIDIA's own frameworks call cuDNN, as JAX and llm.c do; others FlashAttention-2.
+pub(super) fn attention(m: &Measurement) -> AttentionKernel {
+    let newest = ["NeMo", "Megatron-Core", "Megatron-Bridge", "Megatron-LM", "MaxText", "llm.c"];
+    match () {
+        () if unfused(m) => AttentionKernel::Unfused,
+        () if newest.iter().any(|name| m.framework.contains(name)) => AttentionKernel::Flash,
+        () => AttentionKernel::Flash2,
+    }
+}
+
+/// Code from before FlashAttention (2022) stores the scores.
+pub(super) fn unfused(m: &Measurement) -> bool {
+    let older = m.framework.contains("Megatron-DeepSpeed") || m.framework.contains("sail-sg");
+    m.flash_attention.starts_with("no") || m.flash_attention.is_empty() && older
+}
+
+/// Layers of every virtual stage where they are not dealt out evenly.
+pub(super) fn stage_layers(m: &Measurement, depth: u32) -> Vec<u32> {
+    if is_nanotron(m) { by_cost(m, depth) } else { stages_of_embedding_and_head(m, depth) }
+}
+
+/// nanotron deals out layers and head by their matmuls: a stage takes blocks until their sum passes its share.
+fn by_cost(m: &Measurement, depth: u32) -> Vec<u32> {
+    let (Some(layers), Some(hidden), Some(ffn), Some(vocab)) = (m.layers, m.hidden, m.ffn_hidden, m.vocab) else {
+        return Vec::new();
+    };
+    if depth == 1 {
+        return Vec::new();
+    }
+    let [hidden, ffn, vocab] = [hidden, ffn, vocab].map(u64::from);
+    let layer = 4 * hidden * hidden + 3 * hidden * ffn;
+    let all = layer * u64::from(layers) + hidden * vocab;
+    let mut stages = vec![0; depth as usize];
+    let mut stage = 0;
+    for block in 1..=u64::from(layers) {
+        stages[stage] += 1;
+        if block * layer * u64::from(depth) > all * (stage as u64 + 1) && stage + 1 < stages.len() {
+            stage += 1;
+        }
+    }
+    stages
+}
+
+fn is_nanotron(m: &Measurement) -> bool {
+    m.framework.contains("nanotron")
+}
+
+/// nanotron and Hugging Face's models run as PyTorch code without fused activations.
+pub(super) fn kernels(m: &Measurement) -> Kernels {
+    if is_nanotron(m) { Kernels::Eager } else { Kernels::Fused }
+}
+
+/// nanotron gathers once and keeps it, where it has not been told to gather again.
+pub(super) fn keeps_gathered(m: &Measurement) -> bool {
+    is_nanotron(m)
+}
+
+/// Megatron-LM's default of its GPT models; newer recipes and other frameworks turn it off.
+pub(super) fn dropout(m: &Measurement) -> Option<f64> {
+    let llama = m.model_name.to_lowercase().contains("llama");
+    (unfused(m) && !llama).then_some(0.1)
+}
