@@ -77,6 +77,9 @@ pub struct DeviceFile {
     /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flash_2_share: Option<f64>,
+    /// Of what `matmul_efficiency` says, the share that matmuls of eager kernels reach; 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eager_share: Option<f64>,
     /// Capacity, for example `"80 GB"`.
     #[serde(
         default,
@@ -184,6 +187,7 @@ impl DeviceFile {
             matmul_efficiency: self.matmul_efficiency.or(base.matmul_efficiency),
             attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),
             flash_2_share: self.flash_2_share.or(base.flash_2_share),
+            eager_share: self.eager_share.or(base.eager_share),
             memory: self.memory.or(base.memory),
             memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),

@@ -45,6 +45,9 @@ pub struct Device {
     pub attention_efficiency: f64,
     /// The share of that which FlashAttention-2 reaches, written for Ampere.
     pub flash_2_share: f64,
+    /// Of `matmul_efficiency`, the share that matmuls reach which a framework calls one by one: PyTorch's defaults of cuBLAS
+    /// instead of algorithms that were chosen for their shapes.
+    pub eager_share: f64,
     /// Capacity.
     pub memory: Bytes,
     /// Peak memory bandwidth.

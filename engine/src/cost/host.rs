@@ -2,7 +2,7 @@
 
 use super::chunks;
 use crate::cluster::{Device, Mesh};
-use crate::graph::{Collective, Op, OpKind, Tensor};
+use crate::graph::{Collective, Dims, Op, OpKind, Tensor};
 use crate::scenario::Place;
 use crate::trace::{Phase, Stream};
 use crate::units::{Bytes, Nanos};
@@ -15,6 +15,20 @@ const TENSORS_PER_LAUNCH: i64 = 36;
 /// `p2p_communication` an allocation, a batched send or receive, a wait and a synchronisation of the device.
 const CALLS_OF_AN_EXCHANGE: i64 = 8;
 
+/// Kernels that the host issues in the time of a call: those of a linear layer, its bias and what autograd does around them.
+const KERNELS_OF_A_CALL: i64 = 8;
+
+/// Calls of a router (softmax, best experts, loss of balance, map of the routes), and to bring rows into the order of the
+/// experts and back: counted in Megatron-Core's `router` and `token_dispatcher`, about eight kernels each.
+const CALLS_OF_A_ROUTER: i64 = 3;
+const CALLS_OF_A_PERMUTATION: i64 = 2;
+
+/// Whether the host goes on only when the op is done: how many rows each expert gets is known on the device alone
+/// (Megatron-Core's dispatchers copy it to the host before they allocate).
+pub fn is_awaited(op: &Op) -> bool {
+    op.kind == OpKind::Dispatch && op.phase == Phase::Forward
+}
+
 /// Whether an op is done for a list of tensors at once: those of the optimizer.
 pub fn is_batched(op: &Op) -> bool {
     let of_tensors =
@@ -23,13 +37,19 @@ pub fn is_batched(op: &Op) -> bool {
 }
 
 /// The time that the host takes to issue an op. All chunks of a matmul, with what belongs to them, are one call.
-pub fn issue_time(device: &Device, mesh: &Mesh, tensors: &[Tensor], op: &Op) -> Nanos {
+pub fn issue_time(device: &Device, mesh: &Mesh, dims: &Dims, tensors: &[Tensor], op: &Op) -> Nanos {
     let ends = op.reads.first().into_iter().chain(op.writes.first());
     let together = ends.map(|&id| chunks(tensors, id)).max().unwrap_or(1);
     let call = Nanos(device.host_dispatch.0 / i64::try_from(together).unwrap_or(i64::MAX).max(1));
     match op.kind {
         OpKind::Collective { group, .. } if mesh.group_size(group) == 1 => Nanos::ZERO,
         OpKind::Split | OpKind::Join => Nanos::ZERO,
+        OpKind::Route | OpKind::RouteGrad => call * CALLS_OF_A_ROUTER,
+        OpKind::Dispatch | OpKind::DispatchGrad | OpKind::Combine | OpKind::CombineGrad => {
+            call * CALLS_OF_A_PERMUTATION
+        }
+        // A matmul for every expert, issued in a loop (Transformer Engine's `GroupedLinear`).
+        OpKind::GroupedMatmul { .. } => call + Nanos(call.0 * i64::from(dims.local_experts) / KERNELS_OF_A_CALL),
         OpKind::Send(_) | OpKind::Receive(_) => call * CALLS_OF_AN_EXCHANGE,
         // A value is cast in the call of the layer that reads it (Transformer Engine).
         OpKind::Cast if op.phase != Phase::Update => Nanos::ZERO,

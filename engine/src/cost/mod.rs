@@ -10,7 +10,7 @@ mod roofline;
 mod work;
 
 pub use collective::{Algorithm, GroupSpan, chunked_time, collective_bytes_per_rank, collective_time, transfer_time};
-pub use host::{copy_time, host_update_time, issue_time, launch_time, lent_time};
+pub use host::{copy_time, host_update_time, is_awaited, issue_time, launch_time, lent_time};
 pub use label::{bytes_moved, communicated_bytes, full_size, input_type, label};
 pub use roofline::{Bound, kernel_bound, kernel_time, matmul_efficiency, matmul_peak};
 pub use work::{Work, chunks, work};

@@ -50,7 +50,8 @@ pub fn matmul_peak(device: &Device, dtype: DType) -> FlopsPerSec {
 pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
     match work.matmul {
         Some(shape) => {
-            device.matmul_efficiency * tile_efficiency(device, shape, work.groups * work.side_by_side.max(1))
+            let eager = if work.eager { device.eager_share } else { 1.0 };
+            device.matmul_efficiency * eager * tile_efficiency(device, shape, work.groups * work.side_by_side.max(1))
         }
         None if work.flash_2 => device.attention_efficiency * device.flash_2_share,
         None => device.attention_efficiency,

@@ -25,12 +25,14 @@ pub struct Work {
     pub batched: bool,
     /// Whether it is attention with a kernel written for Ampere.
     pub flash_2: bool,
+    /// Whether matmuls are called one by one.
+    pub eager: bool,
 }
 
 /// The work of `op`.
 pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
     let side_by_side = op.writes.first().map_or(1, |&id| chunks(tensors, id));
-    Work { batched: super::host::is_batched(op), side_by_side, ..one(dims, tensors, op) }
+    Work { batched: super::host::is_batched(op), side_by_side, eager: dims.eager, ..one(dims, tensors, op) }
 }
 
 /// How many chunks like this one its value has: 1 of a value that is whole.

@@ -63,6 +63,7 @@ impl Calibration {
             matmul_efficiency: 1.0,
             attention_efficiency: self.attention.0 / self.matmul.0,
             flash_2_share: 1.0,
+            eager_share: 1.0,
             memory,
             memory_bandwidth: self.memory_bandwidth,
             memory_efficiency: 1.0,

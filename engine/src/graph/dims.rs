@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::Mixture;
-use crate::scenario::{AttentionKernel, Scenario};
+use crate::scenario::{AttentionKernel, Kernels, Scenario};
 
 /// Sizes of one micro-batch on one replica, before sharding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -36,6 +36,8 @@ pub struct Dims {
     pub causal: bool,
     /// Whether fused attention is that written for Ampere.
     pub flash_2: bool,
+    /// Whether matmuls are called one by one.
+    pub eager: bool,
     /// Experts of a mixture; 0 without one.
     pub experts: u32,
     /// Of them those of one rank.
@@ -68,6 +70,7 @@ impl Dims {
             layer_norm: model.has_biases(),
             causal: model.is_causal(),
             flash_2: strategy.attention == AttentionKernel::Flash2,
+            eager: strategy.kernels == Kernels::Eager,
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
             local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
             expert_capacity,

@@ -77,7 +77,7 @@ fn lower_repeating(scenario: &Scenario, layers: &BTreeSet<u32>) -> StepGraph {
     let graph = passes::overlap::overlap(graph, scenario.strategy().tensor_chunks, scenario.mesh().tp);
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());
     let graph = passes::context::context(graph, scenario.strategy());
-    let graph = passes::precision::precision(graph, scenario.strategy().precision);
+    let graph = passes::precision::precision(graph, scenario.strategy());
     let graph = passes::offload::offload(graph, scenario.strategy());
     let step = passes::schedule::schedule(graph, scenario);
     passes::plan_memory::plan_memory(step)

@@ -139,6 +139,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         micro_batch: size(Some(s.micro_batch), "strategy.micro_batch")?,
         global_batch: bounded(Some(s.global_batch), "strategy.global_batch", 1 << 24)?,
         precision: s.precision,
+        gradient_format: s.gradient_format,
         optimizer: s.optimizer,
         attention: s.attention,
         kernels: s.kernels,

@@ -227,6 +227,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
             "cluster.custom.attention_efficiency",
         )?,
         flash_2_share: share(file.flash_2_share, "cluster.custom.flash_2_share")?,
+        eager_share: share(file.eager_share, "cluster.custom.eager_share")?,
         memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
         memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
         memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,

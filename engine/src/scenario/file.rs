@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, Kernels, Optimizer, Place, Precision, Recompute,
+    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer, Place, Precision, Recompute,
     RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
@@ -140,6 +140,9 @@ pub struct StrategyFile {
     pub global_batch: u32,
     /// `fp32`, `tf32`, `fp16`, `bf16`, `fp8`, `fp8_block` or `nvfp4`.
     pub precision: Precision,
+    /// Format in which gradients are summed over micro-batches and replicas: `fp32`, or `compute`, that of `precision`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub gradient_format: GradientFormat,
     /// `adamw`, `adam`, `adam_8bit`, `adafactor`, `muon`, `momentum` or `sgd`.
     #[serde(skip_serializing_if = "is_default")]
     pub optimizer: Optimizer,
@@ -246,6 +249,7 @@ impl Default for StrategyFile {
             micro_batch: 1,
             global_batch: 1,
             precision: Precision::default(),
+            gradient_format: GradientFormat::default(),
             optimizer: Optimizer::default(),
             attention: AttentionKernel::default(),
             kernels: Kernels::default(),

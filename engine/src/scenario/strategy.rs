@@ -76,6 +76,30 @@ impl ContextMethod {
     }
 }
 
+/// In which format gradients are summed over micro-batches and replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GradientFormat {
+    /// In fp32, whatever the precision (Micikevicius et al. 2018; Megatron-LM's `accumulate_allreduce_grads_in_fp32`).
+    #[default]
+    Fp32,
+    /// In the 16 bits in which they are computed: half the memory and half the traffic.
+    Compute,
+}
+
+impl GradientFormat {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fp32, Self::Compute];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Compute => "compute",
+        }
+    }
+}
+
 /// How the operations of a layer become kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -277,6 +301,8 @@ pub struct Strategy {
     pub global_batch: u32,
     /// Number format.
     pub precision: Precision,
+    /// Format in which gradients are summed.
+    pub gradient_format: GradientFormat,
     /// How gradients become updates.
     pub optimizer: Optimizer,
     /// How attention is computed.
@@ -376,6 +402,9 @@ impl Strategy {
             s.tensor_chunks = 1;
         }
         s.keep_gathered &= s.sequence_parallel;
+        if matches!(s.precision, Precision::Fp32 | Precision::Tf32) {
+            s.gradient_format = GradientFormat::Fp32;
+        }
         if s.expert_parallel == 1 {
             s.expert_dispatch = ExpertDispatch::default();
         }

@@ -168,9 +168,8 @@ impl<'a> Player<'a> {
             self.wait_for_host(class, ready, issued);
         }
         let state = &mut self.states[class];
-        let waits = self.programs.hosts[class].waits_for_messages && matches!(op.action, Action::Receive(_));
         state.played += 1;
-        state.host = if waits { issued.max(end) } else { issued };
+        state.host = if op.awaited { issued.max(end) } else { issued };
         state.free[op.stream.index()] = end;
         for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
             state.set_ready(tensor, slot, end);

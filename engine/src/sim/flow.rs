@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::Folding;
 use super::core::slots;
 use super::demand::{Demand, Demands, fair_rates, first_class, sender};
-use super::program::{Action, Host, PricedOp, Programs};
+use super::program::{Action, PricedOp, Programs};
 use crate::cluster::{Cluster, Group};
 use crate::graph::{Direction, StepGraph, Task};
 use crate::trace::Stream;
@@ -138,7 +138,7 @@ impl<'a> Graph<'a> {
                 for op in &segment.ops {
                     let range = |(from, to): (u32, u32)| segment.tensors[from as usize..to as usize].iter();
                     let reads = range(op.reads).map(|&tensor| place(tensor));
-                    let node = graph.add(class, op, &mut builder, reads, programs.hosts[class as usize]);
+                    let node = graph.add(class, op, &mut builder, reads);
                     builder.writers.extend(range(op.writes).map(|&tensor| (place(tensor), node)));
                     graph.meet(step, folding, node, task, &mut builder, (&mut collectives, &mut messages));
                 }
@@ -154,7 +154,6 @@ impl<'a> Graph<'a> {
         op: &'a PricedOp,
         builder: &mut Builder,
         reads: impl Iterator<Item = (u32, u32)>,
-        host: Host,
     ) -> u32 {
         let number = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let receives = matches!(op.action, Action::Receive(_));
@@ -180,7 +179,7 @@ impl<'a> Graph<'a> {
             self.nodes[node as usize].then.push(number);
         }
         builder.streams[op.stream.index()] = Some(number);
-        if receives && host.waits_for_messages {
+        if op.awaited {
             (builder.host_after, builder.issued) = (Some(number), Nanos::ZERO);
         }
         number

@@ -35,6 +35,9 @@ pub struct PricedOp {
     pub duration: Nanos,
     /// How long the host takes to issue it.
     pub issue: Nanos,
+    /// Whether the host goes on only when it is done. Megatron-LM and DeepSpeed synchronise after each exchange of
+    /// neighbouring stages; only interleaved schedules overlap exchanges with compute.
+    pub awaited: bool,
     /// What else it has to do.
     pub action: Action,
     /// In which way ranks send, where they do.
@@ -63,16 +66,6 @@ pub struct Programs {
     pub classes: Vec<Vec<PricedSegment>>,
     /// For each class, how many tensors its program mentions.
     pub locals: Vec<Locals>,
-    /// For each class, the host that issues its ops.
-    pub hosts: Vec<Host>,
-}
-
-/// The host of a class's ranks.
-#[derive(Clone, Copy, Debug)]
-pub struct Host {
-    /// Whether it goes on only when a message is there. Megatron-LM and DeepSpeed synchronise after each exchange of
-    /// neighbouring stages; only interleaved schedules overlap exchanges with compute.
-    pub waits_for_messages: bool,
 }
 
 /// How many tensors a program mentions; persistent ones are numbered first.
@@ -105,13 +98,12 @@ pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, fast
         };
         labels_of_stage[stage] = Some(first_label);
         let device = scenario.cluster().device_of(class.representative);
-        let waits_for_messages = device.host_dispatch > Nanos::ZERO && !graphs && !interleaved;
-        programs.hosts.push(Host { waits_for_messages });
         let mut pricer = Pricer {
             step,
             cluster: scenario.cluster(),
             device,
             graphs,
+            awaits_messages: !interleaved,
             spans: Group::ALL
                 .map(|group| GroupSpan::of_group(scenario.cluster(), &step.mesh, group, class.representative)),
             rank: class.representative,
@@ -154,6 +146,8 @@ struct Pricer<'a> {
     device: &'a Device,
     /// Whether recorded graphs are launched, which costs the host nothing for an op.
     graphs: bool,
+    /// Whether the host waits for messages of other stages.
+    awaits_messages: bool,
     spans: [GroupSpan; Group::COUNT],
     rank: RankId,
     numbers: Numbers,
@@ -194,13 +188,14 @@ impl Pricer<'_> {
             let issue = if self.graphs {
                 Nanos::ZERO
             } else {
-                cost::issue_time(self.device, &self.step.mesh, &self.step.tensors, op)
+                cost::issue_time(self.device, &self.step.mesh, &self.step.dims, &self.step.tensors, op)
             };
             priced.ops.push(PricedOp {
                 label,
                 stream,
                 duration,
                 issue,
+                awaited: issue > Nanos::ZERO && self.is_awaited(op),
                 action,
                 pattern: pattern(op, self.cluster.all_reduce),
                 reads,
@@ -209,6 +204,10 @@ impl Pricer<'_> {
             self.label += 1;
         }
         priced
+    }
+
+    fn is_awaited(&self, op: &Op) -> bool {
+        self.awaits_messages && matches!(op.kind, OpKind::Receive(_)) || cost::is_awaited(op)
     }
 
     fn range(&self, ids: &[TensorId], tensors: &mut Vec<u32>) -> (u32, u32) {

@@ -112,7 +112,8 @@ fn mixture(m: &Measurement) -> ModelFile {
         // Latent attention and a shared expert; the layers before the mixtures are dense.
         () if ["deepseek", "kimi"].iter().any(|family| name.contains(family)) => {
             let second = name.contains("v2");
-            let dense = if second || name.contains("kimi") { 1 } else { 3 };
+            // What is cut down to a few layers says how many of them are dense.
+            let dense = if second || name.contains("kimi") || m.notes.contains("1 dense layer") { 1 } else { 3 };
             ModelFile {
                 expert_ffn_hidden: m.ffn_hidden,
                 shared_experts: Some(if second { 2 } else { 1 }),
@@ -233,6 +234,7 @@ fn strategy(m: &Measurement, model: &ModelFile, assumed: &mut Vec<String>) -> Re
         precision: precision(m, assumed),
         attention: attention(m),
         kernels: framework::kernels(m),
+        gradient_format: framework::gradient_format(m),
         keep_gathered: framework::keeps_gathered(m),
         recompute,
         recompute_modules,

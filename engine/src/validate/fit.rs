@@ -19,6 +19,7 @@ use crate::units::Nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parameter {
     Matmul,
+    Eager,
     Attention,
     Memory,
     Host,
@@ -26,11 +27,12 @@ enum Parameter {
 }
 
 impl Parameter {
-    const ALL: [Self; 5] = [Self::Matmul, Self::Host, Self::Memory, Self::Attention, Self::Launch];
+    const ALL: [Self; 6] = [Self::Matmul, Self::Eager, Self::Host, Self::Memory, Self::Attention, Self::Launch];
 
     fn get(self, device: &Device) -> f64 {
         match self {
             Self::Matmul => device.matmul_efficiency,
+            Self::Eager => device.eager_share,
             Self::Attention => device.attention_efficiency,
             Self::Memory => device.memory_efficiency,
             Self::Host => device.host_dispatch.secs() * 1e6,
@@ -43,6 +45,7 @@ impl Parameter {
     fn set(self, device: &mut Device, value: f64) {
         match self {
             Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
+            Self::Eager => device.eager_share = value.clamp(0.5, 1.0),
             Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
             Self::Memory => device.memory_efficiency = value.clamp(0.2, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
@@ -68,6 +71,8 @@ pub struct Fitted {
     pub devices: Vec<String>,
     /// Share of the peak that the best large matmul reaches.
     pub matmul_efficiency: f64,
+    /// Share of it that matmuls of eager kernels reach.
+    pub eager_share: f64,
     /// Share of the matmul peak that attention kernels reach.
     pub attention_efficiency: f64,
     /// Share of the memory bandwidth that a streaming kernel reaches.
@@ -90,8 +95,13 @@ pub struct Fitted {
 const MOST: f64 = 0.4;
 
 /// Where every search starts, besides [`HOST_STARTS`].
-const START: [(Parameter, f64); 4] =
-    [(Parameter::Matmul, 0.75), (Parameter::Memory, 0.75), (Parameter::Attention, 0.5), (Parameter::Launch, 5.0)];
+const START: [(Parameter, f64); 5] = [
+    (Parameter::Matmul, 0.75),
+    (Parameter::Eager, 1.0),
+    (Parameter::Memory, 0.75),
+    (Parameter::Attention, 0.5),
+    (Parameter::Launch, 5.0),
+];
 
 /// Rows of one source and device that are looked at, at most: more of the same say little new.
 const ROWS_PER_SOURCE: usize = 48;
@@ -167,6 +177,7 @@ fn fit_family(devices: Vec<String>, built: Vec<(String, Built)>) -> Fitted {
     Fitted {
         devices,
         matmul_efficiency: found.matmul_efficiency,
+        eager_share: found.eager_share,
         attention_efficiency: found.attention_efficiency,
         memory_efficiency: found.memory_efficiency,
         host_dispatch: found.host_dispatch,

@@ -2,7 +2,7 @@
 //! configuration; it is public with their code.
 
 use super::Measurement;
-use crate::scenario::{AttentionKernel, ExpertDispatch, Kernels};
+use crate::scenario::{AttentionKernel, ExpertDispatch, GradientFormat, Kernels};
 
 /// Chunks of Transformer Engine's pipelined overlap.
 pub(super) const TENSOR_CHUNKS: u32 = 4;
@@ -75,6 +75,10 @@ fn by_cost(m: &Measurement, depth: u32) -> Vec<u32> {
             stage += 1;
         }
     }
+    // The head has the last stage for itself where it is as long as one; all others need a layer.
+    if let Some(empty) = (1..stages.len().saturating_sub(1)).find(|&stage| stages[stage] == 0) {
+        (stages[empty - 1], stages[empty]) = (stages[empty - 1] - 1, 1);
+    }
     stages
 }
 
@@ -82,9 +86,20 @@ fn is_nanotron(m: &Measurement) -> bool {
     m.framework.contains("nanotron")
 }
 
-/// nanotron and Hugging Face's models run as PyTorch code without fused activations.
+/// Models that run as PyTorch code, a kernel for each of its operations.
 pub(super) fn kernels(m: &Measurement) -> Kernels {
-    if is_nanotron(m) { Kernels::Eager } else { Kernels::Fused }
+    let eager = is_nanotron(m)
+        || ["Composer", "HF Trainer", "PyTorch"].iter().any(|framework| m.framework.starts_with(framework));
+    if eager { Kernels::Eager } else { Kernels::Fused }
+}
+
+/// In 16 bits where the source says so, in fp16 (Megatron-LM and DeepSpeed sum what the kernels write), and in the
+/// recipes of NeMo and Megatron-Bridge, which set `grad_reduce_in_fp32` to false.
+pub(super) fn gradient_format(m: &Measurement) -> GradientFormat {
+    let recipe = m.framework.contains("NeMo/") || m.framework.contains("Megatron-Bridge");
+    let half = m.precision.starts_with("fp16") || m.precision.is_empty() && m.framework.contains("DeepSpeed");
+    let pure = m.notes.contains("MP Mode PURE");
+    if recipe || half || pure { GradientFormat::Compute } else { GradientFormat::Fp32 }
 }
 
 /// nanotron gathers once and keeps it, where it has not been told to gather again.

@@ -92,6 +92,9 @@ pub struct Measurement {
     pub overlap_flags: String,
     /// The training framework.
     pub framework: String,
+    /// What else the source says of the run.
+    #[serde(default)]
+    pub notes: String,
     /// What was trained.
     pub task: String,
     /// Measured time of a step in seconds.

@@ -115,9 +115,10 @@ pub fn calibration_toml(fitted: &[Fitted]) -> String {
         for device in &family.devices {
             let _ = write!(
                 text,
-                "[{device}]\nmatmul_efficiency = {:.3}\nattention_efficiency = {:.3}\nmemory_efficiency = {:.3}\n\
+                "[{device}]\nmatmul_efficiency = {:.3}\neager_share = {:.3}\nattention_efficiency = {:.3}\nmemory_efficiency = {:.3}\n\
                  host_dispatch = \"{:.1} us\"\nlaunch_overhead = \"{:.1} us\"\nresiduals = [{:.3}, {:.3}]\n",
                 family.matmul_efficiency,
+                family.eager_share,
                 family.attention_efficiency,
                 family.memory_efficiency,
                 family.host_dispatch.secs() * 1e6,

@@ -65,6 +65,7 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("matmul efficiency", share(device.matmul_efficiency), true),
         ("attention efficiency", share(device.attention_efficiency), true),
         ("  of it FlashAttention-2", share(device.flash_2_share), false),
+        ("  of matmuls eager ones", share(device.eager_share), true),
         ("memory efficiency", share(device.memory_efficiency), true),
         ("host dispatch", device.host_dispatch.to_string(), true),
         ("copies with the host", device.host.bandwidth.to_string(), false),

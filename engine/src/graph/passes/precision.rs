@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::graph::{DType, Op, OpGraph, OpKind, Part, Role, Storage, Tensor, TensorId};
-use crate::scenario::Precision;
+use crate::scenario::{GradientFormat, Precision, Strategy};
 
 /// Applies the strategy's precision.
-pub fn precision(graph: OpGraph, precision: Precision) -> OpGraph {
-    match precision {
+pub fn precision(graph: OpGraph, strategy: &Strategy) -> OpGraph {
+    let half = |graph, format| half(graph, format, strategy.gradient_format);
+    match strategy.precision {
         Precision::Fp32 => graph,
         Precision::Tf32 => tf32(graph),
         Precision::Fp16 => half(graph, DType::F16),
@@ -68,10 +69,11 @@ fn cast_to(graph: &mut OpGraph, id: TensorId, reader: &Op, format: DType) -> Ten
     cast
 }
 
-fn half(mut graph: OpGraph, format: DType) -> OpGraph {
+fn half(mut graph: OpGraph, format: DType, gradients: GradientFormat) -> OpGraph {
     let kept = statistics(&graph);
     for (index, tensor) in graph.tensors.iter_mut().enumerate() {
-        let rounded = matches!(tensor.role, Role::Parameter | Role::Activation | Role::Scratch);
+        let rounded = matches!(tensor.role, Role::Parameter | Role::Activation | Role::Scratch)
+            || tensor.role == Role::Gradient && gradients == GradientFormat::Compute;
         if rounded && tensor.dtype == DType::F32 && !kept[index] {
             tensor.dtype = format;
         }

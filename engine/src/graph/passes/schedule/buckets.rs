@@ -8,7 +8,7 @@ use super::{ChunkPlan, StagePlan, clear, zero};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{
-    Collective, DType, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
+    Collective, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
 use crate::scenario::{Scenario, Strategy, ZeroStage};
 use crate::trace::Phase;
@@ -313,7 +313,7 @@ fn new_bucket(tensors: &mut Vec<Tensor>, like: TensorId) -> Bucket {
     let (placement, storage) = (Placement::Replicate, Storage::Own);
     let like = tensors[like.index()].clone();
     let of_experts = like.spread == Spread::Experts;
-    tensors.push(Tensor { name: name.into(), role: Role::Bucket, dtype: DType::F32, placement, storage, ..like });
+    tensors.push(Tensor { name: name.into(), role: Role::Bucket, placement, storage, ..like });
     Bucket { id, gradients: Vec::new(), filled: 0, decayed: 0, first_write: 0, complete_after: 0, of_experts }
 }
 

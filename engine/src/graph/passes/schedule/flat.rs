@@ -110,12 +110,13 @@ impl Flat {
         let mut make = Maker { tensors, like, ranks };
         let (whole, slice) = (make.whole(), make.slice());
         let in_place = |of| Storage::Slice { of };
+        let format = make.like.dtype;
         let gradient_slice = match strategy.zero {
             ZeroStage::Gradients | ZeroStage::Parameters => {
                 make.tensors[bucket.id.index()].role = Role::GradientBuffer;
-                make.add(&format!("gradient slice of {name}"), slice, Role::Bucket, DType::F32, Storage::Own)
+                make.add(&format!("gradient slice of {name}"), slice, Role::Bucket, format, Storage::Own)
             }
-            _ => make.add(&format!("gradient slice of {name}"), slice, Role::Bucket, DType::F32, in_place(bucket.id)),
+            _ => make.add(&format!("gradient slice of {name}"), slice, Role::Bucket, format, in_place(bucket.id)),
         };
         let (parameters, parameter_slice) = if strategy.zero == ZeroStage::Parameters {
             (None, make.add(&format!("parameter slice of {name}"), slice, Role::ParameterBucket, dtype, Storage::Own))
@@ -168,7 +169,7 @@ impl Flat {
         let accumulates = strategy.zero >= ZeroStage::Gradients;
         let target = if accumulates {
             let (slice, storage) = (make.slice(), Storage::Slice { of: self.gradient });
-            make.add(&format!("reduced slice of {name}"), slice, Role::GradientBuffer, DType::F32, storage)
+            make.add(&format!("reduced slice of {name}"), slice, Role::GradientBuffer, make.like.dtype, storage)
         } else {
             self.gradient_slice
         };
