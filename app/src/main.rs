@@ -6,6 +6,12 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod cli;
 
+/// A graph is a hundred thousand small tensors and names that come and go together; the C library's allocator takes a
+/// third of the time in which a step is lowered and simulated.
+#[cfg(not(target_arch = "wasm32"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(not(target_arch = "wasm32"))]
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use shardlab_engine::scenario::{Scenario, preset_file};
 use shardlab_engine::search::{Axis, Options, Progress, Saved, Space, default_space, search};
 
+/// As the command line has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn axis(path: &str, values: &Value) -> Axis {
     Axis { path: format!("strategy.{path}"), values: values.as_array().expect("a list").clone() }
 }

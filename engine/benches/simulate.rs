@@ -8,7 +8,11 @@ use shardlab_engine::report::perfetto_json;
 use shardlab_engine::scenario::Scenario;
 use shardlab_engine::sim::{Folding, simulate, simulate_folded};
 
-const PRESETS: [&str; 3] = ["llama2-7b-8xh100", "gpt3-175b-1024xa100", "llama3-405b-16384xh100"];
+/// As the command line has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PRESETS: [&str; 4] = ["llama2-7b-8xh100", "gpt3-175b-1024xa100", "llama3-405b-16384xh100", "deepseek-v3-2048xh800"];
 
 fn whole(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lower, simulate and report");

@@ -143,11 +143,11 @@ impl<'a> Activity<'a> {
         let Self { mut parts, busy, mut communication } = self;
         communication.sort_by_key(|span| (span.start, span.track));
         let busy = union(busy.into_iter());
-        let communicating = union(communication.iter().map(|span| (span.start, span.end())));
         let exposed = expose(trace, &communication, &busy, &mut parts);
         let own = trace.host_waits.iter().filter(|wait| wait.group == group);
         let waits = union(own.map(|wait| (wait.from, wait.until)));
-        let occupied = union(busy.iter().chain(&communicating).copied());
+        let communicating = joined(communication.iter().map(|span| (span.start, span.end())));
+        let occupied = if waits.is_empty() { Vec::new() } else { merged(&busy, &communicating) };
         parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
         parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
         parts
@@ -174,14 +174,29 @@ fn expose(trace: &Trace, spans: &[&Span], busy: &[(Nanos, Nanos)], parts: &mut B
 fn union(intervals: impl Iterator<Item = (Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
     let mut sorted: Vec<_> = intervals.collect();
     sorted.sort_unstable();
-    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
-    for (start, end) in sorted {
-        match merged.last_mut() {
+    joined(sorted.into_iter())
+}
+
+/// The same of intervals that come in the order of their starts.
+fn joined(intervals: impl Iterator<Item = (Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
+    let mut joined: Vec<(Nanos, Nanos)> = Vec::new();
+    for (start, end) in intervals {
+        match joined.last_mut() {
             Some(last) if start <= last.1 => last.1 = last.1.max(end),
-            _ => merged.push((start, end)),
+            _ => joined.push((start, end)),
         }
     }
-    merged
+    joined
+}
+
+/// What either of two lists of sorted, disjoint intervals covers.
+fn merged(first: &[(Nanos, Nanos)], second: &[(Nanos, Nanos)]) -> Vec<(Nanos, Nanos)> {
+    let (mut first, mut second) = (first.iter().copied().peekable(), second.iter().copied().peekable());
+    joined(std::iter::from_fn(move || match (first.peek(), second.peek()) {
+        (Some(a), Some(b)) if a <= b => first.next(),
+        (Some(_), None) => first.next(),
+        _ => second.next(),
+    }))
 }
 
 /// The part of `start..end` that lies in none of the intervals.

@@ -37,6 +37,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-405b-16384xh100" false,
         "gpt3-175b-interleaved-1024xa100" false,
         "gpt-zero-bubble-8xa100" false,
+        "gpt-zero-bubble-h2-8xa100" false,
+        "llama-1b-eager-8xh100" false,
         "tiny-llama-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,

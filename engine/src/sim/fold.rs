@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use crate::cluster::{Cluster, Group, Mesh, RankId, Share};
 use crate::cost::GroupSpan;
 
@@ -29,9 +31,9 @@ pub struct Folding {
     pub class_of: Vec<u32>,
 }
 
-/// What makes two ranks different before looking at their neighbours: stage, kind of device, groups, and for both
-/// neighbours what the network lets through to them where it must be crossed.
-type Signature = (u32, u16, Vec<GroupSpan>, [Option<Share>; 2]);
+/// What tells ranks apart: numbers that are equal where what they stand for is. One for each kind of group, and four
+/// besides.
+type Key = [u32; Group::COUNT + 4];
 
 impl Folding {
     /// Every rank for itself.
@@ -41,13 +43,10 @@ impl Folding {
 
     /// Identical ranks together.
     pub fn classes(mesh: Mesh, cluster: &Cluster) -> Self {
-        let spans = Group::ALL.map(|group| group_spans(mesh, cluster, group));
-        let signatures: Vec<Signature> =
-            (0..mesh.ranks()).map(|rank| signature(mesh, cluster, &spans, RankId(rank))).collect();
-        let mut colors = recolor(&signatures);
+        let groups = Group::ALL.map(|group| Groups::of(mesh, group));
+        let mut colors = recolor(&signatures(mesh, cluster, &groups));
         loop {
-            let neighbours: Vec<_> = (0..mesh.ranks()).map(|rank| seen_from(mesh, &colors, RankId(rank))).collect();
-            let refined = recolor(&neighbours);
+            let refined = recolor(&seen(mesh, &colors, &groups));
             if count(&refined) == count(&colors) {
                 return Self::from_colors(mesh, &colors);
             }
@@ -81,29 +80,85 @@ impl Folding {
     }
 }
 
-/// The span of the group of every rank; groups are enumerated once, by their first member.
-fn group_spans(mesh: Mesh, cluster: &Cluster, group: Group) -> Vec<GroupSpan> {
-    let mut spans: Vec<Option<GroupSpan>> = vec![None; mesh.ranks() as usize];
-    for rank in (0..mesh.ranks()).map(RankId) {
-        // A middle stage is no member of its tied-embedding group; it sees that group like its first stage.
-        if spans[rank.0 as usize].is_none() {
-            let members = mesh.members(group, rank);
-            let span = GroupSpan::of_members(cluster, group, &members);
-            for member in members.into_iter().chain([rank]) {
-                spans[member.0 as usize] = Some(span);
-            }
-        }
-    }
-    spans.into_iter().flatten().collect()
+/// All groups of a kind, each once.
+struct Groups {
+    members: Vec<Vec<RankId>>,
+    /// The number of every rank's group.
+    of_rank: Vec<u32>,
 }
 
-fn signature(mesh: Mesh, cluster: &Cluster, spans: &[Vec<GroupSpan>; Group::COUNT], rank: RankId) -> Signature {
-    let crosses = |neighbour: Option<RankId>| {
-        let beyond = neighbour.filter(|&n| cluster.node_of(n) != cluster.node_of(rank));
-        beyond.map(|n| cluster.path_share(rank, n))
+impl Groups {
+    fn of(mesh: Mesh, group: Group) -> Self {
+        const NONE: u32 = u32::MAX;
+        let mut groups = Self { members: Vec::new(), of_rank: vec![NONE; mesh.ranks() as usize] };
+        for rank in (0..mesh.ranks()).map(RankId) {
+            if groups.of_rank[rank.0 as usize] != NONE {
+                continue;
+            }
+            let members = mesh.members(group, rank);
+            // A middle stage is no member of its tied-embedding group; it sees that group like its first stage.
+            let known = members.first().map_or(NONE, |first| groups.of_rank[first.0 as usize]);
+            if known == NONE {
+                let number = u32::try_from(groups.members.len()).unwrap_or(NONE);
+                members.iter().chain([&rank]).for_each(|member| groups.of_rank[member.0 as usize] = number);
+                groups.members.push(members);
+            } else {
+                groups.of_rank[rank.0 as usize] = known;
+            }
+        }
+        groups
+    }
+
+    /// What a property of its group numbers for every rank, equal ones alike.
+    fn numbered<K: Ord>(&self, property: impl Fn(&[RankId]) -> K) -> Vec<u32> {
+        let mut numbers = Numbers::default();
+        let of_group: Vec<u32> = self.members.iter().map(|members| numbers.of(property(members))).collect();
+        self.of_rank.iter().map(|&group| of_group[group as usize]).collect()
+    }
+}
+
+/// Numbers things by when they were first seen.
+struct Numbers<K>(BTreeMap<K, u32>);
+
+impl<K> Default for Numbers<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Numbers<K> {
+    fn of(&mut self, key: K) -> u32 {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(key).or_insert(next)
+    }
+}
+
+/// What makes ranks different before looking at their neighbours: stage, kind of device, the spans of their groups, and
+/// for both neighbours what the network lets through to them where it must be crossed.
+fn signatures(mesh: Mesh, cluster: &Cluster, groups: &[Groups; Group::COUNT]) -> Vec<Key> {
+    let mut kinds = Group::ALL.into_iter();
+    let spans = groups.each_ref().map(|of_kind| {
+        let kind = kinds.next().unwrap_or(Group::World);
+        of_kind.numbered(|members| GroupSpan::of_members(cluster, kind, members))
+    });
+    let mut shares: Numbers<Option<Share>> = Numbers::default();
+    let mut of_rank = |rank: RankId| {
+        let [previous, next] = neighbours(mesh, rank).map(|neighbour| {
+            let beyond = neighbour.filter(|&n| cluster.node_of(n) != cluster.node_of(rank));
+            shares.of(beyond.map(|n| cluster.path_share(rank, n)))
+        });
+        key(&spans, rank, [mesh.coordinates(rank).pp, u32::from(cluster.kind_of(rank)), previous, next])
     };
-    let of_rank = spans.iter().map(|of_group| of_group[rank.0 as usize]).collect();
-    (mesh.coordinates(rank).pp, cluster.kind_of(rank), of_rank, neighbours(mesh, rank).map(crosses))
+    (0..mesh.ranks()).map(|rank| of_rank(RankId(rank))).collect()
+}
+
+fn key(of_groups: &[Vec<u32>; Group::COUNT], rank: RankId, besides: [u32; 4]) -> Key {
+    let mut key = [0; Group::COUNT + 4];
+    for (place, of_ranks) in key.iter_mut().zip(of_groups) {
+        *place = of_ranks[rank.0 as usize];
+    }
+    key[Group::COUNT..].copy_from_slice(&besides);
+    key
 }
 
 /// The same place on the stage before and after, around the ring of stages.
@@ -113,33 +168,37 @@ pub(super) fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
     [around(mesh.pp - 1), around(1)]
 }
 
-/// Numbers equal keys alike, in the order of the keys.
-fn recolor<K: Ord>(keys: &[K]) -> Vec<u32> {
-    let mut sorted: Vec<&K> = keys.iter().collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    keys.iter().map(|key| u32::try_from(sorted.partition_point(|k| *k < key)).unwrap_or(u32::MAX)).collect()
+/// Numbers equal keys alike.
+fn recolor(keys: &[Key]) -> Vec<u32> {
+    let mut numbers: FxHashMap<Key, u32> = FxHashMap::default();
+    let color = |key: &Key| {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        *numbers.entry(*key).or_insert(next)
+    };
+    keys.iter().map(color).collect()
 }
 
 fn count(colors: &[u32]) -> u32 {
     colors.iter().max().map_or(0, |max| max + 1)
 }
 
-/// A rank's color and the colors that it meets: in its tensor and data groups (as sets: what counts is who is waited
-/// for) and at its pipeline neighbours.
-fn seen_from(mesh: Mesh, colors: &[u32], rank: RankId) -> (u32, Vec<Vec<u32>>) {
+/// A rank's color and the colors that it meets: in its groups (as sets: what counts is who is waited for) and at its
+/// pipeline neighbours.
+fn seen(mesh: Mesh, colors: &[u32], groups: &[Groups; Group::COUNT]) -> Vec<Key> {
     let color = |rank: RankId| colors[rank.0 as usize];
-    let set = |members: Vec<RankId>| {
-        let mut colors: Vec<u32> = members.into_iter().map(color).collect();
-        colors.sort_unstable();
-        colors.dedup();
-        colors
+    let met = groups.each_ref().map(|of_kind| {
+        of_kind.numbered(|members| {
+            let mut met: Vec<u32> = members.iter().map(|&rank| color(rank)).collect();
+            met.sort_unstable();
+            met.dedup();
+            met
+        })
+    });
+    let of_rank = |rank: RankId| {
+        let [previous, next] = neighbours(mesh, rank).map(|n| n.map_or(u32::MAX, color));
+        key(&met, rank, [color(rank), previous, next, 0])
     };
-    // All ranks meet the same in the world.
-    let groups = Group::ALL.into_iter().filter(|&group| group != Group::World);
-    let mut seen: Vec<Vec<u32>> = groups.map(|group| set(mesh.members(group, rank))).collect();
-    seen.push(neighbours(mesh, rank).into_iter().map(|n| n.map_or(u32::MAX, color)).collect());
-    (color(rank), seen)
+    (0..mesh.ranks()).map(|rank| of_rank(RankId(rank))).collect()
 }
 
 #[cfg(test)]

@@ -102,11 +102,18 @@ pub fn share_ui(ui: &mut Ui, key: &'static str, value: &mut Option<f64>, effecti
 }
 
 /// A number that a preset gives when it is left out.
-pub fn optional_real_ui(ui: &mut Ui, key: &'static str, value: &mut Option<f64>, effective: f64, error: Option<&str>) {
+pub fn optional_real_ui(
+    ui: &mut Ui,
+    key: &'static str,
+    value: &mut Option<f64>,
+    effective: f64,
+    (range, speed): (RangeInclusive<f64>, f64),
+    error: Option<&str>,
+) {
     row_ui(ui, key, error, |ui| {
         reset_ui(ui, value);
         let mut shown = value.unwrap_or(effective);
-        let response = ui.add(DragValue::new(&mut shown).speed(100.0));
+        let response = ui.add(DragValue::new(&mut shown).range(range).speed(speed));
         if response.changed() {
             *value = Some(shown);
         }

@@ -77,7 +77,7 @@ impl Form<'_> {
     }
 
     fn model_details_ui(&mut self, ui: &mut Ui) {
-        let errors = ["head_dim", "positions", "rope_theta"].map(|field| self.error_of(&format!("model.{field}")));
+        let errors = ["head_dim", "positions", "rope_theta", "dropout"].map(|field| self.error_of(&format!("model.{field}")));
         let architecture = self.architecture();
         let missing = self.error_of("model.architecture");
         let run = self.session.run.clone();
@@ -88,7 +88,7 @@ impl Form<'_> {
         if chosen != architecture {
             file.architecture = Some(chosen);
         }
-        let [head_dim, positions, theta] = errors;
+        let [head_dim, positions, theta, dropout] = errors;
         if architecture.is_transformer() {
             let (value, now) = (&mut file.head_dim, effective.head_dim);
             optional_ui(ui, "form.model.head_dim", value, now, 2..=1024, head_dim.as_deref());
@@ -97,11 +97,16 @@ impl Form<'_> {
             let (value, now) = (&mut file.positions, effective.positions);
             optional_ui(ui, "form.model.positions", value, now, 1..=1 << 20, positions.as_deref());
         }
+        if architecture.is_transformer() {
+            let (value, now, drag) = (&mut file.dropout, effective.dropout, (0.0..=0.99, 0.01));
+            optional_real_ui(ui, "form.model.dropout", value, now, drag, dropout.as_deref());
+        }
         if architecture.is_decoder() {
             optional_flag_ui(ui, "form.model.tied", &mut file.tied_embeddings, effective.tied_embeddings);
         }
         if !effective.has_biases() {
-            optional_real_ui(ui, "form.model.theta", &mut file.rope_theta, effective.rope_theta, theta.as_deref());
+            let (value, now, drag) = (&mut file.rope_theta, effective.rope_theta, (2.0..=1e12, 100.0));
+            optional_real_ui(ui, "form.model.theta", value, now, drag, theta.as_deref());
         }
     }
 }

@@ -4,7 +4,7 @@ use egui::{DragValue, Ui};
 use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
+    AttentionKernel, ChunkLayout, DATASETS, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
     StrategyFile,
 };
 
@@ -24,6 +24,10 @@ impl Form<'_> {
         let s = &mut self.session.file.strategy;
         let precisions = Precision::ALL.map(|precision| (precision, precision_key(precision)));
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
+        if !matches!(s.precision, Precision::Fp32 | Precision::Tf32) {
+            let formats = [(GradientFormat::Fp32, "form.gradients.fp32"), (GradientFormat::Compute, "form.gradients.compute")];
+            choice_ui(ui, "form.strategy.gradients", &mut s.gradient_format, &formats);
+        }
         let error = self.error_of("strategy.optimizer");
         let s = &mut self.session.file.strategy;
         named_ui(ui, "form.strategy.optimizer", &mut s.optimizer, &optimizers(), error.as_deref());
