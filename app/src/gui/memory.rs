@@ -2,7 +2,7 @@
 
 use egui::{Grid, Ui};
 use egui_plot::{FilledArea, HLine, Plot};
-use shardlab_engine::trace::{MemoryCategory, MemoryCurve};
+use shardlab_engine::trace::{MemoryCategory, MemoryCurve, Origin};
 
 use super::design_tokens::{capacity_stroke, memory_color};
 use super::i18n::{t, t_or_name};
@@ -23,6 +23,7 @@ pub fn ui(ui: &mut Ui, run: &Run) {
             origin_ui(ui, run.trace.origin);
         });
         ui.weak(t("memory.per_rank"));
+        reserved_ui(ui, run);
         legend_ui(ui);
         let columns = if run.trace.memory.len() > 1 && ui.available_width() > 560.0 { 2 } else { 1 };
         for row in run.trace.memory.chunks(columns) {
@@ -34,6 +35,19 @@ pub fn ui(ui: &mut Ui, run: &Run) {
         }
         table_ui(ui, run);
     });
+}
+
+/// What a framework's allocator takes from the device, of a modelled step.
+fn reserved_ui(ui: &mut Ui, run: &Run) {
+    if run.trace.origin != Origin::Modelled {
+        return;
+    }
+    let held = run.reserved();
+    let share = format!("{:.1} %", held.fragmentation() * 100.0);
+    let text = [("{stage}", run.report.fit.stage.to_string()), ("{reserved}", held.reserved.to_string()), ("{share}", share)]
+        .into_iter()
+        .fold(t("memory.reserved").to_owned(), |text, (mark, value)| text.replace(mark, &value));
+    ui.weak(text).on_hover_text(t("memory.reserved.tip"));
 }
 
 fn legend_ui(ui: &mut Ui) {

@@ -29,12 +29,19 @@ pub struct Run {
     pub seconds: f64,
     /// The critical path, once it was asked for.
     critical: OnceLock<Vec<Slack>>,
+    /// What a caching allocator reserves on the fullest stage, once it was asked for.
+    reserved: OnceLock<Reserved>,
 }
 
 impl Run {
     /// What the critical path consists of, and what other ops have to spare; found when it is first asked for.
     pub fn critical_path(&self) -> &[Slack] {
         self.critical.get_or_init(|| slack(&self.step, &self.scenario))
+    }
+
+    /// What a caching allocator reserves on the stage that needs the most; found when it is first asked for.
+    pub fn reserved(&self) -> Reserved {
+        *self.reserved.get_or_init(|| reserved(&self.step, self.report.fit.stage))
     }
 
     /// Lowers and simulates a scenario.
@@ -45,7 +52,7 @@ impl Run {
         let report = step_report(&step, &scenario, &trace);
         let seconds = begin.elapsed().as_secs_f64();
         let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new() }
+        Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new(), reserved: OnceLock::new() }
     }
 
     /// As [`Run::new`], with room to paint between the stages of the work; `None` once `wanted` says no: a newer edit
@@ -60,7 +67,7 @@ impl Run {
         let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
         let seconds = begin.elapsed().as_secs_f64();
         let index = TrackIndex::new(&trace);
-        Some(Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new() })
+        Some(Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new(), reserved: OnceLock::new() })
     }
 
     /// The same around a trace that came from elsewhere: an execution.
@@ -68,7 +75,7 @@ impl Run {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
         let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds: 0.0, critical: OnceLock::new() }
+        Self { scenario, step, trace, report, index, seconds: 0.0, critical: OnceLock::new(), reserved: OnceLock::new() }
     }
 }
 

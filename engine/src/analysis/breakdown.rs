@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::trace::{Phase, Span, Stream, Trace};
+use crate::trace::{Phase, Span, Stream, Trace, TrackId};
 use crate::units::{Flops, FlopsPerSec, Nanos};
 
 /// Disjoint parts of the step time of one group of ranks.
@@ -106,7 +106,7 @@ pub fn breakdown(trace: &Trace, group: u32) -> Breakdown {
 
 /// The same of all groups, with one pass over the trace.
 pub fn breakdowns(trace: &Trace) -> BTreeMap<u32, Breakdown> {
-    let mut of_group: Vec<Activity<'_>> = Vec::new();
+    let mut of_group: Vec<Activity> = Vec::new();
     for span in &trace.spans {
         let group = trace.track(span).group as usize;
         if of_group.len() <= group {
@@ -119,17 +119,19 @@ pub fn breakdowns(trace: &Trace) -> BTreeMap<u32, Breakdown> {
 
 /// What a group of ranks does when.
 #[derive(Default)]
-struct Activity<'a> {
+struct Activity {
     parts: Breakdown,
     /// Compute, with neighbours joined; mostly in order, because kernels of a stream are.
     busy: Vec<(Nanos, Nanos)>,
-    communication: Vec<&'a Span>,
+    /// Start, track and end of what takes any time.
+    communication: Vec<(Nanos, TrackId, Nanos)>,
 }
 
-impl<'a> Activity<'a> {
-    fn add(&mut self, trace: &Trace, span: &'a Span) {
+impl Activity {
+    fn add(&mut self, trace: &Trace, span: &Span) {
         if trace.track(span).stream != Stream::Compute {
-            self.communication.push(span);
+            let lasts = span.duration > Nanos::ZERO;
+            self.communication.extend(lasts.then(|| (span.start, span.track, span.end())));
             return;
         }
         *self.parts.of_phase(trace.label(span).phase) += span.duration;
@@ -141,12 +143,12 @@ impl<'a> Activity<'a> {
 
     fn finish(self, trace: &Trace, group: u32) -> Breakdown {
         let Self { mut parts, busy, mut communication } = self;
-        communication.sort_by_key(|span| (span.start, span.track));
+        communication.sort_unstable();
         let busy = union(busy.into_iter());
         let exposed = expose(trace, &communication, &busy, &mut parts);
         let own = trace.host_waits.iter().filter(|wait| wait.group == group);
         let waits = union(own.map(|wait| (wait.from, wait.until)));
-        let communicating = joined(communication.iter().map(|span| (span.start, span.end())));
+        let communicating = joined(communication.iter().map(|&(start, _, end)| (start, end)));
         let occupied = if waits.is_empty() { Vec::new() } else { merged(&busy, &communicating) };
         parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
         parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
@@ -156,15 +158,20 @@ impl<'a> Activity<'a> {
 
 /// Charges every moment of communication outside `busy` to one stream; returns their sum. Where two streams
 /// communicate at once, the one that started first is charged: `spans` are sorted by start and track.
-fn expose(trace: &Trace, spans: &[&Span], busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
+fn expose(
+    trace: &Trace,
+    spans: &[(Nanos, TrackId, Nanos)],
+    busy: &[(Nanos, Nanos)],
+    parts: &mut Breakdown,
+) -> Nanos {
     let (mut covered, mut sum) = (Nanos::ZERO, Nanos::ZERO);
-    for span in spans {
-        let start = span.start.max(covered);
-        if span.end() > start {
-            let time = outside(start, span.end(), busy);
-            *parts.of_stream(trace.track(span).stream) += time;
+    for &(start, track, end) in spans {
+        let start = start.max(covered);
+        if end > start {
+            let time = outside(start, end, busy);
+            *parts.of_stream(trace.tracks[track.0 as usize].stream) += time;
             sum += time;
-            covered = span.end();
+            covered = end;
         }
     }
     sum

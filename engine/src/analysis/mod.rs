@@ -2,11 +2,13 @@
 //!
 //! Written once, for modelled, executed and imported traces alike.
 
+mod allocator;
 mod breakdown;
 pub mod explain;
 mod report;
 mod what_if;
 
+pub use allocator::{Reserved, reserved};
 pub use breakdown::{Breakdown, OpClassTime, breakdown, breakdowns, exposed_communication, op_classes};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use what_if::{WhatIf, what_if};

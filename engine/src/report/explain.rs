@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::SCHEMA_VERSION;
 use crate::analysis::explain::{Constant, MemoryLine, OpLine, constants, memory_lines, op_lines};
-use crate::analysis::{StepReport, WhatIf};
+use crate::analysis::{StepReport, WhatIf, reserved};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::sim::Slack;
@@ -30,6 +30,17 @@ pub fn explain_table(step: &StepGraph, scenario: &Scenario, report: &StepReport)
     }
     ops(&mut text, &op_lines(step, scenario, report.critical_stage), report.step_time);
     memory(&mut text, &memory_lines(step, report.fit.stage), report);
+    let held = reserved(step, report.fit.stage);
+    let _ = writeln!(
+        text,
+        "  {:<44} {:<16} {:>7} {:>10} {:>10}  {:.1} % of it never in use: PyTorch's caching allocator, rules of its defaults",
+        "reserved by a caching allocator",
+        "",
+        held.segments,
+        "",
+        held.reserved,
+        held.fragmentation() * 100.0
+    );
     numbers(&mut text, &constants(scenario));
     text
 }
@@ -118,6 +129,7 @@ pub fn explain_json(step: &StepGraph, scenario: &Scenario, report: &StepReport) 
         "ops": op_lines(step, scenario, report.critical_stage),
         "memory_stage": report.fit.stage,
         "memory": memory_lines(step, report.fit.stage),
+        "caching_allocator": reserved(step, report.fit.stage),
         "constants": constants(scenario),
     });
     format!("{document:#}\n")

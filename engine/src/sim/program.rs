@@ -1,7 +1,5 @@
 //! A stage's segments with every op priced: what the core plays.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::cluster::{AlgorithmChoice, Cluster, Device, Group, Pattern, RankId};
 use crate::cost::{self, GroupSpan};
 use crate::graph::{Collective, Direction, Op, OpKind, Segment, StepGraph, TensorId, Transfer};
@@ -107,7 +105,7 @@ pub fn price_with(step: &StepGraph, scenario: &Scenario, folding: &Folding, fast
             spans: Group::ALL
                 .map(|group| GroupSpan::of_group(scenario.cluster(), &step.mesh, group, class.representative)),
             rank: class.representative,
-            numbers: numbers(step, stage),
+            numbers: Numbers::new(step, stage),
             label: first_label,
             faster,
         };
@@ -157,16 +155,37 @@ struct Pricer<'a> {
 
 /// Numbers of a stage's tensors, persistent ones first.
 struct Numbers {
-    of: BTreeMap<TensorId, u32>,
+    /// By tensor; [`Self::NONE`] of those of other stages.
+    of: Vec<u32>,
     locals: Locals,
 }
 
-fn numbers(step: &StepGraph, stage: usize) -> Numbers {
-    let ops = step.stages[stage].segments.iter().flat_map(Segment::ops);
-    let all: BTreeSet<TensorId> = ops.flat_map(|op| op.reads.iter().chain(&op.writes).copied()).collect();
-    let (persistent, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|&id| step.tensor(id).role.is_persistent());
-    let locals = Locals { tensors: persistent.len() + others.len(), persistent: persistent.len() };
-    Numbers { of: persistent.into_iter().chain(others).zip(0..).collect(), locals }
+impl Numbers {
+    const NONE: u32 = u32::MAX;
+
+    fn new(step: &StepGraph, stage: usize) -> Self {
+        let mut mentioned = vec![false; step.tensors.len()];
+        for op in step.stages[stage].segments.iter().flat_map(Segment::ops) {
+            op.reads.iter().chain(&op.writes).for_each(|id| mentioned[id.index()] = true);
+        }
+        let (mut of, mut next) = (vec![Self::NONE; mentioned.len()], 0);
+        let mut number = |persistent: bool| {
+            for (place, tensor) in step.tensors.iter().enumerate() {
+                if mentioned[place] && tensor.role.is_persistent() == persistent {
+                    of[place] = next;
+                    next += 1;
+                }
+            }
+            next as usize
+        };
+        let persistent = number(true);
+        let tensors = number(false);
+        Self { of, locals: Locals { tensors, persistent } }
+    }
+
+    fn get(&self, id: TensorId) -> Option<u32> {
+        Some(self.of[id.index()]).filter(|&number| number != Self::NONE)
+    }
 }
 
 impl Pricer<'_> {
@@ -212,7 +231,7 @@ impl Pricer<'_> {
 
     fn range(&self, ids: &[TensorId], tensors: &mut Vec<u32>) -> (u32, u32) {
         let start = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
-        tensors.extend(ids.iter().filter_map(|id| self.numbers.of.get(id)));
+        tensors.extend(ids.iter().filter_map(|&id| self.numbers.get(id)));
         (start, u32::try_from(tensors.len()).unwrap_or(u32::MAX))
     }
 

@@ -8,7 +8,7 @@ use crate::scenario::{
     ClusterFile, ContextMethod, DataFile, Place, Precision, Recompute,
     RecomputeModule, Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
 };
-use crate::units::BytesPerSec;
+use crate::units::{Bytes, BytesPerSec};
 
 /// Megatron-LM's vocabulary of GPT-2, padded for tensor parallelism: that of runs that state none.
 const DEFAULT_VOCABULARY: u32 = 51_200;
@@ -20,8 +20,10 @@ pub struct Built {
     pub scenario: Scenario,
     /// Measured time of a step in seconds.
     pub measured_step_s: f64,
-    /// Measured peak memory, in the source's convention.
-    pub measured_peak_memory_gb: Option<f64>,
+    /// Measured peak memory.
+    pub measured_peak_memory: Option<Bytes>,
+    /// Whether that is what an allocator reserves.
+    pub counts_reserved: bool,
     /// What the source does not say and was taken to be.
     pub assumed: Vec<String>,
 }
@@ -40,7 +42,7 @@ pub fn build(m: &Measurement) -> Result<Built, String> {
     let data = DataFile { sequence_length: m.seq_len, ..DataFile::default() };
     let file = ScenarioFile { name: Some(m.id.clone()), model, cluster, strategy, data, ..ScenarioFile::default() };
     let scenario = check(&file).map_err(|error| error.to_string())?;
-    Ok(Built { scenario, measured_step_s, measured_peak_memory_gb: m.peak_memory_gb, assumed })
+    Ok(Built { scenario, measured_step_s, measured_peak_memory: m.peak_memory(), counts_reserved: m.counts_reserved(), assumed })
 }
 
 fn supported(m: &Measurement) -> Result<(), String> {

@@ -221,7 +221,7 @@ fn predicted(sample: &Sample, fitted: &Device) -> f64 {
 }
 
 /// Where the search starts for the host: below what a model's kernels take it has no effect that could be followed.
-const HOST_STARTS: [f64; 3] = [8.0, 30.0, 80.0];
+const HOST_STARTS: [f64; 2] = [15.0, 60.0];
 
 fn search(samples: &[&Sample], start: &Device) -> Device {
     let from = |micros: f64| {
@@ -234,30 +234,47 @@ fn search(samples: &[&Sample], start: &Device) -> Device {
     found.map_or_else(|| start.clone(), |(device, _)| device)
 }
 
+/// Walks to where no change of one parameter, nor of two at once, is better: what one makes up for another shows only
+/// when both move.
 fn descend(samples: &[&Sample], mut best: Device) -> (Device, f64) {
     let mut lowest = objective(samples, &best);
     for factor in [1.3, 1.12, 1.04] {
-        for _ in 0..3 {
-            let before = lowest;
-            for parameter in Parameter::ALL {
-                for factor in [factor, 1.0 / factor] {
-                    while let Some((device, value)) = step(samples, &best, parameter, factor, lowest) {
+        for moves in [alone(factor), together(factor)] {
+            for _ in 0..3 {
+                let before = lowest;
+                for change in &moves {
+                    while let Some((device, value)) = step(samples, &best, change, lowest) {
                         (best, lowest) = (device, value);
                     }
                 }
-            }
-            if before - lowest < 1e-4 {
-                break;
+                if before - lowest < 1e-4 {
+                    break;
+                }
             }
         }
     }
     (best, lowest)
 }
 
-/// The device with one parameter changed, if that is better.
-fn step(samples: &[&Sample], best: &Device, parameter: Parameter, factor: f64, lowest: f64) -> Option<(Device, f64)> {
+/// Parameters with the factors by which a step changes them.
+type Change = Vec<(Parameter, f64)>;
+
+fn alone(factor: f64) -> Vec<Change> {
+    let both = |parameter| [factor, 1.0 / factor].map(|factor| vec![(parameter, factor)]);
+    Parameter::ALL.into_iter().flat_map(both).collect()
+}
+
+fn together(factor: f64) -> Vec<Change> {
+    let pairs = Parameter::ALL.iter().enumerate();
+    let pairs = pairs.flat_map(|(place, &first)| Parameter::ALL[place + 1..].iter().map(move |&second| (first, second)));
+    let signs = [(factor, factor), (factor, 1.0 / factor), (1.0 / factor, factor), (1.0 / factor, 1.0 / factor)];
+    pairs.flat_map(|(first, second)| signs.map(|(a, b)| vec![(first, a), (second, b)])).collect()
+}
+
+/// The device with some parameters changed, if that is better.
+fn step(samples: &[&Sample], best: &Device, change: &Change, lowest: f64) -> Option<(Device, f64)> {
     let mut device = best.clone();
-    parameter.set(&mut device, parameter.get(best) * factor);
+    change.iter().for_each(|&(parameter, factor)| parameter.set(&mut device, parameter.get(best) * factor));
     let value = if device == *best { f64::INFINITY } else { objective(samples, &device) };
     (value < lowest - 1e-5).then_some((device, value))
 }

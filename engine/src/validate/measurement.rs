@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer};
 
+use crate::units::Bytes;
+
 /// One row. A field is empty where the source is silent; all others of the file are not read.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -106,11 +108,28 @@ pub struct Measurement {
     /// Measured peak memory.
     #[serde(deserialize_with = "number")]
     pub peak_memory_gb: Option<f64>,
+    /// What that counts, in the source's words.
+    #[serde(default)]
+    pub memory_convention: String,
     /// `A`, `B` or `C`.
     pub quality: String,
 }
 
 impl Measurement {
+    /// The measured peak memory; a source that says GB means a billion bytes.
+    pub fn peak_memory(&self) -> Option<Bytes> {
+        let unit = if self.memory_convention.starts_with("GB") { 1e9 } else { f64::from(1 << 30) };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory of a device")]
+        self.peak_memory_gb.filter(|gb| (0.0..1e6).contains(gb)).map(|gb| Bytes((gb * unit) as u64))
+    }
+
+    /// Whether that is what the framework's allocator reserves rather than what is in use.
+    pub fn counts_reserved(&self) -> bool {
+        let said = self.memory_convention.to_lowercase();
+        let said = said.split(';').next().unwrap_or_default();
+        said.contains("reserved") && !said.contains("allocated") || said.contains("nvidia-smi")
+    }
+
     /// What is the same in rows that differ in strategy alone.
     pub fn workload(&self) -> String {
         let sizes = [self.layers, self.hidden, self.heads, self.seq_len, self.global_batch, self.n_gpus];

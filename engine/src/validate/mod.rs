@@ -26,7 +26,7 @@ pub use score::{Regret, Summary, regrets, summarise};
 use serde::Serialize;
 pub use table::{calibration_toml, summaries, validation_table};
 
-use crate::analysis::{Breakdown, step_report};
+use crate::analysis::{Breakdown, reserved, step_report};
 use crate::graph::lower;
 use crate::sim::simulate;
 use crate::units::Bytes;
@@ -42,10 +42,11 @@ pub struct Prediction {
     pub predicted_tokens_per_s_per_gpu: f64,
     /// Model FLOPs utilisation.
     pub predicted_mfu: f64,
-    /// Peak of the stage that needs the most.
+    /// Peak of the stage that needs the most: what is in use, or where the source counts that what a caching allocator
+    /// reserves.
     pub predicted_peak_memory_bytes: Bytes,
-    /// Measured peak, in the source's convention.
-    pub measured_peak_memory_gb: Option<f64>,
+    /// Measured peak.
+    pub measured_peak_memory_bytes: Option<Bytes>,
     /// Where the predicted time goes on the busiest stage.
     pub breakdown: Breakdown,
     /// What the source does not say and was taken to be.
@@ -56,6 +57,12 @@ impl Prediction {
     /// Predicted over measured step time, minus one.
     pub fn error(&self) -> f64 {
         self.predicted_step_s / self.measured_step_s - 1.0
+    }
+
+    /// The same of peak memory, where it was measured.
+    pub fn memory_error(&self) -> Option<f64> {
+        let measured = self.measured_peak_memory_bytes.filter(|bytes| bytes.0 > 0)?;
+        Some(self.predicted_peak_memory_bytes.as_f64() / measured.as_f64() - 1.0)
     }
 }
 
@@ -126,8 +133,11 @@ fn simulate_built(built: &Built) -> Prediction {
         measured_step_s: built.measured_step_s,
         predicted_tokens_per_s_per_gpu: report.tokens_per_s / f64::from(built.scenario.mesh().ranks()),
         predicted_mfu: report.mfu,
-        predicted_peak_memory_bytes: report.fit.needed,
-        measured_peak_memory_gb: built.measured_peak_memory_gb,
+        predicted_peak_memory_bytes: match built.counts_reserved {
+            true => reserved(&step, report.fit.stage).reserved,
+            false => report.fit.needed,
+        },
+        measured_peak_memory_bytes: built.measured_peak_memory,
         breakdown: report.breakdown,
         assumed: built.assumed.clone(),
     }

@@ -23,6 +23,10 @@ pub struct Summary {
     pub bias: f64,
     /// Spearman's rank correlation of predicted and measured throughput per device; none below five rows.
     pub rank_correlation: Option<f64>,
+    /// Rows with measured peak memory.
+    pub memory_rows: usize,
+    /// Mean absolute error of peak memory over them.
+    pub memory_error: Option<f64>,
 }
 
 /// Sums up rows under a name; none where no row was simulated.
@@ -32,6 +36,7 @@ pub fn summarise<'a>(name: &str, rows: impl Iterator<Item = &'a Row>) -> Option<
     let mut errors: Vec<f64> = predictions.iter().map(|p| p.error().abs()).collect();
     errors.sort_by(f64::total_cmp);
     let n = errors.len();
+    let memory: Vec<f64> = predictions.iter().filter_map(|p| p.memory_error()).map(f64::abs).collect();
     (n > 0).then(|| Summary {
         name: name.to_owned(),
         rows: all.len(),
@@ -40,6 +45,8 @@ pub fn summarise<'a>(name: &str, rows: impl Iterator<Item = &'a Row>) -> Option<
         median_error: f64::midpoint(errors[n / 2], errors[(n - 1) / 2]),
         bias: predictions.iter().map(|p| p.error()).sum::<f64>() / n as f64,
         rank_correlation: rank_correlation(&predictions),
+        memory_rows: memory.len(),
+        memory_error: (!memory.is_empty()).then(|| memory.iter().sum::<f64>() / memory.len() as f64),
     })
 }
 

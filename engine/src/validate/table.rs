@@ -10,8 +10,8 @@ pub fn validation_table(rows: &[Row]) -> String {
     let mut text = String::from("predicted step times against measured ones   [modelled / published]\n\n");
     let _ = writeln!(
         text,
-        "  {:<24} {:>6} {:>9} {:>9} {:>9} {:>9} {:>8}",
-        "source", "rows", "predicted", "mean", "median", "bias", "rank"
+        "  {:<24} {:>6} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9}",
+        "source", "rows", "predicted", "mean", "median", "bias", "rank", "memory"
     );
     for summary in summaries(rows) {
         line(&mut text, &summary);
@@ -41,9 +41,14 @@ fn line(text: &mut String, s: &Summary) {
     let percent = |x: f64| format!("{:.1} %", x * 100.0);
     let rank = s.rank_correlation.map_or_else(|| "-".to_owned(), |r| format!("{r:.3}"));
     let (mean, median, bias) = (percent(s.mean_error), percent(s.median_error), percent(s.bias));
+    let memory = s.memory_error.map_or_else(|| "-".to_owned(), percent);
     let name: String = s.name.chars().take(24).collect();
+    let (rows, predicted) = (s.rows, s.predicted);
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "  {name:<24} {:>6} {:>9} {mean:>9} {median:>9} {bias:>9} {rank:>8}", s.rows, s.predicted);
+    let _ = writeln!(
+        text,
+        "  {name:<24} {rows:>6} {predicted:>9} {mean:>9} {median:>9} {bias:>9} {rank:>8} {memory:>9}"
+    );
 }
 
 fn choices(text: &mut String, rows: &[Row]) {
