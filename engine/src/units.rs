@@ -73,6 +73,11 @@ pub struct FlopsPerSec(pub f64);
 #[serde(transparent)]
 pub struct BytesPerSec(pub f64);
 
+/// Electric power in watts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Watts(pub f64);
+
 impl Div<FlopsPerSec> for Flops {
     type Output = Nanos;
 
@@ -180,6 +185,12 @@ impl fmt::Display for FlopsPerSec {
 impl fmt::Display for BytesPerSec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         scaled(f, self.0, 1e3, &["B/s", "kB/s", "MB/s", "GB/s", "TB/s"])
+    }
+}
+
+impl fmt::Display for Watts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        scaled(f, self.0, 1e3, &["W", "kW", "MW"])
     }
 }
 

@@ -199,6 +199,8 @@ fn every_pipeline_schedule_equals_one_rank() {
         ((2, 2, 2), "sequence_parallel = true\nrecompute = \"budget\"\nrecompute_budget = \"1 B\""),
         ((1, 2, 2), "schedule = \"interleaved\"\nsequence_parallel = true\noverlap_gradients = false"),
         ((1, 1, 4), "schedule = \"zb-h1\""),
+        ((1, 1, 4), "schedule = \"zb-h2\""),
+        ((2, 2, 2), "schedule = \"zb-h2\"\nsequence_parallel = true\nkeep_gathered = true"),
         ((2, 2, 2), "schedule = \"zb-h1\"\nsequence_parallel = true\nrecompute = \"full\""),
         ((2, 1, 4), "schedule = \"zb-h1\"\nstage_layers = [0, 1, 1, 2]"),
         ((1, 1, 2), "schedule = \"zb-v\""),
@@ -345,7 +347,7 @@ fn lower_broken(scenario: &Scenario, keep: impl Fn(&Op) -> bool) -> StepGraph {
         optimize::optimize(differentiate::differentiate(forward::forward(scenario)), scenario.strategy().optimizer);
     let graph = recompute::recompute(graph, scenario.strategy(), &std::collections::BTreeSet::new());
     let graph = shard::shard_with(graph, scenario.strategy(), keep);
-    let graph = precision::precision(graph, scenario.strategy().precision);
+    let graph = precision::precision(graph, scenario.strategy());
     plan_memory::plan_memory(schedule::schedule(graph, scenario))
 }
 

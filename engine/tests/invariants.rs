@@ -214,7 +214,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 34] = [
+    let changes: [Change; 41] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -234,6 +234,17 @@ fn no_field_is_ignored() {
         ("llama3-70b-64xh100", "rank_order", |f| {
             f.strategy.rank_order = vec![shardlab_engine::cluster::MeshAxis::Dp];
         }),
+        ("llama3-70b-64xh100", "keep_gathered", |f| f.strategy.keep_gathered = true),
+        ("llama3-8b-16xh100", "kernels", |f| f.strategy.kernels = shardlab_engine::scenario::Kernels::Eager),
+        ("llama3-8b-16xh100", "gradient_format", |f| {
+            f.strategy.gradient_format = shardlab_engine::scenario::GradientFormat::Compute;
+        }),
+        ("llama3-8b-16xh100", "dropout", |f| f.model.dropout = Some(0.1)),
+        ("llama3-8b-capped-8xh100", "power_limit", |f| f.cluster.custom = None),
+        ("gpt-zero-bubble-h2-8xa100", "schedule", |f| {
+            f.strategy.schedule = shardlab_engine::scenario::ScheduleName::ZeroBubbleH1;
+        }),
+        ("llama-1b-eager-8xh100", "kernels", |f| f.strategy.kernels = shardlab_engine::scenario::Kernels::Fused),
         ("llama3-70b-64xh100", "tensor_chunks", |f| f.strategy.tensor_chunks = 2),
         ("mixtral-8x7b-64xh100", "overlap_micro_batches", |f| f.strategy.overlap_micro_batches = true),
         ("llama3-8b-16xh100", "optimizer", |f| f.strategy.optimizer = shardlab_engine::scenario::Optimizer::Momentum),

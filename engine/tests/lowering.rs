@@ -26,7 +26,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("overlap", overlap::overlap(graph, strategy.tensor_chunks, scenario.mesh().tp));
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
     let graph = after("context", context::context(graph, strategy));
-    let graph = after("precision", precision::precision(graph, strategy.precision));
+    let graph = after("precision", precision::precision(graph, strategy));
     let graph = after("offload", offload::offload(graph, strategy));
     let after = |pass: &str, step: StepGraph| {
         step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
@@ -121,6 +121,35 @@ proptest! {
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));
+    }
+
+    #[test]
+    fn every_pass_leaves_a_sound_graph_of_what_frameworks_do(
+        (tp, cp, dp, pp) in (prop::sample::select(vec![1_u32, 2]), 1_u32..=2, 1_u32..=2, 1_u32..=2),
+        (zero, recompute) in (0_u32..=3, prop::sample::select(vec!["none", "selective", "full"])),
+        schedule in prop::sample::select(vec!["1f1b", "zb-h1", "zb-h2", "gpipe"]),
+        flags in prop::array::uniform6(any::<bool>()),
+    ) {
+        let [llama, drops, eager, keeps, half, unfused] = flags;
+        let text = format!(
+            "[model]\narchitecture = \"{}\"\nlayers = 4\nhidden = 64\nheads = 8\nffn_hidden = 128\nvocab = 301\n\
+             positions = 32\ndropout = {}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n[strategy]\n\
+             data_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\ncontext_parallel = {cp}\n\
+             sequence_parallel = true\nkeep_gathered = {keeps}\nkernels = \"{}\"\nschedule = \"{schedule}\"\n\
+             global_batch = {}\nprecision = \"bf16\"\ngradient_format = \"{}\"\nrecompute = \"{recompute}\"\n\
+             recompute_modules = [\"attention\", \"activation\", \"mlp\"]\nzero_stage = {zero}\nattention = \"{}\"\n",
+            if llama { "llama" } else { "gpt" },
+            if drops { "0.1" } else { "0.0" },
+            if eager { "eager" } else { "fused" },
+            dp * 4,
+            if half { "compute" } else { "fp32" },
+            if unfused && cp == 1 { "unfused" } else { "flash" },
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        // Zero stages that a tied embedding or a schedule excludes are refused; what is accepted must be sound.
+        if let Ok(scenario) = check(&file) {
+            lower_and_verify(&scenario);
+        }
     }
 }
 
@@ -304,6 +333,53 @@ fn activation_memory_is_that_of_the_closed_forms() {
         let full = format!("{tensor}\nrecompute = \"full\"");
         assert_eq!(kept(&full), 2.0 * s * b * h, "full recomputation keeps the layer's input");
     }
+}
+
+#[test]
+fn what_was_gathered_and_what_is_not_fused_stays_as_counted() {
+    // Of a layer of Llama with s tokens, a width of h, as many key heads as query heads and an inner width of 2h, in
+    // bf16, over t ranks that share the tokens. Fused: two norms' inputs and results 8sh, rotated q, k and v 6sh,
+    // attention's output 2sh, gate and up 8sh, their product 4sh. Eager keeps silu(gate), 4sh, and keys and values
+    // once more, 4sh. What is gathered for the two first matmuls is 2sh each, on every rank.
+    let (s, h, t) = (2.0 * 256.0, 512.0, 4.0);
+    let kept = |strategy: &str| {
+        let peak = |layers: u32| {
+            let text = format!(
+                "[model]\narchitecture = \"llama\"\nlayers = {layers}\nhidden = 512\nheads = 8\nffn_hidden = 1024\n\
+                 vocab = 1024\npositions = 256\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nmicro_batch = 2\n\
+                 global_batch = 16\nprecision = \"bf16\"\ntensor_parallel = 4\nsequence_parallel = true\n{strategy}\n"
+            );
+            let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+            lower(&check(&file).unwrap_or_else(|error| panic!("{error}"))).stages[0].memory.peaks.activations.as_f64()
+        };
+        (peak(4) - peak(2)) / 2.0
+    };
+    // Both norms keep a number for each token in fp32, attention the logarithm of a sum for each token and head.
+    let statistics = (8.0 * s + 4.0 * s * 8.0) / t;
+    assert_eq!(kept(""), 28.0 * s * h / t + statistics, "fused");
+    assert_eq!(kept("kernels = \"eager\""), 36.0 * s * h / t + statistics, "eager");
+    // The shards of what is kept whole need not be kept beside it.
+    assert_eq!(kept("keep_gathered = true"), 24.0 * s * h / t + 4.0 * s * h + statistics, "gathered once");
+}
+
+#[test]
+fn gradients_in_16_bits_halve_what_is_kept_and_sent() {
+    let of = |format: &str| {
+        let text = format!(
+            "[model]\npreset = \"gpt2-124m\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nglobal_batch = 8\n\
+             precision = \"bf16\"\ngradient_format = \"{format}\"\n"
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        let step = lower(&check(&file).unwrap_or_else(|error| panic!("{error}")));
+        let ops = step.stages.iter().flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops());
+        let bytes = |op| shardlab_engine::cost::communicated_bytes(&step, op).map_or(0, |bytes| bytes.0);
+        let sent: u64 = ops.map(bytes).sum();
+        (step.stages[0].memory.peaks.gradients.0, sent)
+    };
+    let ((whole, sent), (half, less)) = (of("fp32"), of("compute"));
+    assert_eq!(whole, 2 * half, "memory");
+    // A few bytes of norms and losses are sent besides.
+    assert!((sent as f64 / less as f64 - 2.0).abs() < 1e-6, "{sent} and {less}");
 }
 
 #[test]

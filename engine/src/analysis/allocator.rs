@@ -209,6 +209,8 @@ mod tests {
         assert_eq!(pool.held.allocated, Bytes(4 * 1024), "rounded to 512 B");
         pool.allocate(3 * MB);
         assert_eq!(pool.held.reserved, Bytes(22 * MB), "below 10 MB");
+        pool.allocate(17 * MB);
+        assert_eq!(pool.held.reserved, Bytes(22 * MB), "what is left of a shared segment is large enough");
         pool.allocate(11 * MB);
         assert_eq!(pool.held.reserved, Bytes(34 * MB), "rounded to 2 MB");
     }

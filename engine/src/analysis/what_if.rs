@@ -7,7 +7,7 @@ use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::sim::{step_time, step_time_if_faster};
 use crate::trace::Trace;
-use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
+use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// A change and what the step takes with it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +33,11 @@ const HARDWARE: &[Change] = &[
         }
     }),
     ("vector rate", |cluster, by| cluster.device.fp32 = FlopsPerSec(cluster.device.fp32.0 * by)),
+    ("power limit", |cluster, by| {
+        if let Some(power) = &mut cluster.device.power {
+            power.limit = Watts((power.limit.0 * by).min(power.nominal.0));
+        }
+    }),
     ("memory bandwidth", |cluster, by| {
         cluster.device.memory_bandwidth = BytesPerSec(cluster.device.memory_bandwidth.0 * by);
     }),

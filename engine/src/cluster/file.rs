@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// A device as it is written in a file: every field may be left out where a preset gives it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,6 +80,24 @@ pub struct DeviceFile {
     /// Of what `matmul_efficiency` says, the share that matmuls of eager kernels reach; 1 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eager_share: Option<f64>,
+    /// Power at which its rates hold, for example `"700 W"`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Watts::deserialize_option",
+        serialize_with = "Watts::serialize_option"
+    )]
+    #[schemars(schema_with = "Watts::text_schema")]
+    pub power: Option<Watts>,
+    /// The most that it may draw; its clock falls where that is below `power`. As much as `power` when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Watts::deserialize_option",
+        serialize_with = "Watts::serialize_option"
+    )]
+    #[schemars(schema_with = "Watts::text_schema")]
+    pub power_limit: Option<Watts>,
     /// Capacity, for example `"80 GB"`.
     #[serde(
         default,
@@ -188,6 +206,8 @@ impl DeviceFile {
             attention_efficiency: self.attention_efficiency.or(base.attention_efficiency),
             flash_2_share: self.flash_2_share.or(base.flash_2_share),
             eager_share: self.eager_share.or(base.eager_share),
+            power: self.power.or(base.power),
+            power_limit: self.power_limit.or(base.power_limit),
             memory: self.memory.or(base.memory),
             memory_bandwidth: self.memory_bandwidth.or(base.memory_bandwidth),
             memory_efficiency: self.memory_efficiency.or(base.memory_efficiency),

@@ -18,7 +18,7 @@ pub use network::{AlgorithmChoice, Network, NetworkFile, NetworkKind};
 use serde::Serialize;
 pub use topology::{ClusterLink, ClusterNode, Loads, Pattern, Share, Topology};
 
-use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// What one accelerator can do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +48,8 @@ pub struct Device {
     /// Of `matmul_efficiency`, the share that matmuls reach which a framework calls one by one: PyTorch's defaults of cuBLAS
     /// instead of algorithms that were chosen for their shapes.
     pub eager_share: f64,
+    /// What it draws, where that is known.
+    pub power: Option<Power>,
     /// Capacity.
     pub memory: Bytes,
     /// Peak memory bandwidth.
@@ -64,6 +66,37 @@ pub struct Device {
     pub multiprocessors: u32,
     /// What the host has for it.
     pub host: Host,
+}
+
+/// What a device draws.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Power {
+    /// At which its rates hold.
+    pub nominal: Watts,
+    /// The most that it may draw.
+    pub limit: Watts,
+}
+
+impl Power {
+    /// The share of its nominal power that a device draws whatever its clock: leakage, memory, links. An assumption; an idle
+    /// H100 draws about 100 of its 700 W.
+    pub const STATIC_SHARE: f64 = 0.15;
+
+    /// The clock under the limit, over that without it. What switches draws `C·V²·f`, and near the top of its range voltage
+    /// follows frequency, so that power falls with the third power of the clock (Hennessy & Patterson, "Computer
+    /// Architecture", section 1.5).
+    pub fn clock(self) -> f64 {
+        let fixed = self.nominal.0 * Self::STATIC_SHARE;
+        let share = (self.limit.0 - fixed) / (self.nominal.0 - fixed);
+        share.clamp(0.0, 1.0).cbrt()
+    }
+}
+
+impl Device {
+    /// The share of its compute rates that its power allows.
+    pub fn clock(&self) -> f64 {
+        self.power.map_or(1.0, Power::clock)
+    }
 }
 
 /// A device's share of its host.
@@ -251,6 +284,15 @@ pub fn presets() -> &'static BTreeMap<String, DeviceFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_of_what_switches_leaves_four_fifths_of_the_clock() {
+        let nominal = Watts(1000.0);
+        let clock = |limit| Power { nominal, limit: Watts(limit) }.clock();
+        assert_eq!(clock(1000.0), 1.0, "no limit");
+        assert!((clock(575.0) - 0.5_f64.cbrt()).abs() < 1e-12, "150 W are drawn whatever the clock");
+        assert!(clock(300.0) < clock(500.0), "less power, a lower clock");
+    }
 
     #[test]
     fn the_device_table_parses() {

@@ -61,8 +61,9 @@ pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
 fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
     let matrix = matmul_peak(device, dtype);
     let efficiency = matmul_efficiency(device, work);
-    let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency);
-    let other = Flops(work.flops.0 - work.matmul_flops.0) / device.fp32;
+    let clock = device.clock();
+    let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency * clock);
+    let other = Flops(work.flops.0 - work.matmul_flops.0) / FlopsPerSec(device.fp32.0 * clock);
     let memory = memory_time(device, work.bytes);
     (matmul + other, memory)
 }

@@ -64,6 +64,7 @@ impl Calibration {
             attention_efficiency: self.attention.0 / self.matmul.0,
             flash_2_share: 1.0,
             eager_share: 1.0,
+            power: None,
             memory,
             memory_bandwidth: self.memory_bandwidth,
             memory_efficiency: 1.0,

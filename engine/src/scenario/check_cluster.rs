@@ -5,11 +5,8 @@ use std::sync::Arc;
 use super::check::{Checked, bounded, invalid, required};
 use super::presets::nearest_hint;
 use super::{ClusterFile, ScenarioFile};
-use crate::cluster::{
-    self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
-    NetworkFile, NetworkKind, Topology,
-};
-use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
+use crate::cluster::{AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network, NetworkFile, NetworkKind, Power, Topology, self};
+use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// More ranks than any published job.
 const MAX_RANKS: u64 = 1 << 18;
@@ -228,6 +225,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         )?,
         flash_2_share: share(file.flash_2_share, "cluster.custom.flash_2_share")?,
         eager_share: share(file.eager_share, "cluster.custom.eager_share")?,
+        power: power(file)?,
         memory: required(file.memory, "cluster.custom.memory", "a size such as \"80 GB\"")?,
         memory_bandwidth: bandwidth(file.memory_bandwidth, "cluster.custom.memory_bandwidth")?,
         memory_efficiency: share(file.memory_efficiency, "cluster.custom.memory_efficiency")?,
@@ -238,6 +236,28 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         host: host(file)?,
     })
 }
+
+/// What a device draws. A limit needs what it is a limit of, and must leave something for compute.
+fn power(file: &DeviceFile) -> Checked<Option<Power>> {
+    let (path, of) = ("cluster.custom.power_limit", "cluster.custom.power");
+    let (nominal, limit) = match (file.power, file.power_limit) {
+        (None, None) => return Ok(None),
+        (nominal, limit) => (required(nominal, of, "a power such as \"700 W\"")?, limit),
+    };
+    if nominal.0 <= 0.0 {
+        return Err(invalid(of, nominal, "more than 0 W", "Leave it out if it is not known."));
+    }
+    let (limit, least) = (limit.unwrap_or(nominal), nominal.0 * LEAST_POWER);
+    if limit.0 >= least && limit.0 <= nominal.0 {
+        return Ok(Some(Power { nominal, limit }));
+    }
+    let allowed = format!("from {} to {of} = {nominal}", Watts(least));
+    let nearest = Watts(limit.0.clamp(least, nominal.0));
+    Err(invalid(path, limit, allowed, format!("Nearest valid: {nearest}.")))
+}
+
+/// The least share of its nominal power to which a device can be limited; below it little but leakage is left.
+const LEAST_POWER: f64 = 0.25;
 
 /// The device's share of its host; what is not said is assumed.
 fn host(file: &DeviceFile) -> Checked<Host> {

@@ -39,6 +39,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "gpt-zero-bubble-8xa100" false,
         "gpt-zero-bubble-h2-8xa100" false,
         "llama-1b-eager-8xh100" false,
+        "llama3-8b-capped-8xh100" false,
         "tiny-llama-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Bytes, BytesPerSec, Flops, FlopsPerSec, Nanos};
+use super::{Bytes, BytesPerSec, Flops, FlopsPerSec, Nanos, Watts};
 
 /// Why a text is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,8 @@ const TRANSFER_RATE: Units = &[
     ("Gb/s", 1e9 / 8.0),
     ("Tb/s", 1e12 / 8.0),
 ];
+
+const POWER: Units = &[("W", 1.0), ("kW", 1e3)];
 
 /// Splits `text` into number and unit and returns the number in base units.
 fn parse(text: &str, units: Units, example: &'static str) -> Result<f64, ParseQuantityError> {
@@ -162,6 +164,7 @@ mod conversions {
     quantity!(Bytes, SIZE, "80 GB", |b| Bytes(b.round() as u64), |v: Bytes| v.as_f64());
     quantity!(Flops, WORK, "1 TFLOP", Flops, |v: Flops| v.0);
     quantity!(FlopsPerSec, COMPUTE_RATE, "312 TFLOP/s", FlopsPerSec, |v: FlopsPerSec| v.0);
+    quantity!(Watts, POWER, "700 W", Watts, |v: Watts| v.0);
     quantity!(BytesPerSec, TRANSFER_RATE, "400 Gb/s", BytesPerSec, |v: BytesPerSec| v.0);
 }
 

@@ -147,6 +147,9 @@ fn dense_ffn(m: &Measurement) -> Option<u32> {
 
 /// The device preset of a name.
 pub(super) fn device(gpu: &str) -> Option<&'static str> {
+    if gpu.starts_with("H100") && ["500", "96GB", "96 GB", "94GB", "94 GB"].iter().any(|mark| gpu.contains(mark)) {
+        return Some("h100-96gb-500w");
+    }
     let known = [
         ("A100-40GB", "a100-40gb-sxm"),
         ("A100", "a100-80gb-sxm"),

@@ -131,19 +131,25 @@ fn families(measurements: &[Measurement]) -> Vec<Family> {
     for measurement in measurements {
         let Ok(built) = build(measurement) else { continue };
         let device = built.scenario.cluster().device.name.clone();
-        let (devices, rows) = families.entry(family(&device)).or_default();
-        if !devices.contains(&device) {
-            devices.push(device);
-        }
+        let (_, rows) = families.entry(family(&device).to_owned()).or_insert_with(|| (variants(&device), Vec::new()));
         rows.push((measurement.source_key.clone(), built));
     }
     families.into_values().map(|(devices, rows)| (devices, thinned(rows))).collect()
 }
 
-/// The chip of a device preset: the B300 on a Grace board is that on any other.
-fn family(device: &str) -> String {
-    let name = device.split('-').next().unwrap_or_default();
-    name.strip_prefix('g').filter(|chip| *chip == "b300").unwrap_or(name).to_owned()
+/// All presets with the chip of one.
+fn variants(device: &str) -> Vec<String> {
+    crate::cluster::presets().keys().filter(|name| family(name) == family(device)).cloned().collect()
+}
+
+/// The chip of a device preset: it is the same with other memory or links, and on a Grace board.
+fn family(device: &str) -> &str {
+    match device.split('-').next().unwrap_or_default() {
+        "h200" | "gh200" | "h800" => "h100",
+        "a800" => "a100",
+        "gb300" => "b300",
+        chip => chip,
+    }
 }
 
 /// Of every source every so many rows, evenly.

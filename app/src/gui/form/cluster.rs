@@ -52,6 +52,7 @@ impl Form<'_> {
         let of_host = ["host_bandwidth", "host_memory_bandwidth", "storage_bandwidth"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let [host, sms] = more.each_ref().map(Option::as_deref);
+        let limit = self.error_of("cluster.custom.power_limit");
         let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
         let run = self.session.run.clone();
         let (cluster, typed) = (run.scenario.cluster(), &mut self.state.typed);
@@ -67,6 +68,9 @@ impl Form<'_> {
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);
         quantity_ui(ui, "form.custom.host", &mut file.host_dispatch, typed, device.host_dispatch, host);
+        if let Some(power) = device.power {
+            quantity_ui(ui, "form.custom.power_limit", &mut file.power_limit, typed, power.limit, limit.as_deref());
+        }
         let host = device.host;
         let rates = [
             ("form.custom.host_bandwidth", &mut file.host_bandwidth, host.bandwidth),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cluster::{Cluster, Link, fitted_devices};
+use crate::cluster::{Cluster, Device, Link, fitted_devices};
 use crate::model::ModelFile;
 use crate::scenario::{ClusterFile, Scenario, ScenarioFile, check_parts};
 
@@ -62,6 +62,8 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("memory bandwidth", device.memory_bandwidth.to_string(), false),
         ("multiprocessors", device.multiprocessors.to_string(), false),
         ("launch overhead", device.launch_overhead.to_string(), false),
+        ("power limit", power(device), false),
+        ("  clock under it", share(device.clock()), false),
         ("matmul efficiency", share(device.matmul_efficiency), true),
         ("attention efficiency", share(device.attention_efficiency), true),
         ("  of it FlashAttention-2", share(device.flash_2_share), false),
@@ -76,6 +78,11 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
     list.extend(link(["link in a node", "  latency", "  efficiency"], &cluster.intra_link));
     list.extend(link(["link to the network", "  latency", "  efficiency"], &cluster.inter_link));
     list
+}
+
+/// What a device may draw, of what its rates need.
+fn power(device: &Device) -> String {
+    device.power.map_or_else(|| "unknown".to_owned(), |power| format!("{} of {}", power.limit, power.nominal))
 }
 
 fn link(names: [&'static str; 3], link: &Link) -> Vec<(&'static str, String, bool)> {

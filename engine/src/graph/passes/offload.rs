@@ -56,8 +56,16 @@ struct Uses {
     last_forward: FxHashMap<TensorId, usize>,
     /// The parts whose backward passes read each.
     readers: FxHashMap<TensorId, BTreeSet<Part>>,
-    /// The first op of the backward pass of every part, with the first value that it reads.
-    first_backward: BTreeMap<Part, (usize, TensorId)>,
+    /// The first op of the backward pass of every part, with the gradient that reaches it.
+    first_backward: BTreeMap<Part, Trigger>,
+}
+
+/// When copies start to come back: with an op, and not before a gradient is there. A value of the forward pass would do as
+/// well, but it would stay on the device for that.
+#[derive(Clone, Copy)]
+struct Trigger {
+    op: usize,
+    gradient: Option<TensorId>,
 }
 
 /// The tensor that owns the bytes of `id`.
@@ -72,12 +80,13 @@ impl Uses {
     fn of(graph: &OpGraph) -> Self {
         let mut uses =
             Self { last_forward: FxHashMap::default(), readers: FxHashMap::default(), first_backward: BTreeMap::new() };
+        let mut written: FxHashMap<TensorId, usize> = FxHashMap::default();
         for (index, op) in graph.ops.iter().enumerate() {
             if is_backward(op) {
-                let computed = op.reads.iter().find(|id| graph.tensor(**id).role == Role::Activation);
-                if let Some(&computed) = computed {
-                    uses.first_backward.entry(op.part).or_insert((index, computed));
-                }
+                let trigger = uses.first_backward.entry(op.part).or_insert(Trigger { op: index, gradient: None });
+                let arrived = |id: &&TensorId| written.get(*id).is_some_and(|&at| at < trigger.op);
+                trigger.gradient = trigger.gradient.or_else(|| op.reads.iter().find(arrived).copied());
+                written.extend(op.writes.iter().map(|&id| (id, index)));
                 for &id in &op.reads {
                     uses.readers.entry(root(graph, id)).or_default().insert(op.part);
                 }
@@ -110,9 +119,9 @@ impl Uses {
         of_part
     }
 
-    /// Where copies of a layer's values start to come back, and the value that must be there: with the backward pass of
-    /// the layer behind it, or with its own where that layer keeps its values.
-    fn trigger(&self, part: Part, layers: &Layers) -> Option<(usize, TensorId)> {
+    /// When copies of a layer's values start to come back: with the backward pass of the layer behind it, or with its own
+    /// where that layer keeps its values.
+    fn trigger(&self, part: Part, layers: &Layers) -> Option<Trigger> {
         let Part::Layer(layer) = part else { return None };
         let behind = layers.get(&(layer + 1)).filter(|&depth| layers.get(&layer) == Some(depth));
         let behind = behind.map(|_| Part::Layer(layer + 1));
@@ -128,7 +137,7 @@ struct Plan {
     instead: FxHashMap<TensorId, TensorId>,
 }
 
-fn copy(graph: &mut OpGraph, plan: &mut Plan, value: TensorId, part: Part, trigger: (usize, TensorId), uses: &Uses) {
+fn copy(graph: &mut OpGraph, plan: &mut Plan, value: TensorId, part: Part, trigger: Trigger, uses: &Uses) {
     let tensor = graph.tensor(value).clone();
     let of = tensor.name.clone();
     let copy = |what: &str, place| Tensor { name: format!("{of} {what}").into(), part, place, ..tensor.clone() };
@@ -141,8 +150,9 @@ fn copy(graph: &mut OpGraph, plan: &mut Plan, value: TensorId, part: Part, trigg
     };
     let out = op(OpKind::ToHost, "to host", Phase::Forward, vec![value], there);
     plan.behind.entry(uses.last_forward[&value]).or_default().push(out);
-    let back = op(OpKind::FromHost, "from host", Phase::Backward, vec![there, trigger.1], back);
-    plan.before.entry(trigger.0).or_default().push(back);
+    let reads = std::iter::once(there).chain(trigger.gradient).collect();
+    let back = op(OpKind::FromHost, "from host", Phase::Backward, reads, back);
+    plan.before.entry(trigger.op).or_default().push(back);
 }
 
 fn apply(graph: &mut OpGraph, plan: &Plan) {

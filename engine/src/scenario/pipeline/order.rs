@@ -11,8 +11,8 @@ pub fn slots(schedule: &PipelineSchedule, layout: Layout, micro_batches: u32, pa
         PipelineSchedule::OneFOneB if paired => each(&|stage| one_b_one_f(2 * (p - 1 - stage) + 1, m)),
         PipelineSchedule::OneFOneB => each(&|stage| one_f_one_b(p - 1 - stage, m)),
         PipelineSchedule::Interleaved => each(&|stage| interleaved(stage, layout, m, paired)),
-        PipelineSchedule::ZeroBubbleH1 => each(&|stage| zero_bubble(stage, p - 1 - stage, m)),
-        PipelineSchedule::ZeroBubbleH2 => each(&|stage| zero_bubble(stage, 2 * (p - 1 - stage), m)),
+        PipelineSchedule::ZeroBubbleH1 => each(&|stage| zero_bubble(p - 1 - stage, stage, m)),
+        PipelineSchedule::ZeroBubbleH2 => each(&|stage| zero_bubble(2 * (p - 1 - stage), 2 * stage, m)),
         PipelineSchedule::ZeroBubbleV => each(&|stage| zero_bubble_v(stage, p, m)),
         PipelineSchedule::DualPipeV => each(&|stage| dual_pipe_v(stage, p, m)),
         PipelineSchedule::Custom { slots, .. } => slots.clone(),
@@ -67,11 +67,11 @@ fn interleaved(stage: u32, layout: Layout, m: u32, paired: bool) -> Vec<Slot> {
     (0..warm_up).map(forward).chain(steady).chain((total - warm_up..total).map(backward)).collect()
 }
 
-/// Qi et al. 2023, section 2: 1F1B with weight gradients taken out of the backward and put off by as many micro-batches
-/// as the stage is from the first. With the warm-up of 1F1B every stage holds as many micro-batches as there (ZB-H1); with
-/// twice as long a one no stage waits for its first backward (ZB-H2).
-fn zero_bubble(stage: u32, warm_up: u32, m: u32) -> Vec<Slot> {
-    let (warm_up, delay) = (warm_up.min(m), stage.min(m));
+/// Qi et al. 2023, section 2: 1F1B with weight gradients taken out of the backward and put off by `delay` micro-batches.
+/// With the warm-up of 1F1B and a delay by stage, every stage holds as many micro-batches as the first (ZB-H1); with both
+/// twice as long no stage waits for its first backward, nor for its last (ZB-H2).
+fn zero_bubble(warm_up: u32, delay: u32, m: u32) -> Vec<Slot> {
+    let (warm_up, delay) = (warm_up.min(m), delay.min(m));
     let mut slots: Vec<Slot> = (0..warm_up).map(forward).collect();
     for i in 0..m {
         slots.extend((i + warm_up < m).then(|| forward(i + warm_up)));

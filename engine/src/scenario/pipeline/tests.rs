@@ -120,6 +120,21 @@ fn zero_bubble_v_has_no_bubble_but_the_first_forwards() {
 }
 
 #[test]
+fn zero_bubble_h2_holds_twice_as_many_but_one() {
+    // Qi et al. 2023, table 1: (2p − 1) micro-batches on the first stage, where H1 holds p; no other holds more.
+    let (p, m) = (4, 16);
+    let slots = slots(&PipelineSchedule::ZeroBubbleH2, layout(&PipelineSchedule::ZeroBubbleH2, p, 1), m, false);
+    let most = |of_stage: &Vec<Slot>| {
+        let held = of_stage.iter().scan(0_i32, |held, slot| {
+            *held += i32::from(slot.pass == Pass::Forward) - i32::from(slot.pass == Pass::Weight);
+            Some(*held)
+        });
+        held.max()
+    };
+    assert_eq!(slots.iter().map(most).collect::<Vec<_>>(), vec![Some(7); 4]);
+}
+
+#[test]
 fn the_first_stage_of_1f1b_holds_as_many_micro_batches_as_there_are_stages() {
     for schedule in [PipelineSchedule::OneFOneB, PipelineSchedule::ZeroBubbleH1] {
         let slots = slots(&schedule, layout(&schedule, 4, 1), 16, false);
