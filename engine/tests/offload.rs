@@ -117,6 +117,12 @@ fn checkpoints_of_full_recomputation_can_wait_too() {
     // The input of each layer in two bytes, but that of the first is no value of a layer before it.
     let input = 2 * 1024 * 1024 * 2;
     assert_eq!(out, 2 * 8 * input);
+    // And none of them stays on the device: at the peak, in the last layers' backward pass, the others are gone.
+    let kept = |layers: u32| {
+        let strategy = format!("offload_activations = {layers}\nrecompute = \"full\"");
+        used(&report(&scenario(&strategy, "")), MemoryCategory::Activations)
+    };
+    assert_eq!(kept(2) - kept(4), 2 * input, "two layers more");
 }
 
 #[test]
