@@ -201,6 +201,22 @@ fn the_critical_path_spans_the_step() {
     }
 }
 
+/// Every device that ships with the program can be simulated, each in the formats that it has.
+#[test]
+fn every_device_takes_a_step() {
+    for (name, device) in shardlab_engine::cluster::presets() {
+        let mut file = preset_file("gpt2-124m-8xa100").expect("a preset");
+        file.cluster.device = Some(name.clone());
+        file.strategy.data_parallel = Some(1);
+        for precision in ["fp32", "tf32", "bf16", "fp16"] {
+            file.strategy.precision = serde_json::from_value(precision.into()).expect("a precision");
+            let (report, _) = reported(&file);
+            assert!(report.step_time > Nanos::ZERO && report.mfu < 1.0, "{name} in {precision}: {}", report.mfu);
+        }
+        assert!(device.title.is_some(), "{name} has a title");
+    }
+}
+
 /// What a report says of a strategy.
 fn reported(file: &ScenarioFile) -> (StepReport, u64) {
     let scenario = check(file).unwrap_or_else(|error| panic!("{error}"));

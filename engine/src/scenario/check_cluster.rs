@@ -213,7 +213,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         name,
         fp32,
         fp32_matmul: fp32,
-        tf32_matmul: rate(file.tf32.or(file.fp32), "cluster.custom.tf32")?,
+        tf32_matmul: rate(file.tf32.or(vector), "cluster.custom.tf32")?,
         bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
         fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
         fp8_matmul: rate(file.fp8.or(file.bf16), "cluster.custom.fp8")?,
