@@ -12,7 +12,8 @@ use shardlab_engine::sim::{Folding, simulate, simulate_folded};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PRESETS: [&str; 4] = ["llama2-7b-8xh100", "gpt3-175b-1024xa100", "llama3-405b-16384xh100", "deepseek-v3-2048xh800"];
+const PRESETS: [&str; 4] =
+    ["llama2-7b-8xh100", "gpt3-175b-1024xa100", "llama3-405b-16384xh100", "deepseek-v3-2048xh800"];
 
 fn whole(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lower, simulate and report");

@@ -44,9 +44,10 @@ fn reserved_ui(ui: &mut Ui, run: &Run) {
     }
     let held = run.reserved();
     let share = format!("{:.1} %", held.fragmentation() * 100.0);
-    let text = [("{stage}", run.report.fit.stage.to_string()), ("{reserved}", held.reserved.to_string()), ("{share}", share)]
-        .into_iter()
-        .fold(t("memory.reserved").to_owned(), |text, (mark, value)| text.replace(mark, &value));
+    let text =
+        [("{stage}", run.report.fit.stage.to_string()), ("{reserved}", held.reserved.to_string()), ("{share}", share)]
+            .into_iter()
+            .fold(t("memory.reserved").to_owned(), |text, (mark, value)| text.replace(mark, &value));
     ui.weak(text).on_hover_text(t("memory.reserved.tip"));
 }
 

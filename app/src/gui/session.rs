@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use shardlab_engine::analysis::{StepReport, step_report};
+use shardlab_engine::analysis::{Reserved, StepReport, reserved, step_report};
 use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::scenario::{DEFAULT_PRESET, Scenario, ScenarioError, ScenarioFile, check, preset_file};
 use shardlab_engine::sim::{Slack, simulate, slack};
@@ -67,7 +67,16 @@ impl Run {
         let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
         let seconds = begin.elapsed().as_secs_f64();
         let index = TrackIndex::new(&trace);
-        Some(Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new(), reserved: OnceLock::new() })
+        Some(Self {
+            scenario,
+            step,
+            trace,
+            report,
+            index,
+            seconds,
+            critical: OnceLock::new(),
+            reserved: OnceLock::new(),
+        })
     }
 
     /// The same around a trace that came from elsewhere: an execution.
@@ -75,7 +84,16 @@ impl Run {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
         let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds: 0.0, critical: OnceLock::new(), reserved: OnceLock::new() }
+        Self {
+            scenario,
+            step,
+            trace,
+            report,
+            index,
+            seconds: 0.0,
+            critical: OnceLock::new(),
+            reserved: OnceLock::new(),
+        }
     }
 }
 

@@ -158,12 +158,7 @@ impl Activity {
 
 /// Charges every moment of communication outside `busy` to one stream; returns their sum. Where two streams
 /// communicate at once, the one that started first is charged: `spans` are sorted by start and track.
-fn expose(
-    trace: &Trace,
-    spans: &[(Nanos, TrackId, Nanos)],
-    busy: &[(Nanos, Nanos)],
-    parts: &mut Breakdown,
-) -> Nanos {
+fn expose(trace: &Trace, spans: &[(Nanos, TrackId, Nanos)], busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
     let (mut covered, mut sum) = (Nanos::ZERO, Nanos::ZERO);
     for &(start, track, end) in spans {
         let start = start.max(covered);

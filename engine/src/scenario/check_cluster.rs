@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::check::{Checked, bounded, invalid, required};
 use super::presets::nearest_hint;
 use super::{ClusterFile, ScenarioFile};
-use crate::cluster::{AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network, NetworkFile, NetworkKind, Power, Topology, self};
+use crate::cluster::{
+    self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
+    NetworkFile, NetworkKind, Power, Topology,
+};
 use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// More ranks than any published job.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer, Place, Precision, Recompute,
-    RecomputeModule, ScheduleName, UpdateName,
+    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer,
+    Place, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;

@@ -146,7 +146,8 @@ fn seconds(
             device.tf32_matmul,
             device.fp32_matmul,
         ];
-        let rate = device.clock() * rates.iter().fold(device.fp32.0, |least, rate| least.min(rate.0))
+        let rate = device.clock()
+            * rates.iter().fold(device.fp32.0, |least, rate| least.min(rate.0))
             * (device.matmul_efficiency * device.eager_share).min(device.attention_efficiency * device.flash_2_share)
             / WORST_TILES;
         let [inside, network] = links.map(|link| link.effective_bandwidth().0);

@@ -36,7 +36,8 @@ pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
 pub use strategy::{
-    AttentionKernel, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Precision, Recompute, RecomputeModule, Strategy, ZeroStage,
+    AttentionKernel, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Precision, Recompute, RecomputeModule,
+    Strategy, ZeroStage,
 };
 
 pub use update_rule::{UpdateName, UpdateRule};

@@ -5,8 +5,8 @@ use super::framework::{self, TENSOR_CHUNKS, attention, dispatch, overlaps_tensor
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
-    ClusterFile, ContextMethod, DataFile, Place, Precision, Recompute,
-    RecomputeModule, Scenario, ScenarioFile, ScheduleName, StrategyFile, check, check_model,
+    ClusterFile, ContextMethod, DataFile, Place, Precision, Recompute, RecomputeModule, Scenario, ScenarioFile,
+    ScheduleName, StrategyFile, check, check_model,
 };
 use crate::units::{Bytes, BytesPerSec};
 
@@ -42,7 +42,13 @@ pub fn build(m: &Measurement) -> Result<Built, String> {
     let data = DataFile { sequence_length: m.seq_len, ..DataFile::default() };
     let file = ScenarioFile { name: Some(m.id.clone()), model, cluster, strategy, data, ..ScenarioFile::default() };
     let scenario = check(&file).map_err(|error| error.to_string())?;
-    Ok(Built { scenario, measured_step_s, measured_peak_memory: m.peak_memory(), counts_reserved: m.counts_reserved(), assumed })
+    Ok(Built {
+        scenario,
+        measured_step_s,
+        measured_peak_memory: m.peak_memory(),
+        counts_reserved: m.counts_reserved(),
+        assumed,
+    })
 }
 
 fn supported(m: &Measurement) -> Result<(), String> {

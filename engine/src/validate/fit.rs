@@ -40,15 +40,15 @@ impl Parameter {
         }
     }
 
-    /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best; an op of
-    /// the graph is up to half a dozen kernels of a framework, of some microseconds at least each; and the host of a
+    /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best and
+    /// half of it at worst; an op of the graph is up to half a dozen kernels of a framework, of some microseconds at least each; and the host of a
     /// framework in Python takes some hundred microseconds for a module of a layer, which is one op or two.
     fn set(self, device: &mut Device, value: f64) {
         match self {
             Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
             Self::Eager => device.eager_share = value.clamp(0.5, 1.0),
             Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
-            Self::Memory => device.memory_efficiency = value.clamp(0.2, 0.85),
+            Self::Memory => device.memory_efficiency = value.clamp(0.5, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
             Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 250.0) * 1e3).round() as i64),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
@@ -273,7 +273,8 @@ fn alone(factor: f64) -> Vec<Change> {
 
 fn together(factor: f64) -> Vec<Change> {
     let pairs = Parameter::ALL.iter().enumerate();
-    let pairs = pairs.flat_map(|(place, &first)| Parameter::ALL[place + 1..].iter().map(move |&second| (first, second)));
+    let pairs =
+        pairs.flat_map(|(place, &first)| Parameter::ALL[place + 1..].iter().map(move |&second| (first, second)));
     let signs = [(factor, factor), (factor, 1.0 / factor), (1.0 / factor, factor), (1.0 / factor, 1.0 / factor)];
     pairs.flat_map(|(first, second)| signs.map(|(a, b)| vec![(first, a), (second, b)])).collect()
 }

@@ -45,10 +45,8 @@ fn line(text: &mut String, s: &Summary) {
     let name: String = s.name.chars().take(24).collect();
     let (rows, predicted) = (s.rows, s.predicted);
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "  {name:<24} {rows:>6} {predicted:>9} {mean:>9} {median:>9} {bias:>9} {rank:>8} {memory:>9}"
-    );
+    let _ =
+        writeln!(text, "  {name:<24} {rows:>6} {predicted:>9} {mean:>9} {median:>9} {bias:>9} {rank:>8} {memory:>9}");
 }
 
 fn choices(text: &mut String, rows: &[Row]) {

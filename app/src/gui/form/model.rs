@@ -77,7 +77,8 @@ impl Form<'_> {
     }
 
     fn model_details_ui(&mut self, ui: &mut Ui) {
-        let errors = ["head_dim", "positions", "rope_theta", "dropout"].map(|field| self.error_of(&format!("model.{field}")));
+        let errors =
+            ["head_dim", "positions", "rope_theta", "dropout"].map(|field| self.error_of(&format!("model.{field}")));
         let architecture = self.architecture();
         let missing = self.error_of("model.architecture");
         let run = self.session.run.clone();

@@ -93,7 +93,7 @@ impl Form<'_> {
         match s.gradient_compression {
             Compression::TopK => {
                 let (value, now) = (&mut s.compression_share, effective.compression_share);
-                optional_real_ui(ui, "form.strategy.compression_share", value, now, share);
+                optional_real_ui(ui, "form.strategy.compression_share", value, now, (1e-6..=1.0, 1e-3), share);
             }
             Compression::LowRank => {
                 let (value, now) = (&mut s.compression_rank, effective.compression_rank);

@@ -4,8 +4,8 @@ use egui::{DragValue, Ui};
 use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario, ScheduleName,
-    StrategyFile,
+    AttentionKernel, ChunkLayout, DATASETS, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule,
+    Scenario, ScheduleName, StrategyFile,
 };
 
 use super::Form;
@@ -25,7 +25,8 @@ impl Form<'_> {
         let precisions = Precision::ALL.map(|precision| (precision, precision_key(precision)));
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
         if !matches!(s.precision, Precision::Fp32 | Precision::Tf32) {
-            let formats = [(GradientFormat::Fp32, "form.gradients.fp32"), (GradientFormat::Compute, "form.gradients.compute")];
+            let formats =
+                [(GradientFormat::Fp32, "form.gradients.fp32"), (GradientFormat::Compute, "form.gradients.compute")];
             choice_ui(ui, "form.strategy.gradients", &mut s.gradient_format, &formats);
         }
         let error = self.error_of("strategy.optimizer");

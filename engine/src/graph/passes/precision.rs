@@ -88,8 +88,7 @@ fn single_loss(mut graph: OpGraph) -> OpGraph {
     for mut op in std::mem::take(&mut graph.ops) {
         if matches!(op.kind, OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropyGrad) {
             let logits = op.reads[0];
-            op.reads[0] =
-                copies.get(&logits).copied().unwrap_or_else(|| cast_to(&mut graph, logits, &op, DType::F32));
+            op.reads[0] = copies.get(&logits).copied().unwrap_or_else(|| cast_to(&mut graph, logits, &op, DType::F32));
             copies.insert(logits, op.reads[0]);
         }
         graph.ops.push(op);
