@@ -79,6 +79,7 @@ fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String
         assumed.push(format!("vocabulary {DEFAULT_VOCABULARY}"));
         DEFAULT_VOCABULARY
     });
+    assumed.extend(framework::dropout(m).map(|share| format!("dropout {share}")));
     let of = |architecture: Architecture, tied: bool| ModelFile {
         architecture: Some(architecture),
         layers: m.layers,

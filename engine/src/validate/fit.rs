@@ -41,8 +41,8 @@ impl Parameter {
     }
 
     /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best and
-    /// half of it at worst; an op of the graph is up to half a dozen kernels of a framework, of some microseconds at least each; and the host of a
-    /// framework in Python takes some hundred microseconds for a module of a layer, which is one op or two.
+    /// half of it at worst; an op of the graph is up to half a dozen kernels of a framework, of some microseconds at least
+    /// each.
     fn set(self, device: &mut Device, value: f64) {
         match self {
             Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
@@ -50,7 +50,7 @@ impl Parameter {
             Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
             Self::Memory => device.memory_efficiency = value.clamp(0.5, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
-            Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 250.0) * 1e3).round() as i64),
+            Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 100.0) * 1e3).round() as i64),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
             Self::Launch => device.launch_overhead = Nanos((value.clamp(3.0, 30.0) * 1e3).round() as i64),
         }
