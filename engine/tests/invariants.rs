@@ -164,7 +164,7 @@ fn exceptions_cost_between_nothing_and_as_if_all_were_like_them() {
     {
         let [one, node, all] = [r#""devices": [3]"#, r#""nodes": [1]"#, r#""nodes": [0, 1]"#]
             .map(|place| with(&format!("{{ {place}, {what} }}")));
-        assert!(usual < one && one <= node && node <= all, "{what}: {usual}, {one}, {node}, {all}");
+        assert!(usual < one && one <= node && node <= all, "{what}: {usual:?}, {one:?}, {node:?}, {all:?}");
     }
 }
 

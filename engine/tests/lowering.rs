@@ -364,22 +364,32 @@ fn what_was_gathered_and_what_is_not_fused_stays_as_counted() {
 
 #[test]
 fn gradients_in_16_bits_halve_what_is_kept_and_sent() {
+    for tensor_parallel in [1, 2] {
+        halves(tensor_parallel);
+    }
+}
+
+fn halves(tensor_parallel: u32) {
     let of = |format: &str| {
         let text = format!(
             "[model]\npreset = \"gpt2-124m\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nglobal_batch = 8\n\
-             precision = \"bf16\"\ngradient_format = \"{format}\"\n"
+             precision = \"bf16\"\ngradient_format = \"{format}\"\ntensor_parallel = {tensor_parallel}\n\
+             sequence_parallel = true\n"
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         let step = lower(&check(&file).unwrap_or_else(|error| panic!("{error}")));
         let ops = step.stages.iter().flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops());
+        let of_gradients = |op: &&shardlab_engine::graph::Op| {
+            op.reads.first().is_some_and(|id| step.tensor(*id).role == shardlab_engine::graph::Role::Bucket)
+        };
         let bytes = |op| shardlab_engine::cost::communicated_bytes(&step, op).map_or(0, |bytes| bytes.0);
-        let sent: u64 = ops.map(bytes).sum();
+        let sent: u64 = ops.filter(of_gradients).map(bytes).sum();
         (step.stages[0].memory.peaks.gradients.0, sent)
     };
     let ((whole, sent), (half, less)) = (of("fp32"), of("compute"));
-    assert_eq!(whole, 2 * half, "memory");
-    // A few bytes of norms and losses are sent besides.
-    assert!((sent as f64 / less as f64 - 2.0).abs() < 1e-6, "{sent} and {less}");
+    // Buckets are closed by their size, so as many are padded.
+    assert!((whole as f64 / half as f64 - 2.0).abs() < 1e-2, "memory: {whole} and {half}");
+    assert!(sent > 0 && (sent as f64 / less as f64 - 2.0).abs() < 1e-2, "{sent} and {less}");
 }
 
 #[test]

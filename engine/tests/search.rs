@@ -43,6 +43,14 @@ fn spaces() -> Vec<(&'static str, Space)> {
         axis("strategy.zero_stage", &json!([0, 1, 3])),
         axis("strategy.recompute", &json!(["none", "full"])),
     ];
+    let formats = vec![
+        axis("strategy.optimizer", &json!(["adamw", "sgd"])),
+        axis("strategy.gradient_format", &json!(["fp32", "compute"])),
+        axis("strategy.kernels", &json!(["fused", "eager"])),
+        axis("strategy.sequence_parallel", &json!([true])),
+        axis("strategy.keep_gathered", &json!([false, true])),
+        axis("strategy.rank_order", &json!([["tp", "dp", "pp"], ["dp", "tp", "pp"]])),
+    ];
     let experts = vec![
         axis("strategy.expert_parallel", &json!([1, 2, 8])),
         axis("strategy.sequence_parallel", &json!([true])),
@@ -58,6 +66,7 @@ fn spaces() -> Vec<(&'static str, Space)> {
     ];
     vec![
         ("dense", with("llama3-8b-16xh100", 8, dense)),
+        ("formats", with("llama3-8b-16xh100", 4, formats)),
         ("experts", with("mixtral-8x7b-64xh100", 4, experts)),
         ("long", with("llama3-8b-128k-64xh100", 4, long)),
     ]

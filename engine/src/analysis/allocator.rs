@@ -43,7 +43,7 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// The share of what is reserved that is never in use.
+    /// The share of what is reserved that is unused even when most is in use.
     pub fn fragmentation(&self) -> f64 {
         1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
     }

@@ -26,7 +26,7 @@ const CALLS_OF_A_PERMUTATION: i64 = 2;
 /// Whether the host goes on only when the op is done: how many rows each expert gets is known on the device alone
 /// (Megatron-Core's dispatchers copy it to the host before they allocate).
 pub fn is_awaited(op: &Op) -> bool {
-    op.kind == OpKind::Dispatch && op.phase == Phase::Forward
+    op.kind == OpKind::Dispatch
 }
 
 /// Whether an op is done for a list of tensors at once: those of the optimizer.

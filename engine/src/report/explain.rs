@@ -33,7 +33,7 @@ pub fn explain_table(step: &StepGraph, scenario: &Scenario, report: &StepReport)
     let held = reserved(step, report.fit.stage);
     let _ = writeln!(
         text,
-        "  {:<44} {:<16} {:>7} {:>10} {:>10}  {:.1} % of it never in use: PyTorch's caching allocator, rules of its defaults",
+        "  {:<44} {:<16} {:>7} {:>10} {:>10}  {:.1} % of it unused even at the peak: PyTorch's caching allocator, rules of its defaults",
         "reserved by a caching allocator",
         "",
         held.segments,

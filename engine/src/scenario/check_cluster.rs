@@ -9,7 +9,7 @@ use crate::cluster::{
     self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
     NetworkFile, NetworkKind, Power, Topology,
 };
-use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Watts};
+use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Quantity, Watts};
 
 /// More ranks than any published job.
 const MAX_RANKS: u64 = 1 << 18;
@@ -254,9 +254,9 @@ fn power(file: &DeviceFile) -> Checked<Option<Power>> {
     if limit.0 >= least && limit.0 <= nominal.0 {
         return Ok(Some(Power { nominal, limit }));
     }
-    let allowed = format!("from {} to {of} = {nominal}", Watts(least));
-    let nearest = Watts(limit.0.clamp(least, nominal.0));
-    Err(invalid(path, limit, allowed, format!("Nearest valid: {nearest}.")))
+    let allowed = format!("from {} to {of} = {}", Watts(least).written(), nominal.written());
+    let nearest = Watts(limit.0.clamp(least, nominal.0)).written();
+    Err(invalid(path, limit.written(), allowed, format!("Nearest valid: {nearest}.")))
 }
 
 /// The least share of its nominal power to which a device can be limited; below it little but leakage is left.

@@ -60,7 +60,7 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
         ));
     }
     let seconds = seconds(model, cluster, data, [tokens, strategy.capacity_factor], traffic, parameters)
-        + latencies(cluster, strategy, runs as f64)
+        + latencies(model, cluster, strategy, runs as f64)
         + outside(cluster, strategy, traffic);
     if seconds > MAX_SECONDS {
         let allowed = format!("a step of at most {MAX_SECONDS:e} s");
@@ -188,12 +188,14 @@ fn narrowness(cluster: &Cluster) -> f64 {
 }
 
 /// Launches, and a ring over all ranks for every op.
-fn latencies(cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
+fn latencies(model: &Model, cluster: &Cluster, strategy: &Strategy, layer_runs: f64) -> f64 {
     let hop = cluster.intra_link.latency.secs() + cluster.inter_link.latency.secs();
     let ranks = f64::from(strategy.tensor_parallel.max(strategy.copies()).max(strategy.expert_parallel));
     let data_rounds = 2.0 * hop * f64::from(strategy.copies()) * 1e4;
     let kinds = cluster.exceptions.iter().map(|kind| &kind.device).chain([&cluster.device]);
-    let issue = |device: &Device| device.launch_overhead.secs() + device.host_dispatch.secs();
+    // The matmuls of experts are issued one by one.
+    let calls = model.mixture.map_or(1.0, |mixture| 1.0 + f64::from(mixture.experts));
+    let issue = |device: &Device| device.launch_overhead.secs() + device.host_dispatch.secs() * calls;
     let launch = kinds.map(issue).fold(0.0, f64::max);
     let around = f64::from(strategy.tensor_parallel.max(strategy.expert_parallel));
     let hops = around.max(f64::from(strategy.context_parallel).powi(2));

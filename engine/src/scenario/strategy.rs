@@ -355,6 +355,12 @@ impl Strategy {
         Layout { stages: self.pipeline_parallel, chunks: self.virtual_stages, layout: self.schedule.layout() }
     }
 
+    /// Bytes in which an element of a gradient is summed.
+    pub fn gradient_size(&self) -> u64 {
+        let single = matches!(self.precision, Precision::Fp32 | Precision::Tf32);
+        if single || self.gradient_format == GradientFormat::Fp32 { 4 } else { 2 }
+    }
+
     /// Ranks that hold copies of the same dense weights: replicas and their context ranks.
     pub fn copies(&self) -> u32 {
         self.data_parallel * self.context_parallel

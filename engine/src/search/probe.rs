@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::MeshAxis;
 use crate::graph::passes::plan_memory::saved;
 use crate::graph::{Part, Role, Segment, SegmentKind, Spread, StepGraph, Tensor, lower};
 use crate::model::Model;
@@ -27,6 +28,10 @@ pub(super) struct Cut {
     recompute_interval: u32,
     micro_batch: u32,
     tensor_chunks: u32,
+    keep_gathered: bool,
+    /// Gradients' format, optimizer and kernels.
+    formats: [u8; 3],
+    rank_order: [MeshAxis; 4],
 }
 
 impl Cut {
@@ -59,6 +64,9 @@ impl Cut {
             recompute_interval: s.recompute_interval,
             micro_batch: s.micro_batch,
             tensor_chunks: s.tensor_chunks,
+            keep_gathered: s.keep_gathered,
+            formats: [s.gradient_format as u8, s.optimizer as u8, s.kernels as u8],
+            rank_order: s.rank_order,
         }
     }
 }

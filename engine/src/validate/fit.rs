@@ -41,14 +41,14 @@ impl Parameter {
     }
 
     /// Sets a value as far as it is physical: streaming kernels reach some 85 % of a datasheet's bandwidth at best and
-    /// half of it at worst; an op of the graph is up to half a dozen kernels of a framework, of some microseconds at least
+    /// three fifths at worst; an op of the graph is up to half a dozen kernels of a framework, of some microseconds at least
     /// each.
     fn set(self, device: &mut Device, value: f64) {
         match self {
             Self::Matmul => device.matmul_efficiency = value.clamp(0.2, 0.95),
             Self::Eager => device.eager_share = value.clamp(0.5, 1.0),
             Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
-            Self::Memory => device.memory_efficiency = value.clamp(0.5, 0.85),
+            Self::Memory => device.memory_efficiency = value.clamp(0.6, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
             Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 100.0) * 1e3).round() as i64),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
@@ -107,7 +107,7 @@ const START: [(Parameter, f64); 5] = [
 /// Rows of one source and device that are looked at, at most: more of the same say little new.
 const ROWS_PER_SOURCE: usize = 240;
 
-/// Fewer rows than this do not determine five parameters.
+/// Fewer rows than this do not determine six parameters.
 const FEWEST_ROWS: usize = 12;
 
 /// Fits every family of devices that has enough rows. `progress` is told the share done and returns whether to go on.
@@ -143,9 +143,11 @@ fn variants(device: &str) -> Vec<String> {
     crate::cluster::presets().keys().filter(|name| family(name) == family(device)).cloned().collect()
 }
 
-/// The chip of a device preset: it is the same with other memory or links, and on a Grace board.
+/// The chip of a device preset: it is the same with other memory or links, as is the H100's and the B300's on a Grace board.
 fn family(device: &str) -> &str {
     match device.split('-').next().unwrap_or_default() {
+        // These begin with the name of a series.
+        "rtx" | "tpu" | "apple" => device,
         "h200" | "gh200" | "h800" => "h100",
         "a800" => "a100",
         "gb300" => "b300",

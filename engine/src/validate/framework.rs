@@ -76,8 +76,12 @@ fn by_cost(m: &Measurement, depth: u32) -> Vec<u32> {
         }
     }
     // The head has the last stage for itself where it is as long as one; all others need a layer.
-    if let Some(empty) = (1..stages.len().saturating_sub(1)).find(|&stage| stages[stage] == 0) {
-        (stages[empty - 1], stages[empty]) = (stages[empty - 1] - 1, 1);
+    for empty in 1..stages.len() - 1 {
+        let fullest = (0..empty).rev().max_by_key(|&stage| stages[stage]).unwrap_or(0);
+        if stages[empty] == 0 && stages[fullest] > 1 {
+            stages[fullest] -= 1;
+            stages[empty] = 1;
+        }
     }
     stages
 }

@@ -113,7 +113,8 @@ pub fn optional_real_ui(
     row_ui(ui, key, error, |ui| {
         reset_ui(ui, value);
         let mut shown = value.unwrap_or(effective);
-        let response = ui.add(DragValue::new(&mut shown).range(range).speed(speed));
+        // What a file says stays as it is until it is touched, also where it is wrong.
+        let response = ui.add(DragValue::new(&mut shown).range(range).clamp_existing_to_range(false).speed(speed));
         if response.changed() {
             *value = Some(shown);
         }

@@ -22,7 +22,14 @@ impl Form<'_> {
             NetworkKind::LeafSpine | NetworkKind::Rails | NetworkKind::Dragonfly => {
                 optional_ui(ui, "form.network.leaf", &mut file.nodes_per_leaf, nodes, 1..=1 << 16, leaf);
                 let value = &mut file.oversubscription;
-                optional_real_ui(ui, "form.network.oversubscription", value, ratio, (1.0..=64.0, 0.1), oversubscribed);
+                optional_real_ui(
+                    ui,
+                    "form.network.oversubscription",
+                    value,
+                    ratio,
+                    (0.1..=1000.0, 0.1),
+                    oversubscribed,
+                );
             }
             NetworkKind::Torus => {
                 if file.dims.is_empty() {

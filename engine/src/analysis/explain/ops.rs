@@ -136,15 +136,16 @@ fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Byte
 fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     let bandwidth = crate::units::BytesPerSec(device.memory_bandwidth.0 * device.memory_efficiency);
     let memory = format!("{} / {bandwidth}", work.bytes);
+    let clock = if device.clock() < 1.0 { format!(" × {:.3}", device.clock()) } else { String::new() };
     let compute = if work.matmul_flops.0 > 0.0 {
         let (peak, share) = (cost::matmul_peak(device, dtype), cost::matmul_efficiency(device, work));
         let shape = work.matmul.map_or_else(String::new, |[m, n, k]| {
             let many = if work.groups > 1 { format!("{} × ", work.groups) } else { String::new() };
             format!(" = {many}2·{m}·{n}·{k}")
         });
-        format!("{}{shape} / ({peak} × {share:.3})", work.matmul_flops)
+        format!("{}{shape} / ({peak} × {share:.3}{clock})", work.matmul_flops)
     } else {
-        format!("{} / {}", work.flops, device.fp32)
+        format!("{} / ({}{clock})", work.flops, device.fp32)
     };
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

@@ -70,7 +70,7 @@ fn cast_to(graph: &mut OpGraph, id: TensorId, reader: &Op, format: DType) -> Ten
 }
 
 fn half(mut graph: OpGraph, format: DType, gradients: GradientFormat) -> OpGraph {
-    let kept = statistics(&graph);
+    let kept = statistics(&graph, gradients);
     for (index, tensor) in graph.tensors.iter_mut().enumerate() {
         let rounded = matches!(tensor.role, Role::Parameter | Role::Activation | Role::Scratch)
             || tensor.role == Role::Gradient && gradients == GradientFormat::Compute;
@@ -97,7 +97,13 @@ fn single_loss(mut graph: OpGraph) -> OpGraph {
 }
 
 /// Which tensors stay in fp32: row statistics, on which every element of a row depends.
-fn statistics(graph: &OpGraph) -> Vec<bool> {
+fn statistics(graph: &OpGraph, gradients: GradientFormat) -> Vec<bool> {
+    let summed_in_single = |id: TensorId| match graph.tensor(id).role {
+        Role::Activation => false,
+        Role::Gradient => gradients == GradientFormat::Fp32,
+        _ => true,
+    };
+
     let mut kept = vec![false; graph.tensors.len()];
     for op in &graph.ops {
         let small: &[TensorId] = match op.kind {
@@ -109,7 +115,7 @@ fn statistics(graph: &OpGraph) -> Vec<bool> {
             // Tables are updated as they are.
             OpKind::EmbeddingBag => &op.reads[1..],
             OpKind::Collective { .. } if kept[op.reads[0].index()] => &op.writes,
-            OpKind::Collective { .. } if graph.tensor(op.reads[0]).role != Role::Activation => &op.writes,
+            OpKind::Collective { .. } if summed_in_single(op.reads[0]) => &op.writes,
             _ => &[],
         };
         for id in small {

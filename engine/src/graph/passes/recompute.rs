@@ -34,7 +34,8 @@ fn belongs(op: &Op, module: RecomputeModule) -> bool {
         RecomputeModule::LatentUp => op.kind == OpKind::LatentJoin || named(&[" query up", " kv up"]),
         RecomputeModule::Mlp => named(&[" mlp up", " mlp gate", " mlp activation"]),
         RecomputeModule::Experts => {
-            matches!(op.kind, OpKind::Dispatch | OpKind::GroupedMatmul { .. }) || named(&[" expert activation"])
+            matches!(op.kind, OpKind::Dispatch | OpKind::GroupedMatmul { .. })
+                || named(&[" expert gate", " expert activation"])
         }
     }
 }

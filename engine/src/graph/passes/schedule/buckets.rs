@@ -204,7 +204,7 @@ struct Layout {
 
 impl Layout {
     fn new(tensors: &[Tensor], update: &[Op], strategy: &Strategy) -> Self {
-        let elements = strategy.bucket.0.min(1 << 33) / 4;
+        let elements = strategy.bucket.0.min(1 << 33) / strategy.gradient_size();
         if !strategy.shards_over_replicas() {
             return Self {
                 elements,
