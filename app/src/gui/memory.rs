@@ -135,7 +135,8 @@ fn table_ui(ui: &mut Ui, run: &Run) {
             for category in MemoryCategory::ALL {
                 right_ui(ui, &peak.used.get(category).to_string());
             }
-            right_ui(ui, &peak.total.to_string());
+            // The last column of a grid is as wide as there is room: what is aligned to its right stands far off.
+            ui.monospace(peak.total.to_string());
             ui.end_row();
         }
     });
