@@ -50,9 +50,7 @@ impl Run {
         let step = lower(&scenario);
         let trace = simulate(&step, &scenario);
         let report = step_report(&step, &scenario, &trace);
-        let seconds = begin.elapsed().as_secs_f64();
-        let index = TrackIndex::new(&trace);
-        Self { scenario, step, trace, report, index, seconds, critical: OnceLock::new(), reserved: OnceLock::new() }
+        Self::assembled(scenario, step, trace, report, begin.elapsed().as_secs_f64())
     }
 
     /// As [`Run::new`], with room to paint between the stages of the work; `None` once `wanted` says no: a newer edit
@@ -65,35 +63,21 @@ impl Run {
         let trace = wanted().then(|| simulate(&step, &scenario))?;
         breathe().await;
         let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
-        let seconds = begin.elapsed().as_secs_f64();
-        let index = TrackIndex::new(&trace);
-        Some(Self {
-            scenario,
-            step,
-            trace,
-            report,
-            index,
-            seconds,
-            critical: OnceLock::new(),
-            reserved: OnceLock::new(),
-        })
+        Some(Self::assembled(scenario, step, trace, report, begin.elapsed().as_secs_f64()))
     }
 
     /// The same around a trace that came from elsewhere: an execution.
     pub fn of_trace(scenario: Scenario, trace: Trace) -> Self {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
+        Self::assembled(scenario, step, trace, report, 0.0)
+    }
+
+    /// All that belongs to a trace, with nothing found yet that is found when it is asked for.
+    fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport, seconds: f64) -> Self {
         let index = TrackIndex::new(&trace);
-        Self {
-            scenario,
-            step,
-            trace,
-            report,
-            index,
-            seconds: 0.0,
-            critical: OnceLock::new(),
-            reserved: OnceLock::new(),
-        }
+        let (critical, reserved) = (OnceLock::new(), OnceLock::new());
+        Self { scenario, step, trace, report, index, seconds, critical, reserved }
     }
 }
 

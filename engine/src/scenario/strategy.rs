@@ -87,19 +87,6 @@ pub enum GradientFormat {
     Compute,
 }
 
-impl GradientFormat {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Fp32, Self::Compute];
-
-    /// The name in files and on screen.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Compute => "compute",
-        }
-    }
-}
-
 /// How the operations of a layer become kernels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -110,19 +97,6 @@ pub enum Kernels {
     /// Each operation of the framework is a kernel of its own that keeps what its gradient needs: gates and their products
     /// are apart, and keys and values are copied together before attention.
     Eager,
-}
-
-impl Kernels {
-    /// All ways.
-    pub const ALL: [Self; 2] = [Self::Fused, Self::Eager];
-
-    /// The name in files and on screen.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fused => "fused",
-            Self::Eager => "eager",
-        }
-    }
 }
 
 /// How tokens reach their experts.

@@ -5,10 +5,11 @@
 //! then do everything at the same time, so one representative stands for all.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
-use crate::cluster::{Cluster, Group, Mesh, RankId, Share};
+use crate::cluster::{Cluster, Group, Mesh, RankId};
 use crate::cost::GroupSpan;
 
 /// Ranks that do the same at the same time.
@@ -44,9 +45,9 @@ impl Folding {
     /// Identical ranks together.
     pub fn classes(mesh: Mesh, cluster: &Cluster) -> Self {
         let groups = Group::ALL.map(|group| Groups::of(mesh, group));
-        let mut colors = recolor(&signatures(mesh, cluster, &groups));
+        let mut colors = numbered(signatures(mesh, cluster, &groups).into_iter());
         loop {
-            let refined = recolor(&seen(mesh, &colors, &groups));
+            let refined = numbered(seen(mesh, &colors, &groups).into_iter());
             if count(&refined) == count(&colors) {
                 return Self::from_colors(mesh, &colors);
             }
@@ -82,20 +83,21 @@ impl Folding {
 
 /// All groups of a kind, each once.
 struct Groups {
+    kind: Group,
     members: Vec<Vec<RankId>>,
     /// The number of every rank's group.
     of_rank: Vec<u32>,
 }
 
 impl Groups {
-    fn of(mesh: Mesh, group: Group) -> Self {
+    fn of(mesh: Mesh, kind: Group) -> Self {
         const NONE: u32 = u32::MAX;
-        let mut groups = Self { members: Vec::new(), of_rank: vec![NONE; mesh.ranks() as usize] };
+        let mut groups = Self { kind, members: Vec::new(), of_rank: vec![NONE; mesh.ranks() as usize] };
         for rank in (0..mesh.ranks()).map(RankId) {
             if groups.of_rank[rank.0 as usize] != NONE {
                 continue;
             }
-            let members = mesh.members(group, rank);
+            let members = mesh.members(kind, rank);
             // A middle stage is no member of its tied-embedding group; it sees that group like its first stage.
             let known = members.first().map_or(NONE, |first| groups.of_rank[first.0 as usize]);
             if known == NONE {
@@ -109,47 +111,41 @@ impl Groups {
         groups
     }
 
-    /// What a property of its group numbers for every rank, equal ones alike.
-    fn numbered<K: Ord>(&self, property: impl Fn(&[RankId]) -> K) -> Vec<u32> {
-        let mut numbers = Numbers::default();
-        let of_group: Vec<u32> = self.members.iter().map(|members| numbers.of(property(members))).collect();
+    /// For every rank the number of a property of its group.
+    fn numbered<K: Hash + Eq>(&self, property: impl Fn(&[RankId]) -> K) -> Vec<u32> {
+        let of_group = numbered(self.members.iter().map(|members| property(members)));
         self.of_rank.iter().map(|&group| of_group[group as usize]).collect()
     }
 }
 
-/// Numbers things by when they were first seen.
-struct Numbers<K>(BTreeMap<K, u32>);
-
-impl<K> Default for Numbers<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord> Numbers<K> {
-    fn of(&mut self, key: K) -> u32 {
-        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        *self.0.entry(key).or_insert(next)
-    }
+/// Numbers things by when they are first seen, equal ones alike.
+fn numbered<K: Hash + Eq>(things: impl Iterator<Item = K>) -> Vec<u32> {
+    let mut numbers: FxHashMap<K, u32> = FxHashMap::default();
+    let number = |thing| {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        *numbers.entry(thing).or_insert(next)
+    };
+    things.map(number).collect()
 }
 
 /// What makes ranks different before looking at their neighbours: stage, kind of device, the spans of their groups, and
 /// for both neighbours what the network lets through to them where it must be crossed.
 fn signatures(mesh: Mesh, cluster: &Cluster, groups: &[Groups; Group::COUNT]) -> Vec<Key> {
-    let mut kinds = Group::ALL.into_iter();
-    let spans = groups.each_ref().map(|of_kind| {
-        let kind = kinds.next().unwrap_or(Group::World);
-        of_kind.numbered(|members| GroupSpan::of_members(cluster, kind, members))
-    });
-    let mut shares: Numbers<Option<Share>> = Numbers::default();
-    let mut of_rank = |rank: RankId| {
-        let [previous, next] = neighbours(mesh, rank).map(|neighbour| {
-            let beyond = neighbour.filter(|&n| cluster.node_of(n) != cluster.node_of(rank));
-            shares.of(beyond.map(|n| cluster.path_share(rank, n)))
-        });
+    let span = |kind, members: &[RankId]| GroupSpan::of_members(cluster, kind, members);
+    let spans = groups.each_ref().map(|of_kind| of_kind.numbered(|members| span(of_kind.kind, members)));
+    let ranks = || (0..mesh.ranks()).map(RankId);
+    let share = |place: usize| {
+        numbered(ranks().map(|rank| {
+            let beyond = neighbours(mesh, rank)[place].filter(|&n| cluster.node_of(n) != cluster.node_of(rank));
+            beyond.map(|n| cluster.path_share(rank, n))
+        }))
+    };
+    let [previous, next] = [0, 1].map(share);
+    let of_rank = |rank: RankId| {
+        let [previous, next] = [&previous, &next].map(|shares| shares[rank.0 as usize]);
         key(&spans, rank, [mesh.coordinates(rank).pp, u32::from(cluster.kind_of(rank)), previous, next])
     };
-    (0..mesh.ranks()).map(|rank| of_rank(RankId(rank))).collect()
+    ranks().map(of_rank).collect()
 }
 
 fn key(of_groups: &[Vec<u32>; Group::COUNT], rank: RankId, besides: [u32; 4]) -> Key {
@@ -166,16 +162,6 @@ pub(super) fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
     let (per_stage, ranks) = (mesh.per_stage(), mesh.ranks());
     let around = |steps: u32| (mesh.pp > 1).then(|| RankId((rank.0 + per_stage * steps) % ranks));
     [around(mesh.pp - 1), around(1)]
-}
-
-/// Numbers equal keys alike.
-fn recolor(keys: &[Key]) -> Vec<u32> {
-    let mut numbers: FxHashMap<Key, u32> = FxHashMap::default();
-    let color = |key: &Key| {
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        *numbers.entry(*key).or_insert(next)
-    };
-    keys.iter().map(color).collect()
 }
 
 fn count(colors: &[u32]) -> u32 {

@@ -103,7 +103,6 @@ fn statistics(graph: &OpGraph, gradients: GradientFormat) -> Vec<bool> {
         Role::Gradient => gradients == GradientFormat::Fp32,
         _ => true,
     };
-
     let mut kept = vec![false; graph.tensors.len()];
     for op in &graph.ops {
         let small: &[TensorId] = match op.kind {

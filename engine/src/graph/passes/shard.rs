@@ -153,12 +153,16 @@ impl Sharder {
             OpKind::LatentJoin => Rule::new(&[COLS, COLS, Replicate], &[COLS]),
             OpKind::LatentJoinGrad => Rule::new(&[COLS], &[COLS, COLS, Partial(Reduction::Sum)]),
             // Of a dense layer cut by features, of an expert that is whole by tokens.
-            OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad | OpKind::Tanh | OpKind::TanhGrad => {
-                Rule::uniform(op, self.placement(op.reads[0]))
-            }
-            OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => {
-                Rule::uniform(op, self.placement(op.reads[0]))
-            }
+            OpKind::Gelu
+            | OpKind::GeluGrad
+            | OpKind::SwiGlu
+            | OpKind::SwiGluGrad
+            | OpKind::Silu
+            | OpKind::SiluGrad
+            | OpKind::Gate
+            | OpKind::GateGrad
+            | OpKind::Tanh
+            | OpKind::TanhGrad => Rule::uniform(op, self.placement(op.reads[0])),
             OpKind::Matmul { accumulate: true, .. } => self.weight_gradient(op),
             OpKind::Matmul { transpose_b, .. } => self.matmul(op, transpose_b),
             OpKind::ColumnSum => self.bias_gradient(op),

@@ -137,15 +137,8 @@ impl Builder<'_> {
         let assignment = self.tensor("expert assignment", shape, DType::U32, Role::Activation);
         self.push(OpKind::Route, "routing", vec![scores], vec![weights, assignment]);
         let rows = self.expert_rows(OpKind::Dispatch, "dispatch", vec![normed, assignment], mixture, hidden);
-        let (activation, width) = self.activation(mixture.ffn_hidden);
-        let up = self.expert_linear("expert up", rows, width, mixture);
-        let mut gated = vec![up];
-        let mut activation = activation;
-        if self.eager && activation == OpKind::SwiGlu {
-            gated.push(self.expert_rows(OpKind::Silu, "expert gate", vec![up], mixture, mixture.ffn_hidden));
-            activation = OpKind::Gate;
-        }
-        let activated = self.expert_rows(activation, "expert activation", gated, mixture, mixture.ffn_hidden);
+        let up = self.expert_linear("expert up", rows, self.activation(mixture.ffn_hidden).1, mixture);
+        let activated = self.activated("expert", up, mixture.ffn_hidden);
         let down = self.expert_linear("expert down", activated, hidden, mixture);
         let mut sum = self.value("combine", tokens, hidden);
         self.push(OpKind::Combine, "combine", vec![down, weights, assignment], vec![sum]);
