@@ -23,6 +23,26 @@ const KERNELS_OF_A_CALL: i64 = 8;
 const CALLS_OF_A_ROUTER: i64 = 3;
 const CALLS_OF_A_PERMUTATION: i64 = 2;
 
+/// Ops of a backward pass that the host issues in the time of one of the forward pass: autograd walks what was recorded,
+/// in C++, while modules are called from Python.
+const CALLS_OF_BACKWARD: i64 = 4;
+
+/// Whether autograd issues the ops of a phase.
+fn is_replayed(phase: Phase) -> bool {
+    matches!(phase, Phase::Backward | Phase::WeightGradient)
+}
+
+/// Calls of a softmax that is not one kernel: to fp32, scale, mask, maximum and sum, division, and back.
+const CALLS_OF_A_SOFTMAX: i64 = 6;
+
+/// Whether scale, mask and softmax are one kernel: Megatron-LM's works on four heads of sequences at a time
+/// (`FusedScaleMaskSoftmax.is_kernel_available`).
+fn has_fused_softmax(dims: &Dims, tensors: &[Tensor], op: &Op) -> bool {
+    let scores = op.writes.first().map_or(0, |id| tensors[id.index()].local.elements());
+    let matrix = u64::from(dims.sequence) * u64::from(dims.sequence);
+    (scores / matrix.max(1)).is_multiple_of(4)
+}
+
 /// Whether the host goes on only when the op is done: how many rows each expert gets is known on the device alone
 /// (Megatron-Core's dispatchers copy it to the host before they allocate).
 pub fn is_awaited(op: &Op) -> bool {
@@ -40,9 +60,16 @@ pub fn is_batched(op: &Op) -> bool {
 pub fn issue_time(device: &Device, mesh: &Mesh, dims: &Dims, tensors: &[Tensor], op: &Op) -> Nanos {
     let ends = op.reads.first().into_iter().chain(op.writes.first());
     let together = ends.map(|&id| chunks(tensors, id)).max().unwrap_or(1);
-    let call = Nanos(device.host_dispatch.0 / i64::try_from(together).unwrap_or(i64::MAX).max(1));
+    let of_phase =
+        if is_replayed(op.phase) { device.host_dispatch.0 / CALLS_OF_BACKWARD } else { device.host_dispatch.0 };
+    let call = Nanos(of_phase / i64::try_from(together).unwrap_or(i64::MAX).max(1));
     match op.kind {
         OpKind::Collective { group, .. } if mesh.group_size(group) == 1 => Nanos::ZERO,
+        // One kernel and no autograd of its own.
+        OpKind::Collective { .. } => Nanos(call.0 / 2),
+        OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad if !has_fused_softmax(dims, tensors, op) => {
+            call * CALLS_OF_A_SOFTMAX
+        }
         OpKind::Split | OpKind::Join => Nanos::ZERO,
         OpKind::Route | OpKind::RouteGrad => call * CALLS_OF_A_ROUTER,
         OpKind::Dispatch | OpKind::DispatchGrad | OpKind::Combine | OpKind::CombineGrad => {

@@ -18,6 +18,9 @@ pub struct Work {
     pub matmul: Option<[u64; 3]>,
     /// Matmuls of that shape that run in one kernel, one for each expert.
     pub groups: u64,
+    /// Bytes at which every row of a matmul's operands and result can be read at once, a power of two up to
+    /// [`VECTOR_BYTES`]; 0 where it does not matter.
+    pub aligned: u64,
     /// Kernels that run side by side and fill each other's last waves: chunks of one matmul, on streams of their own
     /// (Transformer Engine's userbuffers); 0 as 1.
     pub side_by_side: u64,
@@ -27,6 +30,19 @@ pub struct Work {
     pub flash_2: bool,
     /// Whether matmuls are called one by one.
     pub eager: bool,
+}
+
+/// What a thread reads at once.
+pub const VECTOR_BYTES: u64 = 16;
+
+/// At how many bytes the rows begin of what a matmul multiplies and writes.
+fn alignment(tensors: &[Tensor], op: &Op) -> u64 {
+    let of = |id: &TensorId| {
+        let tensor = &tensors[id.index()];
+        let row = u64::from(tensor.local.cols) * tensor.dtype.size();
+        1 << row.trailing_zeros().min(VECTOR_BYTES.trailing_zeros())
+    };
+    op.reads.iter().take(2).chain(op.writes.first()).map(of).min().unwrap_or(VECTOR_BYTES)
 }
 
 /// The work of `op`.
@@ -61,6 +77,7 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
                 bytes,
                 matmul: Some([u64::from(c.rows), u64::from(c.cols), k]),
                 groups: 1,
+                aligned: alignment(tensors, op),
                 ..Work::default()
             }
         }

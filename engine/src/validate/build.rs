@@ -10,9 +10,6 @@ use crate::scenario::{
 };
 use crate::units::{Bytes, BytesPerSec};
 
-/// Megatron-LM's vocabulary of GPT-2, padded for tensor parallelism: that of runs that state none.
-const DEFAULT_VOCABULARY: u32 = 51_200;
-
 /// A measured run as a scenario.
 #[derive(Clone, Debug)]
 pub struct Built {
@@ -76,8 +73,9 @@ fn model(m: &Measurement, assumed: &mut Vec<String>) -> Result<ModelFile, String
     let llama = ["llama", "mistral", "qwen", "mixtral", "deepseek", "kimi", "oss", "grok"];
     let llama = llama.iter().any(|family| name.contains(family));
     let vocab = m.vocab.unwrap_or_else(|| {
-        assumed.push(format!("vocabulary {DEFAULT_VOCABULARY}"));
-        DEFAULT_VOCABULARY
+        let usual = framework::vocabulary(m);
+        assumed.push(format!("vocabulary {usual}"));
+        usual
     });
     assumed.extend(framework::dropout(m).map(|share| format!("dropout {share}")));
     let of = |architecture: Architecture, tied: bool| ModelFile {
@@ -336,6 +334,7 @@ fn precision(m: &Measurement, assumed: &mut Vec<String>) -> Precision {
 fn recompute(m: &Measurement, assumed: &mut Vec<String>) -> Result<(Recompute, Vec<RecomputeModule>), String> {
     let said = m.recompute.as_str();
     match () {
+        () if framework::repeats_nothing(m) => Ok((Recompute::None, Vec::new())),
         () if said.starts_with("full") => Ok((Recompute::Full, Vec::new())),
         () if said.is_empty() => {
             assumed.push("no recomputation".to_owned());

@@ -3,8 +3,8 @@
 //! Rows are split: every second one is fitted, the others only scored. The objective is the mean over sources of the
 //! mean absolute logarithm of predicted over measured time, a source weighted by the root of its rows: many rows say
 //! more than few, but not by as much, and being twice too fast is as bad as being twice too slow. A row counts `MOST` at most: what is farther
-//! off has another cause than the parameters. Coordinates are searched one after the other with shrinking steps, from
-//! the same start whatever was fitted before: deterministic, and no gradient is needed.
+//! off has another cause than the parameters. The search starts from the same point whatever was fitted before, so it is
+//! deterministic.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl Parameter {
             Self::Attention => device.attention_efficiency = value.clamp(0.1, 0.85),
             Self::Memory => device.memory_efficiency = value.clamp(0.6, 0.85),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
-            Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 100.0) * 1e3).round() as i64),
+            Self::Host => device.host_dispatch = Nanos((value.clamp(0.0, 250.0) * 1e3).round() as i64),
             #[expect(clippy::cast_possible_truncation, reason = "some microseconds")]
             Self::Launch => device.launch_overhead = Nanos((value.clamp(3.0, 30.0) * 1e3).round() as i64),
         }
@@ -105,7 +105,7 @@ const START: [(Parameter, f64); 5] = [
 ];
 
 /// Rows of one source and device that are looked at, at most: more of the same say little new.
-const ROWS_PER_SOURCE: usize = 240;
+const ROWS_PER_SOURCE: usize = 160;
 
 /// Fewer rows than this do not determine six parameters.
 const FEWEST_ROWS: usize = 12;
@@ -230,74 +230,181 @@ fn predicted(sample: &Sample, fitted: &Device) -> f64 {
 }
 
 /// Where the search starts for the host: below what a model's kernels take it has no effect that could be followed.
-const HOST_STARTS: [f64; 2] = [15.0, 60.0];
+const HOST_STARTS: [f64; 2] = [20.0, 100.0];
+
+/// Steps of the search at most.
+const STEPS: usize = 16;
 
 fn search(samples: &[&Sample], start: &Device) -> Device {
     let from = |micros: f64| {
         let mut device = start.clone();
         START.into_iter().for_each(|(parameter, value)| parameter.set(&mut device, value));
         Parameter::Host.set(&mut device, micros);
-        descend(samples, device)
+        device
     };
-    let found = HOST_STARTS.map(from).into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
-    found.map_or_else(|| start.clone(), |(device, _)| device)
+    let ends = HOST_STARTS.map(|micros| search_from(samples, Point::new(samples, from(micros))));
+    let [one, other] = ends;
+    if one.objective <= other.objective { one.device } else { other.device }
 }
 
-/// Walks to where no change of one parameter, nor of two at once, is better: what one makes up for another shows only
-/// when both move.
-fn descend(samples: &[&Sample], mut best: Device) -> (Device, f64) {
-    let mut lowest = objective(samples, &best);
-    for factor in [1.3, 1.12, 1.04] {
-        for moves in [alone(factor), together(factor)] {
-            for _ in 0..3 {
-                let before = lowest;
-                for change in &moves {
-                    while let Some((device, value)) = step(samples, &best, change, lowest) {
-                        (best, lowest) = (device, value);
-                    }
-                }
-                if before - lowest < 1e-4 {
-                    break;
-                }
+/// How far single parameters are moved where the steps end, in logarithms.
+const POLLS: [f64; 3] = [0.25, 0.1, 0.04];
+
+/// Steps until none is better; then every parameter alone, farther and nearer, and steps again from what is better. Step
+/// times bend where another op begins to decide, and slopes do not see behind a bend.
+fn search_from(samples: &[&Sample], start: Point) -> Point {
+    let mut best = descend(samples, start);
+    for by in POLLS {
+        while let Some(better) = poll(samples, &best, by) {
+            let gained = best.objective - better.objective;
+            best = descend(samples, better);
+            if gained < 1e-3 {
+                break;
             }
         }
     }
-    (best, lowest)
+    best
 }
 
-/// Parameters with the factors by which a step changes them.
-type Change = Vec<(Parameter, f64)>;
-
-fn alone(factor: f64) -> Vec<Change> {
-    let both = |parameter| [factor, 1.0 / factor].map(|factor| vec![(parameter, factor)]);
-    Parameter::ALL.into_iter().flat_map(both).collect()
+/// The best of the points around one, if it is better.
+fn poll(samples: &[&Sample], at: &Point, by: f64) -> Option<Point> {
+    let around = (0..COUNT).flat_map(|index| [by, -by].map(|by| (index, by)));
+    let point = |(index, by): (usize, f64)| {
+        let mut step = [0.0; COUNT];
+        step[index] = by;
+        Point::new(samples, at.moved(&step))
+    };
+    let best = around.map(point).min_by(|a, b| a.objective.total_cmp(&b.objective));
+    best.filter(|point| point.objective < at.objective - 1e-5)
 }
 
-fn together(factor: f64) -> Vec<Change> {
-    let pairs = Parameter::ALL.iter().enumerate();
-    let pairs =
-        pairs.flat_map(|(place, &first)| Parameter::ALL[place + 1..].iter().map(move |&second| (first, second)));
-    let signs = [(factor, factor), (factor, 1.0 / factor), (1.0 / factor, factor), (1.0 / factor, 1.0 / factor)];
-    pairs.flat_map(|(first, second)| signs.map(|(a, b)| vec![(first, a), (second, b)])).collect()
+/// A device with what it predicts: the logarithms of predicted over measured step times.
+struct Point {
+    device: Device,
+    errors: Vec<f64>,
+    objective: f64,
 }
 
-/// The device with some parameters changed, if that is better.
-fn step(samples: &[&Sample], best: &Device, change: &Change, lowest: f64) -> Option<(Device, f64)> {
-    let mut device = best.clone();
-    change.iter().for_each(|&(parameter, factor)| parameter.set(&mut device, parameter.get(best) * factor));
-    let value = if device == *best { f64::INFINITY } else { objective(samples, &device) };
-    (value < lowest - 1e-5).then_some((device, value))
+impl Point {
+    fn new(samples: &[&Sample], device: Device) -> Self {
+        let ratio = |(sample, seconds): (&&Sample, f64)| (seconds / sample.measured_step_s).ln();
+        let errors: Vec<f64> = samples.iter().zip(predictions(samples, &device)).map(ratio).collect();
+        let objective = weighted(samples, &errors);
+        Self { device, errors, objective }
+    }
+
+    /// The same with every parameter multiplied by the exponential of its step, as far as it is physical.
+    fn moved(&self, step: &[f64; COUNT]) -> Device {
+        let mut device = self.device.clone();
+        for (parameter, step) in Parameter::ALL.into_iter().zip(step) {
+            parameter.set(&mut device, parameter.get(&self.device) * step.clamp(-0.5, 0.5).exp());
+        }
+        device
+    }
+}
+
+/// Least absolute errors by reweighted least squares (Schlossmacher 1973) with damped steps (Levenberg 1944) in the
+/// logarithms of the parameters; derivatives are differences.
+fn descend(samples: &[&Sample], mut best: Point) -> Point {
+    let mut damping = 1e-2;
+    for _ in 0..STEPS {
+        let slopes = slopes(samples, &best);
+        let better = [1.0, 10.0, 100.0, 1000.0].into_iter().find_map(|more| {
+            let step = solve(normal_equations(samples, &best, &slopes, damping * more))?;
+            let point = Point::new(samples, best.moved(&step));
+            (point.objective < best.objective).then_some((point, damping * more))
+        });
+        let Some((point, used)) = better else { break };
+        let gained = best.objective - point.objective;
+        (best, damping) = (point, (used * 0.3).clamp(1e-4, 1.0));
+        if gained < 1e-4 {
+            break;
+        }
+    }
+    best
+}
+
+const COUNT: usize = Parameter::ALL.len();
+
+/// How the errors change with the logarithm of every parameter, where it can move.
+fn slopes(samples: &[&Sample], at: &Point) -> Vec<Vec<f64>> {
+    let slope = |index: usize| {
+        let tried = [0.03, -0.03].map(|by| {
+            let mut step = [0.0; COUNT];
+            step[index] = by;
+            let device = at.moved(&step);
+            let moved = (Parameter::ALL[index].get(&device) / Parameter::ALL[index].get(&at.device)).ln();
+            (device, moved)
+        });
+        // At a bound it moves the other way only.
+        let [(up, by), (down, other)] = tried;
+        let (device, by) = if by.abs() > 0.02 { (up, by) } else { (down, other) };
+        let errors = Point::new(samples, device).errors;
+        errors.iter().zip(&at.errors).map(|(moved, here)| (moved - here) / by).collect()
+    };
+    (0..COUNT).map(slope).collect()
+}
+
+/// Errors below this are as good as none.
+const FINE: f64 = 0.01;
+
+/// The rows of the damped normal equations, each with its right side.
+fn normal_equations(samples: &[&Sample], at: &Point, slopes: &[Vec<f64>], damping: f64) -> [[f64; COUNT + 1]; COUNT] {
+    let counts = counts(samples);
+    let weight = |(sample, error): (&&Sample, &f64)| {
+        let n = counts.get(sample.source.as_str()).copied().unwrap_or(1.0);
+        if error.abs() > MOST { 0.0 } else { 1.0 / n.sqrt() / error.abs().max(FINE) }
+    };
+    let weights: Vec<f64> = samples.iter().zip(&at.errors).map(weight).collect();
+    let sum = |a: &[f64], b: &[f64]| -> f64 { weights.iter().zip(a).zip(b).map(|((w, a), b)| w * a * b).sum() };
+    let mut rows = [[0.0; COUNT + 1]; COUNT];
+    for (i, row) in rows.iter_mut().enumerate() {
+        for j in 0..COUNT {
+            row[j] = sum(&slopes[i], &slopes[j]);
+        }
+        row[COUNT] = -sum(&slopes[i], &at.errors);
+        row[i] += damping * weights.iter().sum::<f64>();
+    }
+    rows
+}
+
+/// Gaussian elimination with pivoting; none when the matrix is singular.
+fn solve(mut rows: [[f64; COUNT + 1]; COUNT]) -> Option<[f64; COUNT]> {
+    for i in 0..COUNT {
+        let pivot = (i..COUNT).max_by(|&a, &b| rows[a][i].abs().total_cmp(&rows[b][i].abs()))?;
+        rows.swap(i, pivot);
+        if rows[i][i].abs() < 1e-12 {
+            return None;
+        }
+        for k in 0..COUNT {
+            let factor = if k == i { 0.0 } else { rows[k][i] / rows[i][i] };
+            let row = rows[i];
+            rows[k].iter_mut().zip(row).for_each(|(value, above)| *value -= factor * above);
+        }
+    }
+    Some(std::array::from_fn(|i| rows[i][COUNT] / rows[i][i]))
+}
+
+/// Rows of every source.
+fn counts<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, f64> {
+    let mut counts = BTreeMap::new();
+    for sample in samples {
+        *counts.entry(sample.source.as_str()).or_default() += 1.0;
+    }
+    counts
 }
 
 /// Mean over sources, weighted by the root of their rows, of the mean absolute logarithm of predicted over measured
 /// time, capped for each row.
 fn objective(samples: &[&Sample], fitted: &Device) -> f64 {
-    let mut by_source: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (sample, seconds) in samples.iter().zip(predictions(samples, fitted)) {
-        let (sum, n) = by_source.entry(&sample.source).or_default();
-        *sum += (seconds / sample.measured_step_s).ln().abs().min(MOST);
-        *n += 1.0;
-    }
-    let weights: f64 = by_source.values().map(|(_, n)| n.sqrt()).sum();
-    by_source.values().map(|(sum, n)| sum / n.sqrt()).sum::<f64>() / weights.max(1.0)
+    Point::new(samples, fitted.clone()).objective
+}
+
+fn weighted(samples: &[&Sample], errors: &[f64]) -> f64 {
+    let counts = counts(samples);
+    let share = |(sample, error): (&&Sample, &f64)| {
+        error.abs().min(MOST) / counts.get(sample.source.as_str()).copied().unwrap_or(1.0).sqrt()
+    };
+    let sum: f64 = samples.iter().zip(errors).map(share).sum();
+    sum / counts.values().map(|n| n.sqrt()).sum::<f64>().max(1.0)
 }

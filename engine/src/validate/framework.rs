@@ -4,6 +4,13 @@
 use super::Measurement;
 use crate::scenario::{AttentionKernel, ExpertDispatch, GradientFormat, Kernels};
 
+/// The vocabulary of runs that state none: Megatron-LM's of GPT-2, padded for tensor parallelism. vTrain's model is not
+/// padded: each of its ranks holds `50257 / tp` words, rounded down.
+pub(super) fn vocabulary(m: &Measurement) -> u32 {
+    let tp = m.tp.unwrap_or(1).max(1);
+    if m.framework.contains("DeepSpeed") { 50_257 / tp * tp } else { 51_200 }
+}
+
 /// Chunks of Transformer Engine's pipelined overlap.
 pub(super) const TENSOR_CHUNKS: u32 = 4;
 
@@ -104,6 +111,13 @@ pub(super) fn gradient_format(m: &Measurement) -> GradientFormat {
     let half = m.precision.starts_with("fp16") || m.precision.is_empty() && m.framework.contains("DeepSpeed");
     let pure = m.notes.contains("MP Mode PURE");
     if recipe || half || pure { GradientFormat::Compute } else { GradientFormat::Fp32 }
+}
+
+/// vTrain's rows take recomputation from its simulator's configuration, which is one for all runs; what was measured on
+/// one node had none: stages that would recompute are no slower than others, and with it matmuls would run at 0.87 of the
+/// peak, where all other runs on A100 reach 0.72.
+pub(super) fn repeats_nothing(m: &Measurement) -> bool {
+    m.framework.contains("DeepSpeed") && m.n_gpus.is_some_and(|gpus| gpus <= m.gpus_per_node.unwrap_or(8))
 }
 
 /// nanotron gathers once and keeps it, where it has not been told to gather again.
