@@ -121,3 +121,35 @@ pub fn host_update_time(device: &Device, bytes: Bytes, states: Bytes, place: Pla
 pub fn launch_time(device: &Device, batched: bool) -> Nanos {
     if batched { Nanos(device.launch_overhead.0 / TENSORS_PER_LAUNCH) } else { device.launch_overhead }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::lower;
+    use crate::scenario::{Scenario, check, preset_file};
+
+    /// The time that the host takes for all ops of a phase and a kind, for some head count.
+    fn issued(phase: Phase, softmax: bool, heads: u32) -> Nanos {
+        let mut file = preset_file("gpt2-124m-8xa100").expect("a preset");
+        file.model.heads = Some(heads);
+        file.strategy.micro_batch = 1;
+        file.strategy.attention = crate::scenario::AttentionKernel::Unfused;
+        let scenario: Scenario = check(&file).expect("valid");
+        let step = lower(&scenario);
+        let device = &scenario.cluster().device;
+        let ops = step.stages[0].segments.iter().flat_map(|segment| segment.ops());
+        let chosen = ops.filter(|op| op.phase == phase && (op.kind == OpKind::AttentionSoftmax) == softmax);
+        chosen.map(|op| issue_time(device, &step.mesh, &step.dims, &step.tensors, op)).sum()
+    }
+
+    #[test]
+    fn a_backward_pass_is_issued_faster_than_its_forward() {
+        assert!(issued(Phase::Backward, false, 12).0 < issued(Phase::Forward, false, 12).0);
+    }
+
+    #[test]
+    fn a_softmax_of_heads_that_are_no_multiple_of_four_is_issued_in_parts() {
+        let (fused, parts) = (issued(Phase::Forward, true, 12), issued(Phase::Forward, true, 6));
+        assert_eq!(parts.0, fused.0 * CALLS_OF_A_SOFTMAX);
+    }
+}

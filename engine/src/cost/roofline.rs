@@ -156,6 +156,28 @@ mod tests {
     }
 
     #[test]
+    fn a_vocabulary_that_is_no_multiple_of_eight_slows_the_head_down() {
+        let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
+        let device = &scenario.cluster().device;
+        let head = |vocab: u64| {
+            let flops = Flops(2.0 * 4096.0 * 1024.0 * vocab as f64);
+            let aligned = 1 << (vocab * 2).trailing_zeros().min(4);
+            Work {
+                flops,
+                matmul_flops: flops,
+                matmul: Some([4096, vocab, 1024]),
+                groups: 1,
+                aligned,
+                ..Work::default()
+            }
+        };
+        let time = |vocab| kernel_time(device, &head(vocab), DType::Bf16).secs();
+        assert!(time(50_257) > 2.0 * time(50_304), "an odd one");
+        assert!(time(50_258) > 1.2 * time(50_304), "an even one");
+        assert!(time(50_264) < time(50_304) * 1.02, "a multiple of eight");
+    }
+
+    #[test]
     fn padding_costs_what_it_computes() {
         let scenario = Scenario::preset("gpt3-175b-1024xa100").expect("a preset");
         let device = Device { multiprocessors: 108, ..scenario.cluster().device.clone() };

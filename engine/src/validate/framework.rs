@@ -130,3 +130,22 @@ pub(super) fn dropout(m: &Measurement) -> Option<f64> {
     let llama = m.model_name.to_lowercase().contains("llama");
     (unfused(m) && !llama).then_some(0.1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_takes_from_its_simulator_is_not_what_ran_on_one_node() {
+        let framework = "Megatron-DeepSpeed".to_owned();
+        let row = |gpus| Measurement {
+            framework: framework.clone(),
+            n_gpus: Some(gpus),
+            tp: Some(2),
+            ..Measurement::default()
+        };
+        assert!(repeats_nothing(&row(8)) && !repeats_nothing(&row(64)));
+        assert_eq!(vocabulary(&row(8)), 50_256, "each of two ranks holds 25128 words");
+        assert_eq!(vocabulary(&Measurement::default()), 51_200);
+    }
+}
