@@ -117,7 +117,10 @@ mod tests {
         assert!(list.iter().all(|change| change.gain >= 0.0), "{list:?}");
         let hardware: Vec<&WhatIf> = list.iter().filter(|change| !change.is_class).collect();
         assert_eq!(hardware[0].what, "matmul rate");
-        assert!((0.3..0.5).contains(&hardware[0].gain), "{list:?}");
+        // Twice the rate halves the matmuls at best; behind them the host decides how long the forward pass takes.
+        let matmuls = list.iter().find(|change| change.what == "matmul").map_or(0.0, |change| change.gain);
+        assert!(hardware[0].gain >= matmuls && hardware[0].gain < 0.5, "{list:?}");
+        assert!(hardware[0].gain > 2.0 * hardware[1].gain, "{list:?}");
         let again = what_if(&step, &scenario, &trace, 1.0, &mut |_| true);
         assert!(again.iter().all(|change| change.step_time == trace.step_time), "{again:?}");
     }
