@@ -4,11 +4,30 @@
 use super::Measurement;
 use crate::scenario::{AttentionKernel, ExpertDispatch, GradientFormat, Kernels};
 
-/// The vocabulary of runs that state none: Megatron-LM's of GPT-2, padded for tensor parallelism. vTrain's model is not
-/// padded: each of its ranks holds `50257 / tp` words, rounded down.
+/// Vocabularies that are public with the families' tokenizers, by what a model's name contains.
+const VOCABULARIES: [(&str, u32); 9] = [
+    ("nemotron", 256_000),
+    ("llama3", 128_256),
+    ("llama2", 32_000),
+    ("mixtral", 32_000),
+    ("mistral", 32_000),
+    ("deepseek", 129_280),
+    ("qwen", 151_936),
+    ("gptoss", 201_088),
+    ("grok", 131_072),
+];
+
+/// The vocabulary of runs that state none: their family's, or Megatron-LM's of GPT-2, padded for tensor parallelism.
+/// vTrain's model is not padded: each of its ranks holds `50257 / tp` words, rounded down.
 pub(super) fn vocabulary(m: &Measurement) -> u32 {
+    let name: String = m.model_name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    let family = VOCABULARIES.into_iter().find(|(family, _)| name.contains(family));
     let tp = m.tp.unwrap_or(1).max(1);
-    if m.framework.contains("DeepSpeed") { 50_257 / tp * tp } else { 51_200 }
+    match family {
+        Some((_, words)) => words,
+        None if m.framework.contains("DeepSpeed") => 50_257 / tp * tp,
+        None => 51_200,
+    }
 }
 
 /// Chunks of Transformer Engine's pipelined overlap.
@@ -147,5 +166,7 @@ mod tests {
         assert!(repeats_nothing(&row(8)) && !repeats_nothing(&row(64)));
         assert_eq!(vocabulary(&row(8)), 50_256, "each of two ranks holds 25128 words");
         assert_eq!(vocabulary(&Measurement::default()), 51_200);
+        let nemotron = Measurement { model_name: "Nemotron-8B".to_owned(), ..Measurement::default() };
+        assert_eq!(vocabulary(&nemotron), 256_000);
     }
 }
