@@ -1,7 +1,7 @@
 //! How long it takes to lower, simulate and report a step, and to write its trace.
 #![allow(missing_docs, clippy::expect_used, reason = "benchmarks of presets that a test shows to be valid")]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shardlab_engine::analysis::step_report;
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::perfetto_json;
@@ -35,7 +35,11 @@ fn parts(criterion: &mut Criterion) {
     let step = lower(&scenario);
     let trace = simulate(&step, &scenario);
     group.bench_function("lower", |bencher| bencher.iter(|| lower(&scenario)));
+    // Spans a second.
+    let spans = trace.spans.len() as u64;
+    group.throughput(Throughput::Elements(spans));
     group.bench_function("simulate", |bencher| bencher.iter(|| simulate(&step, &scenario)));
+    group.throughput(Throughput::Elements(1));
     group.bench_function("report", |bencher| bencher.iter(|| step_report(&step, &scenario, &trace)));
     group.sample_size(10);
     group.bench_function("Perfetto file", |bencher| bencher.iter(|| perfetto_json(&trace)));
