@@ -86,6 +86,9 @@ impl Power {
     /// follows frequency, so that power falls with the third power of the clock (Hennessy & Patterson, "Computer
     /// Architecture", section 1.5).
     pub fn clock(self) -> f64 {
+        if self.limit.0 >= self.nominal.0 {
+            return 1.0;
+        }
         let fixed = self.nominal.0 * Self::STATIC_SHARE;
         let share = (self.limit.0 - fixed) / (self.nominal.0 - fixed);
         share.clamp(0.0, 1.0).cbrt()

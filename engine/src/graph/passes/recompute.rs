@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashSet;
+
 use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
 use crate::scenario::{Recompute, RecomputeModule, Strategy};
 use crate::trace::Phase;
@@ -42,11 +44,12 @@ fn belongs(op: &Op, module: RecomputeModule) -> bool {
 
 fn again(mut graph: OpGraph, repeated: &dyn Fn(&Op) -> bool) -> OpGraph {
     let old = std::mem::take(&mut graph.ops);
+    let layers = ops_of_layers(&old);
     let (mut seen, mut copies) = (BTreeSet::new(), BTreeMap::new());
     for mut op in old.iter().cloned() {
         if let (Phase::Backward, Part::Layer(layer)) = (op.phase, op.part) {
             if seen.insert(layer) {
-                let needed = needed_again(&old, op.part, repeated);
+                let needed = needed_again(&old, layers.get(&layer).map_or(&[], Vec::as_slice), repeated);
                 copies = repeat(&mut graph, &needed);
             }
             op.reads = op.reads.iter().map(|id| copies.get(id).copied().unwrap_or(*id)).collect();
@@ -56,12 +59,23 @@ fn again(mut graph: OpGraph, repeated: &dyn Fn(&Op) -> bool) -> OpGraph {
     graph
 }
 
-/// The forward ops of `part` whose results its backward ops read, and what those ops read in turn.
-fn needed_again(ops: &[Op], part: Part, repeated: &dyn Fn(&Op) -> bool) -> Vec<Op> {
-    let backward = ops.iter().filter(|op| op.part == part && op.phase == Phase::Backward);
-    let mut wanted: BTreeSet<TensorId> = backward.flat_map(|op| op.reads.iter().copied()).collect();
+/// The places of every layer's ops.
+fn ops_of_layers(ops: &[Op]) -> BTreeMap<u32, Vec<usize>> {
+    let mut places: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (place, op) in ops.iter().enumerate() {
+        if let Part::Layer(layer) = op.part {
+            places.entry(layer).or_default().push(place);
+        }
+    }
+    places
+}
+
+/// Of the ops at some places the forward ones whose results backward ones read, and what those ops read in turn.
+fn needed_again(ops: &[Op], places: &[usize], repeated: &dyn Fn(&Op) -> bool) -> Vec<Op> {
+    let of_phase = |phase: Phase| places.iter().map(|&place| &ops[place]).filter(move |op| op.phase == phase);
+    let mut wanted: FxHashSet<TensorId> = of_phase(Phase::Backward).flat_map(|op| op.reads.iter().copied()).collect();
     let mut needed: Vec<Op> = Vec::new();
-    for op in ops.iter().rev().filter(|op| op.part == part && op.phase == Phase::Forward) {
+    for op in of_phase(Phase::Forward).rev() {
         if repeated(op) && op.writes.iter().any(|id| wanted.contains(id)) {
             wanted.extend(&op.reads);
             needed.push(op.clone());
