@@ -106,7 +106,17 @@ pub fn what_if(
 mod tests {
     use super::*;
     use crate::graph::lower;
+    use crate::scenario::{check, preset_file};
     use crate::sim::simulate;
+
+    fn matmul_gain_without_host() -> f64 {
+        let mut file = preset_file("llama2-7b-8xh100").expect("a preset");
+        file.strategy.cuda_graphs = true;
+        let scenario = check(&file).expect("valid");
+        let step = lower(&scenario);
+        let list = what_if(&step, &scenario, &simulate(&step, &scenario), 2.0, &mut |_| true);
+        list.iter().find(|change| change.what == "matmul rate").map_or(0.0, |change| change.gain)
+    }
 
     #[test]
     fn better_hardware_is_never_slower_and_the_bottleneck_comes_first() {
@@ -121,6 +131,7 @@ mod tests {
         let matmuls = list.iter().find(|change| change.what == "matmul").map_or(0.0, |change| change.gain);
         assert!(hardware[0].gain >= matmuls && hardware[0].gain < 0.5, "{list:?}");
         assert!(hardware[0].gain > 2.0 * hardware[1].gain, "{list:?}");
+        assert!((0.3..0.5).contains(&matmul_gain_without_host()), "recorded graphs wait for no host");
         let again = what_if(&step, &scenario, &trace, 1.0, &mut |_| true);
         assert!(again.iter().all(|change| change.step_time == trace.step_time), "{again:?}");
     }

@@ -43,7 +43,7 @@ pub struct Device {
     pub matmul_efficiency: f64,
     /// Share of the matmul peak that attention kernels reach.
     pub attention_efficiency: f64,
-    /// The share of that which FlashAttention-2 reaches, written for Ampere.
+    /// The share of that which FlashAttention-2 reaches, written for Ampere; taken for its matmuls, too.
     pub flash_2_share: f64,
     /// Of `matmul_efficiency`, the share that matmuls reach which a framework calls one by one: PyTorch's defaults of cuBLAS
     /// instead of algorithms that were chosen for their shapes.
@@ -86,6 +86,7 @@ impl Power {
     /// follows frequency, so that power falls with the third power of the clock (Hennessy & Patterson, "Computer
     /// Architecture", section 1.5).
     pub fn clock(self) -> f64 {
+        // Every kernel asks, and few devices are limited.
         if self.limit.0 >= self.nominal.0 {
             return 1.0;
         }
@@ -99,6 +100,20 @@ impl Device {
     /// The share of its compute rates that its power allows.
     pub fn clock(&self) -> f64 {
         self.power.map_or(1.0, Power::clock)
+    }
+
+    /// The share of a matmul's rate that is left where rows do not begin at multiples of 16 bytes. What is copied to shared
+    /// memory asynchronously goes in pieces of 4, 8 or 16 bytes, and in two bytes not at all (NVIDIA, "Matrix multiplication
+    /// background", section 3.1, asks for 16); a vocabulary of 50257 in 16 bits makes head and loss of small models more
+    /// than twice as slow (vTrain's rows with and without tensor parallelism). What newer devices copy in bulk has to be
+    /// aligned, so there kernels written for Ampere run.
+    pub fn aligned_share(&self, bytes: u64) -> f64 {
+        match bytes {
+            1 | 2 => 0.4 * self.flash_2_share,
+            4 => 0.75 * self.flash_2_share,
+            8 => 0.9 * self.flash_2_share,
+            _ => 1.0,
+        }
     }
 }
 

@@ -52,24 +52,10 @@ pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
         Some(shape) => {
             let eager = if work.eager { device.eager_share } else { 1.0 };
             let tiles = tile_efficiency(device, shape, work.groups * work.side_by_side.max(1));
-            device.matmul_efficiency * eager * tiles * aligned_share(device, work.aligned)
+            device.matmul_efficiency * eager * tiles * device.aligned_share(work.aligned)
         }
         None if work.flash_2 => device.attention_efficiency * device.flash_2_share,
         None => device.attention_efficiency,
-    }
-}
-
-/// The share of a matmul's rate that is left where rows do not begin at multiples of 16 bytes. What is copied to shared
-/// memory asynchronously goes in pieces of 4, 8 or 16 bytes, and in two bytes not at all (NVIDIA, "Matrix multiplication
-/// background", section 3.1, asks for 16); a vocabulary of 50257 in 16 bits makes head and loss of small models more than
-/// twice as slow (vTrain's rows with and without tensor parallelism). What newer devices copy in bulk has to be aligned, so
-/// there kernels written for Ampere run.
-fn aligned_share(device: &Device, bytes: u64) -> f64 {
-    match bytes {
-        1 | 2 => 0.4 * device.flash_2_share,
-        4 => 0.75 * device.flash_2_share,
-        8 => 0.9 * device.flash_2_share,
-        _ => 1.0,
     }
 }
 

@@ -18,8 +18,8 @@ pub struct Work {
     pub matmul: Option<[u64; 3]>,
     /// Matmuls of that shape that run in one kernel, one for each expert.
     pub groups: u64,
-    /// Bytes at which every row of a matmul's operands and result can be read at once, a power of two up to
-    /// [`VECTOR_BYTES`]; 0 where it does not matter.
+    /// Bytes at whose multiples all rows of a matmul's operands and result begin, a power of two up to 16; 0 where it is
+    /// not asked.
     pub aligned: u64,
     /// Kernels that run side by side and fill each other's last waves: chunks of one matmul, on streams of their own
     /// (Transformer Engine's userbuffers); 0 as 1.
@@ -33,7 +33,7 @@ pub struct Work {
 }
 
 /// What a thread reads at once.
-pub const VECTOR_BYTES: u64 = 16;
+const VECTOR_BYTES: u64 = 16;
 
 /// At how many bytes the rows begin of what a matmul multiplies and writes.
 fn alignment(tensors: &[Tensor], op: &Op) -> u64 {

@@ -148,7 +148,8 @@ fn seconds(
         ];
         let rate = device.clock()
             * rates.iter().fold(device.fp32.0, |least, rate| least.min(rate.0))
-            * (device.matmul_efficiency * device.eager_share).min(device.attention_efficiency * device.flash_2_share)
+            * (device.matmul_efficiency * device.eager_share * device.aligned_share(1))
+                .min(device.attention_efficiency * device.flash_2_share)
             / WORST_TILES;
         let [inside, network] = links.map(|link| link.effective_bandwidth().0);
         let network = network / narrowness(cluster);

@@ -1,9 +1,7 @@
 //! The search for the parameters that fit best.
 //!
-//! Steps are those of least absolute errors by reweighted least squares (Schlossmacher 1973), damped (Levenberg 1944), in
-//! the logarithms of the parameters; derivatives are differences. Step times bend where another op begins to decide, and
-//! slopes do not see behind a bend: where steps end, every parameter is moved alone. The search starts from the same points
-//! whatever was fitted before, so it is deterministic.
+//! Steps follow slopes; where they end, every parameter is moved alone. The search starts from the same points whatever was
+//! fitted before, so it is deterministic.
 
 use std::collections::BTreeMap;
 
@@ -63,11 +61,7 @@ fn search_from(samples: &[&Sample], start: Point) -> Point {
 /// The best of the points around one, if it is better.
 fn poll(samples: &[&Sample], at: &Point, by: f64) -> Option<Point> {
     let around = (0..COUNT).flat_map(|index| [by, -by].map(|by| (index, by)));
-    let point = |(index, by): (usize, f64)| {
-        let mut step = [0.0; COUNT];
-        step[index] = by;
-        Point::new(samples, at.moved(&step))
-    };
+    let point = |(index, by): (usize, f64)| Point::new(samples, at.moved_alone(index, by));
     let best = around.map(point).min_by(|a, b| a.objective.total_cmp(&b.objective));
     best.filter(|point| point.objective < at.objective - 1e-5)
 }
@@ -94,6 +88,13 @@ impl Point {
             parameter.set(&mut device, parameter.get(&self.device) * step.clamp(-0.5, 0.5).exp());
         }
         device
+    }
+
+    /// The same with one parameter moved.
+    fn moved_alone(&self, index: usize, by: f64) -> Device {
+        let mut step = [0.0; COUNT];
+        step[index] = by;
+        self.moved(&step)
     }
 }
 
@@ -124,9 +125,7 @@ const COUNT: usize = Parameter::ALL.len();
 fn slopes(samples: &[&Sample], at: &Point) -> Vec<Vec<f64>> {
     let slope = |index: usize| {
         let tried = [0.03, -0.03].map(|by| {
-            let mut step = [0.0; COUNT];
-            step[index] = by;
-            let device = at.moved(&step);
+            let device = at.moved_alone(index, by);
             let moved = (Parameter::ALL[index].get(&device) / Parameter::ALL[index].get(&at.device)).ln();
             (device, moved)
         });
@@ -144,12 +143,10 @@ const FINE: f64 = 0.01;
 
 /// The rows of the damped normal equations, each with its right side.
 fn normal_equations(samples: &[&Sample], at: &Point, slopes: &[Vec<f64>], damping: f64) -> [[f64; COUNT + 1]; COUNT] {
-    let counts = counts(samples);
-    let weight = |(sample, error): (&&Sample, &f64)| {
-        let n = counts.get(sample.source.as_str()).copied().unwrap_or(1.0);
-        if error.abs() > MOST { 0.0 } else { 1.0 / n.sqrt() / error.abs().max(FINE) }
+    let weight = |(root, error): (f64, &f64)| {
+        if error.abs() > MOST { 0.0 } else { 1.0 / root / error.abs().max(FINE) }
     };
-    let weights: Vec<f64> = samples.iter().zip(&at.errors).map(weight).collect();
+    let weights: Vec<f64> = roots(samples).into_iter().zip(&at.errors).map(weight).collect();
     let sum = |a: &[f64], b: &[f64]| -> f64 { weights.iter().zip(a).zip(b).map(|((w, a), b)| w * a * b).sum() };
     let mut rows = [[0.0; COUNT + 1]; COUNT];
     for (i, row) in rows.iter_mut().enumerate() {
@@ -179,13 +176,13 @@ fn solve(mut rows: [[f64; COUNT + 1]; COUNT]) -> Option<[f64; COUNT]> {
     Some(std::array::from_fn(|i| rows[i][COUNT] / rows[i][i]))
 }
 
-/// Rows of every source.
-fn counts<'a>(samples: &[&'a Sample]) -> BTreeMap<&'a str, f64> {
-    let mut counts = BTreeMap::new();
+/// For every sample the root of the rows of its source.
+fn roots(samples: &[&Sample]) -> Vec<f64> {
+    let mut counts: BTreeMap<&str, f64> = BTreeMap::new();
     for sample in samples {
-        *counts.entry(sample.source.as_str()).or_default() += 1.0;
+        *counts.entry(&sample.source).or_default() += 1.0;
     }
-    counts
+    samples.iter().map(|sample| counts[sample.source.as_str()].sqrt()).collect()
 }
 
 /// Mean over sources, weighted by the root of their rows, of the mean absolute logarithm of predicted over measured
@@ -195,12 +192,11 @@ pub(super) fn objective(samples: &[&Sample], fitted: &Device) -> f64 {
 }
 
 fn weighted(samples: &[&Sample], errors: &[f64]) -> f64 {
-    let counts = counts(samples);
-    let share = |(sample, error): (&&Sample, &f64)| {
-        error.abs().min(MOST) / counts.get(sample.source.as_str()).copied().unwrap_or(1.0).sqrt()
-    };
-    let sum: f64 = samples.iter().zip(errors).map(share).sum();
-    sum / counts.values().map(|n| n.sqrt()).sum::<f64>().max(1.0)
+    let roots = roots(samples);
+    let sum: f64 = roots.iter().zip(errors).map(|(root, error)| error.abs().min(MOST) / root).sum();
+    // A source of n rows adds n / √n, the root of its rows.
+    let weights: f64 = roots.iter().map(|root| 1.0 / root).sum();
+    sum / weights.max(1.0)
 }
 
 /// Seconds of every sample's step, worked out by two threads.
