@@ -97,22 +97,20 @@ impl Breakdown {
     }
 }
 
-/// The parts of the step time of the group of ranks `group`.
-pub fn breakdown(trace: &Trace, group: u32) -> Breakdown {
-    let mut parts = Activity::default();
-    trace.spans.iter().filter(|span| trace.track(span).group == group).for_each(|span| parts.add(trace, span));
-    parts.finish(trace, group)
-}
-
-/// The same of all groups, with one pass over the trace.
+/// The parts of the step time of every group of ranks, with one pass over the trace.
 pub fn breakdowns(trace: &Trace) -> BTreeMap<u32, Breakdown> {
-    let mut of_group: Vec<Activity> = Vec::new();
+    // A few thousand labels are asked for by a million spans.
+    let phases: Vec<Phase> = trace.labels.iter().map(|label| label.phase).collect();
+    let groups = trace.tracks.iter().map(|track| track.group as usize + 1).max().unwrap_or(0);
+    let mut of_group: Vec<Activity> = std::iter::repeat_with(Activity::default).take(groups).collect();
     for span in &trace.spans {
-        let group = trace.track(span).group as usize;
-        if of_group.len() <= group {
-            of_group.resize_with(group + 1, Activity::default);
+        let track = trace.track(span);
+        let activity = &mut of_group[track.group as usize];
+        if track.stream == Stream::Compute {
+            activity.compute(span, phases[span.label.0 as usize]);
+        } else if span.duration > Nanos::ZERO {
+            activity.communication[track.stream.index()].push((span.start, span.track, span.end()));
         }
-        of_group[group].add(trace, span);
     }
     (0..).zip(of_group).map(|(group, activity)| (group, activity.finish(trace, group))).collect()
 }
@@ -123,18 +121,16 @@ struct Activity {
     parts: Breakdown,
     /// Compute, with neighbours joined; mostly in order, because kernels of a stream are.
     busy: Vec<(Nanos, Nanos)>,
-    /// Start, track and end of what takes any time.
-    communication: Vec<(Nanos, TrackId, Nanos)>,
+    /// Of every stream.
+    communication: [Vec<Communication>; Stream::ALL.len()],
 }
 
+/// Start, track and end of what takes any time.
+type Communication = (Nanos, TrackId, Nanos);
+
 impl Activity {
-    fn add(&mut self, trace: &Trace, span: &Span) {
-        if trace.track(span).stream != Stream::Compute {
-            let lasts = span.duration > Nanos::ZERO;
-            self.communication.extend(lasts.then(|| (span.start, span.track, span.end())));
-            return;
-        }
-        *self.parts.of_phase(trace.label(span).phase) += span.duration;
+    fn compute(&mut self, span: &Span, phase: Phase) {
+        *self.parts.of_phase(phase) += span.duration;
         match self.busy.last_mut() {
             Some(last) if (last.0..=last.1).contains(&span.start) => last.1 = last.1.max(span.end()),
             _ => self.busy.push((span.start, span.end())),
@@ -142,28 +138,46 @@ impl Activity {
     }
 
     fn finish(self, trace: &Trace, group: u32) -> Breakdown {
-        let Self { mut parts, busy, mut communication } = self;
-        communication.sort_unstable();
+        let Self { mut parts, busy, communication } = self;
+        let communication = in_order(communication);
         let busy = union(busy.into_iter());
         let exposed = expose(trace, &communication, &busy, &mut parts);
         let own = trace.host_waits.iter().filter(|wait| wait.group == group);
         let waits = union(own.map(|wait| (wait.from, wait.until)));
         let communicating = joined(communication.iter().map(|&(start, _, end)| (start, end)));
         let occupied = if waits.is_empty() { Vec::new() } else { merged(&busy, &communicating) };
-        parts.host = waits.into_iter().map(|(from, until)| outside(from, until, &occupied)).sum();
+        let mut occupied = Busy::new(&occupied);
+        parts.host = waits.into_iter().map(|(from, until)| occupied.outside(from, until)).sum();
         parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
         parts
     }
 }
 
+/// What all streams communicate, by start and track. Each stream is mostly in order already.
+fn in_order(mut streams: [Vec<Communication>; Stream::ALL.len()]) -> Vec<Communication> {
+    let count = streams.iter().map(Vec::len).sum();
+    streams.iter_mut().filter(|stream| !stream.is_sorted()).for_each(|stream| stream.sort_unstable());
+    let mut rest: Vec<&[Communication]> = streams.iter().map(Vec::as_slice).filter(|s| !s.is_empty()).collect();
+    let mut merged = Vec::with_capacity(count);
+    while let Some(first) = (0..rest.len()).min_by_key(|&stream| rest[stream][0]) {
+        let limit = (0..rest.len()).filter(|&stream| stream != first).map(|stream| rest[stream][0]).min();
+        let run = rest[first].iter().take_while(|&next| limit.is_none_or(|limit| *next <= limit)).count();
+        merged.extend_from_slice(&rest[first][..run]);
+        rest[first] = &rest[first][run..];
+        rest.retain(|stream| !stream.is_empty());
+    }
+    merged
+}
+
 /// Charges every moment of communication outside `busy` to one stream; returns their sum. Where two streams
 /// communicate at once, the one that started first is charged: `spans` are sorted by start and track.
-fn expose(trace: &Trace, spans: &[(Nanos, TrackId, Nanos)], busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
+fn expose(trace: &Trace, spans: &[Communication], busy: &[(Nanos, Nanos)], parts: &mut Breakdown) -> Nanos {
     let (mut covered, mut sum) = (Nanos::ZERO, Nanos::ZERO);
+    let mut busy = Busy::new(busy);
     for &(start, track, end) in spans {
         let start = start.max(covered);
         if end > start {
-            let time = outside(start, end, busy);
+            let time = busy.outside(start, end);
             *parts.of_stream(trace.tracks[track.0 as usize].stream) += time;
             sum += time;
             covered = end;
@@ -201,11 +215,24 @@ fn merged(first: &[(Nanos, Nanos)], second: &[(Nanos, Nanos)]) -> Vec<(Nanos, Na
     }))
 }
 
-/// The part of `start..end` that lies in none of the intervals.
-fn outside(start: Nanos, end: Nanos, busy: &[(Nanos, Nanos)]) -> Nanos {
-    let first = busy.partition_point(|&(_, until)| until <= start);
-    let overlap = busy[first..].iter().take_while(|&&(from, _)| from < end);
-    end - start - overlap.map(|&(from, until)| until.min(end) - from.max(start)).sum()
+/// Sorted, disjoint intervals, read from the first to the last.
+struct Busy<'a> {
+    /// Those that end later than where the last question started.
+    rest: &'a [(Nanos, Nanos)],
+}
+
+impl<'a> Busy<'a> {
+    fn new(rest: &'a [(Nanos, Nanos)]) -> Self {
+        Self { rest }
+    }
+
+    /// The part of `start..end` that lies in none of the intervals. Questions come in the order of their starts.
+    fn outside(&mut self, start: Nanos, end: Nanos) -> Nanos {
+        let past = self.rest.iter().take_while(|&&(_, until)| until <= start).count();
+        self.rest = &self.rest[past..];
+        let overlap = self.rest.iter().take_while(|&&(from, _)| from < end);
+        end - start - overlap.map(|&(from, until)| until.min(end) - from.max(start)).sum()
+    }
 }
 
 /// Exposed communication of a breakdown by axis.
@@ -272,8 +299,19 @@ mod tests {
     fn time_outside_of_busy_intervals() {
         let busy = union([(0, 10), (5, 20), (30, 40)].into_iter().map(|(a, b)| (Nanos(a), Nanos(b))));
         assert_eq!(busy.len(), 2);
-        assert_eq!(outside(Nanos(15), Nanos(35), &busy), Nanos(10));
-        assert_eq!(outside(Nanos(20), Nanos(30), &busy), Nanos(10));
-        assert_eq!(outside(Nanos(0), Nanos(20), &busy), Nanos(0));
+        let mut busy = Busy::new(&busy);
+        assert_eq!(busy.outside(Nanos(0), Nanos(20)), Nanos(0));
+        assert_eq!(busy.outside(Nanos(15), Nanos(35)), Nanos(10));
+        assert_eq!(busy.outside(Nanos(20), Nanos(30)), Nanos(10));
+    }
+
+    #[test]
+    fn streams_are_merged_by_start() {
+        let span = |start, track| (Nanos(start), TrackId(track), Nanos(start + 5));
+        let mut streams: [Vec<Communication>; Stream::ALL.len()] = Default::default();
+        streams[1] = vec![span(0, 1), span(10, 1), span(20, 1)];
+        streams[4] = vec![span(15, 4), span(10, 4)];
+        let starts = in_order(streams).iter().map(|&(start, track, _)| (start.0, track.0)).collect::<Vec<_>>();
+        assert_eq!(starts, [(0, 1), (10, 1), (10, 4), (15, 4), (20, 1)]);
     }
 }

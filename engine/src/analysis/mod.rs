@@ -9,6 +9,6 @@ mod report;
 mod what_if;
 
 pub use allocator::{Reserved, reserved};
-pub use breakdown::{Breakdown, OpClassTime, breakdown, breakdowns, exposed_communication, op_classes};
+pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use what_if::{WhatIf, what_if};

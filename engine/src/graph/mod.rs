@@ -18,6 +18,7 @@ pub mod passes;
 mod print;
 mod step;
 mod tensor;
+mod tensor_map;
 mod verify;
 
 pub use dims::Dims;
@@ -25,6 +26,7 @@ pub use op::{Collective, CompressionStep, Direction, Op, OpKind, Part, Reduction
 pub use print::{StepGraphDocument, dot};
 pub use step::{FlatPlace, Piece, Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
 pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
+pub(crate) use tensor_map::TensorMap;
 pub use verify::GraphError;
 
 use std::collections::BTreeSet;

@@ -40,9 +40,10 @@ pub struct PricedOp {
     pub action: Action,
     /// In which way ranks send, where they do.
     pub pattern: Pattern,
-    /// Range of [`PricedSegment::tensors`] that it reads.
+    /// Range of [`PricedSegment::tensors`] that it has to wait for. What only ops of its own stream write is there
+    /// when these have ended: most kernels wait for nothing else.
     pub reads: (u32, u32),
-    /// Range of [`PricedSegment::tensors`] that it writes.
+    /// Range of [`PricedSegment::tensors`] that it writes and others wait for.
     pub writes: (u32, u32),
 }
 
@@ -51,7 +52,7 @@ pub struct PricedOp {
 pub struct PricedSegment {
     /// Its ops in program order.
     pub ops: Vec<PricedOp>,
-    /// Tensors that they mention, numbered within the stage.
+    /// Tensors that they wait for, numbered within the stage.
     pub tensors: Vec<u32>,
 }
 
@@ -62,11 +63,11 @@ pub struct Programs {
     pub labels: Vec<Label>,
     /// For each class, its segments.
     pub classes: Vec<Vec<PricedSegment>>,
-    /// For each class, how many tensors its program mentions.
+    /// For each class, how many tensors its ops wait for.
     pub locals: Vec<Locals>,
 }
 
-/// How many tensors a program mentions; persistent ones are numbered first.
+/// How many tensors the ops of a program wait for; persistent ones are numbered first.
 #[derive(Clone, Copy, Debug)]
 pub struct Locals {
     /// All of them.
@@ -153,25 +154,38 @@ struct Pricer<'a> {
     faster: Option<(&'a str, f64)>,
 }
 
-/// Numbers of a stage's tensors, persistent ones first.
+/// Numbers of a stage's tensors that ops wait for, persistent ones first.
 struct Numbers {
-    /// By tensor; [`Self::NONE`] of those of other stages.
+    /// By tensor; [`Self::NONE`] of all others.
     of: Vec<u32>,
+    /// By tensor, the streams that write it: a bit for each.
+    writers: Vec<u16>,
     locals: Locals,
+}
+
+/// The bit of a stream.
+fn bit(stream: Stream) -> u16 {
+    1 << stream.index()
 }
 
 impl Numbers {
     const NONE: u32 = u32::MAX;
 
     fn new(step: &StepGraph, stage: usize) -> Self {
-        let mut mentioned = vec![false; step.tensors.len()];
-        for op in step.stages[stage].segments.iter().flat_map(Segment::ops) {
-            op.reads.iter().chain(&op.writes).for_each(|id| mentioned[id.index()] = true);
+        let ops = || step.stages[stage].segments.iter().flat_map(Segment::ops);
+        let mut writers = vec![0; step.tensors.len()];
+        for op in ops() {
+            op.writes.iter().for_each(|id| writers[id.index()] |= bit(op.kind.stream()));
         }
-        let (mut of, mut next) = (vec![Self::NONE; mentioned.len()], 0);
+        let mut awaited = vec![false; writers.len()];
+        for op in ops() {
+            let own = bit(op.kind.stream());
+            op.reads.iter().for_each(|id| awaited[id.index()] |= writers[id.index()] & !own != 0);
+        }
+        let (mut of, mut next) = (vec![Self::NONE; awaited.len()], 0);
         let mut number = |persistent: bool| {
             for (place, tensor) in step.tensors.iter().enumerate() {
-                if mentioned[place] && tensor.role.is_persistent() == persistent {
+                if awaited[place] && tensor.role.is_persistent() == persistent {
                     of[place] = next;
                     next += 1;
                 }
@@ -180,12 +194,25 @@ impl Numbers {
         };
         let persistent = number(true);
         let tensors = number(false);
-        Self { of, locals: Locals { tensors, persistent } }
+        Self { of, writers, locals: Locals { tensors, persistent } }
     }
 
-    fn get(&self, id: TensorId) -> Option<u32> {
+    /// The number of what an op on `stream` reads, if it has to wait for it.
+    fn read(&self, id: TensorId, stream: Stream) -> Option<u32> {
+        self.written(id).filter(|_| self.writers[id.index()] & !bit(stream) != 0)
+    }
+
+    /// The number of what an op writes, if any op waits for it.
+    fn written(&self, id: TensorId) -> Option<u32> {
         Some(self.of[id.index()]).filter(|&number| number != Self::NONE)
     }
+}
+
+/// Appends tensors; returns where they are.
+fn range(tensors: &mut Vec<u32>, more: impl Iterator<Item = u32>) -> (u32, u32) {
+    let start = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
+    tensors.extend(more);
+    (start, u32::try_from(tensors.len()).unwrap_or(u32::MAX))
 }
 
 impl Pricer<'_> {
@@ -193,17 +220,19 @@ impl Pricer<'_> {
         let mut priced = PricedSegment::default();
         let mut lent = Nanos::ZERO;
         for op in segment.ops() {
-            let reads = self.range(&op.reads, &mut priced.tensors);
-            let writes = self.range(&op.writes, &mut priced.tensors);
+            let (label, stream) = (LabelId(self.label), op.kind.stream());
+            let reads = op.reads.iter().filter_map(|&id| self.numbers.read(id, stream));
+            let reads = range(&mut priced.tensors, reads);
+            let writes = op.writes.iter().filter_map(|&id| self.numbers.written(id));
+            let writes = range(&mut priced.tensors, writes);
             let (duration, action) = self.op(op);
             let mut duration = self.adjusted(op, duration);
             // What is computed beside a collective lacks the multiprocessors on which that one runs.
-            if op.kind.stream() == Stream::Compute {
+            if stream == Stream::Compute {
                 duration += std::mem::take(&mut lent);
             } else if segment.kind.is_beside_compute() {
                 lent += cost::lent_time(self.device, &self.step.mesh, op, duration);
             }
-            let (label, stream) = (LabelId(self.label), op.kind.stream());
             let issue = if self.graphs {
                 Nanos::ZERO
             } else {
@@ -227,12 +256,6 @@ impl Pricer<'_> {
 
     fn is_awaited(&self, op: &Op) -> bool {
         self.awaits_messages && matches!(op.kind, OpKind::Receive(_)) || cost::is_awaited(op)
-    }
-
-    fn range(&self, ids: &[TensorId], tensors: &mut Vec<u32>) -> (u32, u32) {
-        let start = u32::try_from(tensors.len()).unwrap_or(u32::MAX);
-        tensors.extend(ids.iter().filter_map(|&id| self.numbers.get(id)));
-        (start, u32::try_from(tensors.len()).unwrap_or(u32::MAX))
     }
 
     fn adjusted(&self, op: &Op, duration: Nanos) -> Nanos {

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use rustc_hash::FxHashMap;
-
 use crate::graph::{
-    OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId,
+    Op, OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId,
+    TensorMap,
 };
 use crate::scenario::Place;
 use crate::trace::{MemoryCategory, MemoryUse};
@@ -17,10 +16,11 @@ use crate::units::Bytes;
 /// Fills in what every segment allocates and frees, and what every stage needs.
 pub fn plan_memory(mut step: StepGraph) -> StepGraph {
     let mut stages = std::mem::take(&mut step.stages);
+    let (mut lives, mut mentions) = (TensorMap::new(step.tensors.len()), TensorMap::new(step.tensors.len()));
     for stage in &mut stages {
-        let lives = lives(&step, stage);
+        find_lives(&step, stage, &mut lives);
         for segment in &mut stage.segments {
-            segment.memory = segment_memory(&step, segment, &lives);
+            segment.memory = segment_memory(&step, segment, &lives, &mut mentions);
         }
         stage.memory = stage_memory(&step, stage, &crossing(&lives));
     }
@@ -32,27 +32,28 @@ pub fn plan_memory(mut step: StepGraph) -> StepGraph {
 type Family = (SegmentKind, u32, u32);
 
 /// The first and the last family that mention a tensor of a micro-batch.
-type Lives = FxHashMap<TensorId, (Family, Family)>;
+type Lives = TensorMap<(Family, Family)>;
 
 /// The allocation-owning tensors that live from one segment of a micro-batch to a later one.
 pub fn saved(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
-    crossing(&lives(step, stage))
+    let mut lives = TensorMap::new(step.tensors.len());
+    find_lives(step, stage, &mut lives);
+    crossing(&lives)
 }
 
 fn crossing(lives: &Lives) -> BTreeSet<TensorId> {
-    lives.iter().filter(|(_, (first, last))| first != last).map(|(&id, _)| id).collect()
+    lives.iter().filter(|(_, (first, last))| first != last).map(|(id, _)| id).collect()
 }
 
 /// In the order in which the stage runs them for a micro-batch, the families that mention each tensor.
-fn lives(step: &StepGraph, stage: &Stage) -> Lives {
-    let mut lives = Lives::default();
+fn find_lives(step: &StepGraph, stage: &Stage, lives: &mut Lives) {
+    lives.clear();
     for segment in in_order(stage) {
         let family = segment.family();
-        for id in segment.ops().flat_map(|op| roots(step, &op.reads, &op.writes)) {
-            lives.entry(id).and_modify(|(_, last)| *last = family).or_insert((family, family));
+        for id in segment.ops().flat_map(|op| roots(step, op)) {
+            lives.update(id, |known| (known.map_or(family, |(first, _)| first), family));
         }
     }
-    lives
 }
 
 /// The segments of a stage, each once: those of the whole step, and between them those of a micro-batch as they run.
@@ -69,25 +70,32 @@ fn in_order(stage: &Stage) -> Vec<&Segment> {
     order
 }
 
-fn roots(step: &StepGraph, reads: &[TensorId], writes: &[TensorId]) -> Vec<TensorId> {
-    let all = reads.iter().chain(writes).map(|&id| step.storage_of(id));
-    all.filter(|&id| !step.tensor(id).role.is_persistent() && is_here(step, id)).collect()
+/// The allocations of a micro-batch that an op mentions.
+fn roots(step: &StepGraph, op: &Op) -> impl Iterator<Item = TensorId> {
+    let all = op.reads.iter().chain(&op.writes).map(|&id| step.storage_of(id));
+    all.filter(|&id| !step.tensor(id).role.is_persistent() && is_here(step, id))
 }
 
-fn segment_memory(step: &StepGraph, segment: &Segment, lives: &Lives) -> SegmentMemory {
+/// `mentions` is room for the first and the last op that mention each tensor.
+fn segment_memory(
+    step: &StepGraph,
+    segment: &Segment,
+    lives: &Lives,
+    mentions: &mut TensorMap<(usize, usize)>,
+) -> SegmentMemory {
     let ops = segment.graph.node_count();
     let mut memory = SegmentMemory { allocates: vec![Vec::new(); ops], frees: vec![Vec::new(); ops] };
-    let mut span: FxHashMap<TensorId, (usize, usize)> = FxHashMap::default();
+    mentions.clear();
     for (index, op) in segment.ops().enumerate() {
-        for id in roots(step, &op.reads, &op.writes) {
-            span.entry(id).and_modify(|(_, last)| *last = index).or_insert((index, index));
+        for id in roots(step, op) {
+            mentions.update(id, |known| (known.map_or(index, |(first, _)| first), index));
         }
     }
     let family = segment.family();
-    let mut span: Vec<_> = span.into_iter().collect();
-    span.sort_unstable();
-    for (id, (first, last)) in span {
-        let (born, dies) = lives.get(&id).copied().unwrap_or((family, family));
+    let mut mentioned: Vec<_> = mentions.iter().collect();
+    mentioned.sort_unstable();
+    for (id, (first, last)) in mentioned {
+        let (born, dies) = lives.get(id).unwrap_or((family, family));
         if born == family {
             memory.allocates[first].push(id);
         }

@@ -44,15 +44,16 @@ fn belongs(op: &Op, module: RecomputeModule) -> bool {
 
 fn again(mut graph: OpGraph, repeated: &dyn Fn(&Op) -> bool) -> OpGraph {
     let old = std::mem::take(&mut graph.ops);
-    let layers = ops_of_layers(&old);
-    let (mut seen, mut copies) = (BTreeSet::new(), BTreeMap::new());
-    for mut op in old.iter().cloned() {
+    let needed = |places: Vec<usize>| needed_again(&old, &places, repeated);
+    let mut needed: BTreeMap<u32, Vec<Op>> =
+        ops_of_layers(&old).into_iter().map(|(layer, places)| (layer, needed(places))).collect();
+    let mut copies = BTreeMap::new();
+    for mut op in old {
         if let (Phase::Backward, Part::Layer(layer)) = (op.phase, op.part) {
-            if seen.insert(layer) {
-                let needed = needed_again(&old, layers.get(&layer).map_or(&[], Vec::as_slice), repeated);
-                copies = repeat(&mut graph, &needed);
+            if let Some(ops) = needed.remove(&layer) {
+                copies = repeat(&mut graph, &ops);
             }
-            op.reads = op.reads.iter().map(|id| copies.get(id).copied().unwrap_or(*id)).collect();
+            op.reads.iter_mut().for_each(|id| *id = copies.get(id).copied().unwrap_or(*id));
         }
         graph.ops.push(op);
     }

@@ -42,7 +42,7 @@ pub fn shard_with(mut graph: OpGraph, strategy: &Strategy, keep: impl Fn(&Op) ->
         converted: FxHashMap::default(),
         parameter_of: FxHashMap::default(),
     };
-    for op in &ops {
+    for op in ops {
         sharder.op(op, &keep);
     }
     sharder.finish()
@@ -83,9 +83,8 @@ impl Rule {
 }
 
 impl Sharder {
-    fn op(&mut self, op: &Op, keep: &impl Fn(&Op) -> bool) {
-        let rule = self.rule(op);
-        let mut op = op.clone();
+    fn op(&mut self, mut op: Op, keep: &impl Fn(&Op) -> bool) {
+        let rule = self.rule(&op);
         for (read, wanted) in rule.reads.iter().enumerate() {
             op.reads[read] = self.convert(op.reads[read], *wanted, &op, keep);
         }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use super::flat::Flat;
 use super::{ChunkPlan, StagePlan, clear, zero};
 use crate::cluster::Group;
@@ -128,9 +130,10 @@ fn parted(buckets: Vec<Bucket>, strategy: &Strategy) -> (Vec<Bucket>, Vec<Bucket
 fn reductions(tensors: &mut Vec<Tensor>, whole: &[Bucket], chunk: &ChunkPlan, strategy: &Strategy) -> Vec<(usize, Op)> {
     // Sharding may have put ops among those that write gradients.
     let ops = chunk.last_gradient_ops();
+    let writers = writers(tensors, ops);
     let last = |bucket: &Bucket| {
-        let writes = |op: &Op| op.writes.iter().any(|id| bucket.gradients.iter().any(|(gradient, _)| gradient == id));
-        ops.iter().rposition(writes).unwrap_or(ops.len().saturating_sub(1))
+        let last = bucket.gradients.iter().filter_map(|(id, _)| Some(writers.get(id)?.1)).max();
+        last.unwrap_or(ops.len().saturating_sub(1))
     };
     let mut reductions: Vec<_> =
         whole.iter().filter_map(|bucket| Some((last(bucket), reduction(tensors, bucket, strategy)?))).collect();
@@ -244,13 +247,23 @@ impl Layout {
 /// The accumulators that the backward ops write, each with the index of the last op that does, in that order.
 fn completed(tensors: &[Tensor], backward: &[Op]) -> Vec<(TensorId, usize)> {
     let mut last: Vec<(TensorId, usize)> = Vec::new();
+    let writers = writers(tensors, backward);
     for (index, op) in backward.iter().enumerate() {
-        for &id in op.writes.iter().filter(|id| tensors[id.index()].role == Role::Gradient) {
-            last.retain(|&(other, _)| other != id);
-            last.push((id, index));
-        }
+        let is_last = |id: &TensorId| writers.get(id).is_some_and(|&(_, last)| last == index);
+        last.extend(op.writes.iter().filter(|id| is_last(id)).map(|&id| (id, index)));
     }
     last
+}
+
+/// The accumulators that ops write, with the indices of the first and the last op that do.
+fn writers(tensors: &[Tensor], ops: &[Op]) -> FxHashMap<TensorId, (usize, usize)> {
+    let mut writers = FxHashMap::default();
+    for (index, op) in ops.iter().enumerate() {
+        for &id in op.writes.iter().filter(|id| tensors[id.index()].role == Role::Gradient) {
+            writers.entry(id).or_insert((index, index)).1 = index;
+        }
+    }
+    writers
 }
 
 fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl Fn(&TensorId) -> bool) -> Vec<Bucket> {
@@ -271,10 +284,10 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
         bucket.filled += padded(tensors, gradient);
         bucket.complete_after = bucket.complete_after.max(complete_after);
     }
+    let writers = writers(tensors, ops);
     for bucket in &mut buckets {
         bucket.lay_out(tensors, layout);
-        let writes = |op: &Op| op.writes.iter().any(|id| bucket.gradients.iter().any(|(gradient, _)| gradient == id));
-        bucket.first_write = ops.iter().position(writes).unwrap_or(0);
+        bucket.first_write = bucket.gradients.iter().filter_map(|(id, _)| Some(writers.get(id)?.0)).min().unwrap_or(0);
     }
     buckets
 }

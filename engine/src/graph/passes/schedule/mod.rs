@@ -13,7 +13,7 @@ mod zero;
 
 use std::collections::BTreeMap;
 
-use petgraph::graph::DiGraph;
+use petgraph::graph::{DiGraph, NodeIndex};
 use rustc_hash::FxHashMap;
 
 use crate::cluster::Group;
@@ -111,18 +111,22 @@ fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32, paired: bool)
 /// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions.
 fn segment(kind: SegmentKind, chunk: u32, piece: Piece, ops: Vec<Op>) -> Segment {
     let mut graph = DiGraph::with_capacity(ops.len(), 2 * ops.len());
-    let mut writer: FxHashMap<TensorId, _> = FxHashMap::default();
+    let mut writer: FxHashMap<TensorId, NodeIndex> = FxHashMap::default();
+    let mut edges: Vec<(NodeIndex, TensorId)> = Vec::new();
     for op in ops {
-        let (reads, writes) = (op.reads.clone(), op.writes.clone());
-        let node = graph.add_node(op);
-        for id in reads.iter().chain(&writes) {
-            if let Some(&from) = writer.get(id)
-                && from != node
-            {
-                graph.update_edge(from, node, *id);
+        let node = NodeIndex::new(graph.node_count());
+        for &id in op.reads.iter().chain(&op.writes) {
+            let Some(&from) = writer.get(&id) else { continue };
+            match edges.iter_mut().find(|(other, _)| *other == from) {
+                Some((_, last)) => *last = id,
+                None => edges.push((from, id)),
             }
         }
-        writer.extend(writes.into_iter().map(|id| (id, node)));
+        writer.extend(op.writes.iter().map(|&id| (id, node)));
+        graph.add_node(op);
+        for (from, id) in edges.drain(..) {
+            graph.add_edge(from, node, id);
+        }
     }
     Segment { kind, chunk, piece, graph, memory: SegmentMemory::default() }
 }

@@ -171,8 +171,9 @@ impl Splitter {
     /// Puts an op on the virtual stage of its part.
     fn place(&mut self, mut op: Op) {
         let depth = self.depth_of(op.part);
-        op.reads = op.reads.iter().map(|&id| self.local(depth, id, op.phase)).collect();
-        op.writes = op.writes.iter().map(|&id| self.local(depth, id, op.phase)).collect();
+        for id in op.reads.iter_mut().chain(&mut op.writes) {
+            *id = self.local(depth, *id, op.phase);
+        }
         self.push(depth, op);
     }
 
