@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::flow::Times;
 use super::memory::MemoryRecorder;
-use super::program::{Action, Locals, PricedOp, Programs};
+use super::program::{Action, Locals, PricedOp, PricedSegment, Programs};
 use super::{Class, Folding};
 use crate::cluster::Group;
 use crate::graph::{StepGraph, Task, Transfer};
@@ -125,18 +125,47 @@ impl<'a> Player<'a> {
         let mut moved = false;
         while let Some(&task) = stage.tasks.get(self.states[class].task) {
             let segment = &programs.classes[class][task.segment.0 as usize];
+            moved |= self.kernels(class, task, segment);
             while let Some(op) = segment.ops.get(self.states[class].op) {
                 if !self.op(class, task, op, &segment.tensors) {
                     return moved;
                 }
-                self.states[class].op += 1;
                 moved = true;
+                self.kernels(class, task, segment);
             }
             self.states[class].task += 1;
             self.states[class].op = 0;
         }
         self.states[class].done = true;
         true
+    }
+
+    /// Plays ops up to the next that has to do with others, unless their times are given; returns whether there are any.
+    /// They are most, so what they need is at hand.
+    fn kernels(&mut self, class: usize, task: Task, segment: &PricedSegment) -> bool {
+        if self.times.is_some() {
+            return false;
+        }
+        let state = &mut self.states[class];
+        let memory = &mut self.memory[class];
+        let slot = task.micro_batch.map_or(0, |m| state.slots[m as usize] as usize);
+        let micro_batch = task.micro_batch.unwrap_or(Span::NO_MICRO_BATCH);
+        let (first_track, first) = (class * STREAMS, state.op);
+        for op in segment.ops[first..].iter().take_while(|op| op.action == Action::Run) {
+            let ready = state.earliest(op.stream, &segment.tensors[op.reads.0 as usize..op.reads.1 as usize], slot);
+            let issued = state.host + op.issue;
+            let start = ready.max(issued);
+            let end = start + op.duration;
+            let track = TrackId(u32::try_from(first_track + op.stream.index()).unwrap_or(u32::MAX));
+            self.spans.push(Span { track, label: op.label, start, duration: op.duration, micro_batch });
+            if issued > ready && op.stream == Stream::Compute {
+                wait_for_host(&mut self.host_waits, class, ready, issued);
+            }
+            state.ended(op, &segment.tensors, slot, issued, end);
+            memory.op(task, state.op, start);
+            state.op += 1;
+        }
+        state.op > first
     }
 
     /// Plays one op; `false` if it has to wait for others.
@@ -165,26 +194,13 @@ impl<'a> Player<'a> {
             self.send(class, transfer, task, Message { start, end, span });
         }
         if issued > ready && op.stream == Stream::Compute {
-            self.wait_for_host(class, ready, issued);
+            wait_for_host(&mut self.host_waits, class, ready, issued);
         }
         let state = &mut self.states[class];
-        state.played += 1;
-        state.host = if op.awaited { issued.max(end) } else { issued };
-        state.free[op.stream.index()] = end;
-        for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
-            state.set_ready(tensor, slot, end);
-        }
+        state.ended(op, tensors, slot, issued, end);
         self.memory[class].op(task, state.op, start);
+        state.op += 1;
         true
-    }
-
-    /// Notes that a class's compute stream was idle until the host issued the next op.
-    fn wait_for_host(&mut self, class: usize, from: Nanos, until: Nanos) {
-        let group = u32::try_from(class).unwrap_or(u32::MAX);
-        match self.host_waits.last_mut() {
-            Some(last) if last.group == group && last.until >= from => last.until = until,
-            _ => self.host_waits.push(HostWait { group, from, until }),
-        }
     }
 
     /// When all classes of the group have arrived, the time at which the last of them did.
@@ -258,6 +274,15 @@ impl<'a> Player<'a> {
     }
 }
 
+/// Notes that a class's compute stream was idle until the host issued the next op.
+fn wait_for_host(host_waits: &mut Vec<HostWait>, class: usize, from: Nanos, until: Nanos) {
+    let group = u32::try_from(class).unwrap_or(u32::MAX);
+    match host_waits.last_mut() {
+        Some(last) if last.group == group && last.until >= from => last.until = until,
+        _ => host_waits.push(HostWait { group, from, until }),
+    }
+}
+
 /// Slots for the micro-batches of a stage, from 1 on: one is taken with the first task of a micro-batch and given back
 /// behind its last.
 pub fn slots(tasks: &[Task], micro_batches: u32) -> Vec<u32> {
@@ -306,9 +331,15 @@ impl State {
         reads.iter().fold(free, |earliest, &tensor| earliest.max(self.ready[self.slot(tensor, slot)]))
     }
 
-    fn set_ready(&mut self, tensor: u32, slot: usize, at: Nanos) {
-        let slot = self.slot(tensor, slot);
-        self.ready[slot] = at;
+    /// An op that the host issued at `issued` ended.
+    fn ended(&mut self, op: &PricedOp, tensors: &[u32], slot: usize, issued: Nanos, end: Nanos) {
+        self.played += 1;
+        self.host = if op.awaited { issued.max(end) } else { issued };
+        self.free[op.stream.index()] = end;
+        for &tensor in &tensors[op.writes.0 as usize..op.writes.1 as usize] {
+            let slot = self.slot(tensor, slot);
+            self.ready[slot] = end;
+        }
     }
 
     /// Persistent tensors are numbered first and have one slot; others have one for each micro-batch.

@@ -36,10 +36,18 @@ impl MemoryRecorder {
     }
 
     /// Notes that the `op`-th op of `task` has started.
+    #[inline]
     pub fn op(&mut self, task: Task, op: usize, start: Nanos) {
-        let profile = &self.profiles[task.segment.0 as usize];
         // Streams run beside each other; the curve follows the program order, in which memory is planned.
         self.last = self.last.max(start);
+        let profile = &self.profiles[task.segment.0 as usize];
+        if self.detailed || op == 0 || op == profile.peak_op || op + 1 == profile.ops.len() {
+            self.sample(task, op);
+        }
+    }
+
+    fn sample(&mut self, task: Task, op: usize) {
+        let profile = &self.profiles[task.segment.0 as usize];
         if self.detailed || op == 0 || op == profile.peak_op {
             let used = profile.ops[op].0.applied_to(self.base);
             push(&mut self.samples, MemorySample { at: self.last, used });

@@ -15,6 +15,11 @@ pub use verify::TraceError;
 /// A name that many share: of an op, of its tensors, of its spans.
 pub type Name = std::sync::Arc<str>;
 
+/// The name that these parts make. A graph has tens of thousands of them: formatting would cost more than all else.
+pub(crate) fn name(parts: &[&str]) -> Name {
+    parts.concat().into()
+}
+
 /// Where a figure comes from. Shown beside every figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

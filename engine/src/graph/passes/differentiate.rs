@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
+
 use crate::graph::{Op, OpGraph, OpKind, Role, Shape, Tensor, TensorId, Window};
-use crate::trace::Phase;
+use crate::trace::{Phase, name};
 
 /// Appends the gradient of every op of `graph`.
 pub fn differentiate(graph: OpGraph) -> OpGraph {
@@ -76,15 +78,15 @@ impl Backward {
     }
 
     fn push(&mut self, of: &Op, kind: OpKind, suffix: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
-        let name = format!("{} {suffix}", of.name);
-        self.graph.ops.push(Op { kind, name: name.into(), part: of.part, phase: Phase::Backward, reads, writes });
+        let name = name(&[&of.name, " ", suffix]);
+        self.graph.ops.push(Op { kind, name, part: of.part, phase: Phase::Backward, reads, writes });
     }
 
     /// A new value with the shape of `like`.
     fn value_like(&mut self, like: TensorId, prefix: &str) -> TensorId {
         let tensor = self.graph.tensor(like).clone();
-        let name = format!("{prefix} of {}", tensor.name);
-        self.graph.add_tensor(Tensor { name: name.into(), role: Role::Activation, ..tensor })
+        let name = name(&[prefix, " of ", &tensor.name]);
+        self.graph.add_tensor(Tensor { name, role: Role::Activation, ..tensor })
     }
 
     /// The accumulator of a parameter's gradient.
@@ -93,8 +95,8 @@ impl Backward {
             return gradient;
         }
         let tensor = self.graph.tensor(parameter).clone();
-        let name = format!("gradient of {}", tensor.name);
-        let gradient = self.graph.add_tensor(Tensor { name: name.into(), role: Role::Gradient, ..tensor });
+        let name = name(&["gradient of ", &tensor.name]);
+        let gradient = self.graph.add_tensor(Tensor { name, role: Role::Gradient, ..tensor });
         self.gradients.insert(parameter, gradient);
         gradient
     }
@@ -393,11 +395,9 @@ impl Backward {
 
 /// The gradient accumulator of each parameter, in the order of the parameters.
 pub fn parameter_gradients(graph: &OpGraph) -> Vec<(TensorId, TensorId)> {
-    let by_name: BTreeMap<&str, TensorId> =
-        tensors(graph, Role::Gradient).map(|(id, tensor)| (&*tensor.name, id)).collect();
-    tensors(graph, Role::Parameter)
-        .filter_map(|(id, tensor)| Some((id, *by_name.get(format!("gradient of {}", tensor.name).as_str())?)))
-        .collect()
+    let named = |(id, tensor): (TensorId, &'_ Tensor)| Some((tensor.name.strip_prefix("gradient of ")?.to_owned(), id));
+    let by_parameter: FxHashMap<String, TensorId> = tensors(graph, Role::Gradient).filter_map(named).collect();
+    tensors(graph, Role::Parameter).filter_map(|(id, tensor)| Some((id, *by_parameter.get(&*tensor.name)?))).collect()
 }
 
 fn tensors(graph: &OpGraph, role: Role) -> impl Iterator<Item = (TensorId, &Tensor)> {

@@ -7,7 +7,7 @@ use crate::graph::{
 };
 use crate::scenario::optimizer::BLOCK;
 use crate::scenario::{Optimizer, Place};
-use crate::trace::Phase;
+use crate::trace::{Phase, name};
 
 /// How what an optimizer keeps of a parameter lies beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,14 +144,14 @@ fn scalar(graph: &mut OpGraph, name: &str, n: u32) -> TensorId {
 fn add_state(graph: &mut OpGraph, parameter: TensorId, state: &State) -> TensorId {
     let tensor = graph.tensor(parameter).clone();
     let matrices = if tensor.spread == Spread::Experts { graph.dims.experts.max(1) } else { 1 };
-    let name = format!("{} of {}", state.name, tensor.name);
+    let name = name(&[state.name, " of ", &tensor.name]);
     let shape = state.layout.shape(tensor.shape, matrices);
     let State { dtype, role, .. } = *state;
-    graph.add_tensor(Tensor { name: name.into(), shape, local: shape, dtype, role, ..tensor })
+    graph.add_tensor(Tensor { name, shape, local: shape, dtype, role, ..tensor })
 }
 
 fn push(graph: &mut OpGraph, kind: OpKind, what: &str, of: TensorId, reads: Vec<TensorId>, writes: Vec<TensorId>) {
     let tensor = graph.tensor(of);
-    let (name, part) = (format!("{} {what}", tensor.name), tensor.part);
-    graph.ops.push(Op { kind, name: name.into(), part, phase: Phase::Update, reads, writes });
+    let (name, part) = (name(&[&tensor.name, " ", what]), tensor.part);
+    graph.ops.push(Op { kind, name, part, phase: Phase::Update, reads, writes });
 }

@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::{
-    Op, OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId,
-    TensorMap,
+    Op, OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId, TensorMap,
 };
 use crate::scenario::Place;
 use crate::trace::{MemoryCategory, MemoryUse};
@@ -121,7 +120,10 @@ pub fn category(role: Role, saved: bool) -> MemoryCategory {
 pub fn persistent(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
     let ids = stage.segments.iter().flat_map(Segment::ops).flat_map(|op| op.reads.iter().chain(&op.writes));
     let roots = ids.map(|&id| step.storage_of(id));
-    roots.filter(|&id| step.tensor(id).role.is_persistent() && is_here(step, id)).collect()
+    let mut kept: Vec<_> = roots.filter(|&id| step.tensor(id).role.is_persistent() && is_here(step, id)).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept.into_iter().collect()
 }
 
 /// Whether a tensor is in the device's memory.

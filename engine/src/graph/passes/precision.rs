@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::graph::{DType, Op, OpGraph, OpKind, Part, Role, Storage, Tensor, TensorId};
 use crate::scenario::{GradientFormat, Precision, Strategy};
+use crate::trace::name;
 
 /// Applies the strategy's precision.
 pub fn precision(graph: OpGraph, strategy: &Strategy) -> OpGraph {
@@ -138,13 +139,11 @@ fn master_weights(mut graph: OpGraph) -> OpGraph {
         };
         let parameter = op.writes[0];
         let tensor = graph.tensor(parameter).clone();
-        let name = format!("master of {}", tensor.name);
-        let master =
-            graph.add_tensor(Tensor { name: name.into(), dtype: DType::F32, role: Role::MasterWeight, ..tensor });
+        let master = name(&["master of ", &tensor.name]);
+        let master = graph.add_tensor(Tensor { name: master, dtype: DType::F32, role: Role::MasterWeight, ..tensor });
         op.writes[0] = master;
-        let name = format!("{} cast", op.name);
-        let cast =
-            Op { kind: OpKind::Cast, name: name.into(), reads: vec![master], writes: vec![parameter], ..op.clone() };
+        let name = name(&[&op.name, " cast"]);
+        let cast = Op { kind: OpKind::Cast, name, reads: vec![master], writes: vec![parameter], ..op.clone() };
         graph.ops.extend([op, cast]);
     }
     graph

@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
 use crate::scenario::{Recompute, RecomputeModule, Strategy};
-use crate::trace::Phase;
+use crate::trace::{Phase, name};
 
 /// Applies the strategy's policy to the layers; `chosen` are those that a budget has chosen.
 pub fn recompute(graph: OpGraph, strategy: &Strategy, chosen: &BTreeSet<u32>) -> OpGraph {
@@ -93,16 +93,16 @@ fn repeat(graph: &mut OpGraph, ops: &[Op]) -> BTreeMap<TensorId, TensorId> {
         let reads = op.reads.iter().map(|id| copies.get(id).copied().unwrap_or(*id)).collect();
         let writes: Vec<_> = op.writes.iter().map(|&id| copy(graph, id)).collect();
         copies.extend(op.writes.iter().copied().zip(writes.iter().copied()));
-        let name = format!("{} again", op.name);
-        graph.ops.push(Op { name: name.into(), phase: Phase::Recompute, reads, writes, ..op.clone() });
+        let name = name(&[&op.name, " again"]);
+        graph.ops.push(Op { kind: op.kind, name, part: op.part, phase: Phase::Recompute, reads, writes });
     }
     copies
 }
 
 fn copy(graph: &mut OpGraph, id: TensorId) -> TensorId {
     let tensor = graph.tensor(id).clone();
-    let name = format!("{} again", tensor.name);
-    graph.add_tensor(Tensor { name: name.into(), role: Role::Activation, ..tensor })
+    let name = name(&[&tensor.name, " again"]);
+    graph.add_tensor(Tensor { name, role: Role::Activation, ..tensor })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::graph::{
     Collective, Dim, Op, OpGraph, OpKind, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
 };
 use crate::scenario::{Optimizer, Strategy};
-use crate::trace::Phase;
+use crate::trace::{Phase, name};
 
 use Placement::{Partial, Replicate, Shard};
 
@@ -277,8 +277,8 @@ impl Sharder {
             id
         } else {
             let storage = if in_place { Storage::View { of: id, offset: 0 } } else { Storage::Own };
-            let name = format!("{} {}", tensor.name, if in_place { "reduced" } else { "converted" });
-            self.graph.add_tensor(Tensor { name: name.into(), storage, part: reader.part, ..tensor.clone() })
+            let name = name(&[&tensor.name, if in_place { " reduced" } else { " converted" }]);
+            self.graph.add_tensor(Tensor { name, storage, part: reader.part, ..tensor.clone() })
         };
         self.placed.insert(result, wanted);
         let mut writes = vec![result];
@@ -286,8 +286,8 @@ impl Sharder {
             writes.push(scratch(&mut self.graph, &tensor, self.ranks));
         }
         let kind = OpKind::Collective { collective, group: Group::Tensor };
-        let name = format!("{} {}", tensor.name, kind.class().replace('_', "-"));
-        let op = Op { kind, name: name.into(), part: reader.part, phase: reader.phase, reads: vec![id], writes };
+        let name = name(&[&tensor.name, " ", &kind.class().replace('_', "-")]);
+        let op = Op { kind, name, part: reader.part, phase: reader.phase, reads: vec![id], writes };
         (result, op)
     }
 

@@ -9,7 +9,7 @@ mod residual;
 use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
 use crate::model::{Architecture, Model};
 use crate::scenario::{AttentionKernel, Kernels, Place, Scenario};
-use crate::trace::Phase;
+use crate::trace::{Name, Phase, name};
 
 /// Builds the forward ops of one micro-batch, from token ids to the loss.
 pub fn forward(scenario: &Scenario) -> OpGraph {
@@ -44,11 +44,11 @@ struct Linear {
 }
 
 impl Builder<'_> {
-    fn name(&self, what: &str) -> String {
+    fn name(&self, what: &str) -> Name {
         match self.part {
-            Part::Embedding => format!("embedding {what}"),
-            Part::Layer(layer) => format!("layer {layer} {what}"),
-            Part::Head => format!("head {what}"),
+            Part::Embedding => name(&["embedding ", what]),
+            Part::Layer(layer) => name(&["layer ", itoa::Buffer::new().format(layer), " ", what]),
+            Part::Head => name(&["head ", what]),
         }
     }
 
@@ -57,7 +57,7 @@ impl Builder<'_> {
         let (part, placement, storage) = (self.part, Placement::Replicate, Storage::Own);
         let spread = Spread::Tensor;
         self.graph.add_tensor(Tensor {
-            name: name.into(),
+            name,
             shape,
             local: shape,
             dtype,
@@ -116,7 +116,7 @@ impl Builder<'_> {
 
     fn push(&mut self, kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) {
         let name = self.name(what);
-        self.graph.ops.push(Op { kind, name: name.into(), part: self.part, phase: Phase::Forward, reads, writes });
+        self.graph.ops.push(Op { kind, name, part: self.part, phase: Phase::Forward, reads, writes });
     }
 
     fn norm(&mut self, what: &str, x: TensorId) -> TensorId {

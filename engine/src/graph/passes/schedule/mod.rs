@@ -14,10 +14,11 @@ mod zero;
 use std::collections::BTreeMap;
 
 use petgraph::graph::{DiGraph, NodeIndex};
-use rustc_hash::FxHashMap;
 
 use crate::cluster::Group;
-use crate::graph::{Op, OpGraph, OpKind, Piece, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId};
+use crate::graph::{
+    Op, OpGraph, OpKind, Piece, SegmentId, SegmentKind, Stage, StageMemory, StepGraph, Task, TensorId, TensorMap,
+};
 use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::pipeline::{Pass, Slot, slots};
 use crate::scenario::{Scenario, UpdateRule};
@@ -43,7 +44,8 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
     let paired = strategy.overlap_micro_batches;
     let slots = slots(&strategy.schedule, strategy.layout(), micro_batches, paired);
     let cut = paired.then(|| pieces::hidden_group(strategy)).flatten();
-    let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, micro_batches, paired, cut);
+    let mut writers = TensorMap::new(tensors.len());
+    let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, micro_batches, paired, cut, &mut writers);
     let stages = plans.stages.into_iter().zip(slots).map(build).collect();
     let sums_replicas = matches!(strategy.update, UpdateRule::Synchronous | UpdateRule::Asynchronous);
     let (mesh, transfers) = (scenario.mesh(), plans.transfers);
@@ -52,8 +54,15 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
 
 /// Turns the op lists of a stage into segments and puts them in order. What is to run side by side is cut behind the
 /// collectives of a group.
-fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32, paired: bool, cut: Option<Group>) -> Stage {
-    let mut segments = vec![segment(SegmentKind::Begin, 0, Piece::WHOLE, plan.begin)];
+fn build(
+    plan: StagePlan,
+    slots: &[Slot],
+    micro_batches: u32,
+    paired: bool,
+    cut: Option<Group>,
+    writers: &mut TensorMap<NodeIndex>,
+) -> Stage {
+    let mut segments = vec![segment(SegmentKind::Begin, 0, Piece::WHOLE, plan.begin, writers)];
     let mut layers = Vec::new();
     for (number, chunk) in (0..).zip(plan.chunks) {
         layers.push(chunk.layers);
@@ -66,10 +75,10 @@ fn build(plan: StagePlan, slots: &[Slot], micro_batches: u32, paired: bool, cut:
         ];
         for (kind, ops) in lists.into_iter().filter_map(|(kind, ops)| Some((kind, ops?))) {
             let pieces = pieces::cut(ops, cut.filter(|_| pieces::runs_beside(kind)));
-            segments.extend(pieces.into_iter().map(|(piece, ops)| segment(kind, number, piece, ops)));
+            segments.extend(pieces.into_iter().map(|(piece, ops)| segment(kind, number, piece, ops, writers)));
         }
     }
-    segments.push(segment(SegmentKind::Update, 0, Piece::WHOLE, plan.update));
+    segments.push(segment(SegmentKind::Update, 0, Piece::WHOLE, plan.update, writers));
     let tasks = tasks(&segments, slots, micro_batches, paired);
     Stage { chunks: layers, segments, tasks, memory: StageMemory::default() }
 }
@@ -108,21 +117,22 @@ fn tasks(segments: &[Segment], slots: &[Slot], micro_batches: u32, paired: bool)
     once(SegmentKind::Begin).chain(middle).chain(once(SegmentKind::Update)).collect()
 }
 
-/// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions.
-fn segment(kind: SegmentKind, chunk: u32, piece: Piece, ops: Vec<Op>) -> Segment {
+/// Builds the DAG of a list of ops: an edge from the last writer of each tensor that an op mentions. `writers` is room
+/// for these.
+fn segment(kind: SegmentKind, chunk: u32, piece: Piece, ops: Vec<Op>, writers: &mut TensorMap<NodeIndex>) -> Segment {
     let mut graph = DiGraph::with_capacity(ops.len(), 2 * ops.len());
-    let mut writer: FxHashMap<TensorId, NodeIndex> = FxHashMap::default();
+    writers.clear();
     let mut edges: Vec<(NodeIndex, TensorId)> = Vec::new();
     for op in ops {
         let node = NodeIndex::new(graph.node_count());
         for &id in op.reads.iter().chain(&op.writes) {
-            let Some(&from) = writer.get(&id) else { continue };
+            let Some(from) = writers.get(id) else { continue };
             match edges.iter_mut().find(|(other, _)| *other == from) {
                 Some((_, last)) => *last = id,
                 None => edges.push((from, id)),
             }
         }
-        writer.extend(op.writes.iter().map(|&id| (id, node)));
+        op.writes.iter().for_each(|&id| writers.update(id, |_| node));
         graph.add_node(op);
         for (from, id) in edges.drain(..) {
             graph.add_edge(from, node, id);
