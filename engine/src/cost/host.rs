@@ -1,7 +1,7 @@
 //! What the host does for an op: kernels of frameworks are called from Python, which takes longer than small kernels do.
 
 use super::chunks;
-use crate::cluster::{Device, Mesh};
+use crate::cluster::{Device, Group, Mesh};
 use crate::graph::{Collective, Dims, Op, OpKind, Tensor};
 use crate::scenario::Place;
 use crate::trace::{Phase, Stream};
@@ -43,10 +43,16 @@ fn has_fused_softmax(dims: &Dims, tensors: &[Tensor], op: &Op) -> bool {
     (scores / matrix.max(1)).is_multiple_of(4)
 }
 
-/// Whether the host goes on only when the op is done: how many rows each expert gets is known on the device alone
-/// (Megatron-Core's dispatchers copy it to the host before they allocate).
+/// Whether the host goes on only when the op is done.
+///
+/// How many rows each expert gets is known on the device alone: Megatron-Core's dispatchers copy it to the host before
+/// they allocate. All-reduces of a tensor group in the forward pass are waited for too: in vTrain's rows (Bang et al. 2024)
+/// a layer then takes what its host takes forward and its device backward, at whatever micro-batch, while hosts of
+/// devices without a tensor group run ahead. Where sequences are cut there are no all-reduces, and no such waits are seen.
 pub fn is_awaited(op: &Op) -> bool {
-    op.kind == OpKind::Dispatch
+    let all_reduce =
+        matches!(op.kind, OpKind::Collective { collective: Collective::AllReduce(_), group: Group::Tensor });
+    op.kind == OpKind::Dispatch || all_reduce && matches!(op.phase, Phase::Forward | Phase::Recompute)
 }
 
 /// Whether an op is done for a list of tensors at once: those of the optimizer.
