@@ -1,7 +1,7 @@
 //! Build, run and test in one word, set-up included: `cargo xtask run`, `cargo xtask test`.
 //!
-//! Each word of the command line is a module: [`run`], [`tests`], [`setup`], [`web`], [`serve`],
-//! [`font`]. They share two helpers: [`paths`] says where things lie and [`process`] starts
+//! Each word of the command line is a module: [`run`], [`tests`], [`bench`], [`setup`], [`web`],
+//! [`serve`], [`font`]. They share two helpers: [`paths`] says where things lie and [`process`] starts
 //! programs and says so.
 //!
 //! **Invariant:** nothing here knows what the program computes; it is known by its package
@@ -12,6 +12,7 @@
     reason = "this is a command-line tool: what it prints is what it is for"
 )]
 
+mod bench;
 mod font;
 mod paths;
 mod process;
@@ -37,6 +38,7 @@ Commands:
   test [--only STAGE]   set up, then run every test and check, or one stage of them
   setup [run|test|web]  only make sure of what that command needs (all of it when unnamed)
   web                   build the page into dist/
+  bench                 how fast a step is simulated natively and in the page, and their ratio
   serve [--port N]      serve dist/ on 127.0.0.1 (port 8080, or the next free one)
   font [TRANSLATION]    cut the Chinese font down to what assets/i18n/zh.toml uses
   help                  print this
@@ -63,6 +65,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["setup"] => set_up(&setup::Scope::ALL),
         ["setup", scope] => set_up(&[setup::Scope::parse(scope)?]),
         ["web"] => set_up(&[setup::Scope::Web]).and_then(|()| web::build()),
+        ["bench"] => set_up(&[setup::Scope::Test]).and_then(|()| bench::run()),
         ["serve"] => serve::serve_dist(None),
         ["serve", "--port", port] => serve::serve_dist(Some(serve::parse_port(port)?)),
         ["font"] => font::subset(None),

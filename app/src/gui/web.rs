@@ -2,6 +2,10 @@
 
 use std::cell::RefCell;
 
+use shardlab_engine::analysis::step_report;
+use shardlab_engine::graph::lower;
+use shardlab_engine::scenario::Scenario;
+use shardlab_engine::sim::simulate;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -32,7 +36,7 @@ pub async fn start(canvas_id: String) -> Result<(), JsValue> {
     eframe::WebRunner::new().start(canvas, eframe::WebOptions::default(), make).await
 }
 
-/// Sets `window.shardlab = { state(), command(text) }`.
+/// Sets `window.shardlab = { state(), command(text), measure(preset) }`.
 fn expose() -> Result<(), JsValue> {
     let object = js_sys::Object::new();
     let state = Closure::<dyn Fn() -> Option<String>>::new(|| {
@@ -46,14 +50,29 @@ fn expose() -> Result<(), JsValue> {
             }
         });
     });
+    let measure = Closure::<dyn Fn(String) -> Option<f64>>::new(|preset: String| measure(&preset));
     js_sys::Reflect::set(&object, &"state".into(), state.as_ref())?;
     js_sys::Reflect::set(&object, &"command".into(), command.as_ref())?;
+    js_sys::Reflect::set(&object, &"measure".into(), measure.as_ref())?;
     // They live as long as the page.
     state.forget();
     command.forget();
+    measure.forget();
     let window = web_sys::window().ok_or("there is no window")?;
     js_sys::Reflect::set(&window, &"shardlab".into(), &object)?;
     Ok(())
+}
+
+/// Milliseconds in which this browser lowers, simulates and reports a preset, for the benchmark of the page.
+fn measure(preset: &str) -> Option<f64> {
+    let scenario = Scenario::preset(preset).ok()?;
+    let clock = web_sys::window()?.performance()?;
+    let start = clock.now();
+    let step = lower(&scenario);
+    let trace = simulate(&step, &scenario);
+    let report = step_report(&step, &scenario, &trace);
+    let time = clock.now() - start;
+    (report.step_time == trace.step_time).then_some(time)
 }
 
 /// Does what was asked through `window.shardlab`, and publishes the state.
