@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use shardlab_engine::cost::work;
 use shardlab_engine::graph::passes::{
     context, differentiate, experts, forward, offload, optimize, overlap, plan_memory, precision, recompute, schedule,
     shard,
 };
-use shardlab_engine::graph::{GraphError, OpGraph, OpKind, StepGraph, lower};
+use shardlab_engine::graph::{Collective, GraphError, Op, OpGraph, OpKind, StepGraph, lower};
 use shardlab_engine::scenario::{Opened, Recompute, Scenario, check, open, presets};
 
 /// The passes of `lower`, one by one.
@@ -285,9 +286,54 @@ fn every_optimizer_is_cut_as_its_parameters_are() {
         // Norms, and one of the two vectors of a factored moment, stay whole.
         assert!((cut * 8.0 / whole - 1.0).abs() < 2e-3, "{optimizer}: {cut} of {whole}");
     }
-    for optimizer in ["sgd", "momentum", "adam", "adam_8bit"] {
+    for optimizer in ["sgd", "momentum", "adam", "adam_8bit", "muon"] {
         let (whole, cut) = (optimizer_bytes(optimizer, ""), optimizer_bytes(optimizer, "zero_stage = 1\n"));
         assert!((cut * 64.0 / whole - 1.0).abs() < 2e-3, "{optimizer}: {cut} of {whole}");
+    }
+}
+
+#[test]
+fn matrices_in_slices_are_whole_for_the_rules_that_need_them() {
+    let lowered = |optimizer: &str, rest: &str| {
+        let text = format!(
+            "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = 2\n[strategy]\n\
+             tensor_parallel = 2\nglobal_batch = 64\nprecision = \"bf16\"\noptimizer = \"{optimizer}\"\n{rest}"
+        );
+        let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
+        let step = lower(&check(&file).unwrap_or_else(|error| panic!("{error}")));
+        step.verify().unwrap_or_else(|error| panic!("{optimizer}, {rest}: {error}"));
+        step
+    };
+    let update = |step: &StepGraph, counts: &dyn Fn(&OpKind) -> bool, of: &dyn Fn(&StepGraph, &Op) -> f64| -> f64 {
+        let ops = step.stages[0].segments.iter().flat_map(|segment| segment.ops());
+        ops.filter(|op| counts(&op.kind)).map(|op| of(step, op)).sum()
+    };
+    let matmuls = |step: &StepGraph, op: &Op| work(&step.dims, &step.tensors, op).matmul_flops.0;
+    let rule = |kind: &OpKind| matches!(kind, OpKind::Update { .. } | OpKind::Orthogonalize);
+    let whole = update(&lowered("muon", ""), &rule, &matmuls);
+    assert!(whole > 0.0);
+    for stage in 1..=3 {
+        let step = lowered("muon", &format!("zero_stage = {stage}\n"));
+        // Liu et al. 2025, algorithm 1: every rank iterates on whole matrices.
+        assert!((update(&step, &rule, &matmuls) / whole - 1.0).abs() < 1e-9, "stage {stage}");
+        // Their momenta are gathered once in bf16: two bytes of all that is in the layers' matrices, padding aside.
+        let gathers = |kind: &OpKind| matches!(kind, OpKind::Collective { collective: Collective::AllGather, .. });
+        let momenta = |step: &StepGraph, op: &Op| {
+            let gathered = step.tensor(op.writes[0]);
+            if gathered.name.starts_with("momenta of") { gathered.bytes().as_f64() } else { 0.0 }
+        };
+        let layer = 4.0 * 4096.0 * 4096.0 + 3.0 * 4096.0 * 11008.0;
+        let gathered = update(&step, &gathers, &momenta);
+        assert!((gathered / (32.0 * layer) - 1.0).abs() < 1e-3, "stage {stage}: {gathered} bytes, of half the layers");
+    }
+    // Adafactor sums rows and columns of slices, whose sums every rank keeps.
+    let sums = |step: &StepGraph, op: &Op| step.tensor(op.writes[0]).local.elements() as f64;
+    let factors = |kind: &OpKind| matches!(kind, OpKind::FactorSums);
+    for stage in 1..=3 {
+        let step = lowered("adafactor", &format!("zero_stage = {stage}\n"));
+        let of_layer = (4096 + 6144) + (2048 + 4096) + (4096 + 11008) + (5504 + 4096);
+        let rest = 2 * (16000 + 4096);
+        assert_eq!(update(&step, &factors, &sums), f64::from(32 * of_layer + rest), "stage {stage}");
     }
 }
 
@@ -379,9 +425,8 @@ fn halves(tensor_parallel: u32) {
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         let step = lower(&check(&file).unwrap_or_else(|error| panic!("{error}")));
         let ops = step.stages.iter().flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops());
-        let of_gradients = |op: &&shardlab_engine::graph::Op| {
-            op.reads.first().is_some_and(|id| step.tensor(*id).role == shardlab_engine::graph::Role::Bucket)
-        };
+        let of_gradients =
+            |op: &&Op| op.reads.first().is_some_and(|id| step.tensor(*id).role == shardlab_engine::graph::Role::Bucket);
         let bytes = |op| shardlab_engine::cost::communicated_bytes(&step, op).map_or(0, |bytes| bytes.0);
         let sent: u64 = ops.filter(of_gradients).map(bytes).sum();
         (step.stages[0].memory.peaks.gradients.0, sent)

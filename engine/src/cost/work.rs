@@ -95,7 +95,9 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         OpKind::AttentionScores => batched(dims, tensors, op.writes[0], 1.0, bytes),
         OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
         OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
-        OpKind::Update { optimizer: Optimizer::Muon, .. } => muon(dims, tensors, op, bytes),
+        OpKind::Update { optimizer: Optimizer::Muon, sliced: false, .. } | OpKind::Orthogonalize => {
+            muon(dims, tensors, op, bytes)
+        }
         OpKind::Convolution(_) => convolution(tensors, [op.reads[0], op.reads[1], op.writes[0]], Side::Result, bytes),
         OpKind::ConvolutionInputGrad(_) => {
             convolution(tensors, [op.writes[0], op.reads[1], op.reads[0]], Side::Image, bytes)
@@ -236,7 +238,8 @@ fn muon(dims: &Dims, tensors: &[Tensor], op: &Op, bytes: Bytes) -> Work {
     let (short, long) = (m as f64, n as f64);
     let times = f64::from(NEWTON_SCHULZ_ITERATIONS) * groups as f64;
     let matmul_flops = Flops(times * (4.0 * short * short * long + 2.0 * short.powi(3)));
-    let elementwise = Flops(parameter.local.elements() as f64 * update_arithmetic(Optimizer::Muon));
+    let arithmetic = if op.kind == OpKind::Orthogonalize { 0.0 } else { update_arithmetic(Optimizer::Muon) };
+    let elementwise = Flops(parameter.local.elements() as f64 * arithmetic);
     // In two bytes each: `X` is read twice and written, the square matrices are written and read five times in all.
     let of_iteration = 2 * groups * (3 * m * n + 5 * m * m);
     Work {
@@ -310,6 +313,8 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::TanhGrad | OpKind::Cross | OpKind::CrossGrad => 2.0,
         OpKind::Update { optimizer, times, .. } => update_arithmetic(optimizer) * f64::from(times),
         OpKind::HostUpdate { optimizer, .. } => update_arithmetic(optimizer),
+        OpKind::Momentum => 6.0,
+        OpKind::FactorSums => 3.0,
         OpKind::OuterGradient => 1.0,
         OpKind::OuterStep => 6.0,
         OpKind::Add
@@ -359,6 +364,12 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::KeysValues => sum(&op.writes) * 2,
         OpKind::KeysValuesGrad => sum(&op.reads) * 3,
         OpKind::EmbeddingGrad | OpKind::PositionGrad => sum(&op.reads) + sum(&op.writes),
+        // A moment is read and written, what others read of it is written.
+        OpKind::Momentum => sum(&op.reads[..1]) + sum(&op.writes) + sum(&op.writes[1..]),
+        // The sums are there already.
+        OpKind::Update { optimizer: Optimizer::Adafactor, sliced: true, .. } => {
+            sum(&op.reads[..1]) * (gradient_reads(Optimizer::Adafactor) - 1) + sum(&op.writes) * 2
+        }
         OpKind::Update { optimizer, times, .. } => {
             (sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2) * u64::from(times)
         }

@@ -66,7 +66,9 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, times: 1 } => {
             vec![call.adamw(decayed, sliced)]
         }
-        OpKind::Update { .. } => return Err(ExecError::Optimizer),
+        OpKind::Update { .. } | OpKind::Momentum | OpKind::Orthogonalize | OpKind::FactorSums => {
+            return Err(ExecError::Optimizer);
+        }
         OpKind::ToHost | OpKind::FromHost | OpKind::HostUpdate { .. } => return Err(ExecError::Offload),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => {

@@ -320,6 +320,12 @@ pub enum OpKind {
         /// How often in a step: once, or for every replica that pushes gradients.
         times: u32,
     },
+    /// `gradient, norm², hyper → momentum, first moment`: of a slice, for a rule that needs its matrices whole.
+    Momentum,
+    /// `matrix → matrix` with singular values near one, in place: Newton–Schulz iterations.
+    Orthogonalize,
+    /// `gradient → squares`: of a slice, summed by rows and by columns of the matrices in it.
+    FactorSums,
     /// `parameters…, outer parameters → outer gradient`: how far they moved since the last outer step.
     OuterGradient,
     /// `outer gradient → outer parameters, outer momentum, parameters…`.
@@ -432,9 +438,14 @@ impl OpKind {
             | Self::ClassSumsGrad
             | Self::BinaryLoss
             | Self::BinaryLossGrad => "loss",
-            Self::Fill(_) | Self::SumSquares { .. } | Self::Update { .. } | Self::OuterGradient | Self::OuterStep => {
-                "optimizer"
-            }
+            Self::Fill(_)
+            | Self::SumSquares { .. }
+            | Self::Update { .. }
+            | Self::Momentum
+            | Self::Orthogonalize
+            | Self::FactorSums
+            | Self::OuterGradient
+            | Self::OuterStep => "optimizer",
             Self::Cast => "cast",
             Self::ToHost => "to_host",
             Self::FromHost => "from_host",

@@ -216,7 +216,9 @@ impl OpGraph {
             }
             (OpKind::CrossEntropy, [sums], [loss]) => sums.cols == 2 && loss.elements() == 1,
             (OpKind::SumSquares { .. }, [_], [norm]) => norm.elements() == 1,
-            (OpKind::Update { .. }, [g, norm, _], [p, ..]) => norm.elements() == 1 && p.elements() == g.elements(),
+            (OpKind::Update { .. }, [g, norm, _, ..], [p, ..]) => norm.elements() == 1 && p.elements() == g.elements(),
+            (OpKind::Momentum, [g, norm, _], [u, m]) => norm.elements() == 1 && u == g && m == g,
+            (OpKind::Orthogonalize, [from], [to]) => from == to,
             (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
             (OpKind::AttentionScores, [qkv], [scores]) => qkv.rows == scores.rows,
             (OpKind::AttentionSoftmax, [scores], [p]) => scores == p,

@@ -49,14 +49,16 @@ pub(super) fn tied(strategy: &Strategy, model: &Model) -> Checked<()> {
     Ok(())
 }
 
-/// What is cut into flat slices has no rows and columns any more.
+/// Where matrices are cut into slices, a rule for matrices needs all ranks that share one at the same time.
 pub(super) fn optimizer(strategy: &Strategy) -> Checked<()> {
-    if !strategy.optimizer.needs_matrices() || !strategy.shards_over_replicas() {
+    let apart = strategy.update == UpdateRule::Asynchronous;
+    if !strategy.optimizer.needs_matrices() || !strategy.shards_over_replicas() || !apart {
         return Ok(());
     }
     let of_slices = Optimizer::ALL.into_iter().filter(|optimizer| !optimizer.needs_matrices()).map(Optimizer::name);
     let allowed = format!(
-        "one of {} with strategy.zero_stage = {}, whose slices hold no whole matrices",
+        "one of {} with strategy.zero_stage = {} and strategy.update = \"asynchronous\", where nobody waits for the \
+         other slices of a matrix",
         of_slices.collect::<Vec<_>>().join(", "),
         strategy.zero as u32
     );

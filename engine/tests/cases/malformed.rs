@@ -342,7 +342,7 @@ fn wrong_clusters() -> Vec<Case> {
         with(
             "slices of matrices for Muon",
             "micro_batch = 1",
-            "optimizer = \"muon\"\nzero_stage = 1",
+            "optimizer = \"muon\"\nzero_stage = 1\nupdate = \"asynchronous\"",
             "`strategy.optimizer` = muon",
         ),
         raw("no device", "[model]\npreset = \"llama2-7b\"\n[cluster]\nnodes = 1", "(missing)"),

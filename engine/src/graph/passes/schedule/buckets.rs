@@ -36,6 +36,8 @@ pub(super) struct Bucket {
     pub complete_after: usize,
     /// Whether they are of experts, which other ranks hold copies of than of dense weights.
     pub of_experts: bool,
+    /// Whether they are updated by a rule for matrices.
+    pub of_matrices: bool,
 }
 
 impl Bucket {
@@ -187,6 +189,8 @@ struct Kind {
     replicated: bool,
     /// Of experts, which other ranks hold copies of.
     of_experts: bool,
+    /// Updated by a rule for matrices, others are not.
+    matrices: bool,
     /// Of a tied embedding, whose slices must lie alike on two stages.
     tied: bool,
     /// Ranks of the tensor group hold terms of it, which the update sums.
@@ -221,8 +225,9 @@ impl Layout {
         for op in update {
             let kind = op.reads.first().map(|&id| kinds.entry(id).or_default());
             match (op.kind, kind) {
-                (OpKind::Update { .. }, Some(kind)) => {
+                (OpKind::Update { optimizer, .. }, Some(kind)) => {
                     let gradient = &tensors[op.reads[0].index()];
+                    kind.matrices = optimizer.needs_matrices() && gradient.shape.cols > 1;
                     kind.replicated = strategy.tensor_parallel > 1 && gradient.placement == Placement::Replicate;
                     kind.unit = whole_units.then_some(gradient.part);
                 }
@@ -274,7 +279,7 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
         let index = match open.get(&kind) {
             Some(&index) if buckets[index].filled < layout.elements => index,
             _ => {
-                buckets.push(new_bucket(tensors, gradient));
+                buckets.push(Bucket { of_matrices: kind.matrices, ..new_bucket(tensors, gradient) });
                 buckets.len() - 1
             }
         };
@@ -327,7 +332,8 @@ fn new_bucket(tensors: &mut Vec<Tensor>, like: TensorId) -> Bucket {
     let like = tensors[like.index()].clone();
     let of_experts = like.spread == Spread::Experts;
     tensors.push(Tensor { name: name.into(), role: Role::Bucket, placement, storage, ..like });
-    Bucket { id, gradients: Vec::new(), filled: 0, decayed: 0, first_write: 0, complete_after: 0, of_experts }
+    let (filled, decayed, of_matrices) = (0, 0, false);
+    Bucket { id, gradients: Vec::new(), filled, decayed, first_write: 0, complete_after: 0, of_experts, of_matrices }
 }
 
 fn template(bucket: &Tensor) -> Op {

@@ -1,7 +1,7 @@
 //! The flat buffers of a bucket and what a rank owns of them.
 
 use super::buckets::Bucket;
-use super::clear;
+use super::{clear, matrices};
 use crate::cluster::Group;
 use crate::graph::passes::optimize::states;
 use crate::graph::passes::shard::scratch_tensor;
@@ -36,10 +36,9 @@ pub(super) struct Flat {
     pub parameters: Option<TensorId>,
     /// This rank's.
     pub parameter_slice: TensorId,
-    /// What is updated: the slice in fp32.
-    master: TensorId,
     optimizer: Optimizer,
-    states: Vec<TensorId>,
+    /// The update of the slice.
+    pub updates: Vec<Op>,
     /// From the gradients of all ranks to the slices.
     pub reductions: Vec<Op>,
     /// The sum of slices over sharding groups, where there are several.
@@ -53,31 +52,57 @@ pub(super) struct Flat {
     of_experts: bool,
 }
 
+/// The rule of what lies in a bucket together.
+fn optimizer(pieces: &[Piece], of_strategy: Optimizer) -> Optimizer {
+    match pieces.first().map(|piece| piece.adam.kind) {
+        Some(OpKind::Update { optimizer, .. }) => optimizer,
+        _ => of_strategy,
+    }
+}
+
 /// Makes tensors that resemble a bucket.
-struct Maker<'a> {
+pub(super) struct Maker<'a> {
     tensors: &'a mut Vec<Tensor>,
     like: Tensor,
     ranks: u32,
 }
 
 impl Maker<'_> {
-    fn add(&mut self, name: &str, shape: Shape, role: Role, dtype: DType, storage: Storage) -> TensorId {
+    pub fn add(&mut self, name: &str, shape: Shape, role: Role, dtype: DType, storage: Storage) -> TensorId {
         let id = TensorId::new(self.tensors.len());
         let name = name.into();
         self.tensors.push(Tensor { name, shape, local: shape, role, dtype, storage, ..self.like.clone() });
         id
     }
 
-    fn whole(&self) -> Shape {
+    /// A part of a flat buffer with the shape of `like`.
+    pub fn view(&mut self, like: &Tensor, name: &str, dtype: DType, storage: Storage) -> TensorId {
+        let id = TensorId::new(self.tensors.len());
+        self.tensors.push(Tensor { name: name.into(), role: Role::Scratch, dtype, storage, ..like.clone() });
+        id
+    }
+
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.index()]
+    }
+
+    /// Of all ranks of the sharding group.
+    pub fn whole(&self) -> Shape {
         self.like.local
     }
 
-    fn slice(&self) -> Shape {
+    /// Of one of them.
+    pub fn slice(&self) -> Shape {
         Shape::new(self.like.local.rows / self.ranks, self.like.local.cols)
     }
 
+    /// Those of the sharding group.
+    pub fn ranks(&self) -> u32 {
+        self.ranks
+    }
+
     /// The sum of a slice over a group, in place.
-    fn all_reduce(&mut self, name: &str, id: TensorId, group: Group, ranks: u32) -> Op {
+    pub fn all_reduce(&mut self, name: &str, id: TensorId, group: Group, ranks: u32) -> Op {
         let scratch = self.scratch(id, ranks);
         Op {
             kind: OpKind::Collective { collective: Collective::AllReduce(Reduction::Sum), group },
@@ -130,11 +155,6 @@ impl Flat {
         } else {
             make.add(&format!("master slice of {name}"), slice, Role::MasterWeight, DType::F32, Storage::Own)
         };
-        let states = states(strategy.optimizer, slice).iter().map(|state| {
-            let name = format!("{} slice of {name}", state.name);
-            make.add(&name, state.layout.shape(slice, 1), state.role, state.dtype, Storage::Own)
-        });
-        let states = states.collect();
         if let Some(all) = parameters {
             for piece in &pieces {
                 make.tensors[piece.parameter.index()].storage = Storage::View { of: all, offset: piece.offset };
@@ -142,14 +162,13 @@ impl Flat {
         }
         let across_slices = make.all_reduce(&name, gradient_slice, Group::Tensor, strategy.tensor_parallel);
         let mut flat = Self {
-            pieces,
             gradient: bucket.id,
             gradient_slice,
             parameters,
             parameter_slice,
-            master,
-            optimizer: strategy.optimizer,
-            states,
+            optimizer: optimizer(&pieces, strategy.optimizer),
+            pieces,
+            updates: Vec::new(),
             reductions: Vec::new(),
             across_groups: None,
             across_slices,
@@ -160,7 +179,13 @@ impl Flat {
             decayed: bucket.decayed,
         };
         flat.reduce(&mut make, &name, strategy);
+        flat.updates = flat.updates(&mut make, master, &name, bucket.of_matrices);
         flat
+    }
+
+    /// By which rule the slice is updated.
+    pub fn optimizer(&self) -> Optimizer {
+        self.optimizer
     }
 
     fn reduce(&mut self, make: &mut Maker<'_>, name: &str, strategy: &Strategy) {
@@ -193,12 +218,12 @@ impl Flat {
         }
     }
 
-    fn op(&self, kind: OpKind, name: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) -> Op {
+    pub fn op(&self, kind: OpKind, name: &str, reads: Vec<TensorId>, writes: Vec<TensorId>) -> Op {
         let part = self.pieces.first().map_or(crate::graph::Part::Head, |piece| piece.adam.part);
         Op { kind, name: name.into(), part, phase: Phase::Update, reads, writes }
     }
 
-    fn shard_group(&self) -> Group {
+    pub fn shard_group(&self) -> Group {
         if self.of_experts { Group::ExpertShard } else { Group::Shard }
     }
 
@@ -226,17 +251,39 @@ impl Flat {
         self.op(kind, "slice norm", vec![self.gradient_slice], vec![norm])
     }
 
-    /// The update of the slice.
-    pub fn updates(&self) -> Vec<Op> {
-        let Some(adam) = self.pieces.first().map(|piece| &piece.adam) else { return Vec::new() };
-        let reads = vec![self.gradient_slice, adam.reads[1], adam.reads[2]];
-        let writes = std::iter::once(self.master).chain(self.states.iter().copied()).collect();
-        let kind = OpKind::Update { optimizer: self.optimizer, decayed: self.decayed, sliced: true, times: 1 };
-        let mut ops = vec![self.op(kind, "slice update", reads, writes)];
-        if self.master != self.parameter_slice {
-            ops.push(self.op(OpKind::Cast, "slice cast", vec![self.master], vec![self.parameter_slice]));
+    /// What every rule reads: the slice of the gradients, their norm and the hyper-parameters.
+    pub fn inputs(&self) -> Vec<TensorId> {
+        let of_piece = self.pieces.first().map_or(&[][..], |piece| &piece.adam.reads[1..3]);
+        std::iter::once(self.gradient_slice).chain(of_piece.iter().copied()).collect()
+    }
+
+    /// The op that applies the rule.
+    pub fn update_kind(&self) -> OpKind {
+        OpKind::Update { optimizer: self.optimizer, decayed: self.decayed, sliced: true, times: 1 }
+    }
+
+    fn updates(&self, make: &mut Maker<'_>, master: TensorId, name: &str, of_matrices: bool) -> Vec<Op> {
+        let mut ops = if of_matrices {
+            matrices::updates(make, self, master, name)
+        } else {
+            vec![self.elementwise_update(make, master, name)]
+        };
+        if master != self.parameter_slice {
+            ops.push(self.op(OpKind::Cast, "slice cast", vec![master], vec![self.parameter_slice]));
         }
         ops
+    }
+
+    /// The update by a rule that knows no rows and columns.
+    fn elementwise_update(&self, make: &mut Maker<'_>, master: TensorId, name: &str) -> Op {
+        let slice = make.slice();
+        let flat = if self.optimizer.needs_matrices() { Shape::vector(slice.rows) } else { slice };
+        let states = states(self.optimizer, flat).iter().map(|state| {
+            let name = format!("{} slice of {name}", state.name);
+            make.add(&name, state.layout.shape(slice, 1), state.role, state.dtype, Storage::Own)
+        });
+        let writes = std::iter::once(master).chain(states).collect();
+        self.op(self.update_kind(), "slice update", self.inputs(), writes)
     }
 
     /// Makes the parameters whole again.

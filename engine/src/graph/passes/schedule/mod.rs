@@ -4,6 +4,7 @@ mod buckets;
 mod compression;
 mod flat;
 mod gathers;
+mod matrices;
 mod offload;
 mod pieces;
 mod split;

@@ -101,7 +101,7 @@ fn update(plan: &mut StagePlan, flat: &Flat) {
     if counted {
         plan.update.insert(norm.unwrap_or(plan.update.len()), flat.sum_squares());
     }
-    plan.update.extend(flat.updates());
+    plan.update.extend(flat.updates.iter().cloned());
 }
 
 /// Replaces the sums of single gradients over the tensor group by that of the slice.
