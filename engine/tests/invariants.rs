@@ -256,6 +256,8 @@ fn no_field_is_ignored() {
             f.strategy.gradient_format = shardlab_engine::scenario::GradientFormat::Compute;
         }),
         ("llama3-8b-16xh100", "dropout", |f| f.model.dropout = Some(0.1)),
+        ("llama3-8b-16xh100", "window", |f| f.model.window = Some(1024)),
+        ("mistral-7b-32k-16xh100", "window_interval", |f| f.model.window_interval = Some(2)),
         ("llama3-8b-capped-8xh100", "power_limit", |f| f.cluster.custom = None),
         ("gpt-zero-bubble-h2-8xa100", "schedule", |f| {
             f.strategy.schedule = shardlab_engine::scenario::ScheduleName::ZeroBubbleH1;

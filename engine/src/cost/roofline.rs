@@ -54,8 +54,8 @@ pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
             let tiles = tile_efficiency(device, shape, work.groups * work.side_by_side.max(1));
             device.matmul_efficiency * eager * tiles * device.aligned_share(work.aligned)
         }
-        None if work.flash_2 => device.attention_efficiency * device.flash_2_share,
-        None => device.attention_efficiency,
+        None if work.flash_2 => device.attention_efficiency * device.flash_2_share / (1.0 + work.hidden),
+        None => device.attention_efficiency / (1.0 + work.hidden),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Work {
     pub flash_2: bool,
     /// Whether matmuls are called one by one.
     pub eager: bool,
+    /// What attention computes besides, as a share: scores at the ends of a window.
+    pub hidden: f64,
 }
 
 /// What a thread reads at once.
@@ -82,16 +84,16 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
             }
         }
         OpKind::GroupedMatmul { transpose_a, transpose_b, .. } => grouped(tensors, op, transpose_a, transpose_b, bytes),
-        OpKind::Attention => attention(dims, tensors, op.writes[1], [1.0, 1.0], bytes),
+        OpKind::Attention => attention(dims, tensors, op, op.writes[1], [1.0, 1.0], bytes),
         OpKind::ContextAttention { parts } => {
-            attention(dims, tensors, op.writes[1], [1.0, 1.0].map(|n| n / f64::from(parts)), bytes)
+            attention(dims, tensors, op, op.writes[1], [1.0, 1.0].map(|n| n / f64::from(parts)), bytes)
         }
         OpKind::ContextAttentionGrad { parts } => {
-            attention(dims, tensors, op.writes[2], [3.0, 2.0].map(|n| n / f64::from(parts)), bytes)
+            attention(dims, tensors, op, op.writes[2], [3.0, 2.0].map(|n| n / f64::from(parts)), bytes)
         }
         // Forward has two products per pair (scores, values); backward five: scores again, dV, dP, dQ and dK
         // (Dao et al. 2022, algorithm 4).
-        OpKind::AttentionGrad => attention(dims, tensors, op.writes[1], [3.0, 2.0], bytes),
+        OpKind::AttentionGrad => attention(dims, tensors, op, op.writes[1], [3.0, 2.0], bytes),
         OpKind::AttentionScores => batched(dims, tensors, op.writes[0], 1.0, bytes),
         OpKind::AttentionValues => batched(dims, tensors, op.reads[0], 1.0, bytes),
         OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => batched(dims, tensors, op.reads[0], 2.0, bytes),
@@ -143,12 +145,13 @@ fn grouped(tensors: &[Tensor], op: &Op, transpose_a: bool, transpose_b: bool, by
 
 /// Fused attention: `products` multiply every query with the keys that it sees, over the features of keys
 /// and over those of values. The log-sum-exp has one element per token and local head.
-fn attention(dims: &Dims, tensors: &[Tensor], per_head: TensorId, products: [f64; 2], bytes: Bytes) -> Work {
+fn attention(dims: &Dims, tensors: &[Tensor], op: &Op, per_head: TensorId, products: [f64; 2], bytes: Bytes) -> Work {
     let token_heads = tensors[per_head.index()].local.elements() as f64;
-    let keys = dims.mean_keys();
+    let keys = dims.mean_keys(op.part);
     let features = products[0] * f64::from(dims.head_dim) + products[1] * f64::from(dims.value_dim);
     let flops = Flops(2.0 * token_heads * keys * features);
-    Work { flops, matmul_flops: flops, bytes, flash_2: dims.flash_2, ..Work::default() }
+    let hidden = dims.hidden_keys(op.part);
+    Work { flops, matmul_flops: flops, bytes, flash_2: dims.flash_2, hidden, ..Work::default() }
 }
 
 /// What a convolution's kernel computes.

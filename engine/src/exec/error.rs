@@ -41,6 +41,9 @@ pub enum ExecError {
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,
+    /// Windows cannot be executed yet.
+    #[error("model.window below the sequence can be simulated but not executed yet; leave it out")]
+    Window,
     /// Latent attention cannot be executed yet.
     #[error("latent attention (model.kv_rank) can be simulated but not executed yet; use a model without it")]
     Latent,

@@ -54,6 +54,9 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
         model if model.mixture.is_some() => return Err(ExecError::Mixture),
         model if model.latent.is_some() => return Err(ExecError::Latent),
+        model if model.window.is_some_and(|window| window.tokens < scenario.data().sequence_length) => {
+            return Err(ExecError::Window);
+        }
         model if model.dropout > 0.0 => return Err(ExecError::Dropout),
         _ if scenario.mesh().cp > 1 => return Err(ExecError::Context),
         _ => {}

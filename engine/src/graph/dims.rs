@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::model::Mixture;
+use super::Part;
+use crate::model::{Mixture, Window};
 use crate::scenario::{AttentionKernel, Kernels, Scenario};
 
 /// Sizes of one micro-batch on one replica, before sharding.
@@ -34,6 +35,8 @@ pub struct Dims {
     pub layer_norm: bool,
     /// Whether a token attends only to those before it.
     pub causal: bool,
+    /// To how many tokens a token attends, where not to all.
+    pub window: Option<Window>,
     /// Whether fused attention is that written for Ampere.
     pub flash_2: bool,
     /// Whether matmuls are called one by one.
@@ -69,6 +72,7 @@ impl Dims {
             loss_tokens: scenario.step_tokens(),
             layer_norm: model.has_biases(),
             causal: model.is_causal(),
+            window: model.window,
             flash_2: strategy.attention == AttentionKernel::Flash2,
             eager: strategy.kernels == Kernels::Eager,
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
@@ -83,10 +87,31 @@ impl Dims {
         self.batch * (self.sequence / self.context)
     }
 
-    /// Keys to which a token attends on average: half of a sequence and its own where those behind it are hidden.
-    pub fn mean_keys(&self) -> f64 {
+    /// Keys to which a token attends on average in a part of the model: half of a sequence and its own where those behind
+    /// it are hidden; with a window of `w` tokens `i` for the `i`-th of the first `w`, and `w` for all others.
+    pub fn mean_keys(&self, part: Part) -> f64 {
         let keys = f64::from(self.sequence);
-        if self.causal { (keys + 1.0) / 2.0 } else { keys }
+        let window = self.window.filter(|window| matches!(part, Part::Layer(layer) if window.is_in(layer)));
+        match window.map(|window| f64::from(window.tokens)).filter(|&tokens| tokens < keys) {
+            Some(tokens) => (tokens * (tokens + 1.0) / 2.0 + (keys - tokens) * tokens) / keys,
+            None if self.causal => (keys + 1.0) / 2.0,
+            None => keys,
+        }
+    }
+
+    /// How many more keys a kernel computes than tokens attend to, as a share of the latter, in a part of the model with a
+    /// window: it works on whole tiles, of which those at the ends of a window are partly hidden. What is hidden at the
+    /// diagonal without a window too is in the efficiency of attention.
+    pub fn hidden_keys(&self, part: Part) -> f64 {
+        let window = self.window.filter(|window| matches!(part, Part::Layer(layer) if window.is_in(layer)));
+        let Some(tokens) = window.map(|window| window.tokens).filter(|&tokens| tokens < self.sequence) else {
+            return 0.0;
+        };
+        let all = f64::from(self.sequence.div_ceil(KEYS_OF_A_TILE));
+        let seen = f64::from((tokens - 1).div_ceil(KEYS_OF_A_TILE) + 1).min(all);
+        let of_window = (seen * (seen + 1.0) / 2.0 + (all - seen) * seen) / self.mean_keys(part);
+        let of_all = all * (all + 1.0) / 2.0 / ((f64::from(self.sequence) + 1.0) / 2.0);
+        (of_window / of_all - 1.0).max(0.0)
     }
 
     /// Width of one group of the fused query, key and value projection: its queries, one key, one value.
@@ -94,6 +119,9 @@ impl Dims {
         (self.queries_per_group + 2) * self.head_dim
     }
 }
+
+/// Keys, and queries, of a tile of fused attention (Dao 2023, "FlashAttention-2", section 3.3: blocks of 64 or 128).
+const KEYS_OF_A_TILE: u32 = 128;
 
 /// What an expert takes of `tokens`, and the share of it that is used: `⌈tokens·k / experts · factor⌉` (Lepikhin et al.
 /// 2021, "GShard", section 3.2).
@@ -103,4 +131,26 @@ fn capacity(mixture: &Mixture, tokens: u32, factor: f64) -> (u32, f64) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the tokens")]
     let capacity = (routed / f64::from(mixture.experts) * factor).ceil().clamp(least, most) as u32;
     (capacity, (routed / (f64::from(capacity) * f64::from(mixture.experts))).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{check, preset_file};
+
+    #[test]
+    fn keys_of_a_window_are_those_that_are_counted_one_by_one() {
+        let mut file = preset_file("llama3-8b-16xh100").expect("a preset");
+        (file.model.window, file.model.window_interval) = (Some(300), Some(4));
+        file.data.sequence_length = Some(1024);
+        let dims = Dims::of(&check(&file).expect("valid"));
+        let counted = |window: u32| f64::from((1..=1024).map(|token: u32| token.min(window)).sum::<u32>()) / 1024.0;
+        assert_eq!(dims.mean_keys(Part::Layer(0)), counted(300));
+        assert_eq!(dims.mean_keys(Part::Layer(3)), counted(1024), "every fourth layer attends to all");
+        // Of eight rows of tiles three see all tiles that are there, the others four each, where all see 36.
+        let tiles = f64::from(1 + 2 + 3 + 4 * 5);
+        let expected = tiles / counted(300) / (36.0 / counted(1024)) - 1.0;
+        assert!((dims.hidden_keys(Part::Layer(0)) - expected).abs() < 1e-12);
+        assert_eq!(dims.hidden_keys(Part::Layer(3)), 0.0);
+    }
 }

@@ -46,8 +46,10 @@ pub fn from_hf_config(text: &str) -> Result<ModelFile, HfConfigError> {
         Some("gpt2") => gpt2(config),
         Some("bert") => bert(config),
         Some("vit") => vit(config),
-        Some("llama" | "mistral" | "qwen3") => llama(config),
-        Some("qwen2") => Ok(ModelFile { qkv_bias: Some(true), ..llama(config)? }),
+        Some("llama") => llama(config),
+        Some("mistral") => Ok(ModelFile { window: optional_number(config, "sliding_window")?, ..llama(config)? }),
+        Some("qwen3") => Ok(ModelFile { window: optional_window(config)?, ..llama(config)? }),
+        Some("qwen2") => Ok(ModelFile { qkv_bias: Some(true), window: optional_window(config)?, ..llama(config)? }),
         Some("mixtral") => mixtral(config),
         Some("qwen3_moe") => qwen3_moe(config),
         Some("deepseek_v2" | "deepseek_v3") => deepseek(config),
@@ -125,6 +127,19 @@ fn llama(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
         rope_theta: config.get("rope_theta").and_then(Value::as_f64),
         ..ModelFile::default()
     })
+}
+
+/// Qwen's configurations state a window also where it is not used; where it is, layers below one have none.
+fn optional_window(config: &Map<String, Value>) -> Result<Option<u32>, HfConfigError> {
+    if !flag(config, "use_sliding_window", false) {
+        return Ok(None);
+    }
+    let (key, first) = ("max_window_layers", optional_number(config, "max_window_layers")?.unwrap_or(0));
+    if first > 0 && first < number(config, "num_hidden_layers")? {
+        let expected = "0, or use_sliding_window = false: windows of only the last layers are not modelled";
+        return Err(HfConfigError::Unsupported { key, found: first.to_string(), expected });
+    }
+    if first > 0 { Ok(None) } else { optional_number(config, "sliding_window") }
 }
 
 fn mixtral(config: &Map<String, Value>) -> Result<ModelFile, HfConfigError> {
@@ -233,6 +248,23 @@ mod tests {
         // count of active parameters leaves the embedding out.
         assert_eq!(count(deepseek).total() / 1_000_000_000, 671);
         assert!((36.5e9..37.6e9).contains(&(count(deepseek).active() as f64)), "{}", count(deepseek).active());
+    }
+
+    #[test]
+    fn windows_are_read_where_they_are_used() {
+        let sizes = r#""hidden_size":4096,"intermediate_size":14336,"num_hidden_layers":32,"num_attention_heads":32,
+            "num_key_value_heads":8,"vocab_size":32000,"max_position_embeddings":32768,"hidden_act":"silu""#;
+        let window = |family: &str, rest: &str| {
+            from_hf_config(&format!(r#"{{"model_type":"{family}",{sizes},{rest}}}"#)).map(|file| file.window)
+        };
+        assert_eq!(window("mistral", r#""sliding_window":4096"#), Ok(Some(4096)));
+        assert_eq!(window("mistral", r#""sliding_window":null"#), Ok(None));
+        let stated = r#""sliding_window":4096,"max_window_layers":32"#;
+        assert_eq!(window("qwen2", stated), Ok(None), "stated, but not used");
+        assert_eq!(window("qwen2", &format!(r#""use_sliding_window":true,{stated}"#)), Ok(None), "in no layer");
+        assert_eq!(window("qwen2", r#""use_sliding_window":true,"sliding_window":4096"#), Ok(Some(4096)));
+        let some = r#""use_sliding_window":true,"sliding_window":4096,"max_window_layers":28"#;
+        assert!(window("qwen2", some).is_err_and(|error| error.to_string().contains("max_window_layers")));
     }
 
     #[test]

@@ -138,6 +138,13 @@ pub struct ModelFile {
     /// Biases of the query, key and value projection of Llama models (Qwen2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qkv_bias: Option<bool>,
+    /// Tokens to which a token attends, itself and those right before it; all of them when left out (sliding window
+    /// attention: Beltagy et al. 2020; Jiang et al. 2023, "Mistral 7B").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Every how many layers tokens attend to all before them despite a window; 0 or left out for no layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_interval: Option<u32>,
     /// Share of the activations that training sets to zero (Srivastava et al. 2014): behind the embedding, of attention's
     /// probabilities, and before each addition to the residual stream; 0 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -212,6 +219,8 @@ impl ModelFile {
             rope_dim: self.rope_dim.or(base.rope_dim),
             value_dim: self.value_dim.or(base.value_dim),
             qkv_bias: self.qkv_bias.or(base.qkv_bias),
+            window: self.window.or(base.window),
+            window_interval: self.window_interval.or(base.window_interval),
             dropout: self.dropout.or(base.dropout),
             image_size: self.image_size.or(base.image_size),
             patch_size: self.patch_size.or(base.patch_size),
@@ -233,6 +242,22 @@ impl ModelFile {
 /// A list, or that of the base where there is none.
 fn listed(list: Vec<u32>, base: &[u32]) -> Vec<u32> {
     if list.is_empty() { base.to_vec() } else { list }
+}
+
+/// A token attends to itself and those right before it, in all layers but some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// How many tokens these are.
+    pub tokens: u32,
+    /// Every how many layers a token attends to all before it; 0 for no layer.
+    pub interval: u32,
+}
+
+impl Window {
+    /// Whether a layer has it.
+    pub fn is_in(&self, layer: u32) -> bool {
+        self.interval == 0 || !(layer + 1).is_multiple_of(self.interval)
+    }
 }
 
 /// A mixture of experts in place of the feed-forward block (Shazeer et al. 2017; Lepikhin et al. 2021, "GShard").
@@ -305,6 +330,9 @@ pub struct Model {
     pub qkv_bias: bool,
     /// Share of the activations that training sets to zero; below 1.
     pub dropout: f64,
+    /// To how many tokens a token attends, where not to all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// Mixtures of experts, where it has them.
     pub mixture: Option<Mixture>,
     /// Latent attention, where it has it.

@@ -2,7 +2,7 @@
 
 use super::check::{Checked, bounded, divides, invalid, required, size};
 use super::presets::nearest_hint;
-use crate::model::{self, Architecture, Image, Latent, Mixture, Model, ModelFile};
+use crate::model::{self, Architecture, Image, Latent, Mixture, Model, ModelFile, Window};
 
 /// Experts of a layer, at most; the largest published models have some hundred.
 const MAX_EXPERTS: u32 = 1 << 14;
@@ -61,6 +61,7 @@ fn transformer(merged: &ModelFile, architecture: Architecture, name: String) -> 
         rope_theta: rope_theta(merged.rope_theta)?,
         qkv_bias: merged.qkv_bias.unwrap_or(false),
         dropout: dropout(merged.dropout)?,
+        window: window(merged)?,
         mixture: mixture(merged)?,
         latent: latent(merged, head_dim)?,
         image,
@@ -78,6 +79,7 @@ fn encoder(file: &ModelFile, architecture: Architecture) -> Checked<()> {
     match () {
         () if architecture.is_decoder() => Ok(()),
         () if file.experts.is_some_and(|n| n > 0) => only("model.experts", file.experts.unwrap_or(0).to_string()),
+        () if file.window.is_some() => only("model.window", file.window.unwrap_or(0).to_string()),
         () if file.kv_rank.is_some_and(|n| n > 0) => only("model.kv_rank", file.kv_rank.unwrap_or(0).to_string()),
         () if file.kv_heads.is_some() && file.kv_heads != file.heads => {
             only("model.kv_heads", file.kv_heads.unwrap_or(0).to_string())
@@ -121,6 +123,22 @@ fn rope_theta(theta: Option<f64>) -> Checked<f64> {
         return Ok(theta);
     }
     Err(invalid("model.rope_theta", theta, "a finite number above 1", "Most models have 10000 or 500000."))
+}
+
+fn window(file: &ModelFile) -> Checked<Option<Window>> {
+    let interval = file.window_interval.unwrap_or(0);
+    let Some(tokens) = file.window else {
+        if interval == 0 {
+            return Ok(None);
+        }
+        let hint = "Give model.window, the tokens to which the other layers attend.";
+        return Err(invalid("model.window_interval", interval, "0 without model.window", hint));
+    };
+    if interval == 1 || interval > 4096 {
+        let hint = "1 would leave no layer with a window: leave model.window out.";
+        return Err(invalid("model.window_interval", interval, "0, or a number from 2 to 4096", hint));
+    }
+    Ok(Some(Window { tokens: size(Some(tokens), "model.window")?, interval }))
 }
 
 fn dropout(share: Option<f64>) -> Checked<f64> {

@@ -25,6 +25,7 @@ fn base(file: &ModelFile, name: String, architecture: Architecture) -> Model {
         rope_theta: 10_000.0,
         qkv_bias: false,
         dropout: 0.0,
+        window: None,
         mixture: None,
         latent: None,
         image: None,

@@ -49,6 +49,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-8b-straggler-16xh100" false,
         "llama3-70b-leaf-spine-64xh100" false,
         "gpt3-13b-torus-64xh100" false,
+        "mistral-7b-32k-16xh100" false,
         "mixtral-8x7b-64xh100" false,
         "deepseek-v3-2048xh800" false,
         "llama3-8b-128k-64xh100" false,

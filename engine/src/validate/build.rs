@@ -135,6 +135,10 @@ fn mixture(m: &Measurement) -> ModelFile {
         () if name.contains("maverick") => {
             ModelFile { shared_experts: Some(1), expert_interval: Some(2), expert_ffn_hidden: m.ffn_hidden, ..base }
         }
+        // Every other layer attends to 128 tokens.
+        () if name.contains("gpt") && name.contains("oss") => {
+            ModelFile { window: Some(128), window_interval: Some(2), ..base }
+        }
         () => base,
     }
 }

@@ -77,8 +77,8 @@ impl Form<'_> {
     }
 
     fn model_details_ui(&mut self, ui: &mut Ui) {
-        let errors =
-            ["head_dim", "positions", "rope_theta", "dropout"].map(|field| self.error_of(&format!("model.{field}")));
+        let errors = ["head_dim", "positions", "rope_theta", "dropout", "window", "window_interval"]
+            .map(|field| self.error_of(&format!("model.{field}")));
         let architecture = self.architecture();
         let missing = self.error_of("model.architecture");
         let run = self.session.run.clone();
@@ -89,7 +89,7 @@ impl Form<'_> {
         if chosen != architecture {
             file.architecture = Some(chosen);
         }
-        let [head_dim, positions, theta, dropout] = errors;
+        let [head_dim, positions, theta, dropout, window, interval] = errors;
         if architecture.is_transformer() {
             let (value, now) = (&mut file.head_dim, effective.head_dim);
             optional_ui(ui, "form.model.head_dim", value, now, 2..=1024, head_dim.as_deref());
@@ -103,6 +103,12 @@ impl Form<'_> {
             optional_real_ui(ui, "form.model.dropout", value, now, drag, dropout.as_deref());
         }
         if architecture.is_decoder() {
+            let now = effective.window.map_or(effective.positions, |window| window.tokens);
+            optional_ui(ui, "form.model.window", &mut file.window, now, 1..=1 << 20, window.as_deref());
+            if effective.window.is_some() || interval.is_some() {
+                let (value, now) = (&mut file.window_interval, effective.window.map_or(0, |window| window.interval));
+                optional_ui(ui, "form.model.window_interval", value, now, 0..=4096, interval.as_deref());
+            }
             optional_flag_ui(ui, "form.model.tied", &mut file.tied_embeddings, effective.tied_embeddings);
         }
         if !effective.has_biases() {
