@@ -230,7 +230,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 41] = [
+    let changes: [Change; 43] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {

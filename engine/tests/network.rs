@@ -46,6 +46,17 @@ fn unshared() -> Vec<(&'static str, ScenarioFile)> {
                 file.strategy.global_batch = 4;
             }),
         ),
+        // The host waits for what experts get, so what comes then is issued late.
+        (
+            "experts",
+            small("mixtral-8x7b-64xh100", 4, |file| {
+                file.cluster.nodes = 1;
+                let strategy = &mut file.strategy;
+                (strategy.tensor_parallel, strategy.pipeline_parallel, strategy.data_parallel) = (1, 1, None);
+                (strategy.expert_parallel, strategy.overlap_gradients) = (8, false);
+                strategy.global_batch = 16;
+            }),
+        ),
         (
             "data over nodes",
             small("llama3-8b-16xh100", 4, |file| {

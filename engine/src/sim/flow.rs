@@ -69,7 +69,7 @@ pub struct Node<'a> {
     waits_for: u32,
     /// Nodes that wait for it.
     pub then: Vec<u32>,
-    /// The last receive before it for which the host waited.
+    /// The last op before it for which the host waited.
     pub host_after: Option<u32>,
     /// What the host takes from there on until this one is issued.
     pub issued_after: Nanos,
@@ -280,7 +280,7 @@ struct Player<'a, 'p> {
     /// When the last of what a node waits for ended.
     released: Vec<Nanos>,
     times: Vec<Option<(Nanos, Nanos)>>,
-    /// When the host goes on after a receive.
+    /// When the host goes on after a node, where it waits for it.
     host: Vec<Nanos>,
     events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     sequence: u64,
@@ -315,14 +315,12 @@ impl Player<'_, '_> {
     /// When the host issues a node.
     fn issued(&self, number: u32) -> Nanos {
         let node = &self.graph.nodes[number as usize];
-        node.host_after.map_or(Nanos::ZERO, |receive| self.host[receive as usize]) + node.issued_after
+        node.host_after.map_or(Nanos::ZERO, |awaited| self.host[awaited as usize]) + node.issued_after
     }
 
     /// All that a node waits for has ended.
     fn release(&mut self, node: u32) {
         if matches!(self.graph.nodes[node as usize].op.action, Action::Receive(_)) {
-            let end = self.times[node as usize].map_or(self.now, |(_, end)| end);
-            self.host[node as usize] = self.issued(node).max(end);
             self.finish(node);
             return;
         }
@@ -349,6 +347,7 @@ impl Player<'_, '_> {
     fn finish(&mut self, node: u32) {
         let then = std::mem::take(&mut self.graph.nodes[node as usize].then);
         let end = self.times[node as usize].map_or(self.now, |(_, end)| end);
+        self.host[node as usize] = self.issued(node).max(end);
         for &next in &then {
             self.released[next as usize] = self.released[next as usize].max(end);
             self.count_down(next);
