@@ -179,7 +179,8 @@ fn repetition(model: &Model, strategy: &Strategy) -> (u32, u32) {
     }
     let interval = model.mixture.map_or(1, |mixture| mixture.interval);
     let recomputed = if strategy.recompute == Recompute::Full { strategy.recompute_interval } else { 1 };
-    let period = interval.saturating_mul(recomputed).min(model.layers).max(1);
+    let attending = model.window.map_or(1, |window| window.interval.max(1));
+    let period = interval.saturating_mul(recomputed).saturating_mul(attending).min(model.layers).max(1);
     let dense = model.mixture.map_or(0, |mixture| mixture.dense_layers);
     // Starting at a multiple of the period keeps the layers' numbers in step. The first layer also gets what the
     // embedding hands it, so it stands for itself.
