@@ -216,6 +216,21 @@ fn every_pipeline_schedule_equals_one_rank() {
     every_case_equals_one_rank(&[1, 0], &cases);
 }
 
+#[test]
+fn two_copies_of_the_model_equal_one_rank() {
+    let cases = [
+        ((1, 1, 2), "schedule = \"dualpipe\""),
+        ((2, 2, 2), "schedule = \"dualpipe\"\nsequence_parallel = true"),
+        ((1, 2, 2), "schedule = \"dualpipe\"\nrecompute = \"full\"\nzero_stage = 1"),
+        ((2, 1, 2), "schedule = \"dualpipe\"\nzero_stage = 2"),
+        ((2, 1, 2), "schedule = \"dualpipe\"\nzero_stage = 3\nsharding_group = 2"),
+        ((1, 1, 4), "schedule = \"dualpipe\"\noverlap_gradients = false"),
+        ((1, 1, 4), "schedule = \"dualpipe\"\nzero_stage = 1\noverlap_parameters = false"),
+    ];
+    // An untied Llama of four layers.
+    every_case_equals_one_rank(&[0], &cases);
+}
+
 /// Meshes with options, on models of several seeds: values, the memory plan, and bytes on every axis.
 fn every_case_equals_one_rank(seeds: &[u32], cases: &[(Axes, &str)]) {
     for &seed in seeds {

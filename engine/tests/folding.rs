@@ -48,6 +48,7 @@ fn job() -> impl Strategy<Value = Job> {
         "zb-h1",
         "zb-v",
         "dualpipe-v",
+        "dualpipe",
     ]);
     let sizes = (1_u32..=9, 1_u32..=6, 12_u32..=15);
     let zero = prop::sample::select(vec![0_u32, 0, 1, 2, 3]);
@@ -60,6 +61,7 @@ fn job() -> impl Strategy<Value = Job> {
         let micro_batches = match schedule {
             "interleaved" | "interleaved+" => mesh.2 * rounds.min(2),
             "dualpipe-v" => 2 * mesh.2 + rounds,
+            "dualpipe" => 2 * (mesh.2 + rounds),
             _ => rounds,
         };
         Job {
@@ -85,18 +87,20 @@ fn scenario(job: &Job) -> Scenario {
     let pick = |flag: bool, yes: &'static str, no: &'static str| if flag { yes } else { no };
     let text = format!(
         "[model]\narchitecture = \"{}\"\nlayers = {}\nhidden = 96\nheads = 12\nffn_hidden = 192\nvocab = 1000\n\
-         positions = 48\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = {}\n[cluster.custom]\ndevices_per_node = {}\n\
+         positions = 48\n{}[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = {}\n[cluster.custom]\ndevices_per_node = {}\n\
          {}[strategy]\nrank_order = [{}]\ndata_parallel = {dp}\ntensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = {}\n\
          schedule = \"{}\"\noverlap_micro_batches = {}\nmicro_batch = 1\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\n\
          overlap_gradients = {}\nbucket = \"300 kB\"\nzero_stage = {}\n",
         pick(job.gpt, "gpt", "llama"),
         job.layers,
+        pick(job.schedule == "dualpipe", "tied_embeddings = false\n", ""),
         (dp * tp * pp).div_ceil(job.devices_per_node),
         job.devices_per_node,
         job.exceptions,
         job.order,
         job.sequence_parallel,
-        job.schedule.trim_end_matches('+'),
+        // Two copies of the model need stages in pairs.
+        if job.schedule == "dualpipe" && pp % 2 == 1 { "dualpipe-v" } else { job.schedule.trim_end_matches('+') },
         job.schedule.ends_with('+'),
         dp * job.micro_batches,
         pick(job.bf16, "bf16", "fp32"),

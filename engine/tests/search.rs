@@ -38,7 +38,7 @@ fn spaces() -> Vec<(&'static str, Space)> {
         Space::new(&small(name, layers), mesh().into_iter().chain(more).collect()).expect("a space")
     };
     let dense = vec![
-        axis("strategy.schedule", &json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v", "dualpipe-v"])),
+        axis("strategy.schedule", &json!(["1f1b", "gpipe", "interleaved", "zb-h1", "zb-v", "dualpipe-v", "dualpipe"])),
         axis("strategy.sequence_parallel", &json!([false, true])),
         axis("strategy.zero_stage", &json!([0, 1, 3])),
         axis("strategy.recompute", &json!(["none", "full"])),

@@ -124,8 +124,11 @@ pub struct Mesh {
     pub ep: u32,
     /// Slices of each expert: 1 or `tp`.
     pub expert_tensor: u32,
-    /// Copies that share what is sharded over them; divides `dp × cp`.
+    /// Copies that share what is sharded over them; divides `copies`.
     pub shard: u32,
+    /// Whether the pipeline holds two copies of the model, from both ends: a stage then has the same layers as its mirror
+    /// image (DualPipe).
+    pub mirrored: bool,
 }
 
 impl Mesh {
@@ -160,12 +163,27 @@ impl Mesh {
 
     /// Ranks that hold copies of the same dense weights.
     pub fn copies(&self) -> u32 {
-        self.dp * self.cp
+        self.dp * self.cp * self.images()
     }
 
     /// Ranks that hold copies of the same experts.
     pub fn expert_copies(&self) -> u32 {
-        self.per_stage() / (self.ep * self.expert_tensor)
+        self.per_stage() / (self.ep * self.expert_tensor) * self.images()
+    }
+
+    /// Stages that have the same layers: more than one where the pipeline holds two copies of the model.
+    pub fn images(&self) -> u32 {
+        if self.mirrored { 2 } else { 1 }
+    }
+
+    /// Those of stage `pp`, the first of them first, and the place of `pp` among them.
+    fn images_of(&self, pp: u32) -> (Vec<u32>, u32) {
+        let image = self.pp - 1 - pp;
+        match self.mirrored {
+            true if pp > image => (vec![image, pp], 1),
+            true => (vec![pp, image], 0),
+            false => (vec![pp], 0),
+        }
     }
 
     /// Copies of the same experts that share what is sharded over them: all, or about as many as of dense weights.
@@ -182,7 +200,7 @@ impl Mesh {
     /// The number of a rank among the copies of its dense weights.
     fn copy_index(&self, rank: RankId) -> u32 {
         let at = self.coordinates(rank);
-        at.dp * self.cp + at.cp
+        (self.images_of(at.pp).1 * self.dp + at.dp) * self.cp + at.cp
     }
 
     /// How many groups of a kind there are.
@@ -190,15 +208,6 @@ impl Mesh {
         match group {
             Group::TiedEmbedding => self.per_stage(),
             other => self.ranks() / self.group_size(other),
-        }
-    }
-
-    /// Stages whose ranks are together in a group of a kind.
-    pub fn stages_of(&self, group: Group) -> u32 {
-        match group {
-            Group::TiedEmbedding => self.pp.min(2),
-            Group::Model | Group::World => self.pp,
-            _ => 1,
         }
     }
 
@@ -225,6 +234,7 @@ impl Mesh {
         match group {
             Group::Tensor => line(at.tp, 0, 1, self.tp),
             Group::Context => (0..self.cp).map(|cp| self.rank(Coordinates { cp, ..at })).collect(),
+            Group::Data | Group::Shard | Group::Replica if self.mirrored => self.mirrored_members(group, rank),
             Group::Data => line(rank.0 - first_of_stage, at.tp, self.tp, self.copies()),
             Group::TiedEmbedding if self.pp == 1 => vec![rank],
             Group::TiedEmbedding => [0, self.pp - 1].map(|pp| self.rank(Coordinates { pp, ..at })).to_vec(),
@@ -244,11 +254,29 @@ impl Mesh {
         }
     }
 
+    /// Copies of dense weights on a stage and its mirror image, those of the first first.
+    fn mirrored_members(&self, group: Group, rank: RankId) -> Vec<RankId> {
+        let at = self.coordinates(rank);
+        let (images, of_stage) = (self.images_of(at.pp).0, self.dp * self.cp);
+        let (first, step, n) = match group {
+            Group::Data => (0, 1, self.copies()),
+            _ => split_line(self.copy_index(rank), self.shard, self.copies(), group == Group::Shard),
+        };
+        let member = |copy: u32| {
+            let first_of_stage = images[(copy / of_stage) as usize] * self.per_stage();
+            RankId(first_of_stage + copy % of_stage * self.tp + at.tp)
+        };
+        (0..n).map(|i| member(first + i * step)).collect()
+    }
+
     /// Experts are spread over neighbouring ranks of a stage, or where experts are sliced over those with the same
     /// slice.
     fn expert_members(&self, group: Group, rank: RankId, first_of_stage: u32) -> Vec<RankId> {
         let (place, lane) = (rank.0 - first_of_stage, rank.0 % self.expert_tensor);
-        let index = place / self.expert_tensor;
+        // Ranks of the stages with the same layers are numbered one stage after the other.
+        let (images, own) = self.images_of(self.coordinates(rank).pp);
+        let of_stage = self.per_stage() / self.expert_tensor;
+        let index = own * of_stage + place / self.expert_tensor;
         let (copy, copies) = (index / self.ep, self.expert_copies());
         let (first, step, n) = match group {
             Group::Expert => (copy * self.ep, 1, self.ep),
@@ -258,7 +286,11 @@ impl Mesh {
                 (first * self.ep + index % self.ep, step * self.ep, n)
             }
         };
-        (0..n).map(|i| RankId(first_of_stage + (first + i * step) * self.expert_tensor + lane)).collect()
+        let member = |index: u32| {
+            let first_of_stage = images[(index / of_stage) as usize] * self.per_stage();
+            RankId(first_of_stage + index % of_stage * self.expert_tensor + lane)
+        };
+        (0..n).map(|i| member(first + i * step)).collect()
     }
 
     /// Number of ranks in a group.
@@ -309,10 +341,17 @@ fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn meshes() -> [Mesh; 3] {
-        let dense = Mesh { pp: 3, dp: 4, cp: 1, tp: 2, ep: 1, expert_tensor: 1, shard: 2 };
+    fn meshes() -> [Mesh; 5] {
+        let dense = Mesh { pp: 3, dp: 4, cp: 1, tp: 2, ep: 1, expert_tensor: 1, shard: 2, mirrored: false };
         let experts = Mesh { cp: 3, ep: 4, ..dense };
-        [dense, experts, Mesh { expert_tensor: 2, ..experts }]
+        let mirrored = Mesh { pp: 4, mirrored: true, ..experts };
+        [
+            dense,
+            experts,
+            Mesh { expert_tensor: 2, ..experts },
+            mirrored,
+            Mesh { expert_tensor: 2, shard: 24, ..mirrored },
+        ]
     }
 
     #[test]
@@ -330,7 +369,7 @@ mod tests {
             for (rank, group) in (0..mesh.ranks()).flat_map(|rank| Group::ALL.map(|group| (RankId(rank), group))) {
                 let members = mesh.members(group, rank);
                 // A middle stage has no copy of a tied embedding.
-                let outside = group == Group::TiedEmbedding && mesh.coordinates(rank).pp == 1;
+                let outside = group == Group::TiedEmbedding && (1..mesh.pp - 1).contains(&mesh.coordinates(rank).pp);
                 assert_eq!(members.contains(&rank), !outside, "{group:?} of {rank:?}");
                 assert_eq!(members.len(), mesh.group_size(group) as usize);
                 assert!(members.iter().all(|&member| mesh.members(group, member) == members), "{group:?}");
@@ -340,11 +379,14 @@ mod tests {
 
     #[test]
     fn experts_lie_on_neighbours_unless_they_are_sliced() {
-        let [_, whole, sliced] = meshes();
+        let [_, whole, sliced, mirrored, _] = meshes();
         let numbers = |mesh: Mesh, group| mesh.members(group, RankId(0)).iter().map(|r| r.0).collect::<Vec<_>>();
         assert_eq!(numbers(whole, Group::Expert), [0, 1, 2, 3]);
         assert_eq!(numbers(whole, Group::ExpertData), [0, 4, 8, 12, 16, 20]);
         assert_eq!(numbers(sliced, Group::Expert), [0, 2, 4, 6]);
         assert_eq!(numbers(sliced, Group::ExpertData), [0, 8, 16]);
+        // A stage of 24 ranks and the last of four.
+        assert_eq!(numbers(mirrored, Group::ExpertData), [0, 4, 8, 12, 16, 20, 72, 76, 80, 84, 88, 92]);
+        assert_eq!(numbers(mirrored, Group::Expert), [0, 1, 2, 3]);
     }
 }

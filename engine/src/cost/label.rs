@@ -75,8 +75,9 @@ pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
         moved.insert("pp", between_stages);
     }
     for (group, bytes) in by_group {
-        // An op of a group that spans stages was counted on each of them; one inside a stage on every stage for itself.
-        let counted = if mesh.stages_of(group) > 1 { mesh.stages_of(group) } else { mesh.pp };
+        // An op of a group that spans stages was counted on each of them, one inside a stage on every stage for itself;
+        // a tied embedding on the two stages that have it.
+        let counted = if group == Group::TiedEmbedding { mesh.pp.min(2) } else { mesh.pp };
         let bytes = Bytes(bytes.0 * u64::from(mesh.groups(group)) / u64::from(counted));
         *moved.entry(group.axis()).or_default() += bytes;
     }

@@ -8,7 +8,7 @@ use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, dataset, executable, parameters};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{Role, StepGraph, Tensor, TensorId, lower};
+use crate::graph::{FlatPlace, Role, StepGraph, Tensor, TensorId, lower};
 use crate::scenario::Scenario;
 use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
@@ -177,11 +177,12 @@ impl Trainer {
         if at.pp as usize != flat.stage {
             return Ok(());
         }
-        let slice = if role == Role::Gradient { flat.gradients } else { flat.parameters };
-        let words = usize::try_from(self.step_graph.tensor(slice).local.elements()).unwrap_or(0);
+        let slice = |flat: &FlatPlace| if role == Role::Gradient { flat.gradients } else { flat.parameters };
+        let words = usize::try_from(self.step_graph.tensor(slice(&flat)).local.elements()).unwrap_or(0);
         let mut all = Vec::new();
         for member in mesh.members(Group::Shard, rank) {
-            if let Some((buffer, offset)) = self.place(member, slice) {
+            let of_member = self.flat_on(mesh.coordinates(member).pp as usize, &flat);
+            if let Some((buffer, offset)) = of_member.and_then(|flat| self.place(member, slice(flat))) {
                 all.extend(self.backend.read(buffer, offset, words).await?);
             }
         }
@@ -194,6 +195,13 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+
+    /// The flat buffers of the same parameters on a stage: where there are two copies of the model, the other's too.
+    fn flat_on(&self, stage: usize, like: &FlatPlace) -> Option<&FlatPlace> {
+        let first = |flat: &FlatPlace| flat.pieces.first().map(|&(_, id, _)| self.step_graph.tensor(id).name.clone());
+        let wanted = first(like);
+        self.step_graph.flats.iter().find(|flat| flat.stage == stage && first(flat) == wanted)
     }
 
     /// Writes the whole value of a parameter to all ranks that hold a part of it.

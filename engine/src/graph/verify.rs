@@ -411,7 +411,7 @@ impl StepGraph {
         let expected = |id: TensorId| match self.tensor(id).role {
             _ if self.copies_of(id) == 1 => 0,
             Role::Bucket if !self.sums_replicas && self.mesh.shard == 1 => 0,
-            Role::GradientBuffer => self.micro_batches as usize,
+            Role::GradientBuffer => (self.micro_batches / self.mesh.images()) as usize,
             _ => 1,
         };
         match reduced.into_iter().find(|&(id, times)| times != expected(id)) {

@@ -2,7 +2,7 @@
 
 use super::check::{Checked, bounded, invalid};
 use super::pipeline::{Durations, Layout, ScheduleName, dry_run, parse};
-use super::{PipelineSchedule, Strategy, StrategyFile};
+use super::{PipelineSchedule, Strategy, StrategyFile, UpdateRule};
 use crate::model::Model;
 
 /// Model chunks of a stage, at most: more are in no published run.
@@ -16,14 +16,14 @@ pub(super) fn virtual_stages(file: &StrategyFile) -> Checked<u32> {
     match (file.schedule, file.virtual_stages) {
         (ScheduleName::Interleaved, None) => Ok(2),
         (ScheduleName::Interleaved | ScheduleName::Custom, _) => Ok(given),
-        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV, None | Some(2)) => Ok(2),
-        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV, _) => {
-            needs(2, "This schedule has two chunks in a V; leave it out.")
+        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV | ScheduleName::DualPipe, None | Some(2)) => Ok(2),
+        (ScheduleName::ZeroBubbleV | ScheduleName::DualPipeV | ScheduleName::DualPipe, _) => {
+            needs(2, "This schedule has two chunks on each stage; leave it out.")
         }
         (_, None | Some(1)) => Ok(1),
         _ => needs(
             1,
-            "Only `interleaved`, `zb-v`, `dualpipe-v` and `custom` schedules have several chunks; set strategy.schedule.",
+            "Only `interleaved`, `zb-v`, `dualpipe-v`, `dualpipe` and `custom` schedules have several chunks; set strategy.schedule.",
         ),
     }
 }
@@ -31,6 +31,8 @@ pub(super) fn virtual_stages(file: &StrategyFile) -> Checked<u32> {
 /// Layers of every virtual stage. What does not divide goes to the middle: the first also has the embedding and the
 /// last the head.
 pub(super) fn stage_layers(file: &StrategyFile, chunks: u32, model: &Model) -> Checked<Vec<u32>> {
+    // The second chunk of `dualpipe` is a copy of the model.
+    let chunks = if file.schedule == ScheduleName::DualPipe { 1 } else { chunks };
     let depth = file.pipeline_parallel.saturating_mul(chunks);
     // The embedding and the head may have virtual stages of their own.
     let most = if file.stage_layers.is_empty() { model.layers } else { model.layers.saturating_add(2) };
@@ -101,6 +103,7 @@ pub(super) fn schedule(file: &StrategyFile, strategy: &Strategy) -> Checked<Pipe
         ScheduleName::ZeroBubbleH2 => Ok(PipelineSchedule::ZeroBubbleH2),
         ScheduleName::ZeroBubbleV => Ok(PipelineSchedule::ZeroBubbleV),
         ScheduleName::DualPipeV => dual_pipe_v(strategy, micro_batches),
+        ScheduleName::DualPipe => dual_pipe(strategy, micro_batches),
         ScheduleName::Interleaved => interleaved(strategy, micro_batches),
         ScheduleName::Custom => custom(file, strategy, micro_batches),
     }
@@ -136,12 +139,47 @@ fn dual_pipe_v(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSched
     Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {nearest}.")))
 }
 
-/// Whether forwards run beside backwards; always in `dualpipe-v`.
+/// A stage has a mirror image, and micro-batches come from both ends; as in a V half as long they fill it.
+fn dual_pipe(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSchedule> {
+    let p = strategy.pipeline_parallel;
+    if !p.is_multiple_of(2) {
+        let hint = format!("Nearest valid: {} or {}.", p.saturating_sub(1).max(2), p + 1);
+        return Err(invalid("strategy.pipeline_parallel", p, "an even number for `dualpipe`", hint));
+    }
+    if micro_batches >= 2 * p && micro_batches.is_multiple_of(2) {
+        return Ok(PipelineSchedule::DualPipe);
+    }
+    let nearest = batch_of(strategy, micro_batches.max(2 * p).next_multiple_of(2));
+    let least = 2 * p;
+    let allowed = format!(
+        "an even number of micro-batches, at least 2 × pipeline_parallel = {least}, for `dualpipe`, here {micro_batches}"
+    );
+    Err(invalid("strategy.global_batch", strategy.global_batch, allowed, format!("Nearest valid: {nearest}.")))
+}
+
+/// What the second copy of the model leaves no room for.
+pub(super) fn copies(strategy: &Strategy, model: &Model) -> Checked<()> {
+    if strategy.layout().copies() == 1 {
+        return Ok(());
+    }
+    if model.tied_embeddings {
+        let hint = "Set model.tied_embeddings = false, or use strategy.schedule = \"dualpipe-v\".";
+        return Err(invalid("model.tied_embeddings", true, "false for `dualpipe`", hint));
+    }
+    if strategy.update != UpdateRule::Synchronous {
+        let hint = "Its two copies of the model are updated alike; or use strategy.schedule = \"dualpipe-v\".";
+        return Err(invalid("strategy.update", strategy.update.name().name(), "synchronous for `dualpipe`", hint));
+    }
+    Ok(())
+}
+
+/// Whether forwards run beside backwards; always in `dualpipe-v` and `dualpipe`.
 pub(super) fn pairs(file: &StrategyFile, schedule: &PipelineSchedule) -> Checked<bool> {
     if !file.overlap_micro_batches || schedule.can_pair() {
-        return Ok(file.overlap_micro_batches || *schedule == PipelineSchedule::DualPipeV);
+        let always = matches!(schedule, PipelineSchedule::DualPipeV | PipelineSchedule::DualPipe);
+        return Ok(file.overlap_micro_batches || always);
     }
-    let allowed = "false, or strategy.schedule = 1f1b, interleaved or dualpipe-v";
+    let allowed = "false, or strategy.schedule = 1f1b, interleaved, dualpipe-v or dualpipe";
     Err(invalid("strategy.overlap_micro_batches", true, allowed, "Others have no forward beside every backward."))
 }
 

@@ -115,11 +115,11 @@ pub struct StrategyFile {
     pub rank_order: Vec<MeshAxis>,
     /// Pipeline stages; at most one per layer.
     pub pipeline_parallel: u32,
-    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-h2`, `zb-v`, `dualpipe-v`
+    /// Order of micro-batches: `gpipe`, `1f1b`, `interleaved`, `zb-h1`, `zb-h2`, `zb-v`, `dualpipe-v`, `dualpipe`
     /// or `custom`.
     pub schedule: ScheduleName,
     /// Run the forward of one micro-batch beside the backward of another, so that what one sends hides behind what the
-    /// other computes; for `1f1b` and `interleaved`, always in `dualpipe-v`.
+    /// other computes; for `1f1b` and `interleaved`, always in `dualpipe-v` and `dualpipe`.
     #[serde(skip_serializing_if = "is_default")]
     pub overlap_micro_batches: bool,
     /// Model chunks on each stage, for `interleaved` and `custom`; 2 for the former when left out.

@@ -335,9 +335,10 @@ impl Strategy {
         if single || self.gradient_format == GradientFormat::Fp32 { 4 } else { 2 }
     }
 
-    /// Ranks that hold copies of the same dense weights: replicas and their context ranks.
+    /// Ranks that hold copies of the same dense weights: replicas and their context ranks, on both stages that have them
+    /// where the pipeline holds two copies of the model.
     pub fn copies(&self) -> u32 {
-        self.data_parallel * self.context_parallel
+        self.data_parallel * self.context_parallel * self.layout().copies()
     }
 
     /// The same with every field that has no effect at its default: strategies that are equal then do the same.
@@ -409,6 +410,7 @@ impl Strategy {
             ep: self.expert_parallel,
             expert_tensor: self.expert_tensor_parallel,
             shard: self.sharding_group,
+            mirrored: self.layout().copies() > 1,
         }
     }
 }

@@ -23,16 +23,16 @@ pub(super) fn bounds(probe: &Probe, s: &Strategy) -> Bounds {
 fn stages(probe: &Probe, s: &Strategy) -> Vec<Vec<PartCost>> {
     let layout = s.layout();
     let mut stages = vec![vec![PartCost::default(); layout.chunks as usize]; layout.stages as usize];
-    let (mut first, last) = (0, layout.depth() - 1);
-    for (depth, &count) in (0..).zip(&s.stage_layers) {
+    let length = layout.length();
+    for (depth, first, count) in layout.layers(&s.stage_layers) {
         let (stage, chunk) = layout.place(depth);
-        let mut cost = probe.cost(first, count, depth == 0, depth == last);
+        let (before, behind) = (depth % length, length - 1 - depth % length);
+        let mut cost = probe.cost(first, count, before == 0, behind == 0);
         if s.overlap_micro_batches {
             // Another micro-batch computes while this one communicates.
             [cost.forward, cost.backward] = cost.kernels;
         }
         stages[stage as usize][chunk as usize] = cost;
-        first += count;
     }
     stages
 }
@@ -40,7 +40,8 @@ fn stages(probe: &Probe, s: &Strategy) -> Vec<Vec<PartCost>> {
 /// A stage computes for every micro-batch, one part after the other. Before it, one micro-batch passes the stages
 /// before it; behind it, the last micro-batch's gradients pass them again, unless weight gradients are left for then.
 fn time(stages: &[Vec<PartCost>], s: &Strategy) -> Nanos {
-    let micro_batches = i64::from(s.global_batch / (s.micro_batch * s.data_parallel));
+    let copies = s.layout().copies();
+    let micro_batches = i64::from(s.global_batch / (s.micro_batch * s.data_parallel) / copies);
     let in_order = s.schedule.layout() == ChunkLayout::Loop && !matches!(s.schedule, PipelineSchedule::Custom { .. });
     let (mut fill, mut drain, mut longest) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
     for chunks in stages {
@@ -99,6 +100,9 @@ fn in_flight(stage: usize, chunks: &[PartCost], s: &Strategy) -> u64 {
             let smallest = chunks.iter().map(|chunk| chunk.saved).min().unwrap_or(0);
             all.max(warm_up.min(micro_batches * count) * smallest)
         }
-        PipelineSchedule::ZeroBubbleV | PipelineSchedule::DualPipeV | PipelineSchedule::Custom { .. } => all,
+        PipelineSchedule::ZeroBubbleV
+        | PipelineSchedule::DualPipeV
+        | PipelineSchedule::DualPipe
+        | PipelineSchedule::Custom { .. } => all,
     }
 }

@@ -206,8 +206,10 @@ mod tests {
     #[test]
     fn a_group_that_straddles_nodes_is_another_class() {
         let cluster = Scenario::preset("llama3-8b-16xh100").expect("a preset").cluster().clone();
-        let folding =
-            Folding::classes(Mesh { pp: 1, dp: 5, cp: 1, tp: 3, ep: 1, expert_tensor: 1, shard: 1 }, &cluster);
+        let folding = Folding::classes(
+            Mesh { pp: 1, dp: 5, cp: 1, tp: 3, ep: 1, expert_tensor: 1, shard: 1, mirrored: false },
+            &cluster,
+        );
         assert!(folding.classes.len() > 1, "ranks 6..9 span two nodes of eight");
     }
 }

@@ -221,6 +221,7 @@ fn schedule_key(name: ScheduleName) -> &'static str {
         ScheduleName::ZeroBubbleH2 => "form.schedule.zb-h2",
         ScheduleName::ZeroBubbleV => "form.schedule.zb-v",
         ScheduleName::DualPipeV => "form.schedule.dualpipe-v",
+        ScheduleName::DualPipe => "form.schedule.dualpipe",
         ScheduleName::Custom => "form.schedule.custom",
     }
 }

@@ -49,12 +49,11 @@ fn halves(short: &[Option<u32>], enough: &[u32]) -> Option<Vec<u32>> {
 /// The first layers of every virtual stage, as many as its stage repeats.
 fn layers(scenario: &Scenario, counts: &[u32]) -> BTreeSet<u32> {
     let strategy = scenario.strategy();
-    let (layout, mut first) = (strategy.layout(), 0);
+    let layout = strategy.layout();
     let mut layers = BTreeSet::new();
-    for (depth, &count) in (0..).zip(&strategy.stage_layers) {
+    for (depth, first, count) in layout.layers(&strategy.stage_layers) {
         let stage = layout.place(depth).0 as usize;
         layers.extend(first..first + count.min(counts[stage]));
-        first += count;
     }
     layers
 }

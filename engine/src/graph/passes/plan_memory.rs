@@ -3,10 +3,11 @@
 //! Persistent tensors live through the step. A value of a micro-batch lives from the op that writes it first to
 //! the op that mentions it last, also where that is in another segment: what the backward pass reads lives until then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{
-    Op, OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Tensor, TensorId, TensorMap,
+    Op, OpKind, Role, Segment, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task, Tensor, TensorId,
+    TensorMap,
 };
 use crate::scenario::Place;
 use crate::trace::{MemoryCategory, MemoryUse};
@@ -59,8 +60,17 @@ fn find_lives(step: &StepGraph, stage: &Stage, lives: &mut Lives) {
 fn in_order(stage: &Stage) -> Vec<&Segment> {
     let mut order: Vec<&Segment> = Vec::new();
     let first = stage.tasks.iter().find_map(|task| task.micro_batch);
+    // A second copy of the model has micro-batches of its own.
+    let mut of_chunk: BTreeMap<u32, Option<u32>> = BTreeMap::new();
+    for task in stage.tasks.iter().filter(|task| task.micro_batch.is_some()) {
+        let known = of_chunk.entry(stage.segment(*task).chunk).or_insert(task.micro_batch);
+        *known = if task.micro_batch == first { first } else { *known };
+    }
     let mut seen = BTreeSet::new();
-    for task in stage.tasks.iter().filter(|task| task.micro_batch.is_none() || task.micro_batch == first) {
+    let counts = |task: &&Task| {
+        task.micro_batch.is_none() || of_chunk.get(&stage.segment(**task).chunk) == Some(&task.micro_batch)
+    };
+    for task in stage.tasks.iter().filter(counts) {
         let family = stage.segment(*task).family();
         if seen.insert(family) {
             order.extend(stage.segments.iter().filter(|segment| segment.family() == family));

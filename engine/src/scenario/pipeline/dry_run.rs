@@ -73,9 +73,9 @@ impl DryRun {
     fn ready(&self, slot: Slot, depth: u32) -> Option<u64> {
         let ended = |pass, depth| self.ended(pass, depth, slot.micro_batch);
         match slot.pass {
-            Pass::Forward if depth == 0 => Some(0),
+            Pass::Forward if depth.is_multiple_of(self.layout.length()) => Some(0),
             Pass::Forward => ended(Pass::Forward, depth - 1),
-            Pass::Backward if depth + 1 == self.layout.depth() => ended(Pass::Forward, depth),
+            Pass::Backward if (depth + 1).is_multiple_of(self.layout.length()) => ended(Pass::Forward, depth),
             Pass::Backward => Some(ended(Pass::Forward, depth)?.max(ended(Pass::Backward, depth + 1)?)),
             Pass::Weight => ended(Pass::Backward, depth),
         }

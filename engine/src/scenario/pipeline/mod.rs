@@ -43,6 +43,10 @@ pub enum ScheduleName {
     /// section 3.2.1; its DualPipeV, which keeps one copy of the parameters).
     #[serde(rename = "dualpipe-v")]
     DualPipeV,
+    /// Micro-batches from both ends of the pipeline through two copies of the model, forward of one beside backward of
+    /// another (DeepSeek-AI 2024, "DeepSeek-V3", section 3.2.1).
+    #[serde(rename = "dualpipe")]
+    DualPipe,
     /// As `strategy.custom_schedule` says.
     #[serde(rename = "custom")]
     Custom,
@@ -50,7 +54,7 @@ pub enum ScheduleName {
 
 impl ScheduleName {
     /// All names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OneFOneB,
         Self::GPipe,
         Self::Interleaved,
@@ -58,6 +62,7 @@ impl ScheduleName {
         Self::ZeroBubbleH2,
         Self::ZeroBubbleV,
         Self::DualPipeV,
+        Self::DualPipe,
         Self::Custom,
     ];
 
@@ -71,6 +76,7 @@ impl ScheduleName {
             Self::ZeroBubbleH2 => "zb-h2",
             Self::ZeroBubbleV => "zb-v",
             Self::DualPipeV => "dualpipe-v",
+            Self::DualPipe => "dualpipe",
             Self::Custom => "custom",
         }
     }
@@ -85,6 +91,10 @@ pub enum ChunkLayout {
     Loop,
     /// On the next stage, and from the last back again.
     V,
+    /// As in a V, but what comes back is a second copy of the model with micro-batches of its own: half of them enter at
+    /// the first stage, half at the last. Only `dualpipe` has it.
+    #[serde(skip)]
+    BothEnds,
 }
 
 /// Order of micro-batches in a pipeline, checked.
@@ -105,6 +115,8 @@ pub enum PipelineSchedule {
     ZeroBubbleV,
     /// Two chunks in a V, forward of one micro-batch beside backward of another.
     DualPipeV,
+    /// Two copies of the model, with micro-batches from both ends.
+    DualPipe,
     /// The slots of every stage.
     Custom {
         /// Of every stage, in order.
@@ -125,6 +137,7 @@ impl PipelineSchedule {
             Self::ZeroBubbleH2 => ScheduleName::ZeroBubbleH2,
             Self::ZeroBubbleV => ScheduleName::ZeroBubbleV,
             Self::DualPipeV => ScheduleName::DualPipeV,
+            Self::DualPipe => ScheduleName::DualPipe,
             Self::Custom { .. } => ScheduleName::Custom,
         }
     }
@@ -133,6 +146,7 @@ impl PipelineSchedule {
     pub fn layout(&self) -> ChunkLayout {
         match self {
             Self::ZeroBubbleV | Self::DualPipeV => ChunkLayout::V,
+            Self::DualPipe => ChunkLayout::BothEnds,
             Self::Custom { layout, .. } => *layout,
             _ => ChunkLayout::Loop,
         }
@@ -141,13 +155,13 @@ impl PipelineSchedule {
     /// Whether a backward and the forward behind it can run side by side: as long as no other schedule is asked for,
     /// the order then keeps one more micro-batch in flight.
     pub fn can_pair(&self) -> bool {
-        matches!(self, Self::OneFOneB | Self::Interleaved | Self::DualPipeV)
+        matches!(self, Self::OneFOneB | Self::Interleaved | Self::DualPipeV | Self::DualPipe)
     }
 
     /// Whether gradients of the weights have slots of their own.
     pub fn splits_backward(&self) -> bool {
         match self {
-            Self::ZeroBubbleH1 | Self::ZeroBubbleH2 | Self::ZeroBubbleV | Self::DualPipeV => true,
+            Self::ZeroBubbleH1 | Self::ZeroBubbleH2 | Self::ZeroBubbleV | Self::DualPipeV | Self::DualPipe => true,
             Self::Custom { slots, .. } => slots.iter().flatten().any(|slot| slot.pass == Pass::Weight),
             _ => false,
         }
@@ -201,21 +215,43 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Virtual stages.
+    /// Virtual stages, of all copies of the model.
     pub fn depth(&self) -> u32 {
         self.stages * self.chunks
+    }
+
+    /// Copies of the model, each on all stages with micro-batches of its own.
+    pub fn copies(&self) -> u32 {
+        if self.layout == ChunkLayout::BothEnds { 2 } else { 1 }
+    }
+
+    /// Virtual stages that a micro-batch passes.
+    pub fn length(&self) -> u32 {
+        self.depth() / self.copies()
+    }
+
+    /// Of every virtual stage its first layer and how many it has, from the layers of those that a micro-batch passes.
+    pub fn layers<'a>(&self, counts: &'a [u32]) -> impl Iterator<Item = (u32, u32, u32)> + use<'a> {
+        let length = self.length();
+        (0..self.copies()).flat_map(move |copy| {
+            let mut first = 0;
+            (0..).zip(counts).map(move |(depth, &count)| {
+                first += count;
+                (copy * length + depth, first - count, count)
+            })
+        })
     }
 
     /// Stage and chunk of a virtual stage.
     pub fn place(&self, depth: u32) -> (u32, u32) {
         let (chunk, along) = (depth / self.stages, depth % self.stages);
-        let back = self.layout == ChunkLayout::V && chunk % 2 == 1;
+        let back = self.layout != ChunkLayout::Loop && chunk % 2 == 1;
         (if back { self.stages - 1 - along } else { along }, chunk)
     }
 
     /// The virtual stage of a chunk of a stage.
     pub fn depth_of(&self, stage: u32, chunk: u32) -> u32 {
-        let back = self.layout == ChunkLayout::V && chunk % 2 == 1;
+        let back = self.layout != ChunkLayout::Loop && chunk % 2 == 1;
         chunk * self.stages + if back { self.stages - 1 - stage } else { stage }
     }
 }

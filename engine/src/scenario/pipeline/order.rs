@@ -15,6 +15,7 @@ pub fn slots(schedule: &PipelineSchedule, layout: Layout, micro_batches: u32, pa
         PipelineSchedule::ZeroBubbleH2 => each(&|stage| zero_bubble(2 * (p - 1 - stage), 2 * stage, m)),
         PipelineSchedule::ZeroBubbleV => each(&|stage| zero_bubble_v(stage, p, m)),
         PipelineSchedule::DualPipeV => each(&|stage| dual_pipe_v(stage, p, m)),
+        PipelineSchedule::DualPipe => each(&|stage| dual_pipe(stage, p, m)),
         PipelineSchedule::Custom { slots, .. } => slots.clone(),
     }
 }
@@ -150,6 +151,18 @@ fn dual_pipe_v(stage: u32, p: u32, m: u32) -> Vec<Slot> {
         slots.push(Backward, 0);
     }
     slots.rest()
+}
+
+/// DualPipe: a stage and its mirror image have the same two sets of layers, each the other's chunk. What DualPipeV does
+/// with the two ends of a V half as long, a stage does with its chunks: the near end is the one that is fewer stages away.
+fn dual_pipe(stage: u32, p: u32, m: u32) -> Vec<Slot> {
+    let far = stage >= p / 2;
+    let near = if far { p - 1 - stage } else { stage };
+    let of_copy = |Slot { pass, chunk, micro_batch }| {
+        let chunk = if far { 1 - chunk } else { chunk };
+        slot(pass, chunk, micro_batch + chunk * (m / 2))
+    };
+    dual_pipe_v(near, p / 2, m / 2).into_iter().map(of_copy).collect()
 }
 
 /// Slots of a stage with two chunks; counts what was done, and leaves out what there is no micro-batch for.

@@ -3,7 +3,8 @@
 use super::order::{backward, forward, slot};
 use super::*;
 
-const ALL: [PipelineSchedule; 7] = [
+const ALL: [PipelineSchedule; 8] = [
+    PipelineSchedule::DualPipe,
     PipelineSchedule::DualPipeV,
     PipelineSchedule::GPipe,
     PipelineSchedule::OneFOneB,
@@ -17,7 +18,7 @@ fn layout(schedule: &PipelineSchedule, stages: u32, chunks: u32) -> Layout {
     let layout = schedule.layout();
     let chunks = match schedule {
         PipelineSchedule::Interleaved => chunks,
-        PipelineSchedule::ZeroBubbleV | PipelineSchedule::DualPipeV => 2,
+        PipelineSchedule::ZeroBubbleV | PipelineSchedule::DualPipeV | PipelineSchedule::DualPipe => 2,
         _ => 1,
     };
     Layout { stages, chunks, layout }
@@ -30,7 +31,7 @@ fn bubble(schedule: &PipelineSchedule, stages: u32, chunks: u32, m: u32, duratio
     let end = dry_run(&slots, layout, m, durations).unwrap_or_else(|stuck| panic!("{schedule:?}: {stuck:?}"));
     let weights = slots[0].iter().any(|slot| slot.pass == Pass::Weight);
     let busy = durations.forward + durations.backward + if weights { durations.weight } else { 0 };
-    end.into_iter().max().unwrap_or(0) - busy * u64::from(m * layout.chunks)
+    end.into_iter().max().unwrap_or(0) - busy * u64::from(m * layout.chunks / layout.copies())
 }
 
 #[test]
@@ -40,7 +41,11 @@ fn every_pass_runs_once_and_can_be_kept() {
         for (stages, chunks, m) in [(1, 1, 1), (2, 2, 2), (4, 2, 4), (4, 3, 8), (3, 2, 12), (8, 2, 16)] {
             let layout = layout(schedule, stages, chunks);
             // DualPipe fills its V in both directions, so it takes two micro-batches for every stage.
-            let m = if *schedule == PipelineSchedule::DualPipeV { m.max(2 * stages) } else { m };
+            let dual = matches!(schedule, PipelineSchedule::DualPipeV | PipelineSchedule::DualPipe);
+            let m = if dual { m.max(2 * stages) } else { m };
+            if *schedule == PipelineSchedule::DualPipe && stages % 2 == 1 {
+                continue;
+            }
             let slots = slots(schedule, layout, m, false);
             let passes: &[Pass] = if schedule.splits_backward() {
                 &[Pass::Forward, Pass::Backward, Pass::Weight]
@@ -50,8 +55,10 @@ fn every_pass_runs_once_and_can_be_kept() {
             for of_stage in &slots {
                 let mut sorted = of_stage.clone();
                 sorted.sort_unstable();
+                let own = m / layout.copies();
+                let of_chunk = |chunk: u32| if layout.copies() == 1 { 0..m } else { chunk * own..(chunk + 1) * own };
                 let all = passes.iter().flat_map(|&pass| {
-                    (0..layout.chunks).flat_map(move |chunk| (0..m).map(move |m| slot(pass, chunk, m)))
+                    (0..layout.chunks).flat_map(move |chunk| of_chunk(chunk).map(move |m| slot(pass, chunk, m)))
                 });
                 assert_eq!(sorted, all.collect::<Vec<_>>(), "{schedule:?} {stages} {chunks} {m}");
             }
@@ -159,6 +166,7 @@ fn paired_orders_can_be_kept_and_pair_all_that_is_steady() {
         (PipelineSchedule::Interleaved, 4, 2, 16),
         (PipelineSchedule::DualPipeV, 4, 2, 16),
         (PipelineSchedule::DualPipeV, 1, 2, 5),
+        (PipelineSchedule::DualPipe, 4, 2, 16),
     ] {
         let layout = layout(&schedule, stages, chunks);
         let slots = slots(&schedule, layout, m, true);
@@ -167,7 +175,7 @@ fn paired_orders_can_be_kept_and_pair_all_that_is_steady() {
             let pairs = of_stage
                 .windows(2)
                 .filter(|pair| (pair[0].pass, pair[1].pass) == (Pass::Backward, Pass::Forward) && pair[0] != pair[1]);
-            let all = (m * layout.chunks) as usize;
+            let all = (m * layout.chunks / layout.copies()) as usize;
             // What is in flight before the first pair and behind the last is not paired.
             let unpaired = match schedule {
                 PipelineSchedule::OneFOneB => 2 * (stages - 1 - stage) + 1,
@@ -187,6 +195,16 @@ fn dual_pipe_v_has_no_larger_bubble_than_its_paper_says() {
         let one = Durations { forward: 1, backward: 1, weight: 1 };
         let idle = bubble(&PipelineSchedule::DualPipeV, p, 2, m, one);
         assert!(idle <= 2 * u64::from(p - 1), "{p} {m}: {idle}");
+    }
+}
+
+#[test]
+fn dual_pipe_has_the_bubble_of_a_v_half_as_long() {
+    // deepseek-ai/DualPipe, table of its README: both have a bubble of (PP/2 − 1) units, DualPipeV on half the devices.
+    for (p, m) in [(2, 4), (4, 8), (8, 16), (8, 40)] {
+        let one = Durations { forward: 1, backward: 1, weight: 1 };
+        let both_ends = bubble(&PipelineSchedule::DualPipe, p, 2, m, one);
+        assert_eq!(both_ends, bubble(&PipelineSchedule::DualPipeV, p / 2, 2, m / 2, one), "{p} {m}");
     }
 }
 

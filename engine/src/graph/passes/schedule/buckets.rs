@@ -54,12 +54,17 @@ impl Bucket {
 }
 
 /// Makes the gradients of `plan` views of buckets, in the order in which the backward pass completes them, and
-/// reduces them; returns what is sharded.
-pub(super) fn bucket(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: &Scenario) -> Vec<Flat> {
+/// reduces them; returns what is sharded. `chunks` are those of the stage, in the order in which they take their turns.
+pub(super) fn bucket(
+    tensors: &mut Vec<Tensor>,
+    plan: &mut StagePlan,
+    scenario: &Scenario,
+    chunks: impl Iterator<Item = usize>,
+) -> Vec<Flat> {
     let strategy = scenario.strategy();
     let shared = shared(tensors, plan);
     let mut flats = Vec::new();
-    for chunk in 0..plan.chunks.len() {
+    for chunk in chunks {
         let ops = plan.chunks[chunk].gradient_ops().to_vec();
         let layout = Layout::new(tensors, &plan.update, strategy);
         let buckets = assemble(tensors, &ops, &layout, |id| !shared.contains(id));

@@ -22,7 +22,7 @@ use crate::graph::{
 };
 use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::pipeline::{Pass, Slot, slots};
-use crate::scenario::{Scenario, UpdateRule};
+use crate::scenario::{Scenario, Strategy, UpdateRule};
 pub use split::{ChunkPlan, StagePlan};
 
 /// Splits the ops of one rank into the programs of all stages.
@@ -35,22 +35,32 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
         if strategy.schedule.splits_backward() {
             plan.chunks.iter_mut().for_each(|chunk| weights::take_out(&tensors, chunk));
         }
-        let of_stage = buckets::bucket(&mut tensors, plan, scenario);
+        let of_stage = buckets::bucket(&mut tensors, plan, scenario, turns(strategy, stage));
         updates::apply(&mut tensors, plan, scenario);
         compression::compress(&mut tensors, plan, scenario);
         offload::offload(&mut tensors, plan, strategy);
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
+    // Of every chunk.
+    let own = micro_batches / strategy.layout().copies();
     let paired = strategy.overlap_micro_batches;
     let slots = slots(&strategy.schedule, strategy.layout(), micro_batches, paired);
     let cut = paired.then(|| pieces::hidden_group(strategy)).flatten();
     let mut writers = TensorMap::new(tensors.len());
-    let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, micro_batches, paired, cut, &mut writers);
+    let build = |(plan, slots): (StagePlan, Vec<Slot>)| build(plan, &slots, own, paired, cut, &mut writers);
     let stages = plans.stages.into_iter().zip(slots).map(build).collect();
     let sums_replicas = matches!(strategy.update, UpdateRule::Synchronous | UpdateRule::Asynchronous);
     let (mesh, transfers) = (scenario.mesh(), plans.transfers);
     StepGraph { mesh, dims, micro_batches, sums_replicas, transfers, tensors, flats, stages }
+}
+
+/// The chunks of a stage in the order in which they are communicated about. A stage and its mirror image have the same
+/// layers in different chunks: both start with those of the copy whose first stage is nearer.
+fn turns(strategy: &Strategy, stage: usize) -> impl Iterator<Item = usize> + use<> {
+    let layout = strategy.layout();
+    let (count, far) = (layout.chunks as usize, layout.copies() > 1 && stage >= layout.stages as usize / 2);
+    (0..count).map(move |chunk| if far { count - 1 - chunk } else { chunk })
 }
 
 /// Turns the op lists of a stage into segments and puts them in order. What is to run side by side is cut behind the

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use super::clear;
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Tensor, TensorId, Transfer};
+use crate::graph::{
+    Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Storage, Tensor, TensorId, Transfer,
+};
 use crate::scenario::pipeline::Layout;
 use crate::scenario::{ChunkLayout, Scenario};
 use crate::trace::Phase;
@@ -72,8 +76,9 @@ pub(super) struct Plans {
 /// Splits `graph` into the plans of all stages. Tensors of later stages are copies with handles of their own.
 pub(super) fn split(graph: OpGraph, scenario: &Scenario) -> (Vec<Tensor>, Plans) {
     let mut splitter = Splitter::new(graph, scenario);
+    let twins = splitter.second_copy();
     for op in std::mem::take(&mut splitter.ops) {
-        splitter.op(op);
+        splitter.both(op, &twins);
     }
     splitter.tied_updates();
     (splitter.tensors, Plans { stages: splitter.plans, transfers: splitter.transfers })
@@ -84,6 +89,8 @@ struct Splitter {
     ops: Vec<Op>,
     plans: Vec<StagePlan>,
     layout: Layout,
+    /// The copy of the model whose ops are dealt out.
+    copy: u32,
     /// Virtual stage of each layer.
     depth_of_layer: Vec<u32>,
     /// The virtual stage that owns each tensor: where it is written first, or where its part is.
@@ -110,6 +117,7 @@ impl Splitter {
             ops: graph.ops,
             plans: empty_plans(layout, &strategy.stage_layers),
             layout,
+            copy: 0,
             depth_of_layer,
             copies: BTreeMap::new(),
             original: BTreeMap::new(),
@@ -127,11 +135,59 @@ impl Splitter {
 
     /// The virtual stage of a part of the model.
     fn depth_of(&self, part: Part) -> u32 {
-        match part {
+        let along = match part {
             Part::Embedding => 0,
             Part::Layer(layer) => self.depth_of_layer[layer as usize],
-            Part::Head => self.layout.depth() - 1,
+            Part::Head => self.layout.length() - 1,
+        };
+        self.copy * self.layout.length() + along
+    }
+
+    /// The tensors of a second copy of the model, where there is one, by those of the first: all but the norm and the
+    /// hyper-parameters, which the copies share. They have the same names: both start with the same weights.
+    fn second_copy(&mut self) -> FxHashMap<TensorId, TensorId> {
+        let mut twins = FxHashMap::default();
+        if self.layout.copies() == 1 {
+            return twins;
         }
+        let losses: Vec<TensorId> =
+            self.ops.iter().filter(|op| op.kind == OpKind::CrossEntropy).map(|op| op.writes[0]).collect();
+        let first = self.tensors.len();
+        for index in 0..first {
+            let (id, tensor) = (TensorId::new(index), &self.tensors[index]);
+            if tensor.role != Role::Scalar || losses.contains(&id) {
+                let twin = tensor.clone();
+                twins.insert(id, TensorId::new(self.tensors.len()));
+                self.tensors.push(twin);
+                self.home.push(self.home[index] + self.layout.length());
+            }
+        }
+        for tensor in &mut self.tensors[first..] {
+            if let Storage::View { of, .. } | Storage::Slice { of } = &mut tensor.storage {
+                *of = twins.get(of).copied().unwrap_or(*of);
+            }
+        }
+        twins
+    }
+
+    /// Deals out an op, and its like in the second copy of the model.
+    fn both(&mut self, mut op: Op, twins: &FxHashMap<TensorId, TensorId>) {
+        let shared = matches!(op.kind, OpKind::Collective { group: Group::Model, .. });
+        if twins.is_empty() || shared {
+            return self.op(op);
+        }
+        // The stages that sum the norm hold both.
+        if let OpKind::SumSquares { copies } = &mut op.kind {
+            *copies *= 2;
+        }
+        let mut twin = op.clone();
+        for id in twin.reads.iter_mut().chain(&mut twin.writes) {
+            *id = twins.get(id).copied().unwrap_or(*id);
+        }
+        self.op(op);
+        self.copy = 1;
+        self.op(twin);
+        self.copy = 0;
     }
 
     /// The stage of a virtual stage.
@@ -211,7 +267,11 @@ impl Splitter {
         let copy = TensorId::new(self.tensors.len());
         let (stage, chunk) = self.layout.place(depth);
         let layers = self.plans[stage as usize].chunks[chunk as usize].layers;
-        let part = if depth == 0 { Part::Embedding } else { layers.map_or(Part::Head, |l| Part::Layer(l.0)) };
+        let part = if depth.is_multiple_of(self.layout.length()) {
+            Part::Embedding
+        } else {
+            layers.map_or(Part::Head, |l| Part::Layer(l.0))
+        };
         self.tensors.push(Tensor { part, ..self.tensors[id.index()].clone() });
         self.home.push(depth);
         self.copies.insert((stage as usize, id), copy);
@@ -254,7 +314,7 @@ impl Splitter {
     fn goes_to_next(&self, from: u32, to: u32) -> bool {
         match self.layout.layout {
             ChunkLayout::Loop => to > from,
-            ChunkLayout::V => self.layout.place(to).0 > self.layout.place(from).0,
+            ChunkLayout::V | ChunkLayout::BothEnds => self.layout.place(to).0 > self.layout.place(from).0,
         }
     }
 
@@ -347,15 +407,8 @@ impl Splitter {
 
 /// Plans without ops, one for each stage, with the layers of its chunks.
 fn empty_plans(layout: Layout, stage_layers: &[u32]) -> Vec<StagePlan> {
-    let mut first = 0;
-    let ranges: Vec<_> = stage_layers
-        .iter()
-        .map(|&n| {
-            let range = (n > 0).then(|| (first, first + n - 1));
-            first += n;
-            range
-        })
-        .collect();
+    let ranges: Vec<_> =
+        layout.layers(stage_layers).map(|(_, first, n)| (n > 0).then(|| (first, first + n - 1))).collect();
     let chunk = |stage: u32, chunk: u32| {
         let layers = ranges.get(layout.depth_of(stage, chunk) as usize).copied().flatten();
         ChunkPlan { layers, ..ChunkPlan::default() }
