@@ -63,6 +63,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "resnet-50-8xa100" false,
         "dlrm-dcnv2-16xh100" false,
         "tiny-llama-interleaved-pp2" true,
+        "tiny-llama-dualpipe-v-pp2" true,
         "tiny-llama-fsdp-dp4" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,
