@@ -104,6 +104,11 @@ fn a_schedule_that_fills_its_bubble_is_seen_in_the_timeline() {
     let mut window = Window::new(Language::English);
     window.preset("gpt-zero-bubble-8xa100");
     window.harness.snapshot("zero_bubble");
+    window.harness.get_by_label("pipeline").click();
+    window.harness.run_ok();
+    window.harness.snapshot("pipeline");
+    window.harness.key_press(Key::P);
+    window.harness.run_ok();
     window.preset("llama3-8b-fsdp-64xh100");
     window.harness.snapshot("fsdp");
     window.preset("mixtral-8x7b-64xh100");

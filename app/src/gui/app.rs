@@ -208,6 +208,7 @@ impl App {
             Command::ToggleTheme => self.toggle_theme(context),
             Command::ToggleLanguage => self.toggle_language(),
             Command::FitTimeline => self.timeline.fit(),
+            Command::PipelineChart => self.timeline.toggle_pipeline(),
             Command::Palette => self.palette = Some(String::new()),
             Command::Help => self.help = !self.help,
         }

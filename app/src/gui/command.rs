@@ -39,6 +39,8 @@ pub enum Command {
     ToggleLanguage,
     /// Show all of the timeline.
     FitTimeline,
+    /// Show stages over time in the colours of their micro-batches, or streams again.
+    PipelineChart,
     /// Search for a command.
     Palette,
     /// List the shortcuts.
@@ -47,7 +49,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -69,6 +71,7 @@ impl Command {
         Self::ToggleTheme,
         Self::ToggleLanguage,
         Self::FitTimeline,
+        Self::PipelineChart,
         Self::Palette,
         Self::Help,
     ];
@@ -92,6 +95,7 @@ impl Command {
             Self::ToggleTheme => ("command.theme", "command.theme.tip"),
             Self::ToggleLanguage => ("command.language", "command.language.tip"),
             Self::FitTimeline => ("command.fit", "command.fit.tip"),
+            Self::PipelineChart => ("command.pipeline", "timeline.pipeline.tip"),
             Self::Palette => ("command.palette", "command.palette.tip"),
             Self::Help => ("command.help", "command.help.tip"),
         }
@@ -108,6 +112,7 @@ impl Command {
             Self::PinBaseline => (Modifiers::NONE, Key::B),
             Self::Show(tab) => (Modifiers::NONE, tab.digit()),
             Self::FitTimeline => (Modifiers::NONE, Key::Num0),
+            Self::PipelineChart => (Modifiers::NONE, Key::P),
             Self::Palette => (Modifiers::COMMAND, Key::K),
             Self::Help => (Modifiers::NONE, Key::Questionmark),
             _ => return None,

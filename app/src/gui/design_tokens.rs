@@ -3,8 +3,9 @@
 //! Categories have distinct lightness as well as hue, after the palettes of Okabe & Ito 2008 and Tol 2021, so that
 //! they can be told apart with any colour vision.
 
+use egui::ecolor::Hsva;
 use egui::{Color32, Context, Stroke, Visuals};
-use shardlab_engine::trace::{MemoryCategory, Stream};
+use shardlab_engine::trace::{MemoryCategory, Phase, Stream};
 
 /// Height of a row of the timeline, at least and at most.
 pub const TRACK_HEIGHT: std::ops::RangeInclusive<f32> = 18.0..=30.0;
@@ -80,6 +81,18 @@ pub fn part_color(part: &str) -> Color32 {
         "host" => 0xc9b8e8,
         _ => 0x69707a,
     })
+}
+
+/// The colour of a micro-batch: hues of neighbours are far apart (steps of the golden angle), what comes later in a step
+/// is darker.
+pub fn micro_batch_color(micro_batch: u32, phase: Phase) -> Color32 {
+    const GOLDEN: f32 = 0.618_034;
+    let value = match phase {
+        Phase::Forward => 0.93,
+        Phase::Recompute | Phase::Backward => 0.7,
+        Phase::WeightGradient | Phase::Update => 0.52,
+    };
+    Hsva::new((micro_batch as f32 * GOLDEN).fract(), 0.5, value, 1.0).into()
 }
 
 /// The colour of a memory category.

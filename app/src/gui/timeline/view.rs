@@ -1,12 +1,14 @@
 //! Draws the timeline and handles its keys.
 
-use egui::{Align2, FontId, Key, Painter, Pos2, Rect, Response, Sense, Ui, pos2, vec2};
+use egui::{Align2, Color32, FontId, Key, Painter, Pos2, Rect, Response, Sense, Ui, pos2, vec2};
 use shardlab_engine::trace::{Span, Stream, Trace};
 use shardlab_engine::units::Nanos;
 
 use super::Track;
+use super::index::Block;
 use crate::gui::design_tokens::{
-    TRACK_HEIGHT, TRACK_NAMES, grid_stroke, on_slice, part_color, row_shade, selection_stroke, span_color,
+    TRACK_HEIGHT, TRACK_NAMES, grid_stroke, micro_batch_color, on_slice, part_color, row_shade, selection_stroke,
+    span_color,
 };
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
@@ -25,6 +27,8 @@ const RULER: f32 = 20.0;
 pub struct TimelineView {
     /// First and last visible nanosecond; `None` shows all.
     range: Option<(f64, f64)>,
+    /// Whether stages are drawn over time in the colours of their micro-batches, instead of all streams.
+    pipeline: bool,
 }
 
 /// From nanoseconds to pixels.
@@ -57,34 +61,47 @@ impl TimelineView {
         self.range = None;
     }
 
+    /// Shows stages by micro-batch, or streams again.
+    pub fn toggle_pipeline(&mut self) {
+        self.pipeline = !self.pipeline;
+    }
+
+    /// What has a row: every stream, or the kernels of every stage.
+    fn rows<'a>(&self, run: &'a Run) -> Vec<&'a Track> {
+        run.index.tracks.iter().filter(|track| !self.pipeline || track.stream == Stream::Compute).collect()
+    }
+
+    fn choice_ui(&mut self, ui: &mut Ui) {
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut self.pipeline, false, t("timeline.streams"))
+                .on_hover_text(t("timeline.streams.tip"));
+            ui.selectable_value(&mut self.pipeline, true, t("timeline.pipeline"))
+                .on_hover_text(t("timeline.pipeline.tip"));
+            ui.weak(t("timeline.hint"));
+        });
+    }
+
     /// Draws the timeline.
     pub fn ui(&mut self, ui: &mut Ui, run: &Run, selection: &mut Selection) {
+        self.choice_ui(ui);
         let all = (0.0, run.trace.step_time.0.max(1) as f64);
         let (from, to) = self.range.unwrap_or(all);
         let width = ui.available_width();
         let (ruler, _) = ui.allocate_exact_size(vec2(width, RULER), Sense::hover());
-        let hint = ruler.left_center() + vec2(4.0, 0.0);
-        let names = ui.painter().with_clip_rect(ruler.with_max_x(ruler.left() + TRACK_NAMES));
-        names.text(
-            hint,
-            Align2::LEFT_CENTER,
-            t("timeline.hint"),
-            FontId::proportional(11.0),
-            ui.visuals().weak_text_color(),
-        );
         let plot = |rect: Rect| rect.with_min_x(rect.left() + TRACK_NAMES);
         let scale = Scale { rect: plot(ruler), from, to, height: 0.0 };
         ruler_ui(ui.painter(), ui.visuals(), scale);
         egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-            let rows = run.index.tracks.len() as f32;
+            let tracks = self.rows(run);
+            let rows = tracks.len() as f32;
             let height =
                 (ui.available_height() / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
             let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
             response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("timeline.name")));
             let scale = Scale { rect: plot(rect), height, ..scale };
             self.navigate(ui, &response, scale, all, run, selection);
-            rows_ui(ui, rect, scale, run, selection);
-            let hovered = response.hover_pos().and_then(|at| span_at(run, scale, rect, at));
+            rows_ui(ui, rect, scale, run, (&tracks, self.pipeline), selection);
+            let hovered = response.hover_pos().and_then(|at| span_at(run, &tracks, scale, rect, at));
             if response.clicked() {
                 *selection = hovered.map_or(Selection::Summary, Selection::Span);
             }
@@ -174,10 +191,10 @@ fn ruler_ui(painter: &Painter, visuals: &egui::Visuals, scale: Scale) {
     }
 }
 
-fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, selection: &Selection) {
+fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, (tracks, pipeline): (&[&Track], bool), selection: &Selection) {
     let clip = ui.clip_rect();
     let mut group = None;
-    for (row, track) in run.index.tracks.iter().enumerate() {
+    for (row, &track) in tracks.iter().enumerate() {
         let top = rect.top() + row as f32 * scale.height;
         let line = Rect::from_min_size(pos2(rect.left(), top), vec2(rect.width(), scale.height));
         let first = group.replace(track.group) != Some(track.group);
@@ -188,7 +205,7 @@ fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, selection: &Selection) 
             ui.painter().rect_filled(line, 0.0, row_shade(ui.visuals()));
         }
         name_ui(ui, line, track, first);
-        slices_ui(ui, line, scale, run, track, selection);
+        slices_ui(ui, line, scale, run, (track, pipeline), selection);
     }
 }
 
@@ -216,12 +233,17 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, first: bool) {
     );
 }
 
-fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, selection: &Selection) {
+fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, (track, pipeline): (&Track, bool), selection: &Selection) {
     let clip = line.with_min_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect());
     let painter = ui.painter().with_clip_rect(clip);
     let mean = run.trace.step_time.0 as f64 / track.spans.len().max(1) as f64;
-    if !track.blocks.is_empty() && mean / scale.per_pixel() < LEGIBLE {
-        blocks_ui(&painter, line, scale, track);
+    if !track.blocks.is_empty() && (pipeline || mean / scale.per_pixel() < LEGIBLE) {
+        let color = |block: &Block| match block.micro_batch {
+            Span::NO_MICRO_BATCH => part_color(block.phase.name()),
+            micro_batch if pipeline => micro_batch_color(micro_batch, block.phase),
+            _ => part_color(block.phase.name()),
+        };
+        blocks_ui(&painter, line, scale, track, color);
         return selected_ui(&painter, ui.visuals(), line, scale, &run.trace, track, selection);
     }
     let mut place = track.first_after(&run.trace, scale.from);
@@ -246,12 +268,12 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, track: &Track, select
 }
 
 /// Forward, backward and update of each micro-batch as one slice, with its number.
-fn blocks_ui(painter: &Painter, line: Rect, scale: Scale, track: &Track) {
+fn blocks_ui(painter: &Painter, line: Rect, scale: Scale, track: &Track, color: impl Fn(&Block) -> Color32) {
     let first = track.blocks.partition_point(|block| (block.end.0 as f64) < scale.from);
     for block in track.blocks[first..].iter().take_while(|block| (block.start.0 as f64) <= scale.to) {
         let (left, right) = (scale.x(block.start.0 as f64), scale.x(block.end.0 as f64));
         let rect = Rect::from_x_y_ranges(left..=(right - 1.0).max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
-        painter.rect_filled(rect, 2.0, part_color(block.phase.name()));
+        painter.rect_filled(rect, 2.0, color(block));
         let number = block.micro_batch.to_string();
         if block.micro_batch != Span::NO_MICRO_BATCH && rect.width() > DIGIT * number.len() as f32 + 2.0 {
             let font = FontId::proportional(11.0);
@@ -301,12 +323,12 @@ fn slice_ui(painter: &Painter, rect: Rect, trace: &Trace, span: &Span, stream: S
 }
 
 /// The span under the pointer.
-fn span_at(run: &Run, scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
+fn span_at(run: &Run, tracks: &[&Track], scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
     if at.x < scale.rect.left() {
         return None;
     }
     let row = ((at.y - rect.top()) / scale.height) as usize;
-    let track = run.index.tracks.get(row)?;
+    let track = tracks.get(row)?;
     let time = scale.time(at.x);
     let place = track.first_after(&run.trace, time);
     let span = track.span(&run.trace, place)?;
