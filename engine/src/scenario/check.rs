@@ -163,13 +163,13 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         prefetch: super::check_sharding::prefetch(s)?,
         reshard_after_forward: s.reshard_after_forward,
     };
+    strategy.expert_parallel = check_expert::spread(s, &strategy, model)?;
+    super::check_update::owners(&mut strategy)?;
+    super::check_samples::strategy(&strategy, model)?;
     check_batch(&strategy)?;
     strategy.schedule = super::check_pipeline::schedule(s, &strategy)?;
     super::check_pipeline::copies(&strategy, model)?;
-    strategy.expert_parallel = check_expert::spread(s, &strategy, model)?;
-    super::check_update::owners(&mut strategy)?;
     strategy.sharding_group = super::check_sharding::group(s, &strategy)?;
-    super::check_samples::strategy(&strategy, model)?;
     check_expert::context(s, &strategy, model, data)?;
     check_expert::experts(&strategy, model)?;
     strategy.overlap_micro_batches = super::check_pipeline::pairs(s, &strategy.schedule)?;
