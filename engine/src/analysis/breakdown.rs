@@ -112,7 +112,12 @@ pub fn breakdowns(trace: &Trace) -> BTreeMap<u32, Breakdown> {
             activity.communication[track.stream.index()].push((span.start, span.track, span.end()));
         }
     }
-    (0..).zip(of_group).map(|(group, activity)| (group, activity.finish(trace, group))).collect()
+    for wait in &trace.host_waits {
+        if let Some(activity) = of_group.get_mut(wait.group as usize) {
+            activity.waits.push((wait.from, wait.until));
+        }
+    }
+    (0..).zip(of_group).map(|(group, activity)| (group, activity.finish(trace))).collect()
 }
 
 /// What a group of ranks does when.
@@ -123,6 +128,8 @@ struct Activity {
     busy: Vec<(Nanos, Nanos)>,
     /// Of every stream.
     communication: [Vec<Communication>; Stream::ALL.len()],
+    /// Until the host issued an op.
+    waits: Vec<(Nanos, Nanos)>,
 }
 
 /// Start, track and end of what takes any time.
@@ -137,17 +144,15 @@ impl Activity {
         }
     }
 
-    fn finish(self, trace: &Trace, group: u32) -> Breakdown {
-        let Self { mut parts, busy, communication } = self;
+    fn finish(self, trace: &Trace) -> Breakdown {
+        let Self { mut parts, busy, communication, waits } = self;
         let communication = in_order(communication);
-        let busy = union(busy.into_iter());
+        let (busy, waits) = (union(busy), union(waits));
         let exposed = expose(trace, &communication, &busy, &mut parts);
-        let own = trace.host_waits.iter().filter(|wait| wait.group == group);
-        let waits = union(own.map(|wait| (wait.from, wait.until)));
+        // The stream of compute waits between two kernels, so only communication can cover what it waits.
         let communicating = joined(communication.iter().map(|&(start, _, end)| (start, end)));
-        let occupied = if waits.is_empty() { Vec::new() } else { merged(&busy, &communicating) };
-        let mut occupied = Busy::new(&occupied);
-        parts.host = waits.into_iter().map(|(from, until)| occupied.outside(from, until)).sum();
+        let mut communicating = Busy::new(&communicating);
+        parts.host = waits.into_iter().map(|(from, until)| communicating.outside(from, until)).sum();
         parts.bubble = trace.step_time - parts.compute() - exposed - parts.host;
         parts
     }
@@ -186,11 +191,13 @@ fn expose(trace: &Trace, spans: &[Communication], busy: &[(Nanos, Nanos)], parts
     sum
 }
 
-/// Sorted, disjoint intervals that cover the same time.
-fn union(intervals: impl Iterator<Item = (Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
-    let mut sorted: Vec<_> = intervals.collect();
-    sorted.sort_unstable();
-    joined(sorted.into_iter())
+/// Sorted, disjoint intervals that cover the same time; what is so already stays as it is.
+fn union(mut intervals: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
+    if intervals.is_sorted_by(|before, behind| before.1 < behind.0) {
+        return intervals;
+    }
+    intervals.sort_unstable();
+    joined(intervals.into_iter())
 }
 
 /// The same of intervals that come in the order of their starts.
@@ -203,16 +210,6 @@ fn joined(intervals: impl Iterator<Item = (Nanos, Nanos)>) -> Vec<(Nanos, Nanos)
         }
     }
     joined
-}
-
-/// What either of two lists of sorted, disjoint intervals covers.
-fn merged(first: &[(Nanos, Nanos)], second: &[(Nanos, Nanos)]) -> Vec<(Nanos, Nanos)> {
-    let (mut first, mut second) = (first.iter().copied().peekable(), second.iter().copied().peekable());
-    joined(std::iter::from_fn(move || match (first.peek(), second.peek()) {
-        (Some(a), Some(b)) if a <= b => first.next(),
-        (Some(_), None) => first.next(),
-        _ => second.next(),
-    }))
 }
 
 /// Sorted, disjoint intervals, read from the first to the last.
@@ -297,7 +294,7 @@ mod tests {
 
     #[test]
     fn time_outside_of_busy_intervals() {
-        let busy = union([(0, 10), (5, 20), (30, 40)].into_iter().map(|(a, b)| (Nanos(a), Nanos(b))));
+        let busy = union([(0, 10), (5, 20), (30, 40)].map(|(a, b)| (Nanos(a), Nanos(b))).to_vec());
         assert_eq!(busy.len(), 2);
         let mut busy = Busy::new(&busy);
         assert_eq!(busy.outside(Nanos(0), Nanos(20)), Nanos(0));

@@ -3,6 +3,7 @@
 use petgraph::graph::DiGraph;
 use serde::Serialize;
 
+use super::passes::plan_memory::Profile;
 use super::{Dims, Op, Tensor, TensorId};
 use crate::cluster::Mesh;
 use crate::trace::MemoryUse;
@@ -120,6 +121,9 @@ pub struct SegmentMemory {
     pub allocates: Vec<Vec<TensorId>>,
     /// For each op, what is no longer needed when it has ended.
     pub frees: Vec<Vec<TensorId>>,
+    /// How much that is, relative to the start.
+    #[serde(skip)]
+    pub profile: Profile,
 }
 
 /// One entry of a stage's schedule.

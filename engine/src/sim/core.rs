@@ -18,7 +18,7 @@ use crate::units::Nanos;
 
 const STREAMS: usize = Stream::ALL.len();
 
-/// Plays all programs to the end. With `times`, ops start and end as these say: the order of events was found before.
+/// Plays all programs to the end; the trace gets its labels from who has the programs. With `times`, ops start and end as these say: the order of events was found before.
 pub fn play(step: &StepGraph, folding: &Folding, programs: &Programs, times: Option<&Times>) -> Trace {
     let mut player = Player::new(step, folding, programs, times);
     let mut waiting: VecDeque<usize> = (0..folding.classes.len()).collect();
@@ -82,7 +82,7 @@ struct Player<'a> {
     spans: Vec<Span>,
     flows: Vec<Flow>,
     host_waits: Vec<HostWait>,
-    memory: Vec<MemoryRecorder>,
+    memory: Vec<MemoryRecorder<'a>>,
     times: Option<&'a Times>,
 }
 
@@ -263,7 +263,7 @@ impl<'a> Player<'a> {
         let memory = self.memory.into_iter().zip(0..).map(|(recorder, group)| recorder.finish(group)).collect();
         Trace {
             origin: Origin::Modelled,
-            labels: self.programs.labels.clone(),
+            labels: Vec::new(),
             tracks: tracks.collect(),
             spans: self.spans,
             flows: self.flows,

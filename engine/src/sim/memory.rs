@@ -1,7 +1,6 @@
 //! Memory over time: the plan's allocations placed at the times at which ops start.
 
-use crate::graph::passes::plan_memory::{Profile, profiles};
-use crate::graph::{StepGraph, Task};
+use crate::graph::{Stage, StepGraph, Task};
 use crate::trace::{MemoryCurve, MemorySample, MemoryUse};
 use crate::units::Nanos;
 
@@ -9,9 +8,9 @@ use crate::units::Nanos;
 const DETAILED_OPS: usize = 20_000;
 
 /// Follows one class through its program.
-pub struct MemoryRecorder {
+pub struct MemoryRecorder<'a> {
     stage: u32,
-    profiles: Vec<Profile>,
+    program: &'a Stage,
     detailed: bool,
     /// At the start of the current task.
     base: MemoryUse,
@@ -19,15 +18,15 @@ pub struct MemoryRecorder {
     samples: Vec<MemorySample>,
 }
 
-impl MemoryRecorder {
+impl<'a> MemoryRecorder<'a> {
     /// A recorder for a class of ranks of `stage`.
-    pub fn new(step: &StepGraph, stage: usize) -> Self {
+    pub fn new(step: &'a StepGraph, stage: usize) -> Self {
         let program = &step.stages[stage];
         let instances: usize = program.tasks.iter().map(|&task| program.segment(task).graph.node_count()).sum();
         let base = program.memory.persistent;
         Self {
             stage: u32::try_from(stage).unwrap_or(u32::MAX),
-            profiles: profiles(step, program),
+            program,
             detailed: instances <= DETAILED_OPS,
             base,
             last: Nanos::ZERO,
@@ -36,18 +35,18 @@ impl MemoryRecorder {
     }
 
     /// Notes that the `op`-th op of `task` has started.
-    #[inline]
+    #[inline(always)]
     pub fn op(&mut self, task: Task, op: usize, start: Nanos) {
         // Streams run beside each other; the curve follows the program order, in which memory is planned.
         self.last = self.last.max(start);
-        let profile = &self.profiles[task.segment.0 as usize];
+        let profile = &self.program.segment(task).memory.profile;
         if self.detailed || op == 0 || op == profile.peak_op || op + 1 == profile.ops.len() {
             self.sample(task, op);
         }
     }
 
     fn sample(&mut self, task: Task, op: usize) {
-        let profile = &self.profiles[task.segment.0 as usize];
+        let profile = &self.program.segment(task).memory.profile;
         if self.detailed || op == 0 || op == profile.peak_op {
             let used = profile.ops[op].0.applied_to(self.base);
             push(&mut self.samples, MemorySample { at: self.last, used });

@@ -44,18 +44,19 @@ pub fn step_time(step: &StepGraph, scenario: &Scenario) -> Nanos {
 pub fn step_time_if_faster(step: &StepGraph, scenario: &Scenario, class: &str, factor: f64) -> Nanos {
     let folding = Folding::classes(scenario.mesh(), scenario.cluster());
     let programs = program::price_with(step, scenario, &folding, Some((class, factor)));
-    played(step, scenario, &folding, &programs).step_time
+    played(step, scenario, &folding, programs).step_time
 }
 
 /// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.
 pub fn simulate_folded(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Trace {
     let programs = program::price(step, scenario, folding);
-    played(step, scenario, folding, &programs)
+    played(step, scenario, folding, programs)
 }
 
 /// Plays priced programs, in program order or, where messages share links, by events.
-fn played(step: &StepGraph, scenario: &Scenario, folding: &Folding, programs: &program::Programs) -> Trace {
+fn played(step: &StepGraph, scenario: &Scenario, folding: &Folding, programs: program::Programs) -> Trace {
     let cluster = scenario.cluster();
-    let times = cluster.contention.then(|| flow::times(step, cluster, folding, programs));
-    core::play(step, folding, programs, times.as_ref())
+    let times = cluster.contention.then(|| flow::times(step, cluster, folding, &programs));
+    let trace = core::play(step, folding, &programs, times.as_ref());
+    Trace { labels: programs.labels, ..trace }
 }

@@ -22,7 +22,11 @@ pub fn plan_memory(mut step: StepGraph) -> StepGraph {
         for segment in &mut stage.segments {
             segment.memory = segment_memory(&step, segment, &lives, &mut mentions);
         }
-        stage.memory = stage_memory(&step, stage, &crossing(&lives));
+        let saved = crossing(&lives);
+        for segment in &mut stage.segments {
+            segment.memory.profile = profile(&step, segment, &saved);
+        }
+        stage.memory = stage_memory(&step, stage);
     }
     step.stages = stages;
     step
@@ -93,7 +97,8 @@ fn segment_memory(
     mentions: &mut TensorMap<(usize, usize)>,
 ) -> SegmentMemory {
     let ops = segment.graph.node_count();
-    let mut memory = SegmentMemory { allocates: vec![Vec::new(); ops], frees: vec![Vec::new(); ops] };
+    let (allocates, frees) = (vec![Vec::new(); ops], vec![Vec::new(); ops]);
+    let mut memory = SegmentMemory { allocates, frees, ..SegmentMemory::default() };
     mentions.clear();
     for (index, op) in segment.ops().enumerate() {
         for id in roots(step, op) {
@@ -170,13 +175,12 @@ fn outside(step: &StepGraph, stage: &Stage) -> Bytes {
     kept + arrived.max(Bytes(u64::try_from(most).unwrap_or(0)))
 }
 
-fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> StageMemory {
+fn stage_memory(step: &StepGraph, stage: &Stage) -> StageMemory {
     let mut base = MemoryUse::default();
     for id in persistent(step, stage) {
         let tensor = step.tensor(id);
         *base.get_mut(category(tensor.role, false)) += tensor.allocated();
     }
-    let profiles: Vec<Profile> = stage.segments.iter().map(|segment| profile(step, segment, saved)).collect();
     let mut memory = StageMemory {
         persistent: base,
         at_peak: base,
@@ -186,7 +190,7 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
     };
     let (mut now, mut in_flight) = (base, 0_u32);
     for task in &stage.tasks {
-        let profile = &profiles[task.segment.0 as usize];
+        let profile = &stage.segment(*task).memory.profile;
         let at_peak = profile.at_peak.applied_to(now);
         if at_peak.total() > memory.at_peak.total() {
             memory.at_peak = at_peak;
@@ -205,7 +209,7 @@ fn stage_memory(step: &StepGraph, stage: &Stage, saved: &BTreeSet<TensorId>) -> 
 }
 
 /// A change of memory use; negative where more was freed than allocated.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change([i64; 5]);
 
 impl Change {
@@ -228,7 +232,7 @@ impl Change {
 }
 
 /// How memory changes within a segment, relative to its start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// After the allocations of each op, and after its frees.
     pub ops: Vec<(Change, Change)>,
@@ -243,7 +247,7 @@ pub struct Profile {
 }
 
 /// The course of memory within a segment.
-pub fn profile(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) -> Profile {
+fn profile(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) -> Profile {
     let mut profile = Profile::default();
     let mut now = Change::default();
     let cost = |id: &TensorId| {
@@ -268,10 +272,4 @@ pub fn profile(step: &StepGraph, segment: &Segment, saved: &BTreeSet<TensorId>) 
     }
     profile.end = now;
     profile
-}
-
-/// The profiles of all segments of a stage.
-pub fn profiles(step: &StepGraph, stage: &Stage) -> Vec<Profile> {
-    let saved = saved(step, stage);
-    stage.segments.iter().map(|segment| profile(step, segment, &saved)).collect()
 }
