@@ -239,10 +239,26 @@ fn data_parallel(file: &ScenarioFile, inner: [u32; 3], cluster: &Cluster) -> Che
         None if model_ranks > devices || !devices.is_multiple_of(model_ranks) => {
             let allowed = format!("{axes} that divides the {devices} devices");
             let sequences = if cp == 1 { String::new() } else { format!(" × {cp} context ranks") };
+            let hint = format!("{} {hint}", nearest_mesh(inner, cluster.devices())).trim_start().to_owned();
             Err(invalid("strategy.tensor_parallel", format!("{tp} (× {pp} stages{sequences})"), allowed, hint))
         }
         None => Ok(u32::try_from(devices / model_ranks).unwrap_or(1)),
     }
+}
+
+/// Which single axis of `[tp, cp, pp]` could be changed to what, so that the mesh fills the devices.
+fn nearest_mesh([tp, cp, pp]: [u32; 3], devices: u32) -> String {
+    let axis = |name: &str, value: u32, others: u32| {
+        let left = if devices.is_multiple_of(others) { devices / others } else { 0 };
+        let divisors = || (1..=left).filter(|&n| left.is_multiple_of(n));
+        let (below, above) = (divisors().rfind(|&n| n < value), divisors().find(|&n| n > value));
+        let near: Vec<_> = [below, above].into_iter().flatten().map(|n| n.to_string()).collect();
+        (!near.is_empty()).then(|| format!("{name} = {}", near.join(" or ")))
+    };
+    let of_axes =
+        [axis("tensor_parallel", tp, cp.saturating_mul(pp)), axis("pipeline_parallel", pp, cp.saturating_mul(tp))];
+    let near: Vec<_> = of_axes.into_iter().flatten().collect();
+    if near.is_empty() { String::new() } else { format!("Nearest valid: {}.", near.join(", or ")) }
 }
 
 fn check_batch(s: &Strategy) -> Checked<()> {

@@ -47,7 +47,7 @@ pub(super) fn stage_layers(file: &StrategyFile, chunks: u32, model: &Model) -> C
         let hint = if chunks > 1 {
             format!("Nearest valid: {}.", nearest.max(1))
         } else {
-            "A stage needs a layer.".to_owned()
+            format!("A stage needs a layer. Nearest valid: {}.", model.layers)
         };
         return Err(invalid(path, value, allowed, hint));
     }
