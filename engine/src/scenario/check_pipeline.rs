@@ -143,7 +143,7 @@ fn dual_pipe_v(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSched
 fn dual_pipe(strategy: &Strategy, micro_batches: u32) -> Checked<PipelineSchedule> {
     let p = strategy.pipeline_parallel;
     if !p.is_multiple_of(2) {
-        let hint = format!("Nearest valid: {} or {}.", p.saturating_sub(1).max(2), p + 1);
+        let hint = if p == 1 { "Nearest valid: 2.".into() } else { format!("Nearest valid: {} or {}.", p - 1, p + 1) };
         return Err(invalid("strategy.pipeline_parallel", p, "an even number for `dualpipe`", hint));
     }
     if micro_batches >= 2 * p && micro_batches.is_multiple_of(2) {
