@@ -177,13 +177,9 @@ impl Mesh {
     }
 
     /// Those of stage `pp`, the first of them first, and the place of `pp` among them.
-    fn images_of(&self, pp: u32) -> (Vec<u32>, u32) {
-        let image = self.pp - 1 - pp;
-        match self.mirrored {
-            true if pp > image => (vec![image, pp], 1),
-            true => (vec![pp, image], 0),
-            false => (vec![pp], 0),
-        }
+    fn images_of(&self, pp: u32) -> ([u32; 2], u32) {
+        let image = if self.mirrored { self.pp - 1 - pp } else { pp };
+        ([pp.min(image), pp.max(image)], u32::from(pp > image))
     }
 
     /// Copies of the same experts that share what is sharded over them: all, or about as many as of dense weights.
@@ -226,25 +222,14 @@ impl Mesh {
     /// The ranks of the group of kind `group` to which `rank` belongs, in ring order.
     pub fn members(&self, group: Group, rank: RankId) -> Vec<RankId> {
         let at = self.coordinates(rank);
-        let first_of_stage = at.pp * self.per_stage();
-        // Ranks `step` apart, `n` of them, in a line of which `place` is a member.
-        let line = |place: u32, first: u32, step: u32, n: u32| -> Vec<RankId> {
-            (0..n).map(|i| RankId(rank.0 - place + first + i * step)).collect()
-        };
         match group {
-            Group::Tensor => line(at.tp, 0, 1, self.tp),
+            Group::Tensor => (0..self.tp).map(|tp| self.rank(Coordinates { tp, ..at })).collect(),
             Group::Context => (0..self.cp).map(|cp| self.rank(Coordinates { cp, ..at })).collect(),
-            Group::Data | Group::Shard | Group::Replica if self.mirrored => self.mirrored_members(group, rank),
-            Group::Data => line(rank.0 - first_of_stage, at.tp, self.tp, self.copies()),
+            Group::Data | Group::Shard | Group::Replica => self.copy_members(group, rank),
             Group::TiedEmbedding if self.pp == 1 => vec![rank],
             Group::TiedEmbedding => [0, self.pp - 1].map(|pp| self.rank(Coordinates { pp, ..at })).to_vec(),
-            Group::Shard | Group::Replica => {
-                let (index, place) = (self.copy_index(rank), rank.0 - first_of_stage - at.tp);
-                let (first, step, n) = split_line(index, self.shard, self.copies(), group == Group::Shard);
-                line(place, first * self.tp, step * self.tp, n)
-            }
             Group::Expert | Group::ExpertData | Group::ExpertShard | Group::ExpertReplica => {
-                self.expert_members(group, rank, first_of_stage)
+                self.expert_members(group, rank)
             }
             Group::World => (0..self.ranks()).map(RankId).collect(),
             Group::Model => (0..self.pp)
@@ -254,8 +239,8 @@ impl Mesh {
         }
     }
 
-    /// Copies of dense weights on a stage and its mirror image, those of the first first.
-    fn mirrored_members(&self, group: Group, rank: RankId) -> Vec<RankId> {
+    /// Copies of dense weights, on a stage and where there is one on its mirror image, those of the first first.
+    fn copy_members(&self, group: Group, rank: RankId) -> Vec<RankId> {
         let at = self.coordinates(rank);
         let (images, of_stage) = (self.images_of(at.pp).0, self.dp * self.cp);
         let (first, step, n) = match group {
@@ -271,8 +256,8 @@ impl Mesh {
 
     /// Experts are spread over neighbouring ranks of a stage, or where experts are sliced over those with the same
     /// slice.
-    fn expert_members(&self, group: Group, rank: RankId, first_of_stage: u32) -> Vec<RankId> {
-        let (place, lane) = (rank.0 - first_of_stage, rank.0 % self.expert_tensor);
+    fn expert_members(&self, group: Group, rank: RankId) -> Vec<RankId> {
+        let (place, lane) = (rank.0 % self.per_stage(), rank.0 % self.expert_tensor);
         // Ranks of the stages with the same layers are numbered one stage after the other.
         let (images, own) = self.images_of(self.coordinates(rank).pp);
         let of_stage = self.per_stage() / self.expert_tensor;

@@ -13,6 +13,7 @@
 //! which they run over micro-batches. It does not grow with the number of ranks.
 
 mod dims;
+mod exchange;
 mod op;
 pub mod passes;
 mod print;
@@ -22,7 +23,8 @@ mod tensor_map;
 mod verify;
 
 pub use dims::Dims;
-pub use op::{Collective, CompressionStep, Direction, Op, OpKind, Part, Reduction, Transfer, Window};
+pub use exchange::{Collective, Direction, Reduction, Transfer};
+pub use op::{CompressionStep, Op, OpKind, Part, Window};
 pub use print::{StepGraphDocument, dot};
 pub use step::{FlatPlace, Piece, Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
 pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};

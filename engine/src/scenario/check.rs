@@ -73,12 +73,17 @@ pub(super) fn divides(path: &'static str, value: u32, whole_path: &str, whole: u
     Err(invalid(path, value, format!("a divisor of {whole_path} = {whole}"), nearest_divisors(value, whole)))
 }
 
-/// The divisors of `whole` next to `value`.
+/// The divisors of `whole` next to `value`, as a hint.
 fn nearest_divisors(value: u32, whole: u32) -> String {
+    format!("Nearest valid: {}.", divisors_near(value, whole))
+}
+
+/// The divisors of `whole` next to `value`; none of 0.
+fn divisors_near(value: u32, whole: u32) -> String {
     let below = (1..=value.min(whole)).rev().find(|&d| whole.is_multiple_of(d));
     let above = (value..=whole.min(value.saturating_mul(64))).find(|&d| whole.is_multiple_of(d));
     let near: Vec<_> = [below, above].into_iter().flatten().map(|d| d.to_string()).collect();
-    format!("Nearest valid: {}.", near.join(" or "))
+    near.join(" or ")
 }
 
 fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
@@ -250,10 +255,8 @@ fn data_parallel(file: &ScenarioFile, inner: [u32; 3], cluster: &Cluster) -> Che
 fn nearest_mesh([tp, cp, pp]: [u32; 3], devices: u32) -> String {
     let axis = |name: &str, value: u32, others: u32| {
         let left = if devices.is_multiple_of(others) { devices / others } else { 0 };
-        let divisors = || (1..=left).filter(|&n| left.is_multiple_of(n));
-        let (below, above) = (divisors().rfind(|&n| n < value), divisors().find(|&n| n > value));
-        let near: Vec<_> = [below, above].into_iter().flatten().map(|n| n.to_string()).collect();
-        (!near.is_empty()).then(|| format!("{name} = {}", near.join(" or ")))
+        let near = divisors_near(value, left);
+        (!near.is_empty()).then(|| format!("{name} = {near}"))
     };
     let of_axes =
         [axis("tensor_parallel", tp, cp.saturating_mul(pp)), axis("pipeline_parallel", pp, cp.saturating_mul(tp))];

@@ -56,7 +56,7 @@ pub(super) fn experts(s: &Strategy, model: &Model) -> Checked<()> {
         return Err(invalid(path, n, "1 for a dense model", "Set model.experts, or start from a mixture of experts."));
     };
     divides(path, ep, "model.experts", mixture.experts)?;
-    let ranks = s.data_parallel * s.context_parallel * s.tensor_parallel / slices;
+    let ranks = s.mesh().per_stage() / slices;
     let over = if slices == 1 {
         "data_parallel × context_parallel × tensor_parallel"
     } else {

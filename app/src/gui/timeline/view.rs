@@ -238,10 +238,13 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, (track, pipeline): (&
     let painter = ui.painter().with_clip_rect(clip);
     let mean = run.trace.step_time.0 as f64 / track.spans.len().max(1) as f64;
     if !track.blocks.is_empty() && (pipeline || mean / scale.per_pixel() < LEGIBLE) {
-        let color = |block: &Block| match block.micro_batch {
-            Span::NO_MICRO_BATCH => part_color(block.phase.name()),
-            micro_batch if pipeline => micro_batch_color(micro_batch, block.phase),
-            _ => part_color(block.phase.name()),
+        let color = |block: &Block| {
+            let of_micro_batch = pipeline && block.micro_batch != Span::NO_MICRO_BATCH;
+            if of_micro_batch {
+                micro_batch_color(block.micro_batch, block.phase)
+            } else {
+                part_color(block.phase.name())
+            }
         };
         blocks_ui(&painter, line, scale, track, color);
         return selected_ui(&painter, ui.visuals(), line, scale, &run.trace, track, selection);

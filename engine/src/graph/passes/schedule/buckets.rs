@@ -154,8 +154,7 @@ fn shared(tensors: &[Tensor], plan: &StagePlan) -> BTreeSet<TensorId> {
     let mut seen = BTreeSet::new();
     let mut shared = BTreeSet::new();
     for chunk in &plan.chunks {
-        let written: BTreeSet<TensorId> =
-            completed(tensors, chunk.gradient_ops()).into_iter().map(|(id, _)| id).collect();
+        let written: BTreeSet<TensorId> = writers(tensors, chunk.gradient_ops()).into_keys().collect();
         shared.extend(written.intersection(&seen));
         seen.extend(written);
     }
@@ -255,9 +254,8 @@ impl Layout {
 }
 
 /// The accumulators that the backward ops write, each with the index of the last op that does, in that order.
-fn completed(tensors: &[Tensor], backward: &[Op]) -> Vec<(TensorId, usize)> {
+fn completed(writers: &Writers, backward: &[Op]) -> Vec<(TensorId, usize)> {
     let mut last: Vec<(TensorId, usize)> = Vec::new();
-    let writers = writers(tensors, backward);
     for (index, op) in backward.iter().enumerate() {
         let is_last = |id: &TensorId| writers.get(id).is_some_and(|&(_, last)| last == index);
         last.extend(op.writes.iter().filter(|id| is_last(id)).map(|&id| (id, index)));
@@ -266,8 +264,10 @@ fn completed(tensors: &[Tensor], backward: &[Op]) -> Vec<(TensorId, usize)> {
 }
 
 /// The accumulators that ops write, with the indices of the first and the last op that do.
-fn writers(tensors: &[Tensor], ops: &[Op]) -> FxHashMap<TensorId, (usize, usize)> {
-    let mut writers = FxHashMap::default();
+type Writers = FxHashMap<TensorId, (usize, usize)>;
+
+fn writers(tensors: &[Tensor], ops: &[Op]) -> Writers {
+    let mut writers = Writers::default();
     for (index, op) in ops.iter().enumerate() {
         for &id in op.writes.iter().filter(|id| tensors[id.index()].role == Role::Gradient) {
             writers.entry(id).or_insert((index, index)).1 = index;
@@ -279,7 +279,8 @@ fn writers(tensors: &[Tensor], ops: &[Op]) -> FxHashMap<TensorId, (usize, usize)
 fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl Fn(&TensorId) -> bool) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
     let mut open: BTreeMap<Kind, usize> = BTreeMap::new();
-    for (gradient, complete_after) in completed(tensors, ops).into_iter().filter(|(id, _)| wanted(id)) {
+    let writers = writers(tensors, ops);
+    for (gradient, complete_after) in completed(&writers, ops).into_iter().filter(|(id, _)| wanted(id)) {
         let kind = layout.kind(tensors, gradient);
         let index = match open.get(&kind) {
             Some(&index) if buckets[index].filled < layout.elements => index,
@@ -294,7 +295,6 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
         bucket.filled += padded(tensors, gradient);
         bucket.complete_after = bucket.complete_after.max(complete_after);
     }
-    let writers = writers(tensors, ops);
     for bucket in &mut buckets {
         bucket.lay_out(tensors, layout);
         bucket.first_write = bucket.gradients.iter().filter_map(|(id, _)| Some(writers.get(id)?.0)).min().unwrap_or(0);
