@@ -429,9 +429,15 @@ fn halves(tensor_parallel: u32) {
             |op: &&Op| op.reads.first().is_some_and(|id| step.tensor(*id).role == shardlab_engine::graph::Role::Bucket);
         let bytes = |op| shardlab_engine::cost::communicated_bytes(&step, op).map_or(0, |bytes| bytes.0);
         let sent: u64 = ops.filter(of_gradients).map(bytes).sum();
-        (step.stages[0].memory.peaks.gradients.0, sent)
+        (step.stages[0].memory.persistent.gradients.0, step.stages[0].memory.peaks.gradients.0, sent)
     };
-    let ((whole, sent), (half, less)) = (of("fp32"), of("compute"));
+    let ((whole, at_most, sent), (half, with_copies, less)) = (of("fp32"), of("compute"));
+    assert_eq!(whole, at_most, "what is summed in fp32 is updated with as it is");
+    // Copies in fp32 of all gradients stand beside them when the update starts.
+    assert!((with_copies as f64 / half as f64 - 3.0).abs() < 1e-2, "copies: {with_copies} and {half}");
+    let (both, _, as_much) = of("both");
+    assert!((both as f64 / half as f64 - 3.0).abs() < 2e-2, "both formats: {both} and {half}");
+    assert_eq!(as_much, sent, "sums are what is sent");
     // Buckets are closed by their size, so as many are padded.
     assert!((whole as f64 / half as f64 - 2.0).abs() < 1e-2, "memory: {whole} and {half}");
     assert!(sent > 0 && (sent as f64 / less as f64 - 2.0).abs() < 1e-2, "{sent} and {less}");

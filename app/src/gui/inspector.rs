@@ -133,6 +133,9 @@ pub fn fit_badge_ui(ui: &mut Ui, run: &Run) {
         ui.label(format!("{} / {}", fit.needed, fit.capacity));
         ui.weak(format!("{} {}", t("timeline.stage"), fit.stage));
     });
+    if fit.beside.total().0 > 0 {
+        ui.weak(t_with("inspector.beside", fit.beside.total())).on_hover_text(beside_tip(run));
+    }
     if run.report.outside.0 > 0 {
         ui.label(format!("{} {}", run.report.outside, t("inspector.outside")))
             .on_hover_text(t("inspector.outside.tip"));
@@ -141,6 +144,14 @@ pub fn fit_badge_ui(ui: &mut Ui, run: &Run) {
         let biggest = t_or_name("memory", fit.biggest.name());
         ui.colored_label(color, format!("{}: {biggest}, {}", t("inspector.biggest"), fit.biggest_bytes));
     }
+}
+
+fn beside_tip(run: &Run) -> String {
+    let beside = run.report.fit.beside;
+    let marks = [("{context}", beside.context), ("{communicators}", beside.communicators)];
+    marks
+        .into_iter()
+        .fold(t("inspector.beside.tip").to_owned(), |text, (mark, bytes)| text.replace(mark, &bytes.to_string()))
 }
 
 fn breakdown_ui(ui: &mut Ui, run: &Run) {

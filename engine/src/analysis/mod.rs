@@ -3,12 +3,14 @@
 //! Written once, for modelled, executed and imported traces alike.
 
 mod allocator;
+mod beside;
 mod breakdown;
 pub mod explain;
 mod report;
 mod what_if;
 
 pub use allocator::{Reserved, reserved};
+pub use beside::{Beside, beside_tensors};
 pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use what_if::{WhatIf, what_if};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::beside::{Beside, beside_tensors};
 use super::{Breakdown, breakdowns};
 use crate::cluster::{Device, RankId};
 use crate::cost;
@@ -50,8 +51,10 @@ pub struct Fit {
     pub capacity: Bytes,
     /// The stage that needs the most.
     pub stage: u32,
-    /// What it needs.
+    /// What its tensors need.
     pub needed: Bytes,
+    /// What its process holds beside them, of a modelled step.
+    pub beside: Beside,
     /// The biggest category there.
     pub biggest: MemoryCategory,
     /// Its size.
@@ -150,7 +153,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
         critical_stage: critical.stage,
         repeated_layers: repeated_layers(step),
         outside: step.stages.iter().map(|stage| stage.memory.outside).max().unwrap_or(Bytes::ZERO),
-        fit: fit(&peak_memory, scenario.device_memory()),
+        fit: fit(step, scenario, &peak_memory, trace.origin),
         groups,
         peak_memory,
         model_flops: model,
@@ -264,10 +267,13 @@ fn measured_peak(trace: &Trace, stage: u32) -> MemoryUse {
     samples.fold(MemoryUse::default(), |peak, used| if used.total() > peak.total() { used } else { peak })
 }
 
-fn fit(peaks: &[StagePeak], capacity: Bytes) -> Fit {
+fn fit(step: &StepGraph, scenario: &Scenario, peaks: &[StagePeak], origin: Origin) -> Fit {
+    let capacity = scenario.device_memory();
     let worst = peaks.iter().rev().max_by_key(|peak| peak.total);
     let (stage, used) = worst.map_or((0, MemoryUse::default()), |peak| (peak.stage, peak.used));
     let biggest = used.biggest();
     let needed = used.total();
-    Fit { fits: needed <= capacity, capacity, stage, needed, biggest, biggest_bytes: used.get(biggest) }
+    let beside = if origin == Origin::Modelled { beside_tensors(step, scenario, stage) } else { Beside::default() };
+    let fits = needed + beside.total() <= capacity;
+    Fit { fits, capacity, stage, needed, beside, biggest, biggest_bytes: used.get(biggest) }
 }

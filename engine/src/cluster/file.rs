@@ -180,6 +180,16 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "BytesPerSec::text_schema")]
     pub storage_bandwidth: Option<BytesPerSec>,
+    /// What a process holds on the device beside its tensors: the runtime's context and the code of loaded kernels, for
+    /// example `"1343 MiB"`. None when left out, and then communicators have no buffers either.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub context_memory: Option<Bytes>,
     /// Devices in a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices_per_node: Option<u32>,
@@ -218,6 +228,7 @@ impl DeviceFile {
             host_bandwidth: self.host_bandwidth.or(base.host_bandwidth),
             host_memory: self.host_memory.or(base.host_memory),
             host_memory_bandwidth: self.host_memory_bandwidth.or(base.host_memory_bandwidth),
+            context_memory: self.context_memory.or(base.context_memory),
             storage_bandwidth: self.storage_bandwidth.or(base.storage_bandwidth),
             devices_per_node: self.devices_per_node.or(base.devices_per_node),
             intra_link: LinkFile::over(self.intra_link, base.intra_link.as_ref()),

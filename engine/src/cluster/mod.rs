@@ -64,6 +64,8 @@ pub struct Device {
     pub residuals: Option<[f64; 2]>,
     /// Multiprocessors over which the tiles of a matmul are spread; 0 where waves are not counted.
     pub multiprocessors: u32,
+    /// What a process holds on it beside tensors and the buffers of communicators; 0 where no runtime is known.
+    pub context: Bytes,
     /// What the host has for it.
     pub host: Host,
 }
@@ -270,6 +272,13 @@ impl Cluster {
     /// The least memory that a device has.
     pub fn least_memory(&self) -> Bytes {
         self.exceptions.iter().map(|kind| kind.device.memory).fold(self.device.memory, Bytes::min)
+    }
+
+    /// The most of it that tensors and communicators can have.
+    pub fn least_memory_for_tensors(&self) -> Bytes {
+        let contexts = self.exceptions.iter().map(|kind| kind.device.context);
+        let context = contexts.fold(self.device.context, Bytes::min);
+        Bytes(self.least_memory().0.saturating_sub(context.0))
     }
 }
 

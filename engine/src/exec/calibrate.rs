@@ -69,6 +69,7 @@ impl Calibration {
             memory_bandwidth: self.memory_bandwidth,
             memory_efficiency: 1.0,
             launch_overhead: self.launch_overhead,
+            context: Bytes::ZERO,
             host: Host::ASSUMED,
         };
         Cluster {

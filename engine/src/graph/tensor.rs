@@ -148,6 +148,8 @@ pub enum Role {
     Moment,
     /// Gradient accumulator of a parameter.
     Gradient,
+    /// Gradient of a parameter as a micro-batch's kernels write it, beside the accumulator.
+    ComputedGradient,
     /// A flat buffer that gradients are views of, or a slice of it.
     Bucket,
     /// A flat buffer that the gradients of one micro-batch are views of.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::SCHEMA_VERSION;
 use crate::analysis::explain::{Constant, MemoryLine, OpLine, constants, memory_lines, op_lines};
-use crate::analysis::{StepReport, WhatIf, reserved};
+use crate::analysis::{Beside, StepReport, WhatIf, reserved};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::sim::Slack;
@@ -41,8 +41,23 @@ pub fn explain_table(step: &StepGraph, scenario: &Scenario, report: &StepReport)
         held.reserved,
         held.fragmentation() * 100.0
     );
+    beside(&mut text, report.fit.beside);
     numbers(&mut text, &constants(scenario));
     text
+}
+
+fn beside(text: &mut String, beside: Beside) {
+    let lines = [
+        ("context of the runtime, loaded kernels", beside.context, "of the device"),
+        (
+            "buffers of communicators",
+            beside.communicators,
+            "channels × connections × 10 MiB for every group that the step uses: NCCL's defaults",
+        ),
+    ];
+    for (what, bytes, formula) in lines {
+        let _ = writeln!(text, "  {what:<44} {:<16} {:>7} {:>10} {:>10}  {formula}", "", "", "", bytes.to_string());
+    }
 }
 
 fn ops(text: &mut String, lines: &[OpLine], step_time: Nanos) {
@@ -130,6 +145,7 @@ pub fn explain_json(step: &StepGraph, scenario: &Scenario, report: &StepReport) 
         "memory_stage": report.fit.stage,
         "memory": memory_lines(step, report.fit.stage),
         "caching_allocator": reserved(step, report.fit.stage),
+        "beside_tensors": report.fit.beside,
         "constants": constants(scenario),
     });
     format!("{document:#}\n")

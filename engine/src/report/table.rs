@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::{StepReport, op_classes};
+use crate::analysis::{Beside, StepReport, op_classes};
 use crate::cluster::Network;
 use crate::compare::Comparison;
 use crate::model::{Model, ParameterCount};
@@ -153,16 +153,31 @@ pub fn memory_table(report: &StepReport) -> String {
     }
     let fit = &report.fit;
     let verdict = if fit.fits { "fits" } else { "DOES NOT FIT" };
-    let _ = writeln!(text, "  {verdict}: stage {} needs {} of {}", fit.stage, fit.needed, fit.capacity);
+    let _ = writeln!(
+        text,
+        "  {verdict}: stage {} needs {} of {}{}",
+        fit.stage,
+        fit.needed,
+        fit.capacity,
+        beside(fit.beside)
+    );
     if report.outside > Bytes::ZERO {
         let _ = writeln!(text, "  outside the device, with the host or on its drives: {} a rank", report.outside);
     }
     if !fit.fits {
-        let over = Bytes(fit.needed.0.saturating_sub(fit.capacity.0));
+        let over = Bytes((fit.needed + fit.beside.total()).0.saturating_sub(fit.capacity.0));
         let _ =
             writeln!(text, "  over by {over}; the biggest block is {} with {}", fit.biggest.name(), fit.biggest_bytes);
     }
     text
+}
+
+/// What is on the device beside tensors, where that is known.
+fn beside(beside: Beside) -> String {
+    if beside == Beside::default() {
+        return String::new();
+    }
+    format!("; beside tensors {} of context and {} of communicators", beside.context, beside.communicators)
 }
 
 /// Prediction beside execution.

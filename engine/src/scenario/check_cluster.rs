@@ -9,7 +9,7 @@ use crate::cluster::{
     self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
     NetworkFile, NetworkKind, Power, Topology,
 };
-use crate::units::{BytesPerSec, FlopsPerSec, Nanos, Quantity, Watts};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Quantity, Watts};
 
 /// More ranks than any published job.
 const MAX_RANKS: u64 = 1 << 18;
@@ -236,6 +236,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
         residuals: residuals(file)?,
         multiprocessors: multiprocessors(file.multiprocessors)?,
+        context: file.context_memory.unwrap_or(Bytes::ZERO),
         host: host(file)?,
     })
 }

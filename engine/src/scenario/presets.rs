@@ -36,6 +36,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "gpt3-175b-1024xa100" false,
         "llama3-405b-16384xh100" false,
         "gpt3-175b-interleaved-1024xa100" false,
+        "bloom-176b-384xa100" false,
         "gpt-zero-bubble-8xa100" false,
         "gpt-zero-bubble-h2-8xa100" false,
         "llama-1b-eager-8xh100" false,

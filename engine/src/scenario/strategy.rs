@@ -83,8 +83,11 @@ pub enum GradientFormat {
     /// In fp32, whatever the precision (Micikevicius et al. 2018; Megatron-LM's `accumulate_allreduce_grads_in_fp32`).
     #[default]
     Fp32,
-    /// In the 16 bits in which they are computed: half the memory and half the traffic.
+    /// In the 16 bits in which they are computed: half the memory and half the traffic. The update reads a copy in fp32.
     Compute,
+    /// In fp32, to which every micro-batch adds what its kernels have written in 16 bits: both stay (DeepSpeed's
+    /// `BF16_Optimizer`).
+    Both,
 }
 
 /// How the operations of a layer become kernels.
@@ -332,7 +335,7 @@ impl Strategy {
     /// Bytes in which an element of a gradient is summed.
     pub fn gradient_size(&self) -> u64 {
         let single = matches!(self.precision, Precision::Fp32 | Precision::Tf32);
-        if single || self.gradient_format == GradientFormat::Fp32 { 4 } else { 2 }
+        if single || self.gradient_format != GradientFormat::Compute { 4 } else { 2 }
     }
 
     /// Ranks that hold copies of the same dense weights: replicas and their context ranks, on both stages that have them

@@ -60,6 +60,9 @@ pub struct Found {
     pub step_time: Nanos,
     /// Peak of the stage that needs the most.
     pub memory: Bytes,
+    /// What a process holds beside tensors.
+    #[serde(default)]
+    pub beside: Bytes,
     /// Devices that it uses.
     pub devices: u32,
     /// Model FLOPs utilisation.
@@ -284,7 +287,7 @@ impl<'a> Search<'a> {
             // Another device may be faster than the one that was probed.
             bounds.time = Nanos::ZERO;
         }
-        if bounds.memory > base.cluster.least_memory() && !self.options.may_overflow {
+        if bounds.memory > base.cluster.least_memory_for_tensors() && !self.options.may_overflow {
             counts.too_large += 1;
         } else {
             candidates.push(Candidate { index, bounds, devices: strategy.mesh().ranks() });
@@ -352,7 +355,7 @@ impl<'a> Search<'a> {
 
     fn fits(&self, found: &Found) -> bool {
         let base = self.bases[self.space.base_of(found.index)].as_ref();
-        self.options.may_overflow || base.is_ok_and(|base| found.memory <= base.cluster.least_memory())
+        self.options.may_overflow || base.is_ok_and(|base| found.memory + found.beside <= base.cluster.least_memory())
     }
 
     /// Simulates a strategy, unless one that does the same was; returns whether it did.
@@ -412,6 +415,7 @@ fn simulated(index: u64, scenario: &Scenario) -> Found {
         index,
         step_time: report.mean_step_time,
         memory: report.fit.needed,
+        beside: report.fit.beside.total(),
         devices: scenario.mesh().ranks(),
         mfu: report.mfu,
         tokens_per_s: report.tokens_per_s,

@@ -2,6 +2,7 @@
 
 use super::Measurement;
 use super::framework::{self, TENSOR_CHUNKS, attention, dispatch, overlaps_tensor, unfused};
+use super::measurement::CountedMemory;
 use crate::cluster::{DeviceFile, LinkFile};
 use crate::model::{Architecture, ModelFile, ParameterCount};
 use crate::scenario::{
@@ -19,8 +20,8 @@ pub struct Built {
     pub measured_step_s: f64,
     /// Measured peak memory.
     pub measured_peak_memory: Option<Bytes>,
-    /// Whether that is what an allocator reserves.
-    pub counts_reserved: bool,
+    /// Of what that is.
+    pub counted_memory: CountedMemory,
     /// What the source does not say and was taken to be.
     pub assumed: Vec<String>,
 }
@@ -43,7 +44,7 @@ pub fn build(m: &Measurement) -> Result<Built, String> {
         scenario,
         measured_step_s,
         measured_peak_memory: m.peak_memory(),
-        counts_reserved: m.counts_reserved(),
+        counted_memory: m.counted_memory(),
         assumed,
     })
 }

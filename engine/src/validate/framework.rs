@@ -124,12 +124,18 @@ pub(super) fn kernels(m: &Measurement) -> Kernels {
 }
 
 /// In 16 bits where the source says so, in fp16 (Megatron-LM and DeepSpeed sum what the kernels write), and in the
-/// recipes of NeMo and Megatron-Bridge, which set `grad_reduce_in_fp32` to false.
+/// recipes of NeMo and Megatron-Bridge, which set `grad_reduce_in_fp32` to false. DeepSpeed's optimizer for bf16 keeps
+/// both formats.
 pub(super) fn gradient_format(m: &Measurement) -> GradientFormat {
     let recipe = m.framework.contains("NeMo/") || m.framework.contains("Megatron-Bridge");
     let half = m.precision.starts_with("fp16") || m.precision.is_empty() && m.framework.contains("DeepSpeed");
     let pure = m.notes.contains("MP Mode PURE");
-    if recipe || half || pure { GradientFormat::Compute } else { GradientFormat::Fp32 }
+    let apart = m.framework.contains("DeepSpeed") && m.precision.starts_with("bf16");
+    match () {
+        () if recipe || half || pure => GradientFormat::Compute,
+        () if apart => GradientFormat::Both,
+        () => GradientFormat::Fp32,
+    }
 }
 
 /// vTrain's rows take recomputation from its simulator's configuration, which is one for all runs; what was measured on

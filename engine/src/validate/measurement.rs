@@ -115,6 +115,17 @@ pub struct Measurement {
     pub quality: String,
 }
 
+/// What a source counts as memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedMemory {
+    /// What tensors use.
+    InUse,
+    /// What a caching allocator has taken from the device for them.
+    Reserved,
+    /// That, and what the process holds beside it: what `nvidia-smi` shows.
+    Device,
+}
+
 impl Measurement {
     /// The measured peak memory; a source that says GB means a billion bytes.
     pub fn peak_memory(&self) -> Option<Bytes> {
@@ -123,11 +134,15 @@ impl Measurement {
         self.peak_memory_gb.filter(|gb| (0.0..1e6).contains(gb)).map(|gb| Bytes((gb * unit) as u64))
     }
 
-    /// Whether that is what the framework's allocator reserves rather than what is in use.
-    pub fn counts_reserved(&self) -> bool {
+    /// Of what that is.
+    pub fn counted_memory(&self) -> CountedMemory {
         let said = self.memory_convention.to_lowercase();
         let said = said.split(';').next().unwrap_or_default();
-        said.contains("reserved") && !said.contains("allocated") || said.contains("nvidia-smi")
+        match () {
+            () if said.contains("nvidia-smi") => CountedMemory::Device,
+            () if said.contains("reserved") && !said.contains("allocated") => CountedMemory::Reserved,
+            () => CountedMemory::InUse,
+        }
     }
 
     /// What is the same in rows that differ in strategy alone.

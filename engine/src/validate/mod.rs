@@ -21,7 +21,7 @@ pub use collectives::{
     read_collectives, score_collectives,
 };
 pub use fit::{Fitted, fit};
-pub use measurement::{Measurement, ReadError, read};
+pub use measurement::{CountedMemory, Measurement, ReadError, read};
 pub use score::{Regret, Summary, regrets, summarise};
 use serde::Serialize;
 pub use table::{calibration_toml, summaries, validation_table};
@@ -42,8 +42,7 @@ pub struct Prediction {
     pub predicted_tokens_per_s_per_gpu: f64,
     /// Model FLOPs utilisation.
     pub predicted_mfu: f64,
-    /// Peak of the stage that needs the most: what is in use, or where the source counts that what a caching allocator
-    /// reserves.
+    /// Peak of the stage that needs the most: what the source counts.
     pub predicted_peak_memory_bytes: Bytes,
     /// Measured peak.
     pub measured_peak_memory_bytes: Option<Bytes>,
@@ -133,9 +132,10 @@ fn simulate_built(built: &Built) -> Prediction {
         measured_step_s: built.measured_step_s,
         predicted_tokens_per_s_per_gpu: report.tokens_per_s / f64::from(built.scenario.mesh().ranks()),
         predicted_mfu: report.mfu,
-        predicted_peak_memory_bytes: match built.counts_reserved {
-            true => reserved(&step, report.fit.stage).reserved,
-            false => report.fit.needed,
+        predicted_peak_memory_bytes: match built.counted_memory {
+            CountedMemory::InUse => report.fit.needed,
+            CountedMemory::Reserved => reserved(&step, report.fit.stage).reserved,
+            CountedMemory::Device => reserved(&step, report.fit.stage).reserved + report.fit.beside.total(),
         },
         measured_peak_memory_bytes: built.measured_peak_memory,
         breakdown: report.breakdown,

@@ -80,6 +80,7 @@ impl Form<'_> {
         for ((key, value, effective), error) in rates.into_iter().zip(&of_host) {
             quantity_ui(ui, key, value, typed, effective, error.as_deref());
         }
+        quantity_ui(ui, "form.custom.context", &mut file.context_memory, typed, device.context, None);
         quantity_ui(ui, "form.custom.host_memory", &mut file.host_memory, typed, host.memory, None);
         optional_ui(ui, "form.custom.sms", &mut file.multiprocessors, device.multiprocessors, 0..=65_536, sms);
         optional_ui(ui, "form.custom.devices", &mut file.devices_per_node, cluster.devices_per_node, 1..=4096, devices);

@@ -25,8 +25,11 @@ impl Form<'_> {
         let precisions = Precision::ALL.map(|precision| (precision, precision_key(precision)));
         choice_ui(ui, "form.strategy.precision", &mut s.precision, &precisions);
         if !matches!(s.precision, Precision::Fp32 | Precision::Tf32) {
-            let formats =
-                [(GradientFormat::Fp32, "form.gradients.fp32"), (GradientFormat::Compute, "form.gradients.compute")];
+            let formats = [
+                (GradientFormat::Fp32, "form.gradients.fp32"),
+                (GradientFormat::Compute, "form.gradients.compute"),
+                (GradientFormat::Both, "form.gradients.both"),
+            ];
             choice_ui(ui, "form.strategy.gradients", &mut s.gradient_format, &formats);
         }
         let error = self.error_of("strategy.optimizer");

@@ -59,6 +59,7 @@ fn values(cluster: &Cluster) -> Vec<(&'static str, String, bool)> {
         ("tf32 matmul peak", device.tf32_matmul.to_string(), false),
         ("fp32 peak", device.fp32.to_string(), false),
         ("memory", device.memory.to_string(), false),
+        ("  context beside tensors", device.context.to_string(), false),
         ("memory bandwidth", device.memory_bandwidth.to_string(), false),
         ("multiprocessors", device.multiprocessors.to_string(), false),
         ("launch overhead", device.launch_overhead.to_string(), true),

@@ -124,7 +124,7 @@ fn segment_memory(
 pub fn category(role: Role, saved: bool) -> MemoryCategory {
     match role {
         Role::Parameter | Role::ParameterBucket | Role::ParameterBuffer => MemoryCategory::Parameters,
-        Role::Gradient | Role::Bucket | Role::GradientBuffer => MemoryCategory::Gradients,
+        Role::Gradient | Role::ComputedGradient | Role::Bucket | Role::GradientBuffer => MemoryCategory::Gradients,
         Role::MasterWeight | Role::Moment => MemoryCategory::OptimizerState,
         Role::Input | Role::Activation if saved => MemoryCategory::Activations,
         Role::Input | Role::Activation | Role::Scratch | Role::Scalar => MemoryCategory::Buffers,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::graph::{DType, Op, OpGraph, OpKind, Part, Role, Storage, Tensor, TensorId};
 use crate::scenario::{GradientFormat, Precision, Strategy};
-use crate::trace::name;
+use crate::trace::{Phase, name};
 
 /// Applies the strategy's precision.
 pub fn precision(graph: OpGraph, strategy: &Strategy) -> OpGraph {
@@ -79,7 +79,8 @@ fn half(mut graph: OpGraph, format: DType, gradients: GradientFormat) -> OpGraph
             tensor.dtype = format;
         }
     }
-    master_weights(single_loss(graph))
+    let graph = master_weights(single_loss(graph));
+    if gradients == GradientFormat::Both { summed_apart(graph, format) } else { graph }
 }
 
 /// The loss is computed in fp32: it reads a copy of the logits, which waits for the backward pass in their place
@@ -97,11 +98,43 @@ fn single_loss(mut graph: OpGraph) -> OpGraph {
     graph
 }
 
+/// Backward ops write gradients in 16 bits, beside the sums in fp32 to which each micro-batch then adds them.
+fn summed_apart(mut graph: OpGraph, format: DType) -> OpGraph {
+    let mut copies: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+    for mut op in std::mem::take(&mut graph.ops) {
+        if op.phase != Phase::Backward {
+            graph.ops.push(op);
+            continue;
+        }
+        let mut sums = Vec::new();
+        for id in &mut op.writes {
+            let sum = graph.tensor(*id).clone();
+            if sum.role == Role::Gradient {
+                let name = name(&[&sum.name, " as computed"]);
+                let copy = Tensor { name, dtype: format, role: Role::ComputedGradient, ..sum };
+                let copy = *copies.entry(*id).or_insert_with(|| graph.add_tensor(copy));
+                sums.push((copy, std::mem::replace(id, copy)));
+            }
+        }
+        let add = |(copy, sum)| Op {
+            kind: OpKind::Add,
+            name: name(&[&op.name, " sum"]),
+            reads: vec![copy, sum],
+            writes: vec![sum],
+            ..op.clone()
+        };
+        let sums: Vec<Op> = sums.into_iter().map(add).collect();
+        graph.ops.push(op);
+        graph.ops.extend(sums);
+    }
+    graph
+}
+
 /// Which tensors stay in fp32: row statistics, on which every element of a row depends.
 fn statistics(graph: &OpGraph, gradients: GradientFormat) -> Vec<bool> {
     let summed_in_single = |id: TensorId| match graph.tensor(id).role {
         Role::Activation => false,
-        Role::Gradient => gradients == GradientFormat::Fp32,
+        Role::Gradient => gradients != GradientFormat::Compute,
         _ => true,
     };
     let mut kept = vec![false; graph.tensors.len()];

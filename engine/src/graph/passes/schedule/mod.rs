@@ -7,6 +7,7 @@ mod gathers;
 mod matrices;
 mod offload;
 mod pieces;
+mod single;
 mod split;
 mod updates;
 mod weights;
@@ -39,6 +40,7 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
         updates::apply(&mut tensors, plan, scenario);
         compression::compress(&mut tensors, plan, scenario);
         offload::offload(&mut tensors, plan, strategy);
+        single::copy_gradients(&mut tensors, plan);
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();

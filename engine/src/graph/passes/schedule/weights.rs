@@ -30,6 +30,6 @@ pub(super) fn take_out(tensors: &[Tensor], chunk: &mut ChunkPlan) {
 
 fn writes_gradients(tensors: &[Tensor], op: &Op) -> bool {
     let role = |id: &TensorId| tensors[id.index()].role;
-    op.writes.iter().any(|id| role(id) == Role::Gradient)
-        && op.writes.iter().all(|id| matches!(role(id), Role::Gradient | Role::Scratch))
+    let is_gradient = |id: &TensorId| matches!(role(id), Role::Gradient | Role::ComputedGradient);
+    op.writes.iter().any(is_gradient) && op.writes.iter().all(|id| is_gradient(id) || role(id) == Role::Scratch)
 }
