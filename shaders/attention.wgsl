@@ -1,8 +1,13 @@
-// Causal attention: `out = softmax(q k^T * scale) v` for each query head, over the keys up to the query's own token.
+// Attention: `out = softmax(q k^T * scale) v` for each query head, over the keys that the query's token sees.
 //
-// `qkv` is `[T, groups * (q_per_group + 2) * head_dim]`: each group holds its query heads, a key head, a value head.
-// `out` is `[T, heads * head_dim]`, `lse[T, heads]` keeps the logarithm of the softmax' denominator for the gradients,
-// with `T = batch * seq` and `heads = groups * q_per_group`.
+// `qkv` has a row for each token of this rank; its groups hold their query heads, a key head, a value head. `kv` is the
+// same, or has the keys and values of a part of the sequence alone (`APART`), for a head each behind each other.
+// `out` is `[T, heads * value_dim]`, `lse[T, heads]` keeps the logarithm of the softmax' denominator for the gradients,
+// with `T = batch * queries` and `heads = groups * q_per_group`.
+//
+// Query `i` of a sequence is its token `i * query_stride + query_first`. Ranks whose keys lie behind each other
+// (`gather`) have every `gather`-th token. With `CARRY` the keys come to those that `out` and `lse` have seen already
+// (Liu et al. 2023, "Ring Attention").
 //
 // The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), four keys at a time.
 //
@@ -10,83 +15,119 @@
 
 struct Params {
     batch: u32,
-    seq: u32,
+    queries: u32,
+    keys: u32,
     groups: u32,
     q_per_group: u32,
     head_dim: u32,
+    value_dim: u32,
     scale: f32,
+    query_stride: u32,
+    query_first: u32,
+    key_first: u32,
+    gather: u32,
+    window: u32,
+    flags: u32,
 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>;
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> kv: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+// A token sees none behind itself; what is there already counts; `kv` has no queries.
+const CAUSAL: u32 = 1u;
+const CARRY: u32 = 2u;
+const APART: u32 = 4u;
 
 // Keys, or queries, that are handled at once.
 const BLOCK: u32 = 4u;
 const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 const LOWEST: f32 = -3.0e38;
 
-// Where a head begins in the fused rows: each group holds its query heads, a key head, a value head.
+// How many of `all` tokens, `stride` apart from `first` on, come before `token`.
+fn before(token: u32, first: u32, stride: u32, all: u32) -> u32 {
+    return min((max(token, first) - first + stride - 1u) / stride, all);
+}
+
+// The keys of its sequence that row t sees: from x to before y.
+fn keys_of(t: u32) -> vec2<u32> {
+    let token = t % params.queries * params.query_stride + params.query_first;
+    let stride = params.query_stride / params.gather;
+    let causal = (params.flags & CAUSAL) != 0u;
+    let end = select(params.keys, before(token + 1u, params.key_first, stride, params.keys), causal);
+    let behind = max(token + 1u, params.window) - params.window;
+    let first = select(before(behind, params.key_first, stride, params.keys), 0u, params.window == 0u);
+    return vec2<u32>(min(first, end), end);
+}
+
+// The rows of keys j of a sequence.
+fn key_row(sequence: u32, j: vec4<u32>) -> vec4<u32> {
+    let of_rank = params.keys / params.gather;
+    return j % params.gather * params.batch * of_rank + sequence * of_rank + j / params.gather;
+}
+
+// Where the query of a head begins: each group holds its query heads, a key head, a value head.
 fn query_at(t: u32, h: u32) -> u32 {
-    return head_at(vec4<u32>(t), h / params.q_per_group, h % params.q_per_group).x;
+    let group = (params.q_per_group + 1u) * params.head_dim + params.value_dim;
+    return (t * params.groups + h / params.q_per_group) * group + h % params.q_per_group * params.head_dim;
 }
 
-fn key_at(t: vec4<u32>, group: u32) -> vec4<u32> {
-    return head_at(t, group, params.q_per_group);
+// Where the keys of a group begin in `kv`; their values follow.
+fn key_at(row: vec4<u32>, group: u32) -> vec4<u32> {
+    let queries = select(0u, params.q_per_group * params.head_dim, (params.flags & APART) == 0u);
+    return (row * params.groups + group) * (queries + params.head_dim + params.value_dim) + queries;
 }
 
-fn value_at(t: vec4<u32>, group: u32) -> vec4<u32> {
-    return head_at(t, group, params.q_per_group + 1u);
-}
-
-fn head_at(t: vec4<u32>, group: u32, head: u32) -> vec4<u32> {
-    let groups = t * params.groups + group;
-    return (groups * (params.q_per_group + 2u) + head) * params.head_dim;
-}
-
-fn four_qkv(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(qkv[at.x], qkv[at.y], qkv[at.z], qkv[at.w]);
+fn four_kv(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(kv[at.x], kv[at.y], kv[at.z], kv[at.w]);
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let heads = params.groups * params.q_per_group;
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.batch * params.seq * heads {
+    if i >= params.batch * params.queries * heads {
         return;
     }
     let t = i / heads;
     let h = i % heads;
 
     let q = query_at(t, h);
-    let o = i * params.head_dim;
-    for (var d = 0u; d < params.head_dim; d++) {
-        out[o + d] = 0.0;
-    }
+    let o = i * params.value_dim;
     var m = LOWEST;
     var sum = 0.0;
-    for (var j0 = t - t % params.seq; j0 <= t; j0 += BLOCK) {
-        // Lanes beyond the query compute its own key again, with the lowest score.
-        let j = min(vec4<u32>(j0) + LANES, vec4<u32>(t));
-        let k = key_at(j, h / params.q_per_group);
-        let v = value_at(j, h / params.q_per_group);
+    if (params.flags & CARRY) != 0u {
+        m = lse[i];
+        sum = 1.0;
+    } else {
+        for (var d = 0u; d < params.value_dim; d++) {
+            out[o + d] = 0.0;
+        }
+    }
+    let seen = keys_of(t);
+    for (var j0 = seen.x; j0 < seen.y; j0 += BLOCK) {
+        // Lanes beyond the last key compute it again, with the lowest score.
+        let j = min(vec4<u32>(j0) + LANES, vec4<u32>(seen.y - 1u));
+        let k = key_at(key_row(t / params.queries, j), h / params.q_per_group);
+        let v = k + params.head_dim;
         var s = vec4<f32>();
         for (var d = 0u; d < params.head_dim; d++) {
-            s += qkv[q + d] * four_qkv(k + d);
+            s += qkv[q + d] * four_kv(k + d);
         }
-        s = select(vec4<f32>(LOWEST), s * params.scale, vec4<u32>(j0) + LANES <= vec4<u32>(t));
+        s = select(vec4<f32>(LOWEST), s * params.scale, vec4<u32>(j0) + LANES < vec4<u32>(seen.y));
 
         let larger = max(m, max(max(s.x, s.y), max(s.z, s.w)));
         let correction = exp(m - larger);
         let p = exp(s - larger);
-        for (var d = 0u; d < params.head_dim; d++) {
-            out[o + d] = out[o + d] * correction + dot(p, four_qkv(v + d));
+        for (var d = 0u; d < params.value_dim; d++) {
+            out[o + d] = out[o + d] * correction + dot(p, four_kv(v + d));
         }
         sum = sum * correction + dot(p, vec4<f32>(1.0));
         m = larger;
     }
-    for (var d = 0u; d < params.head_dim; d++) {
+    for (var d = 0u; d < params.value_dim; d++) {
         out[o + d] /= sum;
     }
     lse[i] = m + log(sum);

@@ -1,17 +1,25 @@
 // The row sums that both attention gradients need: `delta[t, h] = sum_d out[t, h, d] * dout[t, h, d]`.
 //
-// `out` and `dout` are `[T, heads * head_dim]`, `delta` is `[T, heads]`,
-// with `T = batch * seq` and `heads = groups * q_per_group`.
+// `out` and `dout` are `[T, heads * value_dim]`, `delta` is `[T, heads]`,
+// with `T = batch * queries` and `heads = groups * q_per_group`.
 //
 // CPU twin: engine/src/exec/cpu/attention_delta.rs
 
 struct Params {
     batch: u32,
-    seq: u32,
+    queries: u32,
+    keys: u32,
     groups: u32,
     q_per_group: u32,
     head_dim: u32,
+    value_dim: u32,
     scale: f32,
+    query_stride: u32,
+    query_first: u32,
+    key_first: u32,
+    gather: u32,
+    window: u32,
+    flags: u32,
 }
 
 @group(0) @binding(0) var<storage, read> out: array<f32>;
@@ -23,12 +31,12 @@ struct Params {
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let heads = params.groups * params.q_per_group;
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.batch * params.seq * heads {
+    if i >= params.batch * params.queries * heads {
         return;
     }
     var sum = 0.0;
-    for (var d = 0u; d < params.head_dim; d++) {
-        sum += out[i * params.head_dim + d] * dout[i * params.head_dim + d];
+    for (var d = 0u; d < params.value_dim; d++) {
+        sum += out[i * params.value_dim + d] * dout[i * params.value_dim + d];
     }
     delta[i] = sum;
 }

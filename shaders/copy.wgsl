@@ -1,11 +1,15 @@
-// Copy of a part of a buffer: `dst[dst_offset + i] = src[src_offset + i]`, as a rank sends a chunk to another.
+// Copy of a block: `dst[dst_offset + r * dst_stride + c] = src[src_offset + r * src_stride + c]`, as a rank sends it to
+// another.
 //
 // CPU twin: engine/src/exec/cpu/copy.rs
 
 struct Params {
-    n: u32,
+    rows: u32,
+    cols: u32,
     src_offset: u32,
+    src_stride: u32,
     dst_offset: u32,
+    dst_stride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> src: array<f32>;
@@ -15,8 +19,10 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.n {
+    if i >= params.rows * params.cols {
         return;
     }
-    dst[params.dst_offset + i] = src[params.src_offset + i];
+    let r = i / params.cols;
+    let c = i % params.cols;
+    dst[params.dst_offset + r * params.dst_stride + c] = src[params.src_offset + r * params.src_stride + c];
 }

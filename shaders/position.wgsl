@@ -1,6 +1,6 @@
-// Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq, :]`.
+// Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq * stride + first, :]`.
 //
-// `x` and `out` are `[T, cols]`, `table` is `[seq, cols]`.
+// `x` and `out` are `[T, cols]`, `table` is `[seq * stride, cols]`.
 //
 // CPU twin: engine/src/exec/cpu/position.rs
 
@@ -9,6 +9,8 @@ struct Params {
     cols: u32,
     seq: u32,
     row_offset: u32,
+    stride: u32,
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -22,6 +24,6 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     if i >= params.rows * params.cols {
         return;
     }
-    let position = (params.row_offset + i / params.cols) % params.seq;
+    let position = (params.row_offset + i / params.cols) % params.seq * params.stride + params.first;
     out[i] = x[i] + table[position * params.cols + i % params.cols];
 }

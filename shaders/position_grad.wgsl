@@ -1,4 +1,5 @@
-// Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with (row_offset + t) mod seq = s`.
+// Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with
+// (row_offset + t) mod seq * stride + first = s`.
 //
 // The shader gathers: each table element steps through its rows, so nothing races.
 // The twin has one thread and scatters row by row, which adds in the same order.
@@ -10,6 +11,8 @@ struct Params {
     cols: u32,
     seq: u32,
     row_offset: u32,
+    stride: u32,
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> dout: array<f32>;
@@ -24,11 +27,12 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     }
     let position = i / params.cols;
     let j = i % params.cols;
-    var sum = dtable[i];
+    let entry = (position * params.stride + params.first) * params.cols + j;
+    var sum = dtable[entry];
     // The first row at this position.
     let first = (position + params.seq - params.row_offset % params.seq) % params.seq;
     for (var t = first; t < params.rows; t += params.seq) {
         sum += dout[t * params.cols + j];
     }
-    dtable[i] = sum;
+    dtable[entry] = sum;
 }

@@ -1,7 +1,7 @@
 // Rotary positions (Su et al. 2021) on the query and key heads of fused rows; the value heads are copied.
 //
 // `x` and `y` are `[T, groups * (q_per_group + 2) * head_dim]`: each group holds its query heads, a key head, a value head.
-// The pair `(d, d + head_dim/2)` turns by the angle `pos * theta^(-2d / head_dim)` with `pos = t mod seq`.
+// The pair `(d, d + head_dim/2)` turns by the angle `pos * theta^(-2d / head_dim)` with `pos = t mod seq * stride + first`.
 // A rotation is its own gradient when turned backward, which `direction` does.
 //
 // CPU twin: engine/src/exec/cpu/rope.rs
@@ -14,6 +14,8 @@ struct Params {
     head_dim: u32,
     theta: f32,
     direction: f32,
+    stride: u32,
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -39,7 +41,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     }
     let d = i % half_dim;
     let head = i / half_dim % heads;
-    let position = i / half_dim / heads % params.seq;
+    let position = i / half_dim / heads % params.seq * params.stride + params.first;
 
     let first = i / half_dim * params.head_dim + d;
     let second = first + half_dim;

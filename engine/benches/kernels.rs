@@ -47,9 +47,10 @@ fn matmul(backend: &mut Backend, side: u32) -> Dispatch {
 
 fn attention(backend: &mut Backend, seq: u32) -> Dispatch {
     let (groups, head_dim) = (4, 16);
-    let params = AttentionParams { batch: 1, seq, groups, q_per_group: 1, head_dim, scale: 0.25, pad: [0; 2] };
     let width = seq * groups * head_dim;
-    Dispatch::new(&params, slices(backend, &[3 * width, width, seq * groups]))
+    let buffers = slices(backend, &[3 * width, width, seq * groups]);
+    let [qkv, out, lse] = buffers[..] else { unreachable!("three were made") };
+    Dispatch::new(&AttentionParams::causal([1, seq, groups, 1, head_dim], 0.25), [qkv, qkv, out, lse])
 }
 
 fn kernels(criterion: &mut Criterion) {

@@ -138,12 +138,17 @@ fn model(seed: u32) -> &'static str {
 }
 
 /// A scenario of the given mesh; `extra` goes into `[strategy]`.
-fn scenario(seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
+fn scenario(seed: u32, mesh: Axes, extra: &str) -> Scenario {
+    scenario_of(model(seed), seed, mesh, extra)
+}
+
+/// The same of another model.
+fn scenario_of(model: &str, seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
     let text = format!(
-        "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
+        "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
          pipeline_parallel = {pp}\nglobal_batch = 16\nprecision = \"fp32\"\nbucket = \"20 kB\"\n{extra}\n\
          [data]\nsequence_length = {}\n[run]\nseed = {seed}\ngradient_clip = 0.5\n",
-        model(seed),
+        model,
         8 * (1 + seed)
     );
     parsed(&text)
@@ -217,6 +222,25 @@ fn every_pipeline_schedule_equals_one_rank() {
 }
 
 #[test]
+fn every_way_to_share_sequences_equals_one_rank() {
+    let cases = [
+        ((1, 1, 1), "context_parallel = 2"),
+        ((1, 1, 1), "context_parallel = 4"),
+        ((1, 1, 1), "context_parallel = 2\ncontext_method = \"all_to_all\""),
+        ((1, 1, 1), "context_parallel = 4\ncontext_method = \"all_gather\""),
+        ((2, 2, 2), "context_parallel = 2\nsequence_parallel = true\nrecompute = \"full\""),
+        ((2, 2, 1), "context_parallel = 2\ncontext_method = \"all_to_all\"\nsequence_parallel = true\nzero_stage = 1"),
+        ((2, 2, 2), "context_parallel = 2\ncontext_method = \"all_gather\"\nzero_stage = 2"),
+        ((1, 1, 2), "context_parallel = 4\nzero_stage = 3\nrecompute = \"full\""),
+        ((1, 1, 2), "context_parallel = 2\nschedule = \"zb-v\""),
+    ];
+    // Llama with as many key heads as query heads and with half of them, and a tied GPT with learned positions.
+    every_case_equals_one_rank(&[0, 2, 1], &cases);
+    let two_copies = "context_parallel = 2\nschedule = \"dualpipe\"\nsequence_parallel = true";
+    every_case_equals_one_rank(&[0], &[((1, 2, 2), two_copies)]);
+}
+
+#[test]
 fn two_copies_of_the_model_equal_one_rank() {
     let cases = [
         ((1, 1, 2), "schedule = \"dualpipe\""),
@@ -231,21 +255,43 @@ fn two_copies_of_the_model_equal_one_rank() {
     every_case_equals_one_rank(&[0], &cases);
 }
 
+#[test]
+fn windows_of_attention_equal_one_rank() {
+    let [whole, window] = ["", "\nwindow = 3\nwindow_interval = 2"].map(|window| {
+        let single = scenario_of(&format!("{}{window}", model(0)), 0, (1, 1, 1), "");
+        on_cpu(&single, lower(&single))
+    });
+    assert!(distance(&window, &whole).0 > 10.0 * TOLERANCE, "a window changes what is computed");
+    for (mesh, extra) in [
+        ((1, 2, 2), "sequence_parallel = true"),
+        ((2, 1, 1), "context_parallel = 2"),
+        ((1, 1, 1), "context_parallel = 4\ncontext_method = \"all_gather\""),
+        ((1, 1, 2), "context_parallel = 2\ncontext_method = \"all_to_all\"\nrecompute = \"full\""),
+    ] {
+        let sharded = scenario_of(&format!("{}\nwindow = 3\nwindow_interval = 2", model(0)), 0, mesh, extra);
+        agree(&sharded, &on_cpu(&sharded, lower(&sharded)), &window, &format!("a window, {mesh:?} {extra}"));
+    }
+}
+
 /// Meshes with options, on models of several seeds: values, the memory plan, and bytes on every axis.
 fn every_case_equals_one_rank(seeds: &[u32], cases: &[(Axes, &str)]) {
     for &seed in seeds {
-        let single = scenario(seed, (1, 1, 1), "");
-        let reference = on_cpu(&single, lower(&single));
-        for &(mesh, extra) in cases {
-            let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
-            let sharded = scenario(seed, mesh, extra);
-            let graph = lower(&sharded);
-            graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
-            let modelled = shardlab_engine::cost::bytes_moved(&graph);
-            agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
-            plan_equals_pools(&sharded, &what);
-            assert_eq!(modelled, moved(&sharded), "{what}");
-        }
+        every_case_of_a_model(model(seed), seed, cases);
+    }
+}
+
+fn every_case_of_a_model(model: &str, seed: u32, cases: &[(Axes, &str)]) {
+    let single = scenario_of(model, seed, (1, 1, 1), "");
+    let reference = on_cpu(&single, lower(&single));
+    for &(mesh, extra) in cases {
+        let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
+        let sharded = scenario_of(model, seed, mesh, extra);
+        let graph = lower(&sharded);
+        graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let modelled = shardlab_engine::cost::bytes_moved(&graph);
+        agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
+        plan_equals_pools(&sharded, &what);
+        assert_eq!(modelled, moved(&sharded), "{what}");
     }
 }
 
@@ -425,7 +471,7 @@ fn the_memory_plan_equals_what_the_pools_allocate_byte_for_byte() {
 fn plan_equals_pools(scenario: &Scenario, what: &str) {
     let trainer = pollster::block_on(Trainer::new(scenario, backend(BackendKind::Cpu))).expect("executable");
     let graph = trainer.step_graph();
-    let per_stage = (graph.mesh.dp * graph.mesh.tp) as usize;
+    let per_stage = graph.mesh.per_stage() as usize;
     for (rank, pool) in trainer.pools().iter().enumerate() {
         let stage = &graph.stages[rank / per_stage];
         assert_eq!(stage.memory.at_peak, pool.at_peak, "{what} rank {rank}");
@@ -465,8 +511,14 @@ mod on_the_gpu {
 
     #[test]
     fn sharded_steps_on_the_gpu_equal_one_rank_on_the_cpu() {
-        for (seed, mesh, extra) in [(0, (1, 2, 1), "sequence_parallel = true"), (1, (2, 2, 2), "recompute = \"full\"")]
-        {
+        let ring = "context_parallel = 2";
+        let by_heads = "context_parallel = 2\ncontext_method = \"all_to_all\"";
+        for (seed, mesh, extra) in [
+            (0, (1, 2, 1), "sequence_parallel = true"),
+            (1, (2, 2, 2), "recompute = \"full\""),
+            (2, (1, 2, 1), ring),
+            (1, (1, 1, 1), by_heads),
+        ] {
             let Some(device) = gpu() else { return };
             let single = scenario(seed, (1, 1, 1), "");
             let reference = on_cpu(&single, lower(&single));

@@ -85,10 +85,10 @@ fn one(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
         }
         OpKind::GroupedMatmul { transpose_a, transpose_b, .. } => grouped(tensors, op, transpose_a, transpose_b, bytes),
         OpKind::Attention => attention(dims, tensors, op, op.writes[1], [1.0, 1.0], bytes),
-        OpKind::ContextAttention { parts } => {
+        OpKind::ContextAttention { parts, .. } => {
             attention(dims, tensors, op, op.writes[1], [1.0, 1.0].map(|n| n / f64::from(parts)), bytes)
         }
-        OpKind::ContextAttentionGrad { parts } => {
+        OpKind::ContextAttentionGrad { parts, .. } => {
             attention(dims, tensors, op, op.writes[2], [3.0, 2.0].map(|n| n / f64::from(parts)), bytes)
         }
         // Forward has two products per pair (scores, values); backward five: scores again, dV, dP, dQ and dK

@@ -131,9 +131,10 @@ fn matmul(side: u32, a: Slice, b: Slice, c: Slice) -> Dispatch {
 /// Causal attention over `seq` tokens, and its work.
 fn attention(seq: u32, buffers: [Slice; 3]) -> (Dispatch, f64) {
     let (groups, head_dim) = (4, 16);
-    let params = AttentionParams { batch: 1, seq, groups, q_per_group: 1, head_dim, scale: 0.25, pad: [0; 2] };
+    let params = AttentionParams::causal([1, seq, groups, 1, head_dim], 0.25);
     let pairs = f64::from(seq) * (f64::from(seq) + 1.0) / 2.0;
-    (Dispatch::new(&params, buffers), 4.0 * pairs * f64::from(groups * head_dim))
+    let [qkv, out, lse] = buffers;
+    (Dispatch::new(&params, [qkv, qkv, out, lse]), 4.0 * pairs * f64::from(groups * head_dim))
 }
 
 /// The median time of a dispatch, after one run to warm up (compile, allocate).

@@ -4,7 +4,7 @@
 use super::cpu::copy::CopyParams;
 use super::cpu::reduce::ReduceParams;
 use super::{Dispatch, Slice};
-use crate::graph::{Collective, Reduction};
+use crate::graph::{Collective, Reduction, Shape};
 
 /// The buffers with which one rank takes part.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +105,29 @@ impl<'a> Ring<'a> {
         }
     }
 
+    /// Rows of some tokens with all heads become rows of all tokens with some heads, or the other way round. A rank has
+    /// every `n`-th token of a sequence; all of them are in order.
+    pub fn exchange_heads(&mut self, from: Shape, to: Shape) {
+        let n = self.ranks() as u32;
+        let spreads = to.rows > from.rows;
+        let (rows, cols) = if spreads { (from.rows, to.cols) } else { (to.rows, from.cols) };
+        for (source, target) in (0..n).flat_map(|source| (0..n).map(move |target| (source, target))) {
+            // Heads are blocks of columns where all are, tokens every n-th row where all of these are.
+            let params = CopyParams {
+                rows,
+                cols,
+                src_offset: target * cols,
+                src_stride: n * cols,
+                dst_offset: source * cols,
+                dst_stride: n * cols,
+                pad: [0; 2],
+            };
+            let (from, to) = (self.members[source as usize].input, self.members[target as usize].output);
+            self.dispatches.push(Dispatch::new(&params, [from, to]));
+            self.moved += if source == target { 0 } else { u64::from(rows) * u64::from(cols) * 4 };
+        }
+    }
+
     /// Every rank's value goes to the next.
     fn shift(&mut self) {
         let n = self.ranks();
@@ -150,5 +173,14 @@ impl<'a> Ring<'a> {
 
 /// Copies `count` elements from element `source` of `from` to element `target` of `to`.
 pub fn copy(from: Slice, source: u32, to: Slice, target: u32, count: u32) -> Dispatch {
-    Dispatch::new(&CopyParams { n: count, src_offset: source, dst_offset: target, pad: 0 }, [from, to])
+    let params = CopyParams {
+        rows: 1,
+        cols: count,
+        src_offset: source,
+        src_stride: count,
+        dst_offset: target,
+        dst_stride: count,
+        pad: [0; 2],
+    };
+    Dispatch::new(&params, [from, to])
 }

@@ -32,18 +32,12 @@ pub enum ExecError {
     /// Compressed gradients cannot be executed yet.
     #[error("strategy.gradient_compression can be simulated but not executed yet; set it to \"none\"")]
     Compression,
-    /// Attention over sequences that ranks share cannot be executed yet.
-    #[error("strategy.context_parallel above 1 can be simulated but not executed yet; set it to 1")]
-    Context,
     /// Kernels that are not fused cannot be executed.
     #[error("eager kernels can be simulated but not executed; set strategy.kernels to \"fused\"")]
     Kernels,
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,
-    /// Windows cannot be executed yet.
-    #[error("model.window below the sequence can be simulated but not executed yet; leave it out")]
-    Window,
     /// Latent attention cannot be executed yet.
     #[error("latent attention (model.kv_rank) can be simulated but not executed yet; use a model without it")]
     Latent,

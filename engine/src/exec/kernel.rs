@@ -107,14 +107,14 @@ kernels! {
     RmsNormGradParams "rms_norm_grad_params" [read read read write],
     /// Rotary positions on queries and keys; backwards it is its own gradient.
     Rope "rope" [read write],
-    /// Causal attention with an online softmax.
-    Attention "attention" [read write write],
+    /// Attention with an online softmax, of all keys or a part of them.
+    Attention "attention" [read read write write],
     /// The row sums `out · dout` that both attention gradients need.
     AttentionDelta "attention_delta" [read read write],
     /// Gradient of [`Kernel::Attention`] for the queries.
-    AttentionGradQ "attention_grad_q" [read read read read write],
+    AttentionGradQ "attention_grad_q" [read read read read read write],
     /// Gradient of [`Kernel::Attention`] for keys and values.
-    AttentionGradKv "attention_grad_kv" [read read read read write],
+    AttentionGradKv "attention_grad_kv" [read read read read read write],
     /// GELU, in the tanh approximation of GPT-2.
     Gelu "gelu" [read write],
     /// Gradient of [`Kernel::Gelu`].

@@ -2,11 +2,12 @@
 
 use super::cpu::adamw::AdamwParams;
 use super::cpu::add::AddParams;
-use super::cpu::attention::AttentionParams;
+use super::cpu::attention::{APART, AttentionParams, CARRY, CAUSAL};
 use super::cpu::attention_delta::AttentionDeltaParams;
 use super::cpu::attention_grad_kv::AttentionGradKvParams;
 use super::cpu::attention_grad_q::AttentionGradQParams;
 use super::cpu::column_sum::ColumnSumParams;
+use super::cpu::copy::CopyParams;
 use super::cpu::cross_entropy::CrossEntropyParams;
 use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
 use super::cpu::embedding::EmbeddingParams;
@@ -32,7 +33,7 @@ use super::cpu::sum_squares::SumSquaresParams;
 use super::cpu::swiglu::SwigluParams;
 use super::cpu::swiglu_grad::SwigluGradParams;
 use super::{Dispatch, ExecError, Slice};
-use crate::graph::{Dim, Op, OpKind, Placement, Shape, StepGraph, Tensor, TensorId};
+use crate::graph::{Dim, Op, OpKind, Part, Placement, Shape, StepGraph, Tensor, TensorId};
 use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
@@ -41,6 +42,8 @@ pub struct OpContext<'a> {
     pub step: &'a StepGraph,
     /// Which slice of the tensor group the rank holds.
     pub slice_index: u32,
+    /// Which tokens of a sequence the rank has: every `dims.context`-th from this one on.
+    pub context_index: u32,
     /// Which slice of its sharding group's flat buffers the rank owns.
     pub flat_index: u32,
 }
@@ -57,7 +60,14 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![call.matmul(transpose_a, transpose_b, bias, accumulate)]
         }
         OpKind::Rope { inverse } => vec![call.rope(inverse)],
-        OpKind::Attention | OpKind::AttentionGrad => call.attention(),
+        OpKind::Attention => vec![call.attention(reads[0], call.whole_attention(0), [writes[0], writes[1]])],
+        OpKind::AttentionGrad => call.attention_gradient(),
+        OpKind::ContextAttention { .. } => {
+            vec![call.attention(reads[1], call.context_attention(), [writes[0], writes[1]])]
+        }
+        OpKind::ContextAttentionGrad { part, .. } => call.context_attention_gradient(part),
+        OpKind::KeysValues => vec![call.keys_values(false)],
+        OpKind::KeysValuesGrad => vec![call.keys_values(true)],
         OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => vec![call.activation()],
         OpKind::Add | OpKind::Residual { .. } | OpKind::ColumnSum => vec![call.elementwise()],
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
@@ -84,10 +94,6 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::AttentionValuesGrad
         | OpKind::AttentionSoftmaxGrad
         | OpKind::AttentionScoresGrad => return Err(ExecError::Attention),
-        OpKind::ContextAttention { .. }
-        | OpKind::ContextAttentionGrad { .. }
-        | OpKind::KeysValues
-        | OpKind::KeysValuesGrad => return Err(ExecError::Context),
         OpKind::Relu
         | OpKind::ReluGrad
         | OpKind::Tanh
@@ -168,7 +174,9 @@ impl Call<'_> {
     }
 
     fn embedding(&self) -> Vec<Dispatch> {
-        let seq = self.context.step.dims.sequence;
+        let dims = &self.context.step.dims;
+        let (seq, stride, first, pad) =
+            (dims.sequence / dims.context, dims.context, self.context.context_index, [0; 2]);
         let (ids, table) = (self.op.reads[0], self.op.writes[0]);
         vec![match self.op.kind {
             OpKind::Embedding => {
@@ -183,11 +191,11 @@ impl Call<'_> {
             }
             OpKind::Position => {
                 let (out, row_offset) = (self.write_shape(0), self.row_offset(self.op.writes[0]));
-                self.simple(&PositionParams { rows: out.rows, cols: out.cols, seq, row_offset })
+                self.simple(&PositionParams { rows: out.rows, cols: out.cols, seq, row_offset, stride, first, pad })
             }
             _ => {
                 let (dy, row_offset) = (self.read_shape(0), self.row_offset(ids));
-                self.simple(&PositionGradParams { rows: dy.rows, cols: dy.cols, seq, row_offset })
+                self.simple(&PositionGradParams { rows: dy.rows, cols: dy.cols, seq, row_offset, stride, first, pad })
             }
         }]
     }
@@ -236,39 +244,93 @@ impl Call<'_> {
         let (shape, dims) = (self.read_shape(0), &self.context.step.dims);
         self.simple(&RopeParams {
             rows: shape.rows,
-            seq: dims.sequence,
+            seq: dims.sequence / dims.context,
             groups: self.groups(shape),
             q_per_group: dims.queries_per_group,
             head_dim: dims.head_dim,
             theta: dims.rope_theta as f32,
             direction: if inverse { -1.0 } else { 1.0 },
-            pad: [0],
+            stride: dims.context,
+            first: self.context.context_index,
+            pad: [0; 3],
         })
     }
 
-    fn attention(&self) -> Vec<Dispatch> {
+    /// Attention of whole sequences, as far as this rank's heads go.
+    fn whole_attention(&self, flags: u32) -> AttentionParams {
         let dims = &self.context.step.dims;
-        let params = AttentionParams {
-            batch: dims.batch,
-            seq: dims.sequence,
-            groups: self.groups(self.read_shape(0)),
-            q_per_group: dims.queries_per_group,
-            head_dim: dims.head_dim,
-            scale: (1.0 / f64::from(dims.head_dim).sqrt()) as f32,
-            ..AttentionParams::default()
-        };
-        if self.op.kind == OpKind::Attention {
-            return vec![self.simple(&params)];
+        let window = dims.window.filter(|window| matches!(self.op.part, Part::Layer(layer) if window.is_in(layer)));
+        let groups = self.groups(self.read_shape(0));
+        let sizes = [dims.batch, dims.sequence, groups, dims.queries_per_group, dims.head_dim];
+        AttentionParams {
+            value_dim: dims.value_dim,
+            window: window.map_or(0, |window| window.tokens),
+            flags: flags | if dims.causal { CAUSAL } else { 0 },
+            ..AttentionParams::causal(sizes, (1.0 / f64::from(dims.head_dim).sqrt()) as f32)
         }
+    }
+
+    /// Attention of this rank's tokens: to those of all ranks at once, or of one rank after the other.
+    fn context_attention(&self) -> AttentionParams {
+        let (ranks, rank) = (self.context.step.dims.context, self.context.context_index);
+        let (OpKind::ContextAttention { parts, part } | OpKind::ContextAttentionGrad { parts, part }) = self.op.kind
+        else {
+            return AttentionParams::default();
+        };
+        let whole = self.whole_attention(APART | if part > 0 { CARRY } else { 0 });
+        let whole = AttentionParams {
+            queries: whole.queries / ranks,
+            query_stride: ranks,
+            query_first: rank,
+            gather: ranks,
+            ..whole
+        };
+        if parts == 1 {
+            return whole;
+        }
+        // What was handed on `part` times comes from as many ranks before.
+        AttentionParams { keys: whole.keys / ranks, key_first: (rank + ranks - part) % ranks, gather: 1, ..whole }
+    }
+
+    fn attention(&self, kv: Slice, params: AttentionParams, [out, lse]: [Slice; 2]) -> Dispatch {
+        Dispatch::new(&params, [self.reads[0], kv, out, lse])
+    }
+
+    fn attention_gradient(&self) -> Vec<Dispatch> {
         let [qkv, out, lse, dout] = self.reads[..] else { return Vec::new() };
         let [dqkv, delta] = self.writes[..] else { return Vec::new() };
-        // The parameter blocks of the four attention kernels have the same layout.
-        let gradient = [qkv, dout, lse, delta, dqkv];
+        let params = self.whole_attention(0);
         vec![
-            Dispatch::new(&bytemuck::cast::<_, AttentionDeltaParams>(params), [out, dout, delta]),
-            Dispatch::new(&bytemuck::cast::<_, AttentionGradQParams>(params), gradient),
-            Dispatch::new(&bytemuck::cast::<_, AttentionGradKvParams>(params), gradient),
+            Dispatch::new(&AttentionDeltaParams(params), [out, dout, delta]),
+            Dispatch::new(&AttentionGradQParams(params), [qkv, qkv, dout, lse, delta, dqkv]),
+            Dispatch::new(&AttentionGradKvParams(params), [qkv, qkv, dout, lse, delta, dqkv]),
         ]
+    }
+
+    fn context_attention_gradient(&self, part: u32) -> Vec<Dispatch> {
+        let [qkv, kv, out, lse, dout] = self.reads[..] else { return Vec::new() };
+        let [dqkv, dkv, delta] = self.writes[..] else { return Vec::new() };
+        let params = self.context_attention();
+        // The sums of rows are the same for all parts.
+        let first = (part == 0).then(|| Dispatch::new(&AttentionDeltaParams(params), [out, dout, delta]));
+        let rest = [
+            Dispatch::new(&AttentionGradQParams(params), [qkv, kv, dout, lse, delta, dqkv]),
+            Dispatch::new(&AttentionGradKvParams(params), [qkv, kv, dout, lse, delta, dkv]),
+        ];
+        first.into_iter().chain(rest).collect()
+    }
+
+    /// Takes keys and values out of fused rows, or puts them back.
+    fn keys_values(&self, back: bool) -> Dispatch {
+        let dims = &self.context.step.dims;
+        let fused = if back { self.write_shape(0) } else { self.read_shape(0) };
+        let (queries, width) = (dims.queries_per_group * dims.head_dim, dims.head_dim + dims.value_dim);
+        let (rows, cols) = (fused.rows * self.groups(fused), width);
+        let apart = (0, width);
+        let together = (queries, queries + width);
+        let ((src_offset, src_stride), (dst_offset, dst_stride)) =
+            if back { (apart, together) } else { (together, apart) };
+        self.simple(&CopyParams { rows, cols, src_offset, src_stride, dst_offset, dst_stride, pad: [0; 2] })
     }
 
     fn activation(&self) -> Dispatch {

@@ -54,11 +54,7 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
         model if model.mixture.is_some() => return Err(ExecError::Mixture),
         model if model.latent.is_some() => return Err(ExecError::Latent),
-        model if model.window.is_some_and(|window| window.tokens < scenario.data().sequence_length) => {
-            return Err(ExecError::Window);
-        }
         model if model.dropout > 0.0 => return Err(ExecError::Dropout),
-        _ if scenario.mesh().cp > 1 => return Err(ExecError::Context),
         _ => {}
     }
     let ranks = scenario.mesh().ranks();
@@ -97,7 +93,8 @@ pub struct Recorded {
     pub staging: Bytes,
     /// Persistent buffers: of each rank, by tensor.
     pub persistent: Vec<BTreeMap<TensorId, BufferId>>,
-    /// Where the batch of each replica is written: its micro-batches' tokens, then targets.
+    /// Where the batch of each replica is written, for each rank that shares its sequences: its micro-batches' tokens, then
+    /// targets.
     pub feeds: Vec<BufferId>,
     /// What each rank's pool handed out.
     pub pools: Vec<PoolStatistics>,
@@ -158,7 +155,7 @@ struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     fn new(step: &'a StepGraph, backend: &'a mut Backend) -> Self {
         let feed = 2 * u64::from(step.micro_batches) * feed_stride(step);
-        let feeds = (0..step.mesh.dp).map(|_| backend.create(feed)).collect();
+        let feeds = (0..step.mesh.dp * step.mesh.cp).map(|_| backend.create(feed)).collect();
         let mut recorder = Self {
             step,
             backend,
@@ -282,7 +279,8 @@ impl<'a> Recorder<'a> {
         let (stride, tensor) = (feed_stride(self.step), self.step.tensor(id));
         let targets = if tensor.name.ends_with("targets") { u64::from(self.step.micro_batches) } else { 0 };
         let offset = (targets + u64::from(task.micro_batch.unwrap_or(0))) * stride;
-        let from = Slice { buffer: self.feeds[coordinates.dp as usize], offset, size: tensor.bytes().0 };
+        let feed = (coordinates.dp * self.step.mesh.cp + coordinates.cp) as usize;
+        let from = Slice { buffer: self.feeds[feed], offset, size: tensor.bytes().0 };
         let to = self.slice(rank, task, id);
         self.recording.dispatches.push(copy(from, 0, to, 0, self.step.dims.tokens()));
     }
@@ -305,8 +303,8 @@ impl<'a> Recorder<'a> {
             OpKind::Receive(transfer) => return Ok(self.receive(rank, task, op, transfer)),
             _ => {
                 let mesh = self.step.mesh;
-                let (slice_index, flat_index) = (mesh.coordinates(rank).tp, mesh.slice_index(rank));
-                let context = OpContext { step: self.step, slice_index, flat_index };
+                let (at, flat_index) = (mesh.coordinates(rank), mesh.slice_index(rank));
+                let context = OpContext { step: self.step, slice_index: at.tp, context_index: at.cp, flat_index };
                 let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
                 let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;
                 self.recording.dispatches.extend(calls);
@@ -355,7 +353,13 @@ impl<'a> Recorder<'a> {
     fn ring(&mut self, members: &[RankId], task: Task, op: &Op, collective: Collective, group: Group) {
         let taking_part: Vec<Member> = members.iter().map(|&member| self.member(member, task, op)).collect();
         let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches);
-        ring.run(collective);
+        match (group, collective) {
+            (Group::Context, Collective::AllToAll) => {
+                let local = |id: TensorId| self.step.tensor(id).local;
+                ring.exchange_heads(local(op.reads[0]), local(op.writes[0]));
+            }
+            _ => ring.run(collective),
+        }
         let moved = ring.moved;
         *self.moved.entry(group.axis()).or_default() += moved;
         self.close_scope(members[0], Some(group), task, op);

@@ -296,13 +296,16 @@ impl Trainer {
         let stride = usize::try_from(feed_stride(&self.step_graph) / 4).unwrap_or(0);
         let (replicas, per_batch) = (strategy.data_parallel as usize, strategy.micro_batch as usize);
         let micro_batches = self.step_graph.micro_batches as usize;
-        for (replica, &buffer) in self.recorded.feeds.iter().enumerate() {
+        let context = self.step_graph.mesh.cp as usize;
+        for (feed, &buffer) in self.recorded.feeds.iter().enumerate() {
+            // Ranks that share a sequence have every n-th token of it, so that each has as much to attend to.
+            let (replica, rank) = (feed / context, feed % context);
             let mut words = vec![0_u32; 2 * micro_batches * stride];
             for m in 0..micro_batches {
                 let first = (m * replicas + replica) * per_batch;
                 let sequences = &batch[first..first + per_batch];
-                let tokens = sequences.iter().flat_map(|(x, _)| x.iter());
-                let targets = sequences.iter().flat_map(|(_, y)| y.iter());
+                let tokens = sequences.iter().flat_map(|(x, _)| x.iter().skip(rank).step_by(context));
+                let targets = sequences.iter().flat_map(|(_, y)| y.iter().skip(rank).step_by(context));
                 words[m * stride..].iter_mut().zip(tokens).for_each(|(word, &token)| *word = token);
                 words[(micro_batches + m) * stride..].iter_mut().zip(targets).for_each(|(word, &token)| *word = token);
             }

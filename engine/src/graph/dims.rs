@@ -116,7 +116,7 @@ impl Dims {
 
     /// Width of one group of the fused query, key and value projection: its queries, one key, one value.
     pub fn group_width(&self) -> u32 {
-        (self.queries_per_group + 2) * self.head_dim
+        (self.queries_per_group + 1) * self.head_dim + self.value_dim
     }
 }
 

@@ -128,11 +128,15 @@ pub enum OpKind {
     ContextAttention {
         /// Parts of the sequence.
         parts: u32,
+        /// Which part: the rank's own first, then those of the ranks before it.
+        part: u32,
     },
     /// `qkv, kv, out, logsumexp, dout → dqkv, dkv, delta`; adds to what other parts gave.
     ContextAttentionGrad {
         /// Parts of the sequence.
         parts: u32,
+        /// Which part.
+        part: u32,
     },
     /// `scores → weights, assignment`: softmax and the best experts of every token.
     Route,

@@ -66,6 +66,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-interleaved-pp2" true,
         "tiny-llama-dualpipe-v-pp2" true,
         "tiny-llama-fsdp-dp4" true,
+        "tiny-llama-ring-cp4" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,
     ]

@@ -3,7 +3,7 @@
 use bytemuck::Zeroable;
 
 use super::adamw::{AdamwParams, adamw};
-use super::attention::{AttentionParams, attention};
+use super::attention::{APART, AttentionParams, CARRY, CAUSAL, attention};
 use super::attention_delta::{AttentionDeltaParams, attention_delta};
 use super::attention_grad_kv::{AttentionGradKvParams, attention_grad_kv};
 use super::attention_grad_q::{AttentionGradQParams, attention_grad_q};
@@ -148,8 +148,8 @@ fn embedding_gradient() {
 fn position_gradient() {
     let (rows, cols, seq, row_offset) = (7, 3, 5, 3);
     let (x, table, dout) = (numbers(21, 1), numbers(15, 2), numbers(21, 3));
-    let params = PositionParams { rows, cols, seq, row_offset };
-    let params_grad = PositionGradParams { rows, cols, seq, row_offset };
+    let params = PositionParams { rows, cols, seq, row_offset, stride: 1, ..Zeroable::zeroed() };
+    let params_grad = PositionGradParams { rows, cols, seq, row_offset, stride: 1, ..Zeroable::zeroed() };
     let dtable = output(15, |dtable| position_grad(&dout, dtable, &params_grad));
     check(&table, &dtable, |table| dot(&output(21, |out| position(&x, table, out, &params)), &dout));
 }
@@ -199,6 +199,7 @@ fn rope_turned_back_is_its_gradient() {
         head_dim: 6,
         theta: 10.0,
         direction: 1.0,
+        stride: 1,
         ..Zeroable::zeroed()
     };
     let n = 5 * 2 * 5 * 6;
@@ -213,8 +214,10 @@ fn rope_turned_back_is_its_gradient() {
 }
 
 /// Two sequences of 7 tokens (so that blocks of keys end early), 2 groups of 3 query heads of width 5.
-const ATTENTION: AttentionParams =
-    AttentionParams { batch: 2, seq: 7, groups: 2, q_per_group: 3, head_dim: 5, scale: 0.75, pad: [0; 2] };
+fn causal() -> AttentionParams {
+    AttentionParams::causal([2, 7, 2, 3, 5], 0.75)
+}
+
 const QKV: usize = 2 * 7 * 2 * 5 * 5;
 const STATS: usize = 2 * 7 * 2 * 3;
 const OUT: usize = STATS * 5;
@@ -223,7 +226,7 @@ const OUT: usize = STATS * 5;
 fn attention_is_a_causal_softmax() {
     let qkv = numbers(QKV, 1).iter().map(|x| 3.0 * x).collect::<Vec<_>>();
     let mut lse = vec![0.0; STATS];
-    let out = output(OUT, |out| attention(&qkv, out, &mut lse, &ATTENTION));
+    let out = output(OUT, |out| attention(&qkv, &qkv, out, &mut lse, &causal()));
     let head = |t: usize, group: usize, head: usize| &qkv[((t * 2 + group) * 5 + head) * 5..][..5];
     for i in 0..STATS {
         let (t, h) = (i / 6, i % 6);
@@ -236,24 +239,74 @@ fn attention_is_a_causal_softmax() {
     }
 }
 
+/// Forward and backward within whole sequences, checked against differences.
+fn check_attention(params: AttentionParams) {
+    let (heads, value_dim) = (params.heads(), params.value_dim as usize);
+    let group = (params.q_per_group as usize + 1) * params.head_dim as usize + value_dim;
+    let (qkv, dout) =
+        (numbers(params.rows() * params.groups as usize * group, 1), numbers(params.rows() * heads * value_dim, 2));
+    let stats = params.rows() * heads;
+    let forward = |qkv: &[f64], lse: &mut [f64]| output(dout.len(), |out| attention(qkv, qkv, out, lse, &params));
+    let mut lse = vec![0.0; stats];
+    let out = forward(&qkv, &mut lse);
+    let delta = output(stats, |delta| attention_delta(&out, &dout, delta, &AttentionDeltaParams(params)));
+    // Neither kernel may leave an element to what stood there before.
+    let mut dqkv = vec![f64::NAN; qkv.len()];
+    attention_grad_q(&qkv, &qkv, &dout, &lse, &delta, &mut dqkv, &AttentionGradQParams(params));
+    attention_grad_kv(&qkv, &qkv, &dout, &lse, &delta, &mut dqkv, &AttentionGradKvParams(params));
+    check(&qkv, &dqkv, |qkv| dot(&forward(qkv, &mut vec![0.0; stats]), &dout));
+}
+
 #[test]
 fn attention_gradients() {
-    let AttentionParams { batch, seq, groups, q_per_group, head_dim, scale, pad } = ATTENTION;
-    let (qkv, dout) = (numbers(QKV, 1), numbers(OUT, 2));
-    let mut lse = vec![0.0; STATS];
-    let out = output(OUT, |out| attention(&qkv, out, &mut lse, &ATTENTION));
+    check_attention(causal());
+    check_attention(AttentionParams { window: 3, ..causal() });
+    check_attention(AttentionParams { value_dim: 3, ..causal() });
+    check_attention(AttentionParams { flags: 0, ..causal() });
+}
 
-    let params = AttentionDeltaParams { batch, seq, groups, q_per_group, head_dim, scale, pad };
-    let delta = output(STATS, |delta| attention_delta(&out, &dout, delta, &params));
-    // Neither kernel may leave an element to what stood there before.
-    let mut dqkv = vec![f64::NAN; QKV];
-    let params = AttentionGradQParams { batch, seq, groups, q_per_group, head_dim, scale, pad };
-    attention_grad_q(&qkv, &dout, &lse, &delta, &mut dqkv, &params);
-    let params = AttentionGradKvParams { batch, seq, groups, q_per_group, head_dim, scale, pad };
-    attention_grad_kv(&qkv, &dout, &lse, &delta, &mut dqkv, &params);
+/// Keys and values of some rows, apart from their queries, in the order of `rows`.
+fn keys_values(qkv: &[f64], rows: impl Iterator<Item = usize>) -> Vec<f64> {
+    let of_row =
+        |row: usize| (0..2).flat_map(move |group| ((row * 2 + group) * 5 + 3) * 5..((row * 2 + group) * 5 + 5) * 5);
+    rows.flat_map(of_row).map(|at| qkv[at]).collect()
+}
 
-    let loss = |qkv: &[f64]| dot(&output(OUT, |out| attention(qkv, out, &mut [0.0; STATS], &ATTENTION)), &dout);
-    check(&qkv, &dqkv, loss);
+#[test]
+fn attention_on_parts_is_attention_on_all() {
+    // Two ranks with every other of 8 tokens each.
+    let whole = AttentionParams { queries: 8, keys: 8, ..causal() };
+    let (qkv, dout) = (numbers(16 * 50, 1), numbers(16 * 30, 2));
+    let (mut lse, mut dqkv) = (vec![0.0; 96], vec![0.0; 800]);
+    let out = output(480, |out| attention(&qkv, &qkv, out, &mut lse, &whole));
+    let delta = output(96, |delta| attention_delta(&out, &dout, delta, &AttentionDeltaParams(whole)));
+    attention_grad_q(&qkv, &qkv, &dout, &lse, &delta, &mut dqkv, &AttentionGradQParams(whole));
+    let pick = |values: &[f64], width: usize, rank: usize| -> Vec<f64> {
+        values.chunks(width).skip(rank).step_by(2).flatten().copied().collect()
+    };
+    for rank in 0..2_u32 {
+        let own = rank as usize;
+        let (queries, of_rank) = (pick(&qkv, 50, own), |rank: usize| keys_values(&qkv, (rank..16).step_by(2)));
+        let here = AttentionParams { queries: 4, query_stride: 2, query_first: rank, flags: CAUSAL | APART, ..whole };
+        let gathered = AttentionParams { gather: 2, ..here };
+        let first = AttentionParams { keys: 4, key_first: rank, ..here };
+        let second = AttentionParams { key_first: 1 - rank, flags: here.flags | CARRY, ..first };
+        let all = [of_rank(0), of_rank(1)].concat();
+        let passes = [vec![(all, gathered)], vec![(of_rank(own), first), (of_rank(1 - own), second)]];
+        for parts in passes {
+            let (mut found, mut found_lse, mut dq) = (vec![f64::NAN; 240], vec![f64::NAN; 48], vec![0.0; 400]);
+            for (kv, params) in &parts {
+                attention(&queries, kv, &mut found, &mut found_lse, params);
+            }
+            let (dout, delta) = (pick(&dout, 30, own), pick(&delta, 6, own));
+            for (kv, params) in &parts {
+                attention_grad_q(&queries, kv, &dout, &found_lse, &delta, &mut dq, &AttentionGradQParams(*params));
+            }
+            assert_close(&found, &pick(&out, 30, own));
+            assert_close(&found_lse, &pick(&lse, 6, own));
+            assert_close(&dq, &pick(&dqkv, 50, own));
+        }
+    }
 }
 
 #[test]

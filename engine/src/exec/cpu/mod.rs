@@ -174,10 +174,14 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::RmsNormGrad => twin!(rms_norm_grad: read x, read w, read stats, read dy, write dx),
         Kernel::RmsNormGradParams => twin!(rms_norm_grad_params: read x, read stats, read dy, write dw),
         Kernel::Rope => twin!(rope: read x, write y),
-        Kernel::Attention => twin!(attention: read qkv, write out, write lse),
+        Kernel::Attention => twin!(attention: read qkv, read kv, write out, write lse),
         Kernel::AttentionDelta => twin!(attention_delta: read out, read dout, write delta),
-        Kernel::AttentionGradQ => twin!(attention_grad_q: read qkv, read dout, read lse, read delta, write dqkv),
-        Kernel::AttentionGradKv => twin!(attention_grad_kv: read qkv, read dout, read lse, read delta, write dqkv),
+        Kernel::AttentionGradQ => {
+            twin!(attention_grad_q: read qkv, read kv, read dout, read lse, read delta, write dqkv)
+        }
+        Kernel::AttentionGradKv => {
+            twin!(attention_grad_kv: read qkv, read kv, read dout, read lse, read delta, write dkv)
+        }
         Kernel::Gelu => twin!(gelu: read x, write y),
         Kernel::GeluGrad => twin!(gelu_grad: read x, read dy, write dx),
         Kernel::Swiglu => twin!(swiglu: read x, write y),

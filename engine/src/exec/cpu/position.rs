@@ -1,6 +1,6 @@
-//! Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq, :]`.
+//! Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq * stride + first, :]`.
 //!
-//! `x` and `out` are `[T, cols]`, `table` is `[seq, cols]`.
+//! `x` and `out` are `[T, cols]`, `table` is `[seq * stride, cols]`.
 
 use super::Real;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
@@ -13,10 +13,16 @@ pub struct PositionParams {
     pub rows: u32,
     /// Columns of a row.
     pub cols: u32,
-    /// Tokens of a sequence.
+    /// Tokens of a sequence that this rank has.
     pub seq: u32,
-    /// Position of the first row.
+    /// Number of the first row.
     pub row_offset: u32,
+    /// Positions from a row to the next.
+    pub stride: u32,
+    /// The first position that this rank has.
+    pub first: u32,
+    /// Fills up 16 bytes.
+    pub pad: [u32; 2],
 }
 
 impl KernelParams for PositionParams {
@@ -31,7 +37,8 @@ impl KernelParams for PositionParams {
 pub fn position<T: Real>(x: &[T], table: &[T], out: &mut [T], p: &PositionParams) {
     let cols = p.cols as usize;
     for i in 0..p.rows as usize * cols {
-        let position = (p.row_offset as usize + i / cols) % p.seq as usize;
+        let local = (p.row_offset as usize + i / cols) % p.seq as usize;
+        let position = local * p.stride as usize + p.first as usize;
         out[i] = x[i] + table[position * cols + i % cols];
     }
 }

@@ -1,4 +1,5 @@
-//! Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with (row_offset + t) mod seq = s`.
+//! Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with
+//! (row_offset + t) mod seq * stride + first = s`.
 //!
 //! The shader gathers: each table element steps through its rows, so nothing races.
 //! The twin has one thread and scatters row by row, which adds in the same order.
@@ -14,10 +15,16 @@ pub struct PositionGradParams {
     pub rows: u32,
     /// Columns of a row.
     pub cols: u32,
-    /// Tokens of a sequence.
+    /// Tokens of a sequence that this rank has.
     pub seq: u32,
-    /// Position of the first row.
+    /// Number of the first row.
     pub row_offset: u32,
+    /// Positions from a row to the next.
+    pub stride: u32,
+    /// The first position that this rank has.
+    pub first: u32,
+    /// Fills up 16 bytes.
+    pub pad: [u32; 2],
 }
 
 impl KernelParams for PositionGradParams {
@@ -32,7 +39,8 @@ impl KernelParams for PositionGradParams {
 pub fn position_grad<T: Real>(dout: &[T], dtable: &mut [T], p: &PositionGradParams) {
     let cols = p.cols as usize;
     for t in 0..p.rows as usize {
-        let position = (p.row_offset as usize + t) % p.seq as usize;
+        let local = (p.row_offset as usize + t) % p.seq as usize;
+        let position = local * p.stride as usize + p.first as usize;
         for j in 0..cols {
             dtable[position * cols + j] += dout[t * cols + j];
         }

@@ -1,7 +1,7 @@
 //! Rotary positions (Su et al. 2021) on the query and key heads of fused rows; the value heads are copied.
 //!
 //! `x` and `y` are `[T, groups * (q_per_group + 2) * head_dim]`: each group holds its query heads, a key head, a value head.
-//! The pair `(d, d + head_dim/2)` turns by the angle `pos * theta^(-2d / head_dim)` with `pos = t mod seq`.
+//! The pair `(d, d + head_dim/2)` turns by the angle `pos * theta^(-2d / head_dim)` with `pos = t mod seq * stride + first`.
 //! A rotation is its own gradient when turned backward, which `direction` does.
 
 use super::{Real, real};
@@ -13,7 +13,7 @@ use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 pub struct RopeParams {
     /// Rows, one per token.
     pub rows: u32,
-    /// Tokens of a sequence.
+    /// Tokens of a sequence that this rank has.
     pub seq: u32,
     /// Groups of heads: one key and value head each.
     pub groups: u32,
@@ -25,8 +25,12 @@ pub struct RopeParams {
     pub theta: f32,
     /// 1 rotates forward, -1 backward.
     pub direction: f32,
+    /// Positions from a row to the next.
+    pub stride: u32,
+    /// Position of the first row.
+    pub first: u32,
     /// Fills up 16 bytes.
-    pub pad: [u32; 1],
+    pub pad: [u32; 3],
 }
 
 impl KernelParams for RopeParams {
@@ -44,7 +48,7 @@ pub fn rope<T: Real>(x: &[T], y: &mut [T], p: &RopeParams) {
     for i in 0..p.rows as usize * heads * half_dim {
         let d = i % half_dim;
         let head = i / half_dim % heads;
-        let position = i / half_dim / heads % p.seq as usize;
+        let position = i / half_dim / heads % p.seq as usize * p.stride as usize + p.first as usize;
 
         let first = i / half_dim * p.head_dim as usize + d;
         let second = first + half_dim;

@@ -113,9 +113,9 @@ impl Exchange {
 
     /// A part is handed on while attention runs on it.
     fn ring(&mut self, op: &Op) {
-        let kind = OpKind::ContextAttention { parts: self.ranks };
         let mut kv = self.keys_values(op);
         for part in 0..self.ranks {
+            let kind = OpKind::ContextAttention { parts: self.ranks, part };
             let next = (part + 1 < self.ranks).then(|| self.shift(op, kv));
             self.push(op, kind, &format!("part {part}"), vec![op.reads[0], kv], op.writes.clone());
             kv = next.unwrap_or(kv);
@@ -125,10 +125,10 @@ impl Exchange {
     /// Gradients of keys and values follow them around and come home with a last shift.
     fn ring_gradient(&mut self, op: &Op) {
         let ([qkv, out, lse, dout], [dqkv, delta]) = (&op.reads[..], &op.writes[..]) else { return };
-        let kind = OpKind::ContextAttentionGrad { parts: self.ranks };
         let mut kv = self.keys_values(op);
         let mut dkv = self.value(kv, "gradient", self.local(kv));
         for part in 0..self.ranks {
+            let kind = OpKind::ContextAttentionGrad { parts: self.ranks, part };
             let next = (part + 1 < self.ranks).then(|| self.shift(op, kv));
             let reads = vec![*qkv, kv, *out, *lse, *dout];
             self.push(op, kind, &format!("part {part}"), reads, vec![*dqkv, dkv, *delta]);
@@ -153,7 +153,7 @@ impl Exchange {
 
     /// Attention on all keys and values.
     fn whole(&mut self, op: &Op, kv: TensorId) {
-        self.push(op, OpKind::ContextAttention { parts: 1 }, "", vec![op.reads[0], kv], op.writes.clone());
+        self.push(op, OpKind::ContextAttention { parts: 1, part: 0 }, "", vec![op.reads[0], kv], op.writes.clone());
     }
 
     /// Its gradient; returns that of the keys and values.
@@ -161,7 +161,7 @@ impl Exchange {
         let dkv = self.value(kv, "gradient", self.local(kv));
         let reads = [&op.reads[..1], &[kv], &op.reads[1..]].concat();
         let writes = [&op.writes[..1], &[dkv], &op.writes[1..]].concat();
-        self.push(op, OpKind::ContextAttentionGrad { parts: 1 }, "", reads, writes);
+        self.push(op, OpKind::ContextAttentionGrad { parts: 1, part: 0 }, "", reads, writes);
         dkv
     }
 
