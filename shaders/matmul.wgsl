@@ -2,6 +2,7 @@
 //
 // `c` is `[m, n]`, dense and row-major; `a` and `b` are addressed by strides, so one kernel serves all transposes.
 // Without a bias `has_bias` is 0 and any buffer may be bound in its place.
+// Several products with the same shapes lie at equal distances: `batches` of them, from the offsets on.
 // An invocation of the shader computes 8 rows by 4 columns in registers.
 // It uses no workgroup memory, which is the slowest there is on a software GPU.
 //
@@ -17,6 +18,13 @@ struct Params {
     b_col_stride: u32,
     accumulate: u32,
     has_bias: u32,
+    a_offset: u32,
+    b_offset: u32,
+    c_offset: u32,
+    a_batch: u32,
+    b_batch: u32,
+    c_batch: u32,
+    batches: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
@@ -37,9 +45,11 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
     }
     // Rows and columns beyond the edge are computed from the last one and dropped.
     let last = vec4<u32>(params.m - 1u);
-    let upper = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), last) * params.a_row_stride;
-    let lower = min(vec4<u32>(row) + vec4<u32>(4u, 5u, 6u, 7u), last) * params.a_row_stride;
-    let cols = min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.n - 1u)) * params.b_col_stride;
+    let a0 = params.a_offset + gid.z * params.a_batch;
+    let b0 = params.b_offset + gid.z * params.b_batch;
+    let upper = a0 + min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), last) * params.a_row_stride;
+    let lower = a0 + min(vec4<u32>(row) + vec4<u32>(4u, 5u, 6u, 7u), last) * params.a_row_stride;
+    let cols = b0 + min(vec4<u32>(col) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.n - 1u)) * params.b_col_stride;
 
     // A column of these matrices is a row of c: eight vectors that no compiler moves out of registers.
     var top = mat4x4<f32>();
@@ -56,17 +66,18 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
         );
     }
 
-    store(row, col, top[0]);
-    store(row + 1u, col, top[1]);
-    store(row + 2u, col, top[2]);
-    store(row + 3u, col, top[3]);
-    store(row + 4u, col, bottom[0]);
-    store(row + 5u, col, bottom[1]);
-    store(row + 6u, col, bottom[2]);
-    store(row + 7u, col, bottom[3]);
+    let c0 = params.c_offset + gid.z * params.c_batch;
+    store(c0, row, col, top[0]);
+    store(c0, row + 1u, col, top[1]);
+    store(c0, row + 2u, col, top[2]);
+    store(c0, row + 3u, col, top[3]);
+    store(c0, row + 4u, col, bottom[0]);
+    store(c0, row + 5u, col, bottom[1]);
+    store(c0, row + 6u, col, bottom[2]);
+    store(c0, row + 7u, col, bottom[3]);
 }
 
-fn store(i: u32, col: u32, sums: vec4<f32>) {
+fn store(c0: u32, i: u32, col: u32, sums: vec4<f32>) {
     if i >= params.m {
         return;
     }
@@ -74,11 +85,11 @@ fn store(i: u32, col: u32, sums: vec4<f32>) {
         let j = col + x;
         var sum = sums[x];
         if params.accumulate == 1u {
-            sum += c[i * params.n + j];
+            sum += c[c0 + i * params.n + j];
         }
         if params.has_bias == 1u {
             sum += bias[j];
         }
-        c[i * params.n + j] = sum;
+        c[c0 + i * params.n + j] = sum;
     }
 }

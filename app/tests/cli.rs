@@ -303,10 +303,7 @@ fn measured_collectives_are_predicted() {
 #[test]
 fn what_can_only_be_simulated_is_not_executed() {
     let tiny = "[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nprecision = \"fp32\"\nglobal_batch = 8\n[model]\npreset = \"tiny-llama\"\n";
-    let cases = [
-        ("experts = 4\nexperts_per_token = 2\n", "mixtures of experts"),
-        ("kv_rank = 8\nrope_dim = 4\nkv_heads = 4\n", "latent attention"),
-    ];
+    let cases = [("dropout = 0.1\n", "model.dropout")];
     let folder = folder("only_simulated");
     for (model, reason) in cases {
         let path = folder.join("scenario.toml");

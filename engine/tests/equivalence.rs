@@ -255,6 +255,64 @@ fn two_copies_of_the_model_equal_one_rank() {
     every_case_equals_one_rank(&[0], &cases);
 }
 
+/// A mixture of experts with room for every token, whatever the ranks that share them.
+const MIXTURE: &str = "architecture = \"llama\"\nlayers = 4\nhidden = 24\nheads = 8\nhead_dim = 6\nffn_hidden = 40\n\
+                       vocab = 83\npositions = 64\nexperts = 8\nexperts_per_token = 2\nexpert_ffn_hidden = 16";
+
+#[test]
+fn every_way_to_spread_experts_equals_one_rank() {
+    let cases = [
+        ((1, 1, 1), "capacity_factor = 4.0"),
+        ((2, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2"),
+        ((4, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2\nexpert_dispatch = \"once_per_node\""),
+        ((2, 2, 1), "capacity_factor = 4.0\nexpert_parallel = 4\nsequence_parallel = true"),
+        ((1, 2, 1), "capacity_factor = 4.0\nsequence_parallel = true"),
+        ((2, 2, 1), "capacity_factor = 4.0\nexpert_parallel = 2\nexpert_tensor_parallel = 2"),
+        ((2, 2, 2), "capacity_factor = 4.0\nexpert_parallel = 2\nexpert_tensor_parallel = 2\nsequence_parallel = true"),
+        ((4, 1, 2), "capacity_factor = 4.0\nexpert_parallel = 4\nrecompute = \"full\"\nschedule = \"interleaved\""),
+        ((2, 1, 2), "capacity_factor = 4.0\nexpert_parallel = 2\nschedule = \"zb-v\""),
+        ((4, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2\nzero_stage = 1"),
+        ((2, 2, 1), "capacity_factor = 4.0\nexpert_parallel = 2\nsequence_parallel = true\nzero_stage = 2"),
+        ((4, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2\nzero_stage = 3"),
+        ((2, 1, 2), "capacity_factor = 4.0\nexpert_parallel = 2\nschedule = \"dualpipe\""),
+        ((2, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 4\ncontext_parallel = 2"),
+    ];
+    every_case_of_a_model(MIXTURE, 0, &cases);
+    let shared = format!("{MIXTURE}\nshared_experts = 1\ndense_layers = 1");
+    every_case_of_a_model(&shared, 1, &cases[1..6]);
+}
+
+#[test]
+fn latent_attention_equals_one_rank() {
+    let latent = format!("{MIXTURE}\nquery_rank = 10\nkv_rank = 6\nrope_dim = 4\nvalue_dim = 5\nshared_experts = 1");
+    let cases = [
+        ((1, 2, 2), "capacity_factor = 4.0\nsequence_parallel = true\nrecompute = \"full\""),
+        ((2, 2, 1), "capacity_factor = 4.0\nexpert_parallel = 4\nsequence_parallel = true\nzero_stage = 1"),
+        ((2, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2\ncontext_parallel = 2"),
+        ((1, 1, 1), "capacity_factor = 4.0\ncontext_parallel = 2\ncontext_method = \"all_to_all\""),
+    ];
+    every_case_of_a_model(&latent, 0, &cases);
+}
+
+#[test]
+fn experts_that_drop_tokens_drop_the_same_on_every_replica() {
+    // Every rank has whole micro-batches, so each routes the tokens that one rank routes together.
+    let cases = [
+        ((2, 1, 1), "capacity_factor = 0.7\nexpert_parallel = 2"),
+        ((4, 1, 2), "capacity_factor = 0.7\nexpert_parallel = 4"),
+        ((2, 2, 1), "capacity_factor = 0.7\nexpert_parallel = 2\nexpert_tensor_parallel = 2"),
+    ];
+    for (mesh, extra) in cases {
+        let [roomy, single] = ["4.0", "0.7"].map(|factor| {
+            let single = scenario_of(MIXTURE, 0, (1, 1, 1), &format!("capacity_factor = {factor}"));
+            on_cpu(&single, lower(&single))
+        });
+        assert!(distance(&single, &roomy).0 > 10.0 * TOLERANCE, "what is dropped changes what is computed");
+        let sharded = scenario_of(MIXTURE, 0, mesh, extra);
+        agree(&sharded, &on_cpu(&sharded, lower(&sharded)), &single, &format!("{mesh:?} {extra}"));
+    }
+}
+
 #[test]
 fn windows_of_attention_equal_one_rank() {
     let [whole, window] = ["", "\nwindow = 3\nwindow_interval = 2"].map(|window| {
@@ -281,7 +339,8 @@ fn every_case_equals_one_rank(seeds: &[u32], cases: &[(Axes, &str)]) {
 }
 
 fn every_case_of_a_model(model: &str, seed: u32, cases: &[(Axes, &str)]) {
-    let single = scenario_of(model, seed, (1, 1, 1), "");
+    let room = cases.iter().find_map(|(_, extra)| extra.lines().find(|line| line.starts_with("capacity_factor")));
+    let single = scenario_of(model, seed, (1, 1, 1), room.unwrap_or_default());
     let reference = on_cpu(&single, lower(&single));
     for &(mesh, extra) in cases {
         let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
@@ -526,5 +585,16 @@ mod on_the_gpu {
             let (apart, worst) = distance(&run(&sharded, lower(&sharded), device), &reference);
             assert!(apart <= TOLERANCE, "model {seed} {mesh:?} {extra}: {worst} is {apart:e} apart");
         }
+    }
+
+    #[test]
+    fn spread_experts_with_latent_attention_on_the_gpu_equal_one_rank_on_the_cpu() {
+        let Some(device) = gpu() else { return };
+        let model = format!("{MIXTURE}\nkv_rank = 6\nrope_dim = 4\nvalue_dim = 5\nshared_experts = 1");
+        let single = scenario_of(&model, 0, (1, 1, 1), "capacity_factor = 4.0");
+        let reference = on_cpu(&single, lower(&single));
+        let sharded = scenario_of(&model, 0, (2, 1, 1), "capacity_factor = 4.0\nexpert_parallel = 2");
+        let (apart, worst) = distance(&run(&sharded, lower(&sharded), device), &reference);
+        assert!(apart <= TOLERANCE, "{worst} is {apart:e} apart");
     }
 }

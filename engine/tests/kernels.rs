@@ -14,10 +14,11 @@ use std::collections::BTreeSet;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shardlab_engine::exec::cpu::{
-    adamw, add, attention, attention_delta, attention_grad_kv, attention_grad_q, column_sum, copy, cross_entropy,
-    cross_entropy_grad, embedding, embedding_grad, fill, gelu, gelu_grad, layer_norm, layer_norm_grad,
-    layer_norm_grad_params, matmul, position, position_grad, reduce, residual, rms_norm, rms_norm_grad,
-    rms_norm_grad_params, rope, row_max, sum_exp, sum_squares, swiglu, swiglu_grad,
+    adamw, add, assign, attention, attention_delta, attention_grad_kv, attention_grad_q, column_sum, combine,
+    combine_grad_weights, copy, cross_entropy, cross_entropy_grad, dispatch, embedding, embedding_grad, fill, gelu,
+    gelu_grad, latent_join, latent_join_grad, layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, position,
+    position_grad, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max,
+    sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -71,6 +72,20 @@ fn attention_cases() -> Vec<Case> {
     let mut cases: Vec<Case> =
         [causal, window, gathered, carried, whole].into_iter().flat_map(attention_passes).collect();
     cases.extend([1.0, -1.0].map(|direction| case(rope(direction), &[qkv, qkv])));
+    let latent = params!(latent_join::LatentJoinParams {
+        rows: 74,
+        seq: seq,
+        heads: 3,
+        plain: 5,
+        rotated: 4,
+        value: 7,
+        theta: 10_000.0,
+        stride: 2,
+        first: 1,
+    });
+    let (queries, pairs, key, joined) = (74 * 27, 74 * 36, 74 * 4, 74 * 75);
+    cases.push(case(latent, &[queries, pairs, key, joined]));
+    cases.push(case(latent_join_grad::LatentJoinGradParams(latent), &[joined, queries, pairs, key]));
     cases
 }
 
@@ -100,6 +115,7 @@ fn matmul_cases() -> Vec<Case> {
         b_row_stride: 45,
         b_col_stride: 1,
         has_bias: 1,
+        batches: 1,
     });
     let transposed = params!(matmul::MatmulParams {
         m: 130,
@@ -110,6 +126,24 @@ fn matmul_cases() -> Vec<Case> {
         b_row_stride: 1,
         b_col_stride: 9,
         accumulate: 1,
+        batches: 1,
+    });
+    // Three products that lie apart, as those of experts do.
+    let batched = params!(matmul::MatmulParams {
+        m: 9,
+        n: 10,
+        k: 11,
+        a_row_stride: 11,
+        a_col_stride: 1,
+        b_row_stride: 10,
+        b_col_stride: 1,
+        a_offset: 5,
+        b_offset: 6,
+        c_offset: 7,
+        a_batch: 100,
+        b_batch: 111,
+        c_batch: 95,
+        batches: 3,
     });
     let tiny = params!(matmul::MatmulParams {
         m: 1,
@@ -119,8 +153,10 @@ fn matmul_cases() -> Vec<Case> {
         a_col_stride: 1,
         b_row_stride: 1,
         b_col_stride: 1,
+        batches: 1,
     });
     vec![
+        case(batched, &[305, 340, 1, 290]),
         case(plain, &[67 * 33, 33 * 45, 45, 67 * 45]),
         case(transposed, &[130 * 9, 9 * 71, 1, 130 * 71]),
         case(tiny, &[5, 5, 1, 1]),
@@ -168,6 +204,51 @@ fn table_cases() -> Vec<Case> {
             &[637, 182],
         ),
     ]
+}
+
+/// 41 tokens with three of seven experts each, which take at most 15 of them.
+fn routing_cases() -> Vec<Case> {
+    let (rows, experts, per_token, capacity, cols) = (41, 7, 3, 15, 5);
+    let dispatch = |weighted: u32| {
+        params!(dispatch::DispatchParams { tokens: rows, cols: cols, per_token: per_token, weighted: weighted })
+    };
+    let combine = |weighted: u32| {
+        params!(combine::CombineParams { tokens: rows, cols: cols, per_token: per_token, weighted: weighted })
+    };
+    let weights =
+        params!(combine_grad_weights::CombineGradWeightsParams { tokens: rows, cols: cols, per_token: per_token });
+    let (x, taken, choices) = (205, 525, 123);
+    let mut cases = vec![
+        case(params!(route::RouteParams { rows: rows, experts: experts, per_token: per_token }), &[287, 123, 123]),
+        case(params!(assign::AssignParams { n: 123, experts: experts, capacity: capacity }), &[123, 123]),
+        case(
+            params!(route_grad::RouteGradParams {
+                rows: rows,
+                experts: experts,
+                per_token: per_token,
+                capacity: capacity
+            }),
+            &[287, 123, 123, 287],
+        ),
+        case(weights, &[taken, choices, x, choices]),
+    ];
+    for weighted in [0, 1] {
+        cases.push(case(dispatch(weighted), &[x, choices, choices, taken]));
+        cases.push(case(combine(weighted), &[taken, choices, choices, x]));
+    }
+    cases
+}
+
+/// Choices of experts as a router makes them, and with `rows` the rows that they get.
+fn choices(random: &mut ChaCha8Rng, rows: bool) -> Vec<f32> {
+    let mut choices = Vec::new();
+    for _ in 0..41 {
+        let first = random.next_u32() % 7;
+        choices.extend((0..3).map(|c| (first + c * (1 + random.next_u32() % 2)) % 7));
+    }
+    let mut assignment = choices.clone();
+    assign::assign(&choices, &mut assignment, &params!(assign::AssignParams { n: 123, experts: 7, capacity: 15 }));
+    (if rows { assignment } else { choices }).into_iter().map(f32::from_bits).collect()
 }
 
 fn loss_cases() -> Vec<Case> {
@@ -235,6 +316,9 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
     match case.dispatch.kernel {
         Kernel::Embedding | Kernel::EmbeddingGrad => tokens(&mut data[0]),
         Kernel::SumExp => tokens(&mut data[2]),
+        Kernel::Assign => data[0] = choices(random, false),
+        Kernel::RouteGrad | Kernel::CombineGradWeights => data[1] = choices(random, true),
+        Kernel::Dispatch | Kernel::Combine => data[2] = choices(random, true),
         Kernel::CrossEntropy => positive(&mut data[0], 0.5),
         Kernel::CrossEntropyGrad => {
             positive(&mut data[2], 0.5);
@@ -257,13 +341,36 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
 
 /// Outputs that are not accumulated into are filled with a value that no kernel writes.
 fn poison(case: &Case, data: &mut [Vec<f32>]) {
-    use Kernel::{Adamw, Attention, AttentionGradKv, AttentionGradQ, Copy, Embedding, Fill, Gelu, GeluGrad, LayerNorm};
+    use Kernel::{
+        Adamw, Assign, Attention, AttentionGradKv, AttentionGradQ, Copy, Embedding, Fill, Gelu, GeluGrad, LayerNorm,
+    };
     use Kernel::{Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad};
+    use Kernel::{Combine, CombineGradWeights, Route, RouteGrad};
+    use Kernel::{LatentJoin, LatentJoinGrad};
     let overwrites = [
-        Attention, Embedding, Fill, Gelu, GeluGrad, LayerNorm, Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu,
+        LatentJoin,
+        LatentJoinGrad,
+        Assign,
+        Combine,
+        CombineGradWeights,
+        Route,
+        RouteGrad,
+        Attention,
+        Embedding,
+        Fill,
+        Gelu,
+        GeluGrad,
+        LayerNorm,
+        Add,
+        Residual,
+        RmsNorm,
+        Rope,
+        RowMax,
+        SumExp,
+        Swiglu,
         SwigluGrad,
     ];
-    let partly = [AttentionGradKv, AttentionGradQ, Copy, Adamw];
+    let partly = [Kernel::Dispatch, AttentionGradKv, AttentionGradQ, Copy, Adamw];
     let kernel = case.dispatch.kernel;
     // The flags of attention, of which one says that what is there counts.
     let attends = matches!(kernel, Attention | AttentionGradQ | AttentionGradKv);
@@ -313,12 +420,26 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>]) -> Vec<Vec<f32>> {
 /// WGSL allows exp 3 + 2·|x| ulp, tanh and sin/cos an absolute 2⁻¹¹ (WGSL specification, 14.6.3); observed are some
 /// ulp. For rope the angle itself is rounded: up to as many radians as the last position, `2·seq`, times 2⁻²⁴.
 fn tolerance(kernel: Kernel) -> f32 {
-    if kernel == Kernel::Rope { 1e-7 * (2 * ATTENTION.1) as f32 } else { 1e-5 }
+    if matches!(kernel, Kernel::Rope | Kernel::LatentJoin | Kernel::LatentJoinGrad) {
+        1e-7 * (2 * ATTENTION.1) as f32
+    } else {
+        1e-5
+    }
+}
+
+/// Whether a buffer holds numbers of experts or rows.
+fn is_numbers(kernel: Kernel, index: usize) -> bool {
+    matches!((kernel, index), (Kernel::Route, 2) | (Kernel::Assign, 1))
 }
 
 fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>]) {
     for (index, (gpu, cpu)) in gpu.iter().zip(cpu).enumerate() {
         if kernel.bindings()[index] == Access::Read {
+            continue;
+        }
+        if is_numbers(kernel, index) {
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(gpu), bits(cpu), "{} buffer {index}", kernel.name());
             continue;
         }
         let largest = cpu.iter().filter(|x| **x > -1e5).fold(1e-6_f32, |max, x| max.max(x.abs()));
@@ -347,7 +468,15 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     };
     let mut cpu = pollster::block_on(open(BackendKind::Cpu)).expect("the CPU is always there");
     let mut random = ChaCha8Rng::seed_from_u64(20);
-    let cases = [attention_cases(), matmul_cases(), norm_cases(), table_cases(), loss_cases(), elementwise_cases()];
+    let cases = [
+        attention_cases(),
+        matmul_cases(),
+        norm_cases(),
+        table_cases(),
+        routing_cases(),
+        loss_cases(),
+        elementwise_cases(),
+    ];
     let mut seen = BTreeSet::new();
     for case in cases.into_iter().flatten() {
         let data = data(&case, &mut random);

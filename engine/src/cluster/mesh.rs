@@ -193,6 +193,19 @@ impl Mesh {
         self.copy_index(rank) % self.shard
     }
 
+    /// The place of `rank` among those that share what is sharded of dense weights, or of experts.
+    pub fn shard_index(&self, rank: RankId, of_experts: bool) -> u32 {
+        if of_experts { self.expert_place(rank).1 % self.expert_shard() } else { self.slice_index(rank) }
+    }
+
+    /// Which experts `rank` has, and which copy of them.
+    pub fn expert_place(&self, rank: RankId) -> (u32, u32) {
+        let own = self.images_of(self.coordinates(rank).pp).1;
+        let place = rank.0 % self.per_stage() / self.expert_tensor;
+        let index = own * (self.per_stage() / self.expert_tensor) + place;
+        (index % self.ep, index / self.ep)
+    }
+
     /// The number of a rank among the copies of its dense weights.
     fn copy_index(&self, rank: RankId) -> u32 {
         let at = self.coordinates(rank);

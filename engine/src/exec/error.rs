@@ -38,17 +38,16 @@ pub enum ExecError {
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,
-    /// Latent attention cannot be executed yet.
-    #[error("latent attention (model.kv_rank) can be simulated but not executed yet; use a model without it")]
-    Latent,
     /// Only decoders can be executed yet.
     #[error(
         "only gpt and llama models can be executed yet, others are simulated; set model.architecture to one of them"
     )]
     Architecture,
-    /// Mixtures of experts cannot be executed yet.
-    #[error("mixtures of experts (model.experts) can be simulated but not executed yet; use a dense model")]
-    Mixture,
+    /// Rows of experts are not dealt out evenly.
+    #[error(
+        "the rows of an expert must divide by the ranks over which sequence parallelism spreads tokens; change strategy.capacity_factor so that tokens · experts_per_token / experts · factor is a multiple of strategy.tensor_parallel"
+    )]
+    Capacity,
     /// More ranks than buffers of one device are shared among.
     #[error(
         "an execution has at most {most} ranks on one device, this scenario has {ranks}; use fewer, or the preset `tiny-llama-1`"

@@ -107,6 +107,10 @@ kernels! {
     RmsNormGradParams "rms_norm_grad_params" [read read read write],
     /// Rotary positions on queries and keys; backwards it is its own gradient.
     Rope "rope" [read write],
+    /// Queries, keys and values of latent attention, rotated and joined.
+    LatentJoin "latent_join" [read read read write],
+    /// Gradient of [`Kernel::LatentJoin`].
+    LatentJoinGrad "latent_join_grad" [read write write write],
     /// Attention with an online softmax, of all keys or a part of them.
     Attention "attention" [read read write write],
     /// The row sums `out · dout` that both attention gradients need.
@@ -115,6 +119,18 @@ kernels! {
     AttentionGradQ "attention_grad_q" [read read read read read write],
     /// Gradient of [`Kernel::Attention`] for keys and values.
     AttentionGradKv "attention_grad_kv" [read read read read read write],
+    /// The best experts of every token.
+    Route "route" [read write write],
+    /// The rows of experts that tokens take.
+    Assign "assign" [read write],
+    /// Gradient of [`Kernel::Route`] for the scores.
+    RouteGrad "route_grad" [read read read write],
+    /// Copies tokens to their experts' rows.
+    Dispatch "dispatch" [read read read write],
+    /// Sums what a token's experts gave.
+    Combine "combine" [read read read write],
+    /// Gradient of [`Kernel::Combine`] for the weights.
+    CombineGradWeights "combine_grad_weights" [read read read write],
     /// GELU, in the tanh approximation of GPT-2.
     Gelu "gelu" [read write],
     /// Gradient of [`Kernel::Gelu`].

@@ -2,19 +2,25 @@
 
 use super::cpu::adamw::AdamwParams;
 use super::cpu::add::AddParams;
+use super::cpu::assign::AssignParams;
 use super::cpu::attention::{APART, AttentionParams, CARRY, CAUSAL};
 use super::cpu::attention_delta::AttentionDeltaParams;
 use super::cpu::attention_grad_kv::AttentionGradKvParams;
 use super::cpu::attention_grad_q::AttentionGradQParams;
 use super::cpu::column_sum::ColumnSumParams;
+use super::cpu::combine::CombineParams;
+use super::cpu::combine_grad_weights::CombineGradWeightsParams;
 use super::cpu::copy::CopyParams;
 use super::cpu::cross_entropy::CrossEntropyParams;
 use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
+use super::cpu::dispatch::DispatchParams;
 use super::cpu::embedding::EmbeddingParams;
 use super::cpu::embedding_grad::EmbeddingGradParams;
 use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::gelu_grad::GeluGradParams;
+use super::cpu::latent_join::LatentJoinParams;
+use super::cpu::latent_join_grad::LatentJoinGradParams;
 use super::cpu::layer_norm::LayerNormParams;
 use super::cpu::layer_norm_grad::LayerNormGradParams;
 use super::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
@@ -27,13 +33,15 @@ use super::cpu::rms_norm::RmsNormParams;
 use super::cpu::rms_norm_grad::RmsNormGradParams;
 use super::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
 use super::cpu::rope::RopeParams;
+use super::cpu::route::RouteParams;
+use super::cpu::route_grad::RouteGradParams;
 use super::cpu::row_max::RowMaxParams;
 use super::cpu::sum_exp::SumExpParams;
 use super::cpu::sum_squares::SumSquaresParams;
 use super::cpu::swiglu::SwigluParams;
 use super::cpu::swiglu_grad::SwigluGradParams;
 use super::{Dispatch, ExecError, Slice};
-use crate::graph::{Dim, Op, OpKind, Part, Placement, Shape, StepGraph, Tensor, TensorId};
+use crate::graph::{Dim, Op, OpKind, Part, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
 use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
@@ -59,6 +67,9 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Matmul { transpose_a, transpose_b, bias, accumulate } => {
             vec![call.matmul(transpose_a, transpose_b, bias, accumulate)]
         }
+        OpKind::GroupedMatmul { transpose_b, accumulate, .. } => call.grouped_matmul(transpose_b, accumulate),
+        OpKind::Route | OpKind::RouteGrad => call.routing(),
+        OpKind::Dispatch | OpKind::DispatchGrad | OpKind::Combine | OpKind::CombineGrad => call.exchange_rows(),
         OpKind::Rope { inverse } => vec![call.rope(inverse)],
         OpKind::Attention => vec![call.attention(reads[0], call.whole_attention(0), [writes[0], writes[1]])],
         OpKind::AttentionGrad => call.attention_gradient(),
@@ -66,6 +77,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![call.attention(reads[1], call.context_attention(), [writes[0], writes[1]])]
         }
         OpKind::ContextAttentionGrad { part, .. } => call.context_attention_gradient(part),
+        OpKind::LatentJoin | OpKind::LatentJoinGrad => vec![call.latent_join()],
         OpKind::KeysValues => vec![call.keys_values(false)],
         OpKind::KeysValuesGrad => vec![call.keys_values(true)],
         OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => vec![call.activation()],
@@ -123,14 +135,6 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::BinaryLossGrad => return Err(ExecError::Architecture),
         OpKind::Dropout | OpKind::DropoutGrad => return Err(ExecError::Dropout),
         OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => return Err(ExecError::Kernels),
-        OpKind::LatentJoin | OpKind::LatentJoinGrad => return Err(ExecError::Latent),
-        OpKind::Route
-        | OpKind::RouteGrad
-        | OpKind::Dispatch
-        | OpKind::DispatchGrad
-        | OpKind::Combine
-        | OpKind::CombineGrad
-        | OpKind::GroupedMatmul { .. } => return Err(ExecError::Mixture),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }
@@ -229,10 +233,119 @@ impl Call<'_> {
             b_col_stride,
             accumulate: accumulate.into(),
             has_bias: bias.into(),
+            batches: 1,
             ..MatmulParams::default()
         };
         let bias = if bias { self.reads[2] } else { self.reads[0] };
         Dispatch::new(&params, [self.reads[0], self.reads[1], bias, self.writes[0]])
+    }
+
+    /// Rows that an expert has of the tokens of one rank.
+    fn capacity(&self) -> u32 {
+        self.context.step.dims.expert_capacity / self.context.step.dims.stream_ranks
+    }
+
+    /// For every expert of this rank its rows with its weights. Rows come from several ranks, one behind the other; of
+    /// each, those of an expert are together.
+    fn grouped_matmul(&self, transpose_b: bool, accumulate: bool) -> Vec<Dispatch> {
+        let (experts, capacity) = (self.context.step.dims.local_experts, self.capacity());
+        let (a, b, c) = (self.read_shape(0), self.read_shape(1), self.write_shape(0));
+        let rows = capacity * experts;
+        let params = if accumulate {
+            // dW = xᵀ·dy of an expert's rows.
+            MatmulParams {
+                m: a.cols,
+                n: b.cols,
+                k: capacity,
+                a_row_stride: 1,
+                a_col_stride: a.cols,
+                b_row_stride: b.cols,
+                b_col_stride: 1,
+                accumulate: 1,
+                a_batch: capacity * a.cols,
+                b_batch: capacity * b.cols,
+                c_batch: a.cols * b.cols,
+                batches: experts,
+                ..MatmulParams::default()
+            }
+        } else {
+            let (b_row_stride, b_col_stride) = if transpose_b { (1, b.cols) } else { (b.cols, 1) };
+            MatmulParams {
+                m: capacity,
+                n: c.cols,
+                k: a.cols,
+                a_row_stride: a.cols,
+                a_col_stride: 1,
+                b_row_stride,
+                b_col_stride,
+                a_batch: capacity * a.cols,
+                b_batch: b.rows / experts.max(1) * b.cols,
+                c_batch: capacity * c.cols,
+                batches: experts,
+                ..MatmulParams::default()
+            }
+        };
+        let of_rank = |from: u32| {
+            let a_offset = from * rows * a.cols;
+            let params = if accumulate {
+                MatmulParams { a_offset, b_offset: from * rows * b.cols, ..params }
+            } else {
+                MatmulParams { a_offset, c_offset: from * rows * c.cols, ..params }
+            };
+            Dispatch::new(&params, [self.reads[0], self.reads[1], self.reads[0], self.writes[0]])
+        };
+        (0..a.rows / rows.max(1)).map(of_rank).collect()
+    }
+
+    fn routing(&self) -> Vec<Dispatch> {
+        let (Shape { rows, cols: experts }, capacity) = (self.read_shape(0), self.capacity());
+        if self.op.kind == OpKind::RouteGrad {
+            let per_token = self.read_shape(1).cols;
+            return vec![self.simple(&RouteGradParams { rows, experts, per_token, capacity })];
+        }
+        let [weights, assignment, choices] = self.writes[..] else { return Vec::new() };
+        let per_token = self.write_shape(0).cols;
+        let assign = AssignParams { n: rows * per_token, experts, capacity, pad: [0] };
+        vec![
+            Dispatch::new(&RouteParams { rows, experts, per_token, pad: [0] }, [self.reads[0], weights, choices]),
+            Dispatch::new(&assign, [choices, assignment]),
+        ]
+    }
+
+    /// Tokens to the rows of their experts, and back. Rows that no token has are zero.
+    fn exchange_rows(&self) -> Vec<Dispatch> {
+        let clear = || {
+            let params = FillParams { n: self.written(0), ..FillParams::default() };
+            Dispatch::new(&params, [self.writes[0]])
+        };
+        let (reads, to) = (self.reads, self.writes[0]);
+        match self.op.kind {
+            OpKind::Dispatch => {
+                let (x, per_token) = (self.read_shape(0), self.read_shape(1).cols);
+                let params = DispatchParams { tokens: x.rows, cols: x.cols, per_token, weighted: 0 };
+                vec![clear(), Dispatch::new(&params, [reads[0], reads[0], reads[1], to])]
+            }
+            OpKind::DispatchGrad => {
+                let (dx, per_token) = (self.write_shape(0), self.read_shape(1).cols);
+                let params = CombineParams { tokens: dx.rows, cols: dx.cols, per_token, weighted: 0 };
+                vec![Dispatch::new(&params, [reads[0], reads[0], reads[1], to])]
+            }
+            OpKind::Combine => {
+                let (y, per_token) = (self.write_shape(0), self.read_shape(2).cols);
+                let params = CombineParams { tokens: y.rows, cols: y.cols, per_token, weighted: 1 };
+                vec![Dispatch::new(&params, [reads[0], reads[1], reads[2], to])]
+            }
+            _ => {
+                let (dy, per_token) = (self.read_shape(3), self.read_shape(2).cols);
+                let params = DispatchParams { tokens: dy.rows, cols: dy.cols, per_token, weighted: 1 };
+                let weights = CombineGradWeightsParams { tokens: dy.rows, cols: dy.cols, per_token, pad: [0] };
+                vec![
+                    clear(),
+                    Dispatch::new(&params, [reads[3], reads[1], reads[2], to]),
+                    Dispatch::new(&weights, [reads[0], reads[2], reads[3], self.writes[1]]),
+                ]
+            }
+        }
     }
 
     /// Groups of query heads that this rank holds of a fused projection.
@@ -254,6 +367,26 @@ impl Call<'_> {
             first: self.context.context_index,
             pad: [0; 3],
         })
+    }
+
+    fn latent_join(&self) -> Dispatch {
+        let dims = &self.context.step.dims;
+        let joins = self.op.kind == OpKind::LatentJoin;
+        let (queries, key) =
+            if joins { (self.read_shape(0), self.read_shape(2)) } else { (self.write_shape(0), self.write_shape(2)) };
+        let params = LatentJoinParams {
+            rows: queries.rows,
+            seq: dims.sequence / dims.context,
+            heads: queries.cols / dims.head_dim,
+            plain: dims.head_dim - key.cols,
+            rotated: key.cols,
+            value: dims.value_dim,
+            theta: dims.rope_theta as f32,
+            stride: dims.context,
+            first: self.context.context_index,
+            pad: [0; 3],
+        };
+        if joins { self.simple(&params) } else { self.simple(&LatentJoinGradParams(params)) }
     }
 
     /// Attention of whole sequences, as far as this rank's heads go.
@@ -388,8 +521,10 @@ impl Call<'_> {
 
     /// A replicated gradient stands on every rank of the tensor group; each adds its share.
     fn sum_squares(&self, copies: u32) -> Dispatch {
-        let replicated = self.tensor(self.op.reads[0]).placement == Placement::Replicate;
-        let copies = copies * if replicated { self.context.step.mesh.tp } else { 1 };
+        let (tensor, mesh) = (self.tensor(self.op.reads[0]), self.context.step.mesh);
+        // Of experts that lie over the tensor group too, or whose slices do, `copies` counts all ranks.
+        let counted = tensor.spread == Spread::Experts && (mesh.ep > 1 || tensor.role != Role::Gradient);
+        let copies = copies * if tensor.placement == Placement::Replicate && !counted { mesh.tp } else { 1 };
         let scale = 1.0 / copies as f32;
         self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
     }

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::graph::{Dim, Placement, Shape, Tensor};
+use crate::graph::{Dim, Placement, Shape, Spread, Tensor};
 
 /// The whole initial value of a parameter. It depends on the seed and the parameter's name alone, so every way of
 /// sharding starts from the same weights.
@@ -16,7 +16,7 @@ pub fn initial(tensor: &Tensor, seed: u64, layers: u32) -> Vec<f32> {
         let value = if tensor.name.ends_with("norm weight") { 1.0 } else { 0.0 };
         return vec![value; n];
     }
-    let back = tensor.name.ends_with("projection weight") || tensor.name.ends_with("mlp down weight");
+    let back = tensor.name.ends_with("projection weight") || tensor.name.ends_with("down weight");
     let deviation = if back { 0.02 / f64::from(2 * layers).sqrt() } else { 0.02 };
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(&tensor.name));
     (0..n).map(|_| (normal(&mut random) * deviation) as f32).collect()
@@ -34,38 +34,59 @@ fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The part of `whole` that slice `index` of the tensor group holds; padding is zero.
-pub fn shard(whole: &[f32], tensor: &Tensor, index: u32) -> Vec<f32> {
-    let (rows, cols) = first_element(tensor, index);
+/// What a rank holds of tensors: its number in the tensor group, and of mixtures which experts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Which slice of the tensor group.
+    pub slice: u32,
+    /// Experts of a layer; 0 without a mixture.
+    pub experts: u32,
+    /// How many of them a rank has.
+    pub local_experts: u32,
+    /// The first of those that it has.
+    pub first_expert: u32,
+}
+
+/// The part of `whole` that a rank holds; padding is zero.
+pub fn shard(whole: &[f32], tensor: &Tensor, holding: Holding) -> Vec<f32> {
     let local = tensor.local;
     let mut part = vec![0.0; usize::try_from(local.elements()).unwrap_or(0)];
-    for row in 0..local.rows {
-        for col in 0..local.cols {
-            if rows + row < tensor.shape.rows && cols + col < tensor.shape.cols {
-                part[at(local, row, col)] = whole[at(tensor.shape, rows + row, cols + col)];
-            }
+    for (row, col) in elements(local) {
+        if let Some(place) = in_whole(tensor, holding, row, col) {
+            part[at(local, row, col)] = whole[place];
         }
     }
     part
 }
 
-/// Writes the part of slice `index` into `whole`.
-pub fn unshard(part: &[f32], tensor: &Tensor, index: u32, whole: &mut [f32]) {
-    let (rows, cols) = first_element(tensor, index);
-    let local = tensor.local;
-    for row in 0..local.rows.min(tensor.shape.rows.saturating_sub(rows)) {
-        for col in 0..local.cols.min(tensor.shape.cols.saturating_sub(cols)) {
-            whole[at(tensor.shape, rows + row, cols + col)] = part[at(local, row, col)];
+/// Writes the part of a rank into `whole`.
+pub fn unshard(part: &[f32], tensor: &Tensor, holding: Holding, whole: &mut [f32]) {
+    for (row, col) in elements(tensor.local) {
+        if let Some(place) = in_whole(tensor, holding, row, col) {
+            whole[place] = part[at(tensor.local, row, col)];
         }
     }
 }
 
-fn first_element(tensor: &Tensor, index: u32) -> (u32, u32) {
-    match tensor.placement {
-        Placement::Shard(Dim::Rows) => (index * tensor.local.rows, 0),
-        Placement::Shard(Dim::Cols) => (0, index * tensor.local.cols),
+fn elements(shape: Shape) -> impl Iterator<Item = (u32, u32)> {
+    (0..shape.rows).flat_map(move |row| (0..shape.cols).map(move |col| (row, col)))
+}
+
+/// Where an element of a rank's part lies in the whole; nowhere if it is padding.
+fn in_whole(tensor: &Tensor, holding: Holding, row: u32, col: u32) -> Option<usize> {
+    let of_experts = tensor.spread == Spread::Experts && holding.experts > 0;
+    // The weights of experts lie below each other; each is cut for itself.
+    let parts = if of_experts { (holding.experts, holding.local_experts.max(1)) } else { (1, 1) };
+    let (rows, local_rows) = (tensor.shape.rows / parts.0, tensor.local.rows / parts.1);
+    let (part, within) = (row / local_rows, row % local_rows);
+    let (first_row, first_col) = match tensor.placement {
+        Placement::Shard(Dim::Rows) => (holding.slice * local_rows, 0),
+        Placement::Shard(Dim::Cols) => (0, holding.slice * tensor.local.cols),
         Placement::Replicate | Placement::Partial(_) => (0, 0),
-    }
+    };
+    let (of_part, col) = (first_row + within, first_col + col);
+    let first = if of_experts { holding.first_expert } else { 0 };
+    (of_part < rows && col < tensor.shape.cols).then(|| at(tensor.shape, (first + part) * rows + of_part, col))
 }
 
 fn at(shape: Shape, row: u32, col: u32) -> usize {
@@ -75,7 +96,7 @@ fn at(shape: Shape, row: u32, col: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{DType, Part, Role, Spread, Storage};
+    use crate::graph::{DType, Part, Role, Storage};
     use crate::scenario::Place;
 
     #[test]
@@ -97,7 +118,8 @@ mod tests {
             let whole: Vec<f32> = (0..42_u16).map(f32::from).collect();
             let mut again = vec![0.0; 42];
             for index in 0..3 {
-                unshard(&shard(&whole, &tensor, index), &tensor, index, &mut again);
+                let holding = Holding { slice: index, ..Holding::default() };
+                unshard(&shard(&whole, &tensor, holding), &tensor, holding, &mut again);
             }
             assert_eq!(whole, again, "{placement:?}");
         }

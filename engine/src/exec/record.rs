@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
-use crate::graph::{Collective, Direction, Op, OpKind, Role, StepGraph, Task, TensorId, Transfer};
+use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
 use crate::scenario::{AttentionKernel, Compression, Kernels, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
@@ -52,8 +52,7 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     match scenario.model() {
         model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
-        model if model.mixture.is_some() => return Err(ExecError::Mixture),
-        model if model.latent.is_some() => return Err(ExecError::Latent),
+        model if model.mixture.is_some() && !divides_capacity(scenario) => return Err(ExecError::Capacity),
         model if model.dropout > 0.0 => return Err(ExecError::Dropout),
         _ => {}
     }
@@ -68,6 +67,12 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         return Err(ExecError::Text { name, characters, length: text.len(), vocab });
     }
     Ok(())
+}
+
+/// Whether every rank of the tensor group has as many rows of an expert.
+fn divides_capacity(scenario: &Scenario) -> bool {
+    let dims = Dims::of(scenario);
+    dims.expert_capacity.is_multiple_of(dims.stream_ranks)
 }
 
 /// Whether the lowered step stays within the limits of an execution.
@@ -287,7 +292,8 @@ impl<'a> Recorder<'a> {
 
     /// The bytes of a tensor on a rank.
     fn slice(&self, rank: RankId, task: Task, id: TensorId) -> Slice {
-        let (root, offset) = self.step.place_of(id, self.step.mesh.slice_index(rank));
+        let of_experts = self.step.tensor(id).spread == Spread::Experts;
+        let (root, offset) = self.step.place_of(id, self.step.mesh.shard_index(rank, of_experts));
         let state = &self.ranks[rank.0 as usize];
         let value = state.values.get(&(root, task.micro_batch));
         // The verifier has shown that what is mentioned is alive.
@@ -303,7 +309,8 @@ impl<'a> Recorder<'a> {
             OpKind::Receive(transfer) => return Ok(self.receive(rank, task, op, transfer)),
             _ => {
                 let mesh = self.step.mesh;
-                let (at, flat_index) = (mesh.coordinates(rank), mesh.slice_index(rank));
+                let of_experts = op.writes.first().is_some_and(|&id| self.step.tensor(id).spread == Spread::Experts);
+                let (at, flat_index) = (mesh.coordinates(rank), mesh.shard_index(rank, of_experts));
                 let context = OpContext { step: self.step, slice_index: at.tp, context_index: at.cp, flat_index };
                 let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
                 let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;

@@ -8,7 +8,7 @@ use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, dataset, executable, parameters};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{FlatPlace, Role, StepGraph, Tensor, TensorId, lower};
+use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId, lower};
 use crate::scenario::Scenario;
 use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
@@ -139,29 +139,56 @@ impl Trainer {
     async fn gather(&mut self, role: Role, replica: u32) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
         let mut whole: BTreeMap<String, Vec<f32>> = BTreeMap::new();
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
-            let at = self.step_graph.mesh.coordinates(rank);
-            if at.dp != replica {
-                continue;
-            }
             for (id, buffer, offset) in self.placed(rank, role) {
+                if !self.counts(rank, id, replica) {
+                    continue;
+                }
                 let words = usize::try_from(self.step_graph.tensor(id).local.elements()).unwrap_or(0);
                 let part = self.backend.read(buffer, offset, words).await?;
-                self.put(id, &part, at.tp, &mut whole);
+                self.put(id, &part, rank, &mut whole);
             }
             // What is sharded over replicas is put together last: the whole may lie elsewhere out of date.
             for index in 0..self.step_graph.flats.len() {
-                self.gather_flat(index, rank, role, &mut whole).await?;
+                if self.counts(rank, self.step_graph.flats[index].gradients, replica) {
+                    self.gather_flat(index, rank, role, &mut whole).await?;
+                }
             }
         }
         Ok(whole)
     }
 
+    /// Whether what a rank holds of a tensor belongs to a replica: to its copy of dense weights, or of experts, of which
+    /// there may be fewer copies.
+    fn counts(&self, rank: RankId, id: TensorId, replica: u32) -> bool {
+        let mesh = self.step_graph.mesh;
+        match self.step_graph.tensor(id).spread {
+            Spread::Experts => mesh.expert_place(rank).1 == replica % mesh.expert_copies(),
+            _ => mesh.coordinates(rank).dp == replica,
+        }
+    }
+
+    /// What a rank holds of whole tensors.
+    fn holding(&self, rank: RankId) -> parameters::Holding {
+        let (mesh, dims) = (self.step_graph.mesh, &self.step_graph.dims);
+        parameters::Holding {
+            slice: mesh.coordinates(rank).tp,
+            experts: dims.experts,
+            local_experts: dims.local_experts,
+            first_expert: mesh.expert_place(rank).0 * dims.local_experts,
+        }
+    }
+
+    /// The place of a rank among those that share what is sharded of a tensor.
+    fn shard_index(&self, rank: RankId, id: TensorId) -> u32 {
+        self.step_graph.mesh.shard_index(rank, self.step_graph.tensor(id).spread == Spread::Experts)
+    }
+
     /// Writes what a rank holds of a tensor into the whole of that name.
-    fn put(&self, id: TensorId, part: &[f32], slice: u32, whole: &mut BTreeMap<String, Vec<f32>>) {
+    fn put(&self, id: TensorId, part: &[f32], rank: RankId, whole: &mut BTreeMap<String, Vec<f32>>) {
         let tensor = self.step_graph.tensor(id);
         let size = usize::try_from(tensor.shape.elements()).unwrap_or(0);
         let value = whole.entry(tensor.name.to_string()).or_insert_with(|| vec![0.0; size]);
-        parameters::unshard(part, tensor, slice, value);
+        parameters::unshard(part, tensor, self.holding(rank), value);
     }
 
     /// Reads the slices of a flat buffer from the sharding group of a rank.
@@ -180,7 +207,9 @@ impl Trainer {
         let slice = |flat: &FlatPlace| if role == Role::Gradient { flat.gradients } else { flat.parameters };
         let words = usize::try_from(self.step_graph.tensor(slice(&flat)).local.elements()).unwrap_or(0);
         let mut all = Vec::new();
-        for member in mesh.members(Group::Shard, rank) {
+        let of_experts = self.step_graph.tensor(flat.gradients).spread == Spread::Experts;
+        let group = if of_experts { Group::ExpertShard } else { Group::Shard };
+        for member in mesh.members(group, rank) {
             let of_member = self.flat_on(mesh.coordinates(member).pp as usize, &flat);
             if let Some((buffer, offset)) = of_member.and_then(|flat| self.place(member, slice(flat))) {
                 all.extend(self.backend.read(buffer, offset, words).await?);
@@ -191,7 +220,7 @@ impl Trainer {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
             let length = usize::try_from(self.step_graph.tensor(id).local.elements()).unwrap_or(0);
             if let Some(part) = all.get(start..start + length) {
-                self.put(id, part, at.tp, whole);
+                self.put(id, part, rank, whole);
             }
         }
         Ok(())
@@ -234,7 +263,7 @@ impl Trainer {
 
     /// Buffer and first byte of a tensor on a rank, if it lives there through the step.
     fn place(&self, rank: RankId, id: TensorId) -> Option<(BufferId, u64)> {
-        let (root, offset) = self.step_graph.place_of(id, self.step_graph.mesh.slice_index(rank));
+        let (root, offset) = self.step_graph.place_of(id, self.shard_index(rank, id));
         Some((*self.recorded.persistent[rank.0 as usize].get(&root)?, offset))
     }
 
@@ -248,12 +277,12 @@ impl Trainer {
     /// Writes whole parameters, as far as there are values, to the parts and slices that a rank holds; returns
     /// whether there were any.
     fn write_to(&mut self, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
-        let at = self.step_graph.mesh.coordinates(rank);
+        let holding = self.holding(rank);
         let mut written = false;
         for (id, buffer, offset) in self.placed(rank, Role::Parameter) {
             let tensor = self.step_graph.tensor(id);
             if let Some(whole) = value(tensor) {
-                let part = parameters::shard(&whole, tensor, at.tp);
+                let part = parameters::shard(&whole, tensor, holding);
                 self.backend.write(buffer, offset, bytemuck::cast_slice(&part));
                 written = true;
             }
@@ -268,7 +297,7 @@ impl Trainer {
     fn write_flat(&mut self, index: usize, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
         let (mesh, flat) = (self.step_graph.mesh, &self.step_graph.flats[index]);
         let (at, length) = (mesh.coordinates(rank), self.step_graph.tensor(flat.parameters).local.elements());
-        let first = u64::from(mesh.slice_index(rank)) * length;
+        let (first, holding) = (u64::from(self.shard_index(rank, flat.parameters)) * length, self.holding(rank));
         let Some((buffer, offset)) = self.place(rank, flat.parameters).filter(|_| at.pp as usize == flat.stage) else {
             return false;
         };
@@ -276,7 +305,7 @@ impl Trainer {
         for &(_, parameter, start) in &flat.pieces {
             let tensor = self.step_graph.tensor(parameter);
             let Some(whole) = value(tensor) else { continue };
-            let part = parameters::shard(&whole, tensor, at.tp);
+            let part = parameters::shard(&whole, tensor, holding);
             let (from, to) = (start.max(first), (start + part.len() as u64).min(first + length));
             if from < to {
                 let range = |n: u64| usize::try_from(n - start).unwrap_or(usize::MAX);

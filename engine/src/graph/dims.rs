@@ -47,6 +47,8 @@ pub struct Dims {
     pub local_experts: u32,
     /// Tokens that every expert of a mixture takes of a micro-batch; 0 without a mixture.
     pub expert_capacity: u32,
+    /// Ranks over which the tokens of the residual stream are spread.
+    pub stream_ranks: u32,
     /// Of the rows that experts compute, the share that tokens were routed to; the others are slack of the capacity.
     pub routed_share: f64,
 }
@@ -78,6 +80,7 @@ impl Dims {
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
             local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
             expert_capacity,
+            stream_ranks: if strategy.sequence_parallel { strategy.tensor_parallel } else { 1 },
             routed_share,
         }
     }

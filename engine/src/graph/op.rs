@@ -138,7 +138,8 @@ pub enum OpKind {
         /// Which part.
         part: u32,
     },
-    /// `scores → weights, assignment`: softmax and the best experts of every token.
+    /// `scores → weights, assignment, choices`: the best experts of every token, their rows, and a softmax over their
+    /// scores.
     Route,
     /// `scores, assignment, dweights → dscores`.
     RouteGrad,

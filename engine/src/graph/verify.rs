@@ -132,7 +132,9 @@ impl OpGraph {
                 };
                 rows && one.0.is_multiple_of(one.1.max(1))
             }
-            (OpKind::Route, [scores], [weights, assignment]) => scores.rows == weights.rows && weights == assignment,
+            (OpKind::Route, [scores], [weights, assignment, choices]) => {
+                scores.rows == weights.rows && weights == assignment && weights == choices
+            }
             (OpKind::RouteGrad, [scores, assignment, dweights], [dscores]) => {
                 scores == dscores && assignment == dweights
             }

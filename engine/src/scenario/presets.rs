@@ -67,6 +67,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-dualpipe-v-pp2" true,
         "tiny-llama-fsdp-dp4" true,
         "tiny-llama-ring-cp4" true,
+        "tiny-mixture-ep4" true,
+        "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,
     ]

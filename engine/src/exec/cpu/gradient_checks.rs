@@ -3,17 +3,23 @@
 use bytemuck::Zeroable;
 
 use super::adamw::{AdamwParams, adamw};
+use super::assign::{AssignParams, DROPPED, assign};
 use super::attention::{APART, AttentionParams, CARRY, CAUSAL, attention};
 use super::attention_delta::{AttentionDeltaParams, attention_delta};
 use super::attention_grad_kv::{AttentionGradKvParams, attention_grad_kv};
 use super::attention_grad_q::{AttentionGradQParams, attention_grad_q};
 use super::column_sum::{ColumnSumParams, column_sum};
+use super::combine::{CombineParams, combine};
+use super::combine_grad_weights::{CombineGradWeightsParams, combine_grad_weights};
 use super::cross_entropy::{CrossEntropyParams, cross_entropy};
 use super::cross_entropy_grad::{CrossEntropyGradParams, cross_entropy_grad};
+use super::dispatch::{DispatchParams, dispatch};
 use super::embedding::{EmbeddingParams, embedding};
 use super::embedding_grad::{EmbeddingGradParams, embedding_grad};
 use super::gelu::{GeluParams, gelu};
 use super::gelu_grad::{GeluGradParams, gelu_grad};
+use super::latent_join::{LatentJoinParams, latent_join};
+use super::latent_join_grad::{LatentJoinGradParams, latent_join_grad};
 use super::layer_norm::{LayerNormParams, layer_norm};
 use super::layer_norm_grad::{LayerNormGradParams, layer_norm_grad};
 use super::layer_norm_grad_params::{LayerNormGradParamsParams, layer_norm_grad_params};
@@ -26,6 +32,8 @@ use super::rms_norm::{RmsNormParams, rms_norm};
 use super::rms_norm_grad::{RmsNormGradParams, rms_norm_grad};
 use super::rms_norm_grad_params::{RmsNormGradParamsParams, rms_norm_grad_params};
 use super::rope::{RopeParams, rope};
+use super::route::{RouteParams, route};
+use super::route_grad::{RouteGradParams, route_grad};
 use super::row_max::{RowMaxParams, row_max};
 use super::sum_exp::{SumExpParams, sum_exp};
 use super::sum_squares::{SumSquaresParams, sum_squares};
@@ -92,7 +100,7 @@ fn assert_close(left: &[f64], right: &[f64]) {
 fn product(m: u32, n: u32, k: u32, transposed: [bool; 2]) -> MatmulParams {
     let (a_row_stride, a_col_stride) = if transposed[0] { (1, m) } else { (k, 1) };
     let (b_row_stride, b_col_stride) = if transposed[1] { (1, k) } else { (n, 1) };
-    MatmulParams { m, n, k, a_row_stride, a_col_stride, b_row_stride, b_col_stride, ..Zeroable::zeroed() }
+    MatmulParams { m, n, k, a_row_stride, a_col_stride, b_row_stride, b_col_stride, batches: 1, ..Zeroable::zeroed() }
 }
 
 fn transpose(x: &[f64], rows: usize, cols: usize) -> Vec<f64> {
@@ -128,6 +136,59 @@ fn matmul_gradients() {
     let db = output(21, |db| matmul(&a, &dc, &a, db, &product(k, n, m, [true, false])));
     check(&a, &da, |a| loss(a, &b));
     check(&b, &db, |b| loss(&a, b));
+}
+
+/// Five tokens with two of three experts each, one of which drops a token.
+fn routed(scores: &[f64]) -> (Vec<f64>, Vec<u32>) {
+    let (mut weights, mut choices, mut assignment) = (vec![0.0; 10], vec![0; 10], vec![0; 10]);
+    let params = RouteParams { rows: 5, experts: 3, per_token: 2, ..Zeroable::zeroed() };
+    route(scores, &mut weights, &mut choices, &params);
+    assign(&choices, &mut assignment, &AssignParams { n: 10, experts: 3, capacity: 3, ..Zeroable::zeroed() });
+    (weights, assignment)
+}
+
+#[test]
+fn a_router_takes_the_best_experts_and_drops_what_they_have_no_room_for() {
+    let scores = [3.0, 1.0, 2.0, 3.0, 1.0, 3.0, 2.0, 0.0, 1.0, 5.0, 5.0, 5.0, f64::NAN, 1.0, 0.0];
+    let (weights, assignment) = routed(&scores);
+    // Experts 0 and 2; 0 and 2 of equal scores; 0 and 2; 0 and 1; any of the last, whose scores are no numbers.
+    assert_eq!(assignment[..6], [0, 6, 1, 7, 2, 8]);
+    assert_eq!(assignment[6..8], [DROPPED, 3], "the fourth of expert 0");
+    let second = 1.0_f64.exp();
+    assert_close(&weights[..4], &[second / (second + 1.0), 1.0 / (second + 1.0), 0.5, 0.5]);
+    assert!(assignment[8..].iter().all(|row| row & !DROPPED < 9), "{assignment:?}");
+}
+
+#[test]
+fn routing_gradients() {
+    let (scores, x) = (numbers(15, 1), numbers(20, 2));
+    let rows_of = |x: &[f64], assignment: &[u32]| {
+        let params = DispatchParams { tokens: 5, cols: 4, per_token: 2, weighted: 0 };
+        output(36, |rows| dispatch(x, x, assignment, rows, &params))
+    };
+    let params = CombineParams { tokens: 5, cols: 4, per_token: 2, weighted: 1 };
+    let sum = |rows: &[f64], weights: &[f64], assignment: &[u32]| {
+        output(20, |y| combine(rows, weights, assignment, y, &params))
+    };
+    let (weights, assignment) = routed(&scores);
+    assert!(assignment.iter().any(|row| row & DROPPED != 0), "some choice is dropped");
+    let (rows, dy) = (rows_of(&x, &assignment), numbers(20, 3));
+    let unweighted = CombineParams { weighted: 0, ..params };
+    let drows_of_x = numbers(36, 4);
+    let dx = output(20, |dx| combine(&drows_of_x, &x, &assignment, dx, &unweighted));
+    check(&x, &dx, |x| dot(&rows_of(x, &assignment), &drows_of_x));
+    let grad = DispatchParams { tokens: 5, cols: 4, per_token: 2, weighted: 1 };
+    let drows = output(36, |drows| dispatch(&dy, &weights, &assignment, drows, &grad));
+    check(&rows, &drows, |rows| dot(&sum(rows, &weights, &assignment), &dy));
+    let of_weights = CombineGradWeightsParams { tokens: 5, cols: 4, per_token: 2, ..Zeroable::zeroed() };
+    let dweights = output(10, |dw| combine_grad_weights(&rows, &assignment, &dy, dw, &of_weights));
+    check(&weights, &dweights, |weights| dot(&sum(&rows, weights, &assignment), &dy));
+    let of_scores = RouteGradParams { rows: 5, experts: 3, per_token: 2, capacity: 3 };
+    let dscores = output(15, |ds| route_grad(&scores, &assignment, &dweights, ds, &of_scores));
+    check(&scores, &dscores, |scores| {
+        let (weights, assignment) = routed(scores);
+        dot(&sum(&rows, &weights, &assignment), &dy)
+    });
 }
 
 #[test]
@@ -307,6 +368,32 @@ fn attention_on_parts_is_attention_on_all() {
             assert_close(&dq, &pick(&dqkv, 50, own));
         }
     }
+}
+
+#[test]
+fn latent_join_gradients() {
+    let params = LatentJoinParams {
+        rows: 6,
+        seq: 3,
+        heads: 2,
+        plain: 3,
+        rotated: 4,
+        value: 5,
+        theta: 10.0,
+        stride: 2,
+        first: 1,
+        ..Zeroable::zeroed()
+    };
+    let (queries, pairs, key) = (numbers(84, 1), numbers(96, 2), numbers(24, 3));
+    let dqkv = numbers(6 * 2 * 19, 4);
+    let (mut dqueries, mut dpairs, mut dkey) = (vec![f64::NAN; 84], vec![f64::NAN; 96], vec![f64::NAN; 24]);
+    latent_join_grad(&dqkv, &mut dqueries, &mut dpairs, &mut dkey, &LatentJoinGradParams(params));
+    let loss = |q: &[f64], pairs: &[f64], key: &[f64]| {
+        dot(&output(dqkv.len(), |qkv| latent_join(q, pairs, key, qkv, &params)), &dqkv)
+    };
+    check(&queries, &dqueries, |queries| loss(queries, &pairs, &key));
+    check(&pairs, &dpairs, |pairs| loss(&queries, pairs, &key));
+    check(&key, &dkey, |key| loss(&queries, &pairs, key));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! `c` is `[m, n]`, dense and row-major; `a` and `b` are addressed by strides, so one kernel serves all transposes.
 //! Without a bias `has_bias` is 0 and any buffer may be bound in its place.
+//! Several products with the same shapes lie at equal distances: `batches` of them, from the offsets on.
 //! An invocation of the shader computes 8 rows by 4 columns in registers.
 //! It uses no workgroup memory, which is the slowest there is on a software GPU.
 
@@ -30,8 +31,20 @@ pub struct MatmulParams {
     pub accumulate: u32,
     /// 1 if there is a bias.
     pub has_bias: u32,
-    /// Fills up 16 bytes.
-    pub pad: [u32; 3],
+    /// First element of `a`.
+    pub a_offset: u32,
+    /// First element of `b`.
+    pub b_offset: u32,
+    /// First element of `c`.
+    pub c_offset: u32,
+    /// Elements from one product's `a` to the next.
+    pub a_batch: u32,
+    /// Elements from one product's `b` to the next.
+    pub b_batch: u32,
+    /// Elements from one product's `c` to the next.
+    pub c_batch: u32,
+    /// Number of products.
+    pub batches: u32,
 }
 
 impl MatmulParams {
@@ -45,9 +58,8 @@ impl MatmulParams {
             a_col_stride: 1,
             b_row_stride: side,
             b_col_stride: 1,
-            accumulate: 0,
-            has_bias: 0,
-            pad: [0; 3],
+            batches: 1,
+            ..Self::default()
         }
     }
 }
@@ -56,12 +68,20 @@ impl KernelParams for MatmulParams {
     const KERNEL: Kernel = Kernel::Matmul;
 
     fn grid(&self) -> [u32; 3] {
-        [self.n.div_ceil(TILE_COLS), self.m.div_ceil(TILE_ROWS), 1]
+        [self.n.div_ceil(TILE_COLS), self.m.div_ceil(TILE_ROWS), self.batches]
     }
 }
 
 /// Writes `c`.
 pub fn matmul<T: Real>(a: &[T], b: &[T], bias: &[T], c: &mut [T], p: &MatmulParams) {
+    for batch in 0..p.batches as usize {
+        let start = |offset: u32, distance: u32| offset as usize + batch * distance as usize;
+        let (a, b) = (&a[start(p.a_offset, p.a_batch)..], &b[start(p.b_offset, p.b_batch)..]);
+        product(a, b, bias, &mut c[start(p.c_offset, p.c_batch)..], p);
+    }
+}
+
+fn product<T: Real>(a: &[T], b: &[T], bias: &[T], c: &mut [T], p: &MatmulParams) {
     let n = p.n as usize;
     for i in 0..p.m as usize {
         let row = &mut c[i * n..][..n];

@@ -13,20 +13,26 @@ use super::kernel::{Kernel, KernelParams};
 
 pub mod adamw;
 pub mod add;
+pub mod assign;
 pub mod attention;
 pub mod attention_delta;
 pub mod attention_grad_kv;
 pub mod attention_grad_q;
 pub mod backend;
 pub mod column_sum;
+pub mod combine;
+pub mod combine_grad_weights;
 pub mod copy;
 pub mod cross_entropy;
 pub mod cross_entropy_grad;
+pub mod dispatch;
 pub mod embedding;
 pub mod embedding_grad;
 pub mod fill;
 pub mod gelu;
 pub mod gelu_grad;
+pub mod latent_join;
+pub mod latent_join_grad;
 pub mod layer_norm;
 pub mod layer_norm_grad;
 pub mod layer_norm_grad_params;
@@ -39,6 +45,8 @@ pub mod rms_norm;
 pub mod rms_norm_grad;
 pub mod rms_norm_grad_params;
 pub mod rope;
+pub mod route;
+pub mod route_grad;
 pub mod row_max;
 pub mod sum_exp;
 pub mod sum_squares;
@@ -135,12 +143,18 @@ macro_rules! pattern {
     (write $buffer:ident) => {
         Binding::Write($buffer)
     };
+    (numbers $buffer:ident) => {
+        Binding::Write($buffer)
+    };
 }
 
 /// The buffer as the twin wants it.
 macro_rules! buffer {
     (tokens $buffer:ident) => {
         bytemuck::cast_slice($buffer)
+    };
+    (numbers $buffer:ident) => {
+        bytemuck::cast_slice_mut($buffer)
     };
     ($access:ident $buffer:ident) => {
         $buffer
@@ -174,6 +188,8 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::RmsNormGrad => twin!(rms_norm_grad: read x, read w, read stats, read dy, write dx),
         Kernel::RmsNormGradParams => twin!(rms_norm_grad_params: read x, read stats, read dy, write dw),
         Kernel::Rope => twin!(rope: read x, write y),
+        Kernel::LatentJoin => twin!(latent_join: read queries, read pairs, read key, write qkv),
+        Kernel::LatentJoinGrad => twin!(latent_join_grad: read dqkv, write dqueries, write dpairs, write dkey),
         Kernel::Attention => twin!(attention: read qkv, read kv, write out, write lse),
         Kernel::AttentionDelta => twin!(attention_delta: read out, read dout, write delta),
         Kernel::AttentionGradQ => {
@@ -181,6 +197,14 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         }
         Kernel::AttentionGradKv => {
             twin!(attention_grad_kv: read qkv, read kv, read dout, read lse, read delta, write dkv)
+        }
+        Kernel::Route => twin!(route: read scores, write weights, numbers choices),
+        Kernel::Assign => twin!(assign: tokens choices, numbers assignment),
+        Kernel::RouteGrad => twin!(route_grad: read scores, tokens assignment, read dweights, write dscores),
+        Kernel::Dispatch => twin!(dispatch: read x, read weights, tokens assignment, write rows),
+        Kernel::Combine => twin!(combine: read rows, read weights, tokens assignment, write y),
+        Kernel::CombineGradWeights => {
+            twin!(combine_grad_weights: read rows, tokens assignment, read dy, write dweights)
         }
         Kernel::Gelu => twin!(gelu: read x, write y),
         Kernel::GeluGrad => twin!(gelu_grad: read x, read dy, write dx),

@@ -53,9 +53,10 @@ impl Spreader {
             }
             OpKind::SumSquares { .. } => {
                 let of_experts = self.graph.tensor(op.reads[0]).spread == Spread::Experts;
-                // The norm is summed over all ranks, so a copy counts by its share.
+                // The norm is summed over all ranks, so a copy counts by its share; the schedule counts those of a second copy
+                // of the model.
                 let copies = if of_experts { mesh.expert_copies() } else { mesh.copies() };
-                op.kind = OpKind::SumSquares { copies };
+                op.kind = OpKind::SumSquares { copies: copies / mesh.images() };
             }
             _ => op.reads = op.reads.iter().map(|id| self.moved.get(id).copied().unwrap_or(*id)).collect(),
         }

@@ -135,7 +135,8 @@ impl Builder<'_> {
         let weights = self.value("expert weights", tokens, mixture.per_token);
         let shape = Shape::new(tokens, mixture.per_token);
         let assignment = self.tensor("expert assignment", shape, DType::U32, Role::Activation);
-        self.push(OpKind::Route, "routing", vec![scores], vec![weights, assignment]);
+        let choices = self.tensor("expert choices", shape, DType::U32, Role::Activation);
+        self.push(OpKind::Route, "routing", vec![scores], vec![weights, assignment, choices]);
         let rows = self.expert_rows(OpKind::Dispatch, "dispatch", vec![normed, assignment], mixture, hidden);
         let up = self.expert_linear("expert up", rows, self.activation(mixture.ffn_hidden).1, mixture);
         let activated = self.activated("expert", up, mixture.ffn_hidden);
