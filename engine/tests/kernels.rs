@@ -128,6 +128,17 @@ fn matmul_cases() -> Vec<Case> {
         accumulate: 1,
         batches: 1,
     });
+    // Sums of more terms than a workgroup has invocations.
+    let long = params!(matmul::MatmulParams {
+        m: 9,
+        n: 6,
+        k: 500,
+        a_row_stride: 500,
+        a_col_stride: 1,
+        b_row_stride: 1,
+        b_col_stride: 500,
+        batches: 1,
+    });
     // Three products that lie apart, as those of experts do.
     let batched = params!(matmul::MatmulParams {
         m: 9,
@@ -157,6 +168,7 @@ fn matmul_cases() -> Vec<Case> {
     });
     vec![
         case(batched, &[305, 340, 1, 290]),
+        case(long, &[9 * 500, 500 * 6, 1, 54]),
         case(plain, &[67 * 33, 33 * 45, 45, 67 * 45]),
         case(transposed, &[130 * 9, 9 * 71, 1, 130 * 71]),
         case(tiny, &[5, 5, 1, 1]),
@@ -481,7 +493,11 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     for case in cases.into_iter().flatten() {
         let data = data(&case, &mut random);
         let kernel = case.dispatch.kernel;
-        compare(kernel, &run(&mut gpu, &case, &data), &run(&mut cpu, &case, &data));
+        let expected = run(&mut cpu, &case, &data);
+        for family in 0..u8::try_from(kernel.families().len().max(1)).unwrap() {
+            let case = Case { dispatch: case.dispatch.clone().by(family), lengths: case.lengths.clone() };
+            compare(kernel, &run(&mut gpu, &case, &data), &expected);
+        }
         seen.insert(kernel);
     }
     let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !seen.contains(kernel)).collect();

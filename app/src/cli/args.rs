@@ -160,6 +160,9 @@ pub struct ExecuteOptions {
     /// Steps to train; run.steps of the scenario when left out
     #[arg(long)]
     pub steps: Option<u32>,
+    /// Measure which way to compute each kernel is the fastest here, and keep that in FILE for the next time
+    #[arg(long, value_name = "FILE")]
+    pub tune: Option<PathBuf>,
     #[command(flatten)]
     pub export: ExportOptions,
 }

@@ -19,7 +19,7 @@ use super::args::{
     GraphFormat, GraphOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
 };
 use super::output::{export, note, percentage, print, progress, write_file};
-use super::{Answer, input};
+use super::{Answer, input, tuning};
 
 /// `shardlab simulate`.
 pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
@@ -68,6 +68,9 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     let backend = open(options.backend.backend)?;
     let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
     let mut trainer = block_on(Trainer::new(&scenario, backend))?;
+    if let Some(file) = &options.tune {
+        tuning::tune(&mut trainer, file)?;
+    }
     let results = train(&mut trainer, steps)?;
     let last = results.last().context("no step was trained")?;
     export(&options.export, &last.trace)?;
@@ -108,6 +111,8 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         backend.detail,
         backend.timing
     );
+    let ways: Vec<_> = trainer.ways().into_iter().map(|(way, calls)| format!("{way} {calls}")).collect();
+    let _ = writeln!(text, "  matrix products of a step, by shader: {}", ways.join(", "));
     let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", "tokens/s");
     let every = results.len().div_ceil(20).max(1);
     for (index, result) in results.iter().enumerate() {

@@ -5,6 +5,7 @@ mod commands;
 mod input;
 mod output;
 mod search;
+mod tuning;
 
 use std::io;
 use std::process::ExitCode;

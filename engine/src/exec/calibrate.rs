@@ -139,6 +139,20 @@ fn attention(seq: u32, buffers: [Slice; 3]) -> (Dispatch, f64) {
 
 /// The median time of a dispatch, after one run to warm up (compile, allocate).
 async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
+    let repeats = u32::try_from(REPEATS).unwrap_or(1);
+    let mut durations = timed_calls(backend, dispatch, repeats).await?;
+    durations.sort_unstable();
+    Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
+}
+
+/// The shortest of some calls of a dispatch, after one to warm up.
+pub(super) async fn time_calls(backend: &mut Backend, dispatch: &Dispatch, repeats: u32) -> Result<Nanos, ExecError> {
+    let durations = timed_calls(backend, dispatch, repeats).await?;
+    Ok(durations.into_iter().min().unwrap_or(Nanos(1)).max(Nanos(1)))
+}
+
+/// Times of some calls of a dispatch, after one to warm up.
+async fn timed_calls(backend: &mut Backend, dispatch: &Dispatch, repeats: u32) -> Result<Vec<Nanos>, ExecError> {
     let scope = |index: u32| Scope {
         rank: 0,
         group: None,
@@ -148,12 +162,10 @@ async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, Exe
         first: index,
         last: index + 1,
     };
-    let repeats = u32::try_from(REPEATS).unwrap_or(1) + 1;
+    let repeats = repeats + 1;
     let dispatches = vec![dispatch.clone(); repeats as usize];
     let recording = Recording { dispatches, scopes: (0..repeats).map(scope).collect() };
     backend.prepare(&recording).await?;
     let times = backend.replay(&recording).await?;
-    let mut durations: Vec<Nanos> = times.iter().skip(1).map(|&(start, end)| end - start).collect();
-    durations.sort_unstable();
-    Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
+    Ok(times.iter().skip(1).map(|&(start, end)| end - start).collect())
 }

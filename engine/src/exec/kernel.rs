@@ -175,9 +175,16 @@ mod tests {
 
     use super::*;
 
-    fn parse(kernel: Kernel) -> Module {
-        naga::front::wgsl::parse_str(kernel.source())
-            .unwrap_or_else(|error| panic!("{}: {}", kernel.name(), error.emit_to_string(kernel.source())))
+    fn parse((name, source): (&str, &str)) -> Module {
+        naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)))
+    }
+
+    /// All shaders with their kernel, each way of it.
+    fn shaders() -> impl Iterator<Item = (Kernel, (&'static str, &'static str))> {
+        Kernel::ALL.iter().flat_map(|&kernel| {
+            let ways = u8::try_from(kernel.families().len().max(1)).unwrap();
+            (0..ways).map(move |way| (kernel, (kernel.name_of(way), kernel.source_of(way))))
+        })
     }
 
     fn address_spaces(module: &Module) -> BTreeMap<u32, AddressSpace> {
@@ -191,8 +198,8 @@ mod tests {
 
     #[test]
     fn every_shader_is_valid_and_has_one_entry_point() {
-        for &kernel in Kernel::ALL {
-            let module = parse(kernel);
+        for (kernel, shader) in shaders() {
+            let module = parse(shader);
             // No capability beyond the core of WebGPU may be needed.
             let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
             assert!(validated.is_ok(), "{}: {validated:?}", kernel.name());
@@ -203,21 +210,21 @@ mod tests {
 
     #[test]
     fn every_shader_has_the_declared_bindings() {
-        for &kernel in Kernel::ALL {
+        for (kernel, shader) in shaders() {
             let access = |access: &Access| match access {
                 Access::Read => AddressSpace::Storage { access: StorageAccess::LOAD },
                 Access::ReadWrite => AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE },
             };
             let storage = kernel.bindings().iter().map(access);
             let declared = (0..).zip(storage.chain([AddressSpace::Uniform])).collect::<BTreeMap<_, _>>();
-            assert_eq!(address_spaces(&parse(kernel)), declared, "{}", kernel.name());
+            assert_eq!(address_spaces(&parse(shader)), declared, "{}", kernel.name());
         }
     }
 
     #[test]
     fn every_shader_uses_all_its_bindings() {
-        for &kernel in Kernel::ALL {
-            let module = parse(kernel);
+        for (kernel, shader) in shaders() {
+            let module = parse(shader);
             let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
             // A binding that is never used drops out of an automatic layout.
             for (handle, variable) in module.global_variables.iter() {

@@ -17,6 +17,7 @@ mod calibrate;
 mod collectives;
 pub mod cpu;
 mod error;
+mod families;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod kernel;
@@ -27,13 +28,16 @@ mod record;
 mod recording;
 mod text;
 mod train;
+mod tune;
 
 pub use backend::{Backend, BackendInfo, BackendKind, open};
 pub use calibrate::{Calibration, calibrate};
 pub use error::ExecError;
+pub use families::Family;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use pool::PoolStatistics;
 pub use record::{executable, record};
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use text::{Text, dataset};
 pub use train::{StepResult, Trainer};
+pub use tune::{Timed, Tuned, Tuning, shape_key};

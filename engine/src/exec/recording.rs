@@ -24,6 +24,8 @@ pub struct Slice {
 pub struct Dispatch {
     /// Which kernel.
     pub kernel: Kernel,
+    /// In which of its ways (see [`Kernel::families`]).
+    pub family: u8,
     /// Its buffers, in the kernel's order.
     pub bindings: Vec<Slice>,
     /// Words of its parameter block, at most 16.
@@ -36,7 +38,13 @@ impl Dispatch {
     /// A call of the kernel that `params` belong to.
     pub fn new<P: KernelParams>(params: &P, bindings: impl Into<Vec<Slice>>) -> Self {
         let words = bytemuck::cast_slice(bytemuck::bytes_of(params)).to_vec();
-        Self { kernel: P::KERNEL, bindings: bindings.into(), params: words, grid: params.grid() }
+        Self { kernel: P::KERNEL, family: 0, bindings: bindings.into(), params: words, grid: params.grid() }
+    }
+
+    /// The same call in another way.
+    pub fn by(self, family: u8) -> Self {
+        let grid = self.kernel.grid_of(family, &self.params, self.grid);
+        Self { family, grid, ..self }
     }
 }
 

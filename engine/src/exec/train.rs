@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 use super::record::{Recorded, feed_stride, record, within_limits};
-use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, dataset, executable, parameters};
+use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, Tuning, dataset, executable, parameters};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId, lower};
@@ -70,6 +70,33 @@ impl Trainer {
         trainer.write_parameters();
         trainer.backend.prepare(&trainer.recorded.recording).await?;
         Ok(trainer)
+    }
+
+    /// Gives every kernel the fastest way that `tuning` knows; with `measure`, after measuring the shapes that it does not
+    /// know. That overwrites activations and gradients, which every step does anyway.
+    ///
+    /// # Errors
+    /// When a kernel cannot run, or `progress`, which is told how many of how many shapes are done, stops it.
+    pub async fn tune(
+        &mut self,
+        tuning: &mut Tuning,
+        measure: bool,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<(), ExecError> {
+        if measure {
+            tuning.measure(&mut self.backend, &self.recorded.recording, progress).await?;
+        }
+        tuning.apply(&self.backend, &mut self.recorded.recording);
+        self.backend.prepare(&self.recorded.recording).await
+    }
+
+    /// In how many ways kernels are computed that have several: calls of a step by shader.
+    pub fn ways(&self) -> BTreeMap<&'static str, usize> {
+        let mut ways = BTreeMap::new();
+        for dispatch in self.recorded.recording.dispatches.iter().filter(|d| !d.kernel.families().is_empty()) {
+            *ways.entry(dispatch.kernel.name_of(dispatch.family)).or_default() += 1;
+        }
+        ways
     }
 
     /// The device.

@@ -18,13 +18,16 @@ use crate::units::Nanos;
 use prepare::Prepared;
 use timing::TimingMode;
 
+/// Compiled kernels, in each way that was asked for.
+type Pipelines = BTreeMap<(Kernel, u8), wgpu::ComputePipeline>;
+
 /// A device, its buffers, and the pipelines compiled so far.
 #[derive(Debug)]
 pub struct GpuBackend {
     device: OpenDevice,
     buffers: Vec<wgpu::Buffer>,
     created_bytes: u64,
-    pipelines: BTreeMap<Kernel, wgpu::ComputePipeline>,
+    pipelines: Pipelines,
     prepared: Option<Prepared>,
 }
 
@@ -63,10 +66,8 @@ impl GpuBackend {
     /// Compiles the kernels of `recording` and binds its buffers.
     pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
         for dispatch in &recording.dispatches {
-            if !self.pipelines.contains_key(&dispatch.kernel) {
-                let pipeline = prepare::pipeline(&self.device.device, dispatch.kernel);
-                self.pipelines.insert(dispatch.kernel, pipeline);
-            }
+            let way = (dispatch.kernel, dispatch.family);
+            self.pipelines.entry(way).or_insert_with(|| prepare::pipeline(&self.device.device, way.0, way.1));
         }
         self.prepared = Some(Prepared::new(&self.device, &self.pipelines, &self.buffers, recording));
         self.device.wait().await

@@ -1,8 +1,6 @@
 //! What a recording needs before it can be replayed: pipelines, parameters, bind groups.
 
-use std::collections::BTreeMap;
-
-use super::OpenDevice;
+use super::{OpenDevice, Pipelines};
 use crate::exec::{Kernel, Recording, Slice};
 
 /// Offsets of uniform bindings are multiples of this, on every device.
@@ -17,15 +15,10 @@ pub struct Prepared {
 
 impl Prepared {
     /// Writes all parameters into one buffer and binds the buffers of every dispatch.
-    pub fn new(
-        device: &OpenDevice,
-        pipelines: &BTreeMap<Kernel, wgpu::ComputePipeline>,
-        buffers: &[wgpu::Buffer],
-        recording: &Recording,
-    ) -> Self {
+    pub fn new(device: &OpenDevice, pipelines: &Pipelines, buffers: &[wgpu::Buffer], recording: &Recording) -> Self {
         let uniforms = uniforms(device, recording);
         let bind = |(index, dispatch): (u64, &crate::exec::Dispatch)| {
-            let layout = pipelines.get(&dispatch.kernel)?.get_bind_group_layout(0);
+            let layout = pipelines.get(&(dispatch.kernel, dispatch.family))?.get_bind_group_layout(0);
             let storage = (0..).zip(&dispatch.bindings).map(|(binding, slice)| entry(binding, buffers, slice));
             let uniform = wgpu::BindGroupEntry {
                 binding: u32::try_from(dispatch.bindings.len()).unwrap_or(u32::MAX),
@@ -67,14 +60,15 @@ fn uniforms(device: &OpenDevice, recording: &Recording) -> wgpu::Buffer {
     buffer
 }
 
-/// Compiles a kernel.
-pub fn pipeline(device: &wgpu::Device, kernel: Kernel) -> wgpu::ComputePipeline {
+/// Compiles a kernel in one of its ways.
+pub fn pipeline(device: &wgpu::Device, kernel: Kernel, family: u8) -> wgpu::ComputePipeline {
+    let label = Some(kernel.name_of(family));
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(kernel.name()),
-        source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+        label,
+        source: wgpu::ShaderSource::Wgsl(kernel.source_of(family).into()),
     });
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(kernel.name()),
+        label,
         layout: None,
         module: &module,
         entry_point: Some("main"),

@@ -1,13 +1,11 @@
 //! Replays a prepared recording and times its scopes.
 
-use std::collections::BTreeMap;
-
 use web_time::Instant;
 
-use super::OpenDevice;
 use super::prepare::Prepared;
 use super::timing::TimingMode;
-use crate::exec::{ExecError, Kernel, Recording, Scope};
+use super::{OpenDevice, Pipelines};
+use crate::exec::{ExecError, Recording, Scope};
 use crate::units::Nanos;
 
 /// Scopes in one submission: two timestamps each stay below the 4096 of a query set, and a submission stays short.
@@ -15,8 +13,6 @@ const SCOPES_PER_SUBMISSION: usize = 512;
 
 /// Submissions that may be unfinished at once.
 const SUBMISSIONS_IN_FLIGHT: usize = 4;
-
-type Pipelines = BTreeMap<Kernel, wgpu::ComputePipeline>;
 
 /// Start and end of every scope, on the recording's clock.
 pub type ScopeTimes = Vec<(Nanos, Nanos)>;
@@ -122,7 +118,7 @@ fn dispatch_scope(
 ) {
     let range = scope.first as usize..scope.last as usize;
     for (dispatch, bind_group) in recording.dispatches[range.clone()].iter().zip(&prepared.bind_groups[range]) {
-        if let Some(pipeline) = pipelines.get(&dispatch.kernel) {
+        if let Some(pipeline) = pipelines.get(&(dispatch.kernel, dispatch.family)) {
             let [x, y, z] = dispatch.grid;
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, bind_group, &[]);

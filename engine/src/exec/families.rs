@@ -1,0 +1,55 @@
+//! Kernels that can be computed in several ways. All ways have the same bindings, parameters and CPU twin; which is the
+//! fastest depends on the shape and on the device, so it is measured (`tune`).
+
+use super::kernel::Kernel;
+
+/// A way to compute a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The name of the shader file.
+    pub name: &'static str,
+    /// The WGSL source.
+    pub source: &'static str,
+    /// Rows and columns of the result that a workgroup computes.
+    pub tile: [u32; 2],
+}
+
+macro_rules! family {
+    ($name:literal, $rows:literal, $cols:literal) => {
+        Family { name: $name, source: include_str!(concat!("../../../shaders/", $name, ".wgsl")), tile: [$rows, $cols] }
+    };
+}
+
+/// Matrix products: in registers alone, and by way of workgroup memory; the first is the default.
+const MATMUL: [Family; 5] = [
+    family!("matmul", 64, 32),
+    family!("matmul_wide", 64, 128),
+    family!("matmul_tiled", 64, 64),
+    family!("matmul_large", 128, 128),
+    family!("matmul_split", 8, 4),
+];
+
+impl Kernel {
+    /// The ways to compute it, the default first; none where there is only that one.
+    pub fn families(self) -> &'static [Family] {
+        if self == Self::Matmul { &MATMUL } else { &[] }
+    }
+
+    /// The source of a way to compute it.
+    pub fn source_of(self, family: u8) -> &'static str {
+        self.families().get(usize::from(family)).map_or_else(|| self.source(), |family| family.source)
+    }
+
+    /// The name of a way to compute it.
+    pub fn name_of(self, family: u8) -> &'static str {
+        self.families().get(usize::from(family)).map_or_else(|| self.name(), |family| family.name)
+    }
+
+    /// The grid of a way to compute it, for a call with `params` whose default grid is `grid`.
+    pub fn grid_of(self, family: u8, params: &[u32], grid: [u32; 3]) -> [u32; 3] {
+        match (self.families().get(usize::from(family)), params) {
+            (Some(Family { tile: [rows, cols], .. }), [m, n, ..]) => [n.div_ceil(*cols), m.div_ceil(*rows), grid[2]],
+            _ => grid,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Chooses for every shape the fastest way to compute a kernel, by measuring on the device.
+//!
+//! Candidates take turns: one run to compile and warm up, then some rounds, after each of which those that are far behind
+//! the leader leave (as CubeCL's tuner does). What is found is kept by device and shape, so that it is measured once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::calibrate::time_calls;
+use super::{Backend, Dispatch, ExecError, Recording};
+use crate::units::Nanos;
+
+/// Rounds after the warm-up.
+const ROUNDS: u32 = 3;
+
+/// Who takes this many times as long as the leader leaves.
+const TOO_SLOW: f64 = 1.5;
+
+/// A way to compute a shape and its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// The name of the shader.
+    pub family: String,
+    /// The shortest of its calls, in nanoseconds.
+    pub nanos: Nanos,
+}
+
+/// What was measured of a shape: all candidates, the fastest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// Floating-point operations of a call.
+    pub flops: u64,
+    /// Times.
+    pub candidates: Vec<Timed>,
+}
+
+impl Tuned {
+    /// Operations per second of the fastest.
+    pub fn best_rate(&self) -> f64 {
+        self.candidates.first().map_or(0.0, |best| self.flops as f64 / best.nanos.secs().max(1e-9))
+    }
+}
+
+/// What was measured, by device and shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tuning(pub BTreeMap<String, BTreeMap<String, Tuned>>);
+
+impl Tuning {
+    /// What is known of a device.
+    pub fn of_device(&self, backend: &Backend) -> Option<&BTreeMap<String, Tuned>> {
+        self.0.get(&device_key(backend))
+    }
+
+    /// The way to compute a call on a device, the default where nothing is known.
+    fn family(&self, backend: &Backend, dispatch: &Dispatch) -> u8 {
+        let tuned = self.of_device(backend).and_then(|shapes| shapes.get(&shape_key(dispatch)?));
+        let best = tuned.and_then(|tuned| tuned.candidates.first()).map(|timed| timed.family.as_str());
+        let families = dispatch.kernel.families();
+        let place = families.iter().position(|family| Some(family.name) == best).unwrap_or(0);
+        u8::try_from(place).unwrap_or(0)
+    }
+
+    /// Gives every call of a recording the fastest known way.
+    pub fn apply(&self, backend: &Backend, recording: &mut Recording) {
+        for dispatch in &mut recording.dispatches {
+            let family = self.family(backend, dispatch);
+            if family != dispatch.family {
+                *dispatch = dispatch.clone().by(family);
+            }
+        }
+    }
+
+    /// Measures the shapes of a recording of which nothing is known yet, on its own buffers: what it writes must not be
+    /// needed. Kernels on the CPU have one way only.
+    ///
+    /// `progress` is told how many of how many shapes are done, and returns whether to go on.
+    ///
+    /// # Errors
+    /// When a kernel cannot run, or `progress` stops it; what was measured until then is kept.
+    pub async fn measure(
+        &mut self,
+        backend: &mut Backend,
+        recording: &Recording,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<(), ExecError> {
+        if backend.info().kind == super::BackendKind::Cpu {
+            return Ok(());
+        }
+        let device = device_key(backend);
+        let known = self.0.entry(device.clone()).or_default();
+        let mut open: BTreeMap<String, &Dispatch> = BTreeMap::new();
+        for dispatch in &recording.dispatches {
+            if let Some(key) = shape_key(dispatch).filter(|key| !known.contains_key(key)) {
+                open.entry(key).or_insert(dispatch);
+            }
+        }
+        let all = open.len();
+        for (done, (key, dispatch)) in open.into_iter().enumerate() {
+            if !progress(done, all) {
+                return Err(ExecError::Cancelled);
+            }
+            let tuned = race(backend, dispatch).await?;
+            self.0.entry(device.clone()).or_default().insert(key, tuned);
+        }
+        Ok(())
+    }
+}
+
+/// Times all ways to make a call.
+async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecError> {
+    let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(1);
+    let mut best: Vec<Option<Nanos>> = vec![None; usize::from(count)];
+    let mut racing: Vec<u8> = (0..count).collect();
+    for _ in 0..ROUNDS {
+        for &family in &racing {
+            let time = time_calls(backend, &dispatch.clone().by(family), 2).await?;
+            let known = &mut best[usize::from(family)];
+            *known = Some(known.map_or(time, |known| known.min(time)));
+        }
+        let leader = best.iter().flatten().min().copied().unwrap_or(Nanos(1));
+        racing.retain(|&family| best[usize::from(family)].is_some_and(|time| time.secs() <= leader.secs() * TOO_SLOW));
+    }
+    let named = |(family, time): (u8, Option<Nanos>)| {
+        Some(Timed { family: dispatch.kernel.name_of(family).to_owned(), nanos: time? })
+    };
+    let mut candidates: Vec<Timed> = (0..).zip(best).filter_map(named).collect();
+    candidates.sort_by(|a, b| a.nanos.cmp(&b.nanos).then_with(|| a.family.cmp(&b.family)));
+    Ok(Tuned { flops: flops(dispatch), candidates })
+}
+
+/// Operations of a matrix product: sizes and number of products are among its parameters.
+fn flops(dispatch: &Dispatch) -> u64 {
+    match dispatch.params[..] {
+        [m, n, k, .., batches] => 2 * u64::from(m) * u64::from(n) * u64::from(k) * u64::from(batches),
+        _ => 0,
+    }
+}
+
+fn device_key(backend: &Backend) -> String {
+    let info = backend.info();
+    format!("{} ({})", info.name, info.detail)
+}
+
+/// What calls have in common that are computed in the same way: sizes, which rows are contiguous, number of products;
+/// none where there is only one way.
+pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
+    if dispatch.kernel.families().is_empty() {
+        return None;
+    }
+    let [m, n, k, _, a_col, _, b_col, .., batches] = dispatch.params[..] else { return None };
+    let letter = |contiguous: bool| if contiguous { 'n' } else { 't' };
+    let (a, b) = (letter(a_col == 1), letter(b_col == 1));
+    Some(format!("{} {m}x{n}x{k} {a}{b} x{batches}", dispatch.kernel.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::cpu::matmul::MatmulParams;
+    use crate::exec::{BufferId, Slice};
+
+    fn call(side: u32) -> Dispatch {
+        let slice = Slice { buffer: BufferId(0), offset: 0, size: 4 };
+        Dispatch::new(&MatmulParams::square(side), [slice; 4])
+    }
+
+    #[test]
+    fn the_fastest_known_way_is_taken_and_all_else_stays() {
+        let backend = pollster::block_on(crate::exec::open(crate::exec::BackendKind::Cpu)).expect("always there");
+        let mut tuning = Tuning::default();
+        let timed = |family: &str, nanos| Timed { family: family.to_owned(), nanos: Nanos(nanos) };
+        let candidates = vec![timed("matmul_tiled", 5), timed("matmul", 9)];
+        let shapes = BTreeMap::from([("matmul 96x96x96 nn x1".to_owned(), Tuned { flops: 10, candidates })]);
+        tuning.0.insert(device_key(&backend), shapes);
+        let mut recording = Recording { dispatches: vec![call(96), call(95)], scopes: Vec::new() };
+        tuning.apply(&backend, &mut recording);
+        let ways: Vec<_> = recording.dispatches.iter().map(|d| d.kernel.name_of(d.family)).collect();
+        assert_eq!(ways, ["matmul_tiled", "matmul"]);
+        assert_eq!(recording.dispatches[0].grid, [2, 2, 1], "tiles of 64 by 64");
+    }
+
+    #[test]
+    fn a_family_that_is_gone_gives_way_to_the_default() {
+        let backend = pollster::block_on(crate::exec::open(crate::exec::BackendKind::Cpu)).expect("always there");
+        let gone = r#"{"CPU (kernels' CPU twins, one thread)": {"matmul 8x8x8 nn x1":
+            {"flops": 1, "candidates": [{"family": "matmul_of_yesterday", "nanos": 3}]}}}"#;
+        let tuning: Tuning = serde_json::from_str(gone).expect("it is read");
+        assert_eq!(tuning.family(&backend, &call(8)), 0);
+    }
+}
