@@ -301,6 +301,48 @@ fn measured_collectives_are_predicted() {
 }
 
 #[test]
+fn a_device_is_measured_and_compared_with_itself() {
+    let folder = folder("bench");
+    let old = folder.join("old.json");
+    let sections = "peak,latency,collectives";
+    let bench = shardlab(&["bench", "--backend", "cpu", "--only", sections, "--json"]);
+    assert_eq!(bench.status.code(), Some(0), "{}", text(&bench.stderr));
+    std::fs::write(&old, &bench.stdout).expect("a file is written");
+    let document: Value = serde_json::from_slice(&bench.stdout).expect("one document");
+    let figures = document["figures"].as_array().expect("a list");
+    assert!(figures.iter().all(|figure| figure["value"].as_f64().is_some_and(|value| value > 0.0)), "{figures:?}");
+    let detail = |figure: &Value| figure["detail"].as_str().unwrap_or_default().to_owned();
+    let exchanged: Vec<_> = figures.iter().filter(|figure| figure["section"] == "collectives").map(detail).collect();
+    assert!(exchanged.len() >= 14 && exchanged.iter().all(|detail| detail.ends_with("#wrong 0")), "{exchanged:?}");
+    let old = old.to_str().expect("text");
+    let again = shardlab(&["bench", "--backend", "cpu", "--only", "latency", "--compare", old, "--describe"]);
+    assert!(
+        text(&again.stdout).contains(" x") && text(&again.stdout).contains("host's clock"),
+        "{}",
+        text(&again.stdout)
+    );
+    for wrong in [&["bench", "--only", "speed"][..], &["bench", "--compare", "no such file"]] {
+        assert_eq!(shardlab(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn kernels_are_tuned_once() {
+    let file = folder("tune").join("tuning.json");
+    let path = file.to_str().expect("text");
+    let executed =
+        |tune: &str| shardlab(&["execute", "tiny-llama-1", "--backend", "cpu", "--steps", "1", "--tune", tune]);
+    assert_eq!(executed(path).status.code(), Some(0));
+    let kept = std::fs::read_to_string(&file).expect("measurements are kept");
+    assert!(serde_json::from_str::<Value>(&kept).is_ok(), "{kept}");
+    std::fs::write(&file, "nonsense").expect("a file is written");
+    let refused = executed(path);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("no file of kernel measurements"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nonsense", "nothing is overwritten");
+}
+
+#[test]
 fn what_can_only_be_simulated_is_not_executed() {
     let tiny = "[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nprecision = \"fp32\"\nglobal_batch = 8\n[model]\npreset = \"tiny-llama\"\n";
     let cases = [("dropout = 0.1\n", "model.dropout")];

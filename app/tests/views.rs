@@ -83,6 +83,28 @@ fn every_view_looks_as_kept() {
 }
 
 #[test]
+fn a_device_is_measured_and_its_kernels_stand_under_the_roof() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Bench));
+    window.harness.run_ok();
+    window.harness.get_by_label("CPU").click();
+    window.harness.run_ok();
+    use shardlab_engine::exec::Section;
+    window.remote(&Remote::Bench(vec![Section::Peak, Section::Memory, Section::Block]));
+    let state = window.until("figures", |state| state["bench"]["figures"].as_u64().is_some_and(|n| n > 20));
+    assert_eq!(state["bench"]["error"], Value::Null);
+    assert_eq!(state["bench"]["device"], "CPU");
+    let _ = window.harness.get_by_label("Roofline");
+    for label in ["fp32", "mlp up weight gradient (backward)"] {
+        let _ = window.harness.get_by_label(label);
+    }
+    if let Some(folder) = std::env::var_os("SHARDLAB_PICTURES") {
+        let picture = window.harness.render().expect("a picture");
+        picture.save(Path::new(&folder).join("bench.png")).expect("it is written");
+    }
+}
+
+#[test]
 fn the_interface_is_there_in_chinese() {
     let mut window = Window::new(Language::Chinese);
     window.harness.snapshot("chinese");

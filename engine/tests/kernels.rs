@@ -16,9 +16,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use shardlab_engine::exec::cpu::{
     adamw, add, assign, attention, attention_delta, attention_grad_kv, attention_grad_q, column_sum, combine,
     combine_grad_weights, copy, cross_entropy, cross_entropy_grad, dispatch, embedding, embedding_grad, fill, gelu,
-    gelu_grad, latent_join, latent_join_grad, layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, position,
-    position_grad, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max,
-    sum_exp, sum_squares, swiglu, swiglu_grad,
+    gelu_grad, latent_join, latent_join_grad, layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, peak,
+    position, position_grad, read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route,
+    route_grad, row_max, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -296,6 +296,8 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(residual::ResidualParams { n: 500, cols: 20 }), &[500, 500, 1, 500]),
         case(params!(column_sum::ColumnSumParams { rows: 77, cols: 70 }), &[5390, 70]),
         // More elements than one dimension of a grid has threads.
+        case(params!(peak::PeakParams { n: 99, rounds: 5, factor: 0.5 }), &[99]),
+        case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
         case(params!(fill::FillParams { n: 5_000_000, value: 2.5 }), &[5_000_000]),
         case(params!(sum_squares::SumSquaresParams { n: 9999, scale: 0.5 }), &[9999, 1]),
         case(
@@ -360,6 +362,8 @@ fn poison(case: &Case, data: &mut [Vec<f32>]) {
     use Kernel::{Combine, CombineGradWeights, Route, RouteGrad};
     use Kernel::{LatentJoin, LatentJoinGrad};
     let overwrites = [
+        Kernel::Peak,
+        Kernel::Read,
         LatentJoin,
         LatentJoinGrad,
         Assign,

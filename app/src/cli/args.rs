@@ -31,6 +31,8 @@ pub enum Command {
     Compare(CompareOptions),
     /// Measure matmul rate, bandwidths and kernel-call time of this device
     Calibrate(CalibrateOptions),
+    /// Measure what this device can do at most, and what kernels reach of it
+    Bench(BenchArguments),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -195,6 +197,34 @@ pub struct CalibrateOptions {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shardlab bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArguments {
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// Only these sections: peak, memory, transfer, latency, matmul, block, collectives
+    #[arg(long, value_name = "SECTION", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Largest side of a matrix product
+    #[arg(long, default_value_t = 1024)]
+    pub largest: u32,
+    /// Show by which factor each figure is better than in FILE, which `bench --json` has written
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub compare: Option<PathBuf>,
+    /// Say what each section means and how it is timed
+    #[arg(long)]
+    pub describe: bool,
+    /// Use what FILE knows of the ways to compute kernels, and keep there what is found
+    #[arg(long, value_name = "FILE")]
+    pub tune: Option<PathBuf>,
+    /// Print one JSON document instead of a tree
+    #[arg(long)]
+    pub json: bool,
+    /// Write all figures as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `shardlab explain`.

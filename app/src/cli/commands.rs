@@ -247,7 +247,7 @@ fn validate_collectives(options: &ValidateOptions, bytes: &[u8]) -> anyhow::Resu
 }
 
 /// Opens the backend that was asked for; `auto` falls back to the CPU and says so.
-fn open(choice: BackendChoice) -> anyhow::Result<Backend> {
+pub fn open(choice: BackendChoice) -> anyhow::Result<Backend> {
     if let Some(kind) = choice.kind() {
         return Ok(block_on(exec::open(kind))?);
     }

@@ -1,6 +1,7 @@
 //! From arguments to results.
 
 mod args;
+mod bench;
 mod commands;
 mod input;
 mod output;
@@ -41,6 +42,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Simulate(options) => commands::simulate(&options),
         Command::Execute(options) => commands::execute(&options),
         Command::Compare(options) => commands::compare(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Explain(options) => commands::explain(&options),
         Command::WhatIf(options) => commands::what_if(&options),

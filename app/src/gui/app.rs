@@ -3,8 +3,9 @@
 mod overlays;
 
 use egui::{Key, Ui};
-use shardlab_engine::exec::BackendKind;
+use shardlab_engine::exec::{BackendKind, Section, Tuning};
 
+use super::bench::BenchView;
 use super::command::Command;
 use super::compare::CompareView;
 use super::execute::ExecuteView;
@@ -35,11 +36,14 @@ pub enum Tab {
     Execute,
     /// The search for a better strategy.
     Search,
+    /// What this device can do.
+    Bench,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 6] = [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute, Self::Search];
+    pub const ALL: [Self; 7] =
+        [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute, Self::Search, Self::Bench];
 
     /// The key of its name.
     pub fn key(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Tab {
             Self::Compare => "tab.compare",
             Self::Execute => "tab.execute",
             Self::Search => "tab.search",
+            Self::Bench => "tab.bench",
         }
     }
 
@@ -62,6 +67,7 @@ impl Tab {
             Self::Compare => Key::Num4,
             Self::Execute => Key::Num5,
             Self::Search => Key::Num6,
+            Self::Bench => Key::Num7,
         }
     }
 }
@@ -73,11 +79,14 @@ struct Settings {
     dark: bool,
     form: bool,
     inspector: bool,
+    /// What was measured of the ways to compute kernels.
+    #[serde(default)]
+    tuning: Tuning,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { language: Language::English, dark: true, form: true, inspector: true }
+        Self { language: Language::English, dark: true, form: true, inspector: true, tuning: Tuning::default() }
     }
 }
 
@@ -100,6 +109,8 @@ pub enum Remote {
     Pause(bool),
     /// Search with the fields that are offered.
     Search,
+    /// Measure the device: these sections.
+    Bench(Vec<Section>),
     /// End training after the current step.
     Stop,
     /// End training and forget it.
@@ -125,6 +136,7 @@ pub struct App {
     compare: CompareView,
     execute: ExecuteView,
     search: SearchView,
+    bench: BenchView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -156,8 +168,10 @@ impl App {
         design_tokens::apply(&context.egui_ctx);
         context.egui_ctx.set_theme(if settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
         set_language(settings.language);
+        let mut session = Session::new()?;
+        session.tuning.clone_from(&settings.tuning);
         Ok(Self {
-            session: Session::new()?,
+            session,
             settings,
             tiles: egui_tiles::Tree::new_tabs(egui::Id::unique("centre"), Tab::ALL.to_vec()),
             timeline: TimelineView::default(),
@@ -165,6 +179,7 @@ impl App {
             compare: CompareView::default(),
             execute: ExecuteView::default(),
             search: SearchView::default(),
+            bench: BenchView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -241,6 +256,7 @@ impl App {
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
             Remote::Search => self.search.start(context, &self.session),
+            Remote::Bench(sections) => self.bench.start(context, sections, &self.session.tuning),
             Remote::Stop => self.execute.stop(),
             Remote::Cancel => self.execute.cancel(),
             Remote::Execute { steps, backend } => self.execute_remote(*steps, backend, context),
@@ -296,6 +312,7 @@ impl App {
             "backend": self.execute.backend_name(),
             "execute": self.execute.state(),
             "search": self.search.state(),
+            "bench": self.bench.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -330,7 +347,10 @@ impl App {
             self.selection = Selection::default();
             self.timeline.fit();
         }
-        let told = self.execute.receive(context).into_iter().chain(self.compare.receive()).chain(self.search.receive());
+        let tuning = &mut self.session.tuning;
+        let mut told = self.execute.receive(context, tuning);
+        told.extend(self.bench.receive(tuning));
+        told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
             self.toasts.error(error);
         }
@@ -339,7 +359,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..21), ("menu.help", 21..23)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..22), ("menu.help", 22..24)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -411,6 +431,7 @@ struct Centre<'a> {
     compare: &'a mut CompareView,
     execute: &'a mut ExecuteView,
     search: &'a mut SearchView,
+    bench: &'a mut BenchView,
     selection: &'a mut Selection,
 }
 
@@ -423,6 +444,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
             Tab::Search => self.search.ui(ui, self.session),
+            Tab::Bench => self.bench.ui(ui, self.session),
         });
         egui_tiles::UiResponse::None
     }
@@ -466,6 +488,7 @@ impl eframe::App for App {
                 compare: &mut self.compare,
                 execute: &mut self.execute,
                 search: &mut self.search,
+                bench: &mut self.bench,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);
@@ -477,6 +500,7 @@ impl eframe::App for App {
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        self.settings.tuning.clone_from(&self.session.tuning);
         eframe::set_value(storage, eframe::APP_KEY, &self.settings);
     }
 

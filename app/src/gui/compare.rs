@@ -37,7 +37,7 @@ impl CompareView {
                 Message::Opened(_, note) => self.note = note,
                 Message::Compared(result) => self.result = Some(result),
                 Message::Failed(error) => errors.push(error),
-                Message::Step(_) | Message::Searching(_) | Message::Searched(..) | Message::Done => {}
+                _ => {}
             }
         }
         errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
-use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, executable};
+use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Scenario, check, preset_file};
 use shardlab_engine::trace::{MemoryCategory, Origin};
@@ -39,6 +39,10 @@ pub struct ExecuteView {
     error: Option<String>,
     /// What was trained.
     scenario: Option<Scenario>,
+    /// Whether the ways to compute kernels are measured before training.
+    tune: bool,
+    /// The share of them that is measured, while it goes on.
+    tuned: Option<f32>,
     /// Looks once whether there is a GPU, so that its absence is told before anybody waits for it.
     probe: Option<Job>,
 }
@@ -57,6 +61,8 @@ impl Default for ExecuteView {
             steps: 0,
             error: None,
             scenario: None,
+            tune: false,
+            tuned: None,
             probe: None,
         }
     }
@@ -87,8 +93,8 @@ impl ExecuteView {
         self.job.as_ref().is_some_and(Job::is_running)
     }
 
-    /// Takes what the job has told; returns errors.
-    pub fn receive(&mut self, context: &egui::Context) -> Vec<String> {
+    /// Takes what the job has told; returns errors. What was found of kernels goes into `tuning`.
+    pub fn receive(&mut self, context: &egui::Context, tuning: &mut Tuning) -> Vec<String> {
         for message in self.probe.get_or_insert_with(|| Job::probe(context)).receive() {
             if let Message::Opened(_, Some(note)) = message {
                 (self.kind, self.note) = (BackendKind::Cpu, Some(note));
@@ -107,11 +113,12 @@ impl ExecuteView {
                     self.error = Some(error.clone());
                     errors.push(error);
                 }
-                Message::Progress(_)
-                | Message::Compared(_)
-                | Message::Searching(_)
-                | Message::Searched(..)
-                | Message::Done => {}
+                Message::Measuring(_, share) => self.tuned = Some(share),
+                Message::Tuned(found) => {
+                    *tuning = *found;
+                    self.tuned = None;
+                }
+                _ => {}
             }
         }
         errors
@@ -132,14 +139,14 @@ impl ExecuteView {
             check(&preset_file(SMALL_PRESET).ok()?).ok()
         });
         if let Some(scenario) = scenario {
-            self.start(context, scenario, kind, steps);
+            self.start(context, scenario, kind, steps, &session.tuning);
         }
     }
 
-    fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) {
-        let (probe, note) = (self.probe.take(), self.note.take());
-        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, ..Self::default() };
-        self.job = Some(Job::train(context, scenario, kind, steps));
+    fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32, tuning: &Tuning) {
+        let (probe, note, tune) = (self.probe.take(), self.note.take(), self.tune);
+        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, tune, ..Self::default() };
+        self.job = Some(Job::train(context, scenario, kind, steps, tuning.clone(), tune));
     }
 
     /// Draws the view.
@@ -176,9 +183,12 @@ impl ExecuteView {
                 ui.selectable_value(&mut self.kind, kind, t(key));
             }
             ui.separator();
+            if self.kind == BackendKind::Wgpu {
+                ui.checkbox(&mut self.tune, t("execute.tune")).on_hover_text(t("execute.tune.tip"));
+            }
             if ui.button(t("execute.start")).on_hover_text(t("execute.start.tip")).clicked() {
                 let run = &session.run.scenario;
-                self.start(ui.ctx(), run.clone(), self.kind, run.run().steps);
+                self.start(ui.ctx(), run.clone(), self.kind, run.run().steps, &session.tuning);
             }
         });
     }
@@ -194,6 +204,10 @@ impl ExecuteView {
             }
             if ui.button(t("execute.cancel")).on_hover_text(t("execute.cancel.tip")).clicked() {
                 self.cancel();
+            }
+            if let Some(share) = self.tuned {
+                ui.add(egui::ProgressBar::new(share).desired_width(160.0).text(t("execute.tuning")));
+                return;
             }
             let done = self.losses.len() as f32 / self.steps.max(1) as f32;
             let text = format!("{} / {}", self.losses.len(), self.steps);
@@ -218,7 +232,8 @@ impl ExecuteView {
     /// Ends and forgets what was trained.
     pub fn cancel(&mut self) {
         // Dropping a job cancels it.
-        let kept = Self { kind: self.kind, probe: self.probe.take(), note: self.note.take(), ..Self::default() };
+        let (probe, note) = (self.probe.take(), self.note.take());
+        let kept = Self { kind: self.kind, tune: self.tune, probe, note, ..Self::default() };
         *self = kept;
     }
 

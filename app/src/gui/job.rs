@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use shardlab_engine::compare::{Comparison, predict_and_execute};
-use shardlab_engine::exec::{Backend, BackendInfo, BackendKind, ExecError, StepResult, Trainer, open};
+use shardlab_engine::exec::{
+    Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
+};
 use shardlab_engine::scenario::Scenario;
 use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
 
@@ -73,6 +75,12 @@ pub enum Message {
     Searching(Progress),
     /// A search has ended, or was stopped.
     Searched(Box<Space>, Box<Outcome>),
+    /// What a benchmark measures, and the share that is done.
+    Measuring(String, f32),
+    /// A benchmark has ended.
+    Benched(Box<BenchReport>),
+    /// What is known of the ways to compute kernels.
+    Tuned(Box<Tuning>),
     /// A comparison is finished.
     Compared(Box<Comparison>),
     /// It ended with an error.
@@ -98,9 +106,23 @@ impl Job {
         })
     }
 
-    /// Trains `steps` steps.
-    pub fn train(context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32) -> Self {
-        Self::start(context, "train", move |reporter| async move { train(&reporter, &scenario, kind, steps).await })
+    /// Trains `steps` steps with the fastest known kernels; measures those that are not known if `tune`.
+    pub fn train(
+        context: &egui::Context,
+        scenario: Scenario,
+        kind: BackendKind,
+        steps: u32,
+        tuning: Tuning,
+        tune: bool,
+    ) -> Self {
+        Self::start(context, "train", move |reporter| async move {
+            train(&reporter, &scenario, kind, steps, (tuning, tune)).await
+        })
+    }
+
+    /// Measures a device.
+    pub fn bench(context: &egui::Context, kind: BackendKind, sections: Vec<Section>, tuning: Tuning) -> Self {
+        Self::start(context, "bench", move |reporter| async move { bench(&reporter, kind, sections, tuning).await })
     }
 
     /// Searches a space of strategies.
@@ -237,10 +259,41 @@ async fn open_or_cpu(reporter: &Reporter, kind: BackendKind) -> Result<Backend, 
     Ok(backend)
 }
 
-async fn train(reporter: &Reporter, scenario: &Scenario, kind: BackendKind, steps: u32) -> Result<(), ExecError> {
+async fn bench(
+    reporter: &Reporter,
+    kind: BackendKind,
+    sections: Vec<Section>,
+    mut tuning: Tuning,
+) -> Result<(), ExecError> {
+    let backend = open_or_cpu(reporter, kind).await?;
+    let mut progress = |what: &str, share: f32| {
+        reporter.tell(Message::Measuring(what.to_owned(), share));
+        !reporter.control.is_cancelled()
+    };
+    let options = BenchOptions { sections, ..BenchOptions::default() };
+    let measured = shardlab_engine::exec::bench(backend, &options, &mut tuning, &mut progress).await;
+    // What was found of kernels stays, also where it was stopped.
+    reporter.tell(Message::Tuned(Box::new(tuning)));
+    reporter.tell(Message::Benched(Box::new(measured?.0)));
+    Ok(())
+}
+
+async fn train(
+    reporter: &Reporter,
+    scenario: &Scenario,
+    kind: BackendKind,
+    steps: u32,
+    (mut tuning, tune): (Tuning, bool),
+) -> Result<(), ExecError> {
     shardlab_engine::exec::executable(scenario)?;
     let backend = open_or_cpu(reporter, kind).await?;
     let mut trainer = Trainer::new(scenario, backend).await?;
+    let mut progress = |done: usize, all: usize| {
+        reporter.tell(Message::Measuring("tune".to_owned(), done as f32 / all.max(1) as f32));
+        !reporter.control.is_cancelled()
+    };
+    trainer.tune(&mut tuning, tune, &mut progress).await?;
+    reporter.tell(Message::Tuned(Box::new(tuning)));
     for _ in 0..steps {
         if !reporter.go_on().await {
             break;

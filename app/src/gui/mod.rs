@@ -8,6 +8,7 @@
 //! **Invariant:** no string that a user sees stands in code (see `i18n`), no colour outside `design_tokens`.
 
 mod app;
+mod bench;
 mod command;
 mod compare;
 mod design_tokens;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{Reserved, StepReport, reserved, step_report};
+use shardlab_engine::exec::Tuning;
 use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::scenario::{DEFAULT_PRESET, Scenario, ScenarioError, ScenarioFile, check, preset_file};
 use shardlab_engine::sim::{Slack, simulate, slack};
@@ -103,6 +104,8 @@ pub struct Session {
     pub show_executed: bool,
     /// The run to compare with.
     pub baseline: Option<Arc<Run>>,
+    /// What was measured of the ways to compute kernels, on the devices of this machine.
+    pub tuning: Tuning,
     /// Files that views want to save: name and text.
     pub saves: Vec<(String, String)>,
     past: Vec<ScenarioFile>,
@@ -131,6 +134,7 @@ impl Session {
             executed: None,
             show_executed: false,
             baseline: None,
+            tuning: Tuning::default(),
             saves: Vec::new(),
             past: Vec::new(),
             future: Vec::new(),

@@ -7,7 +7,7 @@ use super::{BufferId, ExecError, Recording};
 use crate::units::Nanos;
 
 /// The kinds of backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendKind {
     /// The kernels' CPU twins: works everywhere, and is the oracle of tests.
@@ -37,6 +37,26 @@ pub struct BackendInfo {
     pub detail: String,
     /// How ops are timed: `timestamp queries`, `queue time` or `cpu clock`.
     pub timing: &'static str,
+}
+
+/// Ways to time ops, as they are written.
+const TIMINGS: [&str; 4] = ["timestamp queries", "timestamp queries at pass ends", "queue time", "cpu clock"];
+
+impl<'de> serde::Deserialize<'de> for BackendInfo {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Written {
+            kind: BackendKind,
+            name: String,
+            detail: String,
+            timing: String,
+        }
+        let Written { kind, name, detail, timing } = Written::deserialize(deserializer)?;
+        let known = TIMINGS.into_iter().find(|known| *known == timing).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{timing}` is no way to time ops; expected one of {TIMINGS:?}"))
+        })?;
+        Ok(Self { kind, name, detail, timing: known })
+    }
 }
 
 /// A device that replays recordings.

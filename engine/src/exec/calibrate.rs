@@ -137,6 +137,23 @@ fn attention(seq: u32, buffers: [Slice; 3]) -> (Dispatch, f64) {
     (Dispatch::new(&params, [qkv, qkv, out, lse]), 4.0 * pairs * f64::from(groups * head_dim))
 }
 
+/// One scope of as many dispatches.
+pub(super) fn scopes_of_one(dispatches: u32) -> Vec<Scope> {
+    vec![scope(0, dispatches)]
+}
+
+fn scope(first: u32, last: u32) -> Scope {
+    Scope {
+        rank: 0,
+        group: None,
+        stream: Stream::Compute,
+        label: LabelId(0),
+        micro_batch: Span::NO_MICRO_BATCH,
+        first,
+        last,
+    }
+}
+
 /// The median time of a dispatch, after one run to warm up (compile, allocate).
 async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
     let repeats = u32::try_from(REPEATS).unwrap_or(1);
@@ -152,19 +169,14 @@ pub(super) async fn time_calls(backend: &mut Backend, dispatch: &Dispatch, repea
 }
 
 /// Times of some calls of a dispatch, after one to warm up.
-async fn timed_calls(backend: &mut Backend, dispatch: &Dispatch, repeats: u32) -> Result<Vec<Nanos>, ExecError> {
-    let scope = |index: u32| Scope {
-        rank: 0,
-        group: None,
-        stream: Stream::Compute,
-        label: LabelId(0),
-        micro_batch: Span::NO_MICRO_BATCH,
-        first: index,
-        last: index + 1,
-    };
+pub(super) async fn timed_calls(
+    backend: &mut Backend,
+    dispatch: &Dispatch,
+    repeats: u32,
+) -> Result<Vec<Nanos>, ExecError> {
     let repeats = repeats + 1;
     let dispatches = vec![dispatch.clone(); repeats as usize];
-    let recording = Recording { dispatches, scopes: (0..repeats).map(scope).collect() };
+    let recording = Recording { dispatches, scopes: (0..repeats).map(|call| scope(call, call + 1)).collect() };
     backend.prepare(&recording).await?;
     let times = backend.replay(&recording).await?;
     Ok(times.iter().skip(1).map(|&(start, end)| end - start).collect())

@@ -51,6 +51,33 @@ impl<'a> Ring<'a> {
         }
     }
 
+    /// Terms go up a binary tree, in which rank `r` has the children `2r + 1` and `2r + 2`, and the sum comes down.
+    pub fn tree_all_reduce(&mut self) {
+        let elements = u32::try_from(self.members[0].input.size / 4).unwrap_or(u32::MAX);
+        for rank in (1..self.ranks()).rev() {
+            let (from, to) = (self.members[rank], self.members[(rank - 1) / 2]);
+            self.copy(from.input, 0, to.scratch.unwrap_or(to.output), 0, elements);
+            self.reduce(to, 0, elements, Reduction::Sum);
+            self.moved += u64::from(elements) * 4;
+        }
+        for rank in 1..self.ranks() {
+            self.hand_on((rank - 1) / 2, rank, elements);
+        }
+    }
+
+    /// What the first rank has goes along the ring.
+    pub fn broadcast(&mut self) {
+        let elements = u32::try_from(self.members[0].input.size / 4).unwrap_or(u32::MAX);
+        for rank in 1..self.ranks() {
+            self.hand_on(rank - 1, rank, elements);
+        }
+    }
+
+    fn hand_on(&mut self, from: usize, to: usize, elements: u32) {
+        self.copy(self.members[from].output, 0, self.members[to].output, 0, elements);
+        self.moved += u64::from(elements) * 4;
+    }
+
     fn ranks(&self) -> usize {
         self.members.len()
     }

@@ -29,10 +29,17 @@ const MATMUL: [Family; 5] = [
     family!("matmul_split", 8, 4),
 ];
 
+/// Arithmetic by the width of vectors.
+const PEAK: [Family; 3] = [family!("peak", 1, 1), family!("peak_x2", 1, 1), family!("peak_x4", 1, 1)];
+
 impl Kernel {
     /// The ways to compute it, the default first; none where there is only that one.
     pub fn families(self) -> &'static [Family] {
-        if self == Self::Matmul { &MATMUL } else { &[] }
+        match self {
+            Self::Matmul => &MATMUL,
+            Self::Peak => &PEAK,
+            _ => &[],
+        }
     }
 
     /// The source of a way to compute it.
@@ -47,7 +54,8 @@ impl Kernel {
 
     /// The grid of a way to compute it, for a call with `params` whose default grid is `grid`.
     pub fn grid_of(self, family: u8, params: &[u32], grid: [u32; 3]) -> [u32; 3] {
-        match (self.families().get(usize::from(family)), params) {
+        let tiled = self.families().get(usize::from(family)).filter(|_| self == Self::Matmul);
+        match (tiled, params) {
             (Some(Family { tile: [rows, cols], .. }), [m, n, ..]) => [n.div_ceil(*cols), m.div_ceil(*rows), grid[2]],
             _ => grid,
         }

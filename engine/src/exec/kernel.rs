@@ -163,6 +163,10 @@ kernels! {
     Adamw "adamw" [read read read write write write],
     /// `dst = src`.
     Copy "copy" [read write],
+    /// Arithmetic without memory.
+    Peak "peak" [write],
+    /// Reading without much else.
+    Read "read" [read write],
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! * `pool` hands out buffers and accounts for them by category,
 //! * `collectives` writes rings: chunks really move between the buffers of ranks,
 //! * `train` feeds batches, replays the step and reads the results,
+//! * `families` and `tune` are about kernels that can be computed in several ways,
+//! * `bench` measures what a device can do, and what kernels reach of it,
 //! * `calibrate` measures the rates that the cost model needs.
 //!
 //! Ranks are sets of buffers on one device, so a step on N ranks takes about N times as long as on one;
@@ -13,6 +15,7 @@
 //! **Invariant:** no wgpu type appears outside `exec::gpu`. Everything is async: a browser can never block.
 
 mod backend;
+mod bench;
 mod calibrate;
 mod collectives;
 pub mod cpu;
@@ -31,6 +34,7 @@ mod train;
 mod tune;
 
 pub use backend::{Backend, BackendInfo, BackendKind, open};
+pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit, bench};
 pub use calibrate::{Calibration, calibrate};
 pub use error::ExecError;
 pub use families::Family;

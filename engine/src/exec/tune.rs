@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::time_calls;
-use super::{Backend, Dispatch, ExecError, Recording};
+use super::{Backend, Dispatch, ExecError, Kernel, Recording};
 use crate::units::Nanos;
 
 /// Rounds after the warm-up.
@@ -146,7 +146,7 @@ fn device_key(backend: &Backend) -> String {
 /// What calls have in common that are computed in the same way: sizes, which rows are contiguous, number of products;
 /// none where there is only one way.
 pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
-    if dispatch.kernel.families().is_empty() {
+    if dispatch.kernel != Kernel::Matmul {
         return None;
     }
     let [m, n, k, _, a_col, _, b_col, .., batches] = dispatch.params[..] else { return None };

@@ -37,8 +37,10 @@ pub mod layer_norm;
 pub mod layer_norm_grad;
 pub mod layer_norm_grad_params;
 pub mod matmul;
+pub mod peak;
 pub mod position;
 pub mod position_grad;
+pub mod read;
 pub mod reduce;
 pub mod residual;
 pub mod rms_norm;
@@ -223,6 +225,8 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Reduce => twin!(reduce: read src, write dst),
         Kernel::SumSquares => twin!(sum_squares: read x, write out),
         Kernel::Adamw => twin!(adamw: read grad, read norm_sq, read hyper, write param, write m, write v),
+        Kernel::Peak => twin!(peak: write out),
+        Kernel::Read => twin!(read: read x, write out),
         Kernel::Copy => twin!(copy: read src, write dst),
     }
 }

@@ -1,0 +1,200 @@
+//! What this device can do, measured: a roofline with the kernels of a transformer block under it, and all figures.
+
+use egui::{Grid, ProgressBar, Ui};
+use egui_plot::{GridMark, Line, Plot, PlotPoints, Points};
+use shardlab_engine::exec::{BackendKind, BenchReport, Figure, RooflinePoint, Section, Tuning};
+use shardlab_engine::report;
+use shardlab_engine::trace::Origin;
+use shardlab_engine::units::FlopsPerSec;
+
+use super::design_tokens::{capacity_stroke, line_colors, signals};
+use super::i18n::{t, t_or_name};
+use super::job::{Job, Message};
+use super::session::Session;
+use super::widgets::{even_grid, heading_ui, origin_ui, right_ui};
+
+/// Height of the roofline.
+const HEIGHT: f32 = 260.0;
+
+/// A benchmark and what it has found.
+#[derive(Debug, Default)]
+pub struct BenchView {
+    job: Option<Job>,
+    on_cpu: bool,
+    progress: (String, f32),
+    report: Option<Box<BenchReport>>,
+    /// The result before, beside which a new one is shown.
+    before: Option<Box<BenchReport>>,
+    note: Option<String>,
+    error: Option<String>,
+}
+
+impl BenchView {
+    /// What tests read.
+    pub fn state(&self) -> serde_json::Value {
+        serde_json::json!({
+            "running": self.is_running(),
+            "figures": self.report.as_ref().map(|report| report.figures.len()),
+            "device": self.report.as_ref().map(|report| &report.backend.name),
+            "error": self.error,
+        })
+    }
+
+    fn is_running(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::is_running)
+    }
+
+    /// Takes what the job has told; returns errors. What was found of kernels goes into `tuning`.
+    pub fn receive(&mut self, tuning: &mut Tuning) -> Vec<String> {
+        let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
+        let mut errors = Vec::new();
+        for message in messages {
+            match message {
+                Message::Opened(_, note) => self.note = note,
+                Message::Measuring(what, share) => self.progress = (what, share),
+                Message::Benched(report) => self.before = self.report.replace(report),
+                Message::Tuned(found) => *tuning = *found,
+                Message::Failed(error) => {
+                    self.error = Some(error.clone());
+                    errors.push(error);
+                }
+                _ => {}
+            }
+        }
+        errors
+    }
+
+    /// Measures the device, or the CPU where it has none.
+    pub fn start(&mut self, context: &egui::Context, sections: &[Section], tuning: &Tuning) {
+        (self.error, self.note, self.progress) = (None, None, (String::new(), 0.0));
+        let kind = if self.on_cpu { BackendKind::Cpu } else { BackendKind::Wgpu };
+        self.job = Some(Job::bench(context, kind, sections.to_vec(), tuning.clone()));
+    }
+
+    /// Draws the view.
+    pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            ui.horizontal(|ui| {
+                heading_ui(ui, t("bench.title"));
+                if self.report.is_some() {
+                    origin_ui(ui, Origin::Executed);
+                }
+            });
+            ui.weak(t("bench.about"));
+            self.control_ui(ui, &session.tuning);
+            if let Some(note) = &self.note {
+                ui.colored_label(signals(ui.visuals()).warn, note);
+            }
+            if let Some(error) = &self.error {
+                ui.colored_label(signals(ui.visuals()).bad, error);
+            }
+            let Some(report) = &self.report else { return };
+            let backend = &report.backend;
+            ui.weak(format!("{} · {} · {}", backend.name, backend.detail, t_or_name("timing", backend.timing)));
+            ui.horizontal(|ui| save_ui(ui, report, session));
+            roofline_ui(ui, report);
+            for section in Section::ALL {
+                section_ui(ui, report, self.before.as_deref(), section);
+            }
+        });
+    }
+
+    fn control_ui(&mut self, ui: &mut Ui, tuning: &Tuning) {
+        ui.horizontal(|ui| {
+            if self.is_running() {
+                if ui.button(t("bench.stop")).clicked()
+                    && let Some(job) = &self.job
+                {
+                    job.cancel();
+                }
+                let (what, share) = &self.progress;
+                let section = Section::ALL.into_iter().find(|section| section.name() == what);
+                let text = section.map_or("", |section| t_or_name("bench_section", section.name()));
+                ui.add(ProgressBar::new(*share).desired_width(220.0).text(text));
+                return;
+            }
+            for (on_cpu, key) in [(false, "execute.wgpu"), (true, "execute.cpu")] {
+                ui.selectable_value(&mut self.on_cpu, on_cpu, t(key));
+            }
+            ui.separator();
+            if ui.button(t("bench.start")).on_hover_text(t("bench.start.tip")).clicked() {
+                self.start(ui.ctx(), &Section::ALL, tuning);
+            }
+        });
+    }
+}
+
+fn save_ui(ui: &mut Ui, report: &BenchReport, session: &mut Session) {
+    if ui.button(t("bench.save_json")).clicked() {
+        session.saves.push((format!("bench of {}.json", report.backend.name), report::bench_json(report)));
+    }
+    if ui.button(t("bench.save_csv")).clicked() {
+        session.saves.push((format!("bench of {}.csv", report.backend.name), report::bench_csv(report)));
+    }
+}
+
+/// Both axes are powers of ten, so a roof is two straight lines.
+fn roofline_ui(ui: &mut Ui, report: &BenchReport) {
+    let (points, peak, bandwidth) = (report.roofline(), report.peak(), report.memory_bandwidth());
+    if points.is_empty() {
+        return;
+    }
+    ui.strong(t("bench.roofline")).on_hover_text(t("bench.roofline.tip"));
+    let log = |point: &RooflinePoint| [point.intensity.log10(), point.achieved.log10()];
+    let ends = |least: bool| {
+        let all = points.iter().map(|point| point.intensity.log10()).chain([(peak / bandwidth).log10()]);
+        if least { all.fold(f64::INFINITY, f64::min) - 0.3 } else { all.fold(f64::NEG_INFINITY, f64::max) + 0.3 }
+    };
+    let (first, last) = (ends(true), ends(false));
+    let (corner, level) = ((peak / bandwidth).log10(), peak.log10());
+    let roof = vec![[first, first + bandwidth.log10()], [corner, level], [last, level]];
+    let power = |mark: GridMark| {
+        format!("{:.3}", 10_f64.powf(mark.value)).trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let plot = Plot::new("roofline")
+        .height(HEIGHT)
+        .allow_scroll(false)
+        .x_axis_label(t("bench.intensity"))
+        .y_axis_label(t("bench.achieved"));
+    let plot = even_grid(plot, ui.visuals())
+        .x_axis_formatter(move |mark, _| power(mark))
+        .y_axis_formatter(|mark, _| FlopsPerSec(10_f64.powf(mark.value)).to_string());
+    let stroke = capacity_stroke(ui.visuals());
+    plot.show(ui, |plot| {
+        plot.line(Line::new(t("bench.roof"), PlotPoints::from(roof)).color(stroke.color).width(2.0));
+        for (memory_bound, color) in [true, false].into_iter().zip(line_colors()) {
+            for point in points.iter().filter(|point| point.memory_bound == memory_bound) {
+                let name = format!("{} · {:.0} %", point.name, point.share() * 100.0);
+                plot.points(Points::new(name, PlotPoints::from(vec![log(point)])).color(color).radius(4.0));
+            }
+        }
+    });
+}
+
+fn section_ui(ui: &mut Ui, report: &BenchReport, before: Option<&BenchReport>, section: Section) {
+    let figures: Vec<&Figure> = report.figures.iter().filter(|figure| figure.section == section).collect();
+    if figures.is_empty() {
+        return;
+    }
+    let roofline = report.roofline();
+    let title = t_or_name("bench_section", section.name());
+    egui::CollapsingHeader::new(title).id_salt(section.name()).default_open(true).show(ui, |ui| {
+        ui.weak(t_or_name("bench_about", section.name()));
+        Grid::new(("bench", section.name())).num_columns(4).striped(true).show(ui, |ui| {
+            for figure in figures {
+                ui.label(&figure.name);
+                right_ui(ui, &figure.written());
+                let old = before.and_then(|before| before.same_as(figure));
+                ui.monospace(old.map_or_else(String::new, |old| format!("{:.2} ×", figure.gain_over(old))));
+                let point = roofline.iter().find(|point| point.name == figure.name && section == Section::Block);
+                ui.weak(point.map_or_else(|| figure.detail.clone(), under_the_roof));
+                ui.end_row();
+            }
+        });
+    });
+}
+
+fn under_the_roof(point: &RooflinePoint) -> String {
+    let bound = if point.memory_bound { "bench.by_memory" } else { "bench.by_arithmetic" };
+    format!("{:.0} % {}", point.share() * 100.0, t(bound))
+}

@@ -1,0 +1,156 @@
+//! Arithmetic, memory, transfers and latencies.
+
+use web_time::Instant;
+
+use super::figures::size;
+use super::{Bench, Figure, Section};
+use crate::exec::calibrate::scopes_of_one;
+use crate::exec::cpu::copy::CopyParams;
+use crate::exec::cpu::fill::FillParams;
+use crate::exec::cpu::peak::PeakParams;
+use crate::exec::cpu::read::ReadParams;
+use crate::exec::{BackendKind, Dispatch, ExecError, Kernel, Recording};
+use crate::units::Nanos;
+
+/// Multiply-adds in flight in an invocation of `peak`.
+const CHAINS: u64 = 8;
+
+/// Invocations of `peak` and `read`: enough for all multiprocessors of large devices.
+const LANES: u32 = 1 << 16;
+
+/// Calls of a chain.
+const CALLS: u32 = 256;
+
+/// Single calls whose median counts.
+const SINGLE_CALLS: usize = 15;
+
+impl Bench<'_> {
+    /// The rate of multiply-adds by vector width.
+    pub(super) async fn peak(&mut self) -> Result<(), ExecError> {
+        // The twin has no vectors.
+        let widths = if self.backend.info().kind == BackendKind::Cpu { 1 } else { 3 };
+        for (family, width) in [(0, 1_u64), (1, 2), (2, 4)].into_iter().take(widths) {
+            self.tell("peak")?;
+            let (mut rounds, mut nanos) = (16_u32, Nanos(1));
+            // Long enough that starting does not count.
+            while rounds <= 1 << 14 {
+                let params = PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] };
+                let call = Dispatch::new(&params, [self.slice(2, LANES.into())]).by(family);
+                nanos = self.time(&call).await?;
+                if nanos > Nanos(20_000_000) {
+                    break;
+                }
+                rounds *= 4;
+            }
+            let flops = 2 * CHAINS * width * u64::from(rounds.min(1 << 14)) * u64::from(LANES);
+            let name = if width == 1 { "fp32".to_owned() } else { format!("fp32 x{width}") };
+            self.add(Figure::arithmetic(Section::Peak, name, nanos, [flops, 0]));
+        }
+        Ok(())
+    }
+
+    /// Bandwidth over working sets.
+    pub(super) async fn memory(&mut self) -> Result<(), ExecError> {
+        for what in ["read", "write", "copy"] {
+            let mut bytes = 256_u64 << 10;
+            while bytes <= self.bytes {
+                self.tell("memory")?;
+                let n = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
+                let (call, moved) = match what {
+                    "read" => {
+                        let params = ReadParams { rows: (n / LANES).max(1), lanes: LANES.min(n), pad: [0; 2] };
+                        let buffers = [self.slice(0, n.into()), self.slice(1, LANES.into())];
+                        (Dispatch::new(&params, buffers), bytes)
+                    }
+                    "write" => {
+                        let params = FillParams { n, value: 1.0, pad: [0; 2] };
+                        (Dispatch::new(&params, [self.slice(1, n.into())]), bytes)
+                    }
+                    _ => {
+                        let params =
+                            CopyParams { rows: 1, cols: n, src_stride: n, dst_stride: n, ..CopyParams::default() };
+                        (Dispatch::new(&params, [self.slice(0, n.into()), self.slice(1, n.into())]), 2 * bytes)
+                    }
+                };
+                let nanos = self.time(&call).await?;
+                self.add(Figure::bandwidth(Section::Memory, format!("{what} {}", size(bytes)), nanos, moved));
+                bytes *= 8;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads and downloads.
+    pub(super) async fn transfer(&mut self) -> Result<(), ExecError> {
+        for bytes in [64_u64 << 10, 1 << 20, 16 << 20] {
+            self.tell("transfer")?;
+            let words = vec![0_u32; usize::try_from(bytes / 4).unwrap_or(0)];
+            let (mut up, mut down, mut nothing) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..5 {
+                nothing.push(self.read_back(1).await?);
+                let begin = Instant::now();
+                self.backend.write(self.buffers[0], 0, &words);
+                self.backend.read(self.buffers[0], 0, 1).await?;
+                up.push(since(begin));
+                down.push(self.read_back(words.len()).await?);
+            }
+            // The read that waits for the upload takes its time too.
+            let up = (median(&mut up) - median(&mut nothing)).max(Nanos(1));
+            self.add(Figure::bandwidth(Section::Transfer, format!("upload {}", size(bytes)), up, bytes));
+            let down = median(&mut down);
+            self.add(Figure::bandwidth(Section::Transfer, format!("download {}", size(bytes)), down, bytes));
+        }
+        Ok(())
+    }
+
+    async fn read_back(&mut self, words: usize) -> Result<Nanos, ExecError> {
+        let begin = Instant::now();
+        self.backend.read(self.buffers[0], 0, words).await?;
+        Ok(since(begin))
+    }
+
+    /// What calls cost.
+    pub(super) async fn latency(&mut self) -> Result<(), ExecError> {
+        self.tell("latency")?;
+        let nothing = Dispatch::new(&FillParams { n: 1, ..FillParams::default() }, [self.slice(2, 1)]);
+        debug_assert_eq!(nothing.kernel, Kernel::Fill);
+        let chain = Recording { dispatches: vec![nothing.clone(); CALLS as usize], scopes: scopes_of_one(CALLS) };
+        let (device, host) = self.replays(&chain).await?;
+        let each = |time: Nanos| Nanos(time.0 / i64::from(CALLS)).max(Nanos(1));
+        self.add(Figure::latency("call in a chain, on the device".to_owned(), each(device)));
+        self.add(Figure::latency("call in a chain, until all are done".to_owned(), each(host)));
+        let single = Recording { dispatches: vec![nothing], scopes: scopes_of_one(1) };
+        let (_, host) = self.replays(&single).await?;
+        self.add(Figure::latency("submission of one call, until it is done".to_owned(), host));
+        let mut reads = Vec::new();
+        for _ in 0..SINGLE_CALLS {
+            reads.push(self.read_back(1).await?);
+        }
+        let reads = median(&mut reads);
+        self.add(Figure::latency("read of 4 bytes".to_owned(), reads));
+        Ok(())
+    }
+
+    /// Median times of a recording: of its one scope, and on the host's clock.
+    async fn replays(&mut self, recording: &Recording) -> Result<(Nanos, Nanos), ExecError> {
+        self.backend.prepare(recording).await?;
+        let (mut device, mut host) = (Vec::new(), Vec::new());
+        for _ in 0..=SINGLE_CALLS {
+            let begin = Instant::now();
+            let times = self.backend.replay(recording).await?;
+            host.push(since(begin));
+            device.push(times.first().map_or(Nanos(1), |&(start, end)| end - start));
+        }
+        // The first one compiles.
+        Ok((median(&mut device[1..]), median(&mut host[1..])))
+    }
+}
+
+fn since(begin: Instant) -> Nanos {
+    Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX)).max(Nanos(1))
+}
+
+fn median(times: &mut [Nanos]) -> Nanos {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or(Nanos(1))
+}

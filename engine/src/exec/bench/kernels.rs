@@ -1,0 +1,142 @@
+//! Matrix products in all their ways, and the kernels of a transformer block.
+
+use std::collections::BTreeMap;
+
+use super::{Bench, Figure, LONGEST_CALL, Section, Unit};
+use crate::exec::cpu::matmul::MatmulParams;
+use crate::exec::{Dispatch, ExecError, Recording, Trainer, Tuning, shape_key};
+use crate::scenario::{Opened, check, open};
+use crate::trace::Phase;
+use crate::units::{FlopsPerSec, Nanos};
+
+/// A layer whose kernels are neither tiny nor slow on a software device, twice, so that one has neighbours.
+const BLOCK: &str = "
+name = \"a transformer block\"
+[model]
+architecture = \"llama\"
+layers = 2
+hidden = 256
+heads = 4
+kv_heads = 2
+ffn_hidden = 688
+vocab = 96
+positions = 128
+[cluster]
+device = \"a100-80gb-sxm\"
+[strategy]
+data_parallel = 1
+micro_batch = 2
+global_batch = 2
+precision = \"fp32\"
+[data]
+sequence_length = 128
+";
+
+/// Steps of which the median counts, after one.
+const STEPS: usize = 3;
+
+impl<'a> Bench<'a> {
+    /// Square products, by all ways.
+    pub(super) async fn matmul(&mut self, largest: u32, tuning: &mut Tuning) -> Result<(), ExecError> {
+        let mut side = 64;
+        while side <= largest {
+            self.tell("matmul")?;
+            let elements = u64::from(side) * u64::from(side);
+            let [a, b, c] = [0, 1, 2].map(|buffer| self.slice(buffer, elements));
+            let call = Dispatch::new(&MatmulParams::square(side), [a, b, a, c]);
+            let nanos = self.product(side, &call, tuning).await?;
+            if nanos > LONGEST_CALL {
+                break;
+            }
+            side *= 2;
+        }
+        Ok(())
+    }
+
+    /// The fastest way to compute a product; the others stand in its detail.
+    async fn product(&mut self, side: u32, call: &Dispatch, tuning: &mut Tuning) -> Result<Nanos, ExecError> {
+        let recording = Recording { dispatches: vec![call.clone()], scopes: Vec::new() };
+        tuning.measure(&mut self.backend, &recording, &mut |_, _| true).await?;
+        let mut chosen = recording;
+        tuning.apply(&self.backend, &mut chosen);
+        let call = &chosen.dispatches[0];
+        let nanos = self.time(call).await?;
+        let n = u64::from(side);
+        let name = format!("{side} x {side} x {side}");
+        let mut figure = Figure::arithmetic(Section::Matmul, name, nanos, [2 * n * n * n, 12 * n * n]);
+        let tuned = tuning.of_device(&self.backend).and_then(|shapes| shapes.get(&shape_key(call)?));
+        let ways = tuned.map(|tuned| {
+            let rate = |nanos: Nanos| FlopsPerSec(tuned.flops as f64 / nanos.secs().max(1e-12));
+            let ways = tuned.candidates.iter().map(|way| format!("{} {}", way.family, rate(way.nanos)));
+            ways.collect::<Vec<_>>().join(", ")
+        });
+        figure.detail = ways.unwrap_or_else(|| call.kernel.name().to_owned());
+        self.add(figure);
+        Ok(nanos)
+    }
+
+    /// Trains some steps and takes one layer's ops from them.
+    pub(super) async fn block(mut self, tuning: &mut Tuning) -> Result<Self, ExecError> {
+        self.tell("block")?;
+        let Ok(Opened::Scenario(file)) = open(BLOCK.as_bytes()) else { return Ok(self) };
+        let Ok(scenario) = check(&file) else { return Ok(self) };
+        let Self { backend, buffers, bytes, figures, progress, sections, sections_done } = self;
+        let mut trainer = Trainer::new(&scenario, backend).await?;
+        trainer.tune(tuning, true, &mut |_, _| true).await?;
+        let mut times: BTreeMap<(Phase, String), Op> = BTreeMap::new();
+        for step in 0..=STEPS {
+            let trace = trainer.step().await?.trace;
+            let mut of_step: BTreeMap<(Phase, String), Op> = BTreeMap::new();
+            for span in &trace.spans {
+                let label = trace.label(span);
+                let Some(name) = label.name.strip_prefix("layer 1 ") else { continue };
+                if label.phase == Phase::Update {
+                    continue;
+                }
+                let op = of_step.entry((label.phase, name.to_owned())).or_default();
+                op.add(span.duration, [label.flops, label.bytes]);
+            }
+            for (key, op) in of_step.into_iter().filter(|_| step > 0) {
+                times.entry(key).or_default().join(op);
+            }
+        }
+        let backend = trainer.into_backend();
+        let mut bench = Self { backend, buffers, bytes, figures, progress, sections, sections_done };
+        times.into_iter().for_each(|((phase, name), op)| bench.add(op.figure(phase, name)));
+        Ok(bench)
+    }
+}
+
+/// Times of an op in several steps, and its work in one.
+#[derive(Default)]
+struct Op {
+    times: Vec<Nanos>,
+    work: [u64; 2],
+}
+
+impl Op {
+    fn add(&mut self, time: Nanos, [flops, bytes]: [u64; 2]) {
+        match self.times.first_mut() {
+            Some(sum) => *sum += time,
+            None => self.times.push(time),
+        }
+        self.work = [self.work[0] + flops, self.work[1] + bytes];
+    }
+
+    fn join(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.work = other.work;
+    }
+
+    fn figure(mut self, phase: Phase, name: String) -> Figure {
+        self.times.sort_unstable();
+        let nanos = self.times.get(self.times.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1));
+        let name = if phase == Phase::Forward { name } else { format!("{name} ({})", phase.name()) };
+        let [flops, bytes] = self.work;
+        if flops > 0 {
+            return Figure::arithmetic(Section::Block, name, nanos, self.work);
+        }
+        let value = nanos.secs();
+        Figure { section: Section::Block, name, value, unit: Unit::Seconds, nanos, flops, bytes, detail: String::new() }
+    }
+}
