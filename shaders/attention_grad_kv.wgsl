@@ -37,8 +37,9 @@ const CAUSAL: u32 = 1u;
 const CARRY: u32 = 2u;
 const APART: u32 = 4u;
 
-// Keys, or queries, that are handled at once.
-const BLOCK: u32 = 4u;
+// Queries, or keys, of an invocation, and keys, or queries, that they meet at once: fewer reads for each multiplication.
+const OWN: u32 = 4u;
+const BLOCK: u32 = 8u;
 const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
 // How many of `all` tokens, `stride` apart from `first` on, come before `token`.
@@ -81,56 +82,131 @@ fn four_dout(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(dout[at.x], dout[at.y], dout[at.z], dout[at.w]);
 }
 
-// Adds what the queries of head h contribute to the gradients of key and value j of a sequence, which begin at k.
-fn add_head(sequence: u32, j: u32, h: u32, k: u32) {
+// What four numbers give with four others: a column for each of the first.
+fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
+}
+
+// Which of four queries from i0 on see a key that those from x to before y see.
+fn within(i0: u32, seen: vec2<u32>) -> vec4<bool> {
+    return (i0 + LANES >= vec4<u32>(seen.x)) & (i0 + LANES < vec4<u32>(seen.y));
+}
+
+// Weights of four queries for a key.
+fn weights(s: vec4<f32>, log_sum: vec4<f32>, counts: vec4<bool>) -> vec4<f32> {
+    return select(vec4<f32>(), exp(s * params.scale - log_sum), counts);
+}
+
+// Adds what the queries of head h contribute to the gradients of the keys and values that begin at k.
+fn add_head(sequence: u32, j: vec4<u32>, count: u32, h: u32, k: vec4<u32>) {
     let heads = params.groups * params.q_per_group;
     let v = k + params.head_dim;
-    let seeing = queries_of(j);
-    for (var i0 = seeing.x; i0 < seeing.y; i0 += BLOCK) {
-        // Lanes beyond the last query compute it again, without weight.
-        let t = sequence * params.queries + min(vec4<u32>(i0) + LANES, vec4<u32>(seeing.y - 1u));
-        let q = query_at(t, h);
-        let stat = t * heads + h;
-        let o = stat * params.value_dim;
-        var s = vec4<f32>();
+    let seen_x = queries_of(j.x);
+    let seen_y = queries_of(j.y);
+    let seen_z = queries_of(j.z);
+    let seen_w = queries_of(j.w);
+    let begin = min(min(seen_x.x, seen_y.x), min(seen_z.x, seen_w.x));
+    let end = max(max(seen_x.y, seen_y.y), max(seen_z.y, seen_w.y));
+    for (var i0 = begin; i0 < end; i0 += BLOCK) {
+        // Queries beyond the last are computed as the last one, without weight.
+        let t_low = sequence * params.queries + min(i0 + LANES, vec4<u32>(params.queries - 1u));
+        let t_high = sequence * params.queries + min(i0 + 4u + LANES, vec4<u32>(params.queries - 1u));
+        let q_low = query_at(t_low, h);
+        let q_high = query_at(t_high, h);
+        let stat_low = t_low * heads + h;
+        let stat_high = t_high * heads + h;
+        var s_low = mat4x4<f32>();
+        var s_high = mat4x4<f32>();
         for (var d = 0u; d < params.head_dim; d++) {
-            s += kv[k + d] * four_qkv(q + d);
+            let x = vec4<f32>(kv[k.x + d], kv[k.y + d], kv[k.z + d], kv[k.w + d]);
+            s_low += outer(x, four_qkv(q_low + d));
+            s_high += outer(x, four_qkv(q_high + d));
         }
-        var dp = vec4<f32>();
+        let o_low = stat_low * params.value_dim;
+        let o_high = stat_high * params.value_dim;
+        var dp_low = mat4x4<f32>();
+        var dp_high = mat4x4<f32>();
         for (var d = 0u; d < params.value_dim; d++) {
-            dp += kv[v + d] * four_dout(o + d);
+            let x = vec4<f32>(kv[v.x + d], kv[v.y + d], kv[v.z + d], kv[v.w + d]);
+            dp_low += outer(x, four_dout(o_low + d));
+            dp_high += outer(x, four_dout(o_high + d));
         }
-        let within = vec4<u32>(i0) + LANES < vec4<u32>(seeing.y);
-        let log_sum = vec4<f32>(lse[stat.x], lse[stat.y], lse[stat.z], lse[stat.w]);
-        let deltas = vec4<f32>(delta[stat.x], delta[stat.y], delta[stat.z], delta[stat.w]);
-        let prob = select(vec4<f32>(), exp(s * params.scale - log_sum), within);
-        let ds = prob * (dp - deltas) * params.scale;
+        let lse_low = four_lse(stat_low);
+        let lse_high = four_lse(stat_high);
+        let delta_low = four_delta(stat_low);
+        let delta_high = four_delta(stat_high);
+        let p_low_x = weights(s_low[0], lse_low, within(i0, seen_x));
+        let p_high_x = weights(s_high[0], lse_high, within(i0 + 4u, seen_x));
+        let ds_low_x = p_low_x * (dp_low[0] - delta_low) * params.scale;
+        let ds_high_x = p_high_x * (dp_high[0] - delta_high) * params.scale;
+        let p_low_y = weights(s_low[1], lse_low, within(i0, seen_y));
+        let p_high_y = weights(s_high[1], lse_high, within(i0 + 4u, seen_y));
+        let ds_low_y = p_low_y * (dp_low[1] - delta_low) * params.scale;
+        let ds_high_y = p_high_y * (dp_high[1] - delta_high) * params.scale;
+        let p_low_z = weights(s_low[2], lse_low, within(i0, seen_z));
+        let p_high_z = weights(s_high[2], lse_high, within(i0 + 4u, seen_z));
+        let ds_low_z = p_low_z * (dp_low[2] - delta_low) * params.scale;
+        let ds_high_z = p_high_z * (dp_high[2] - delta_high) * params.scale;
+        let p_low_w = weights(s_low[3], lse_low, within(i0, seen_w));
+        let p_high_w = weights(s_high[3], lse_high, within(i0 + 4u, seen_w));
+        let ds_low_w = p_low_w * (dp_low[3] - delta_low) * params.scale;
+        let ds_high_w = p_high_w * (dp_high[3] - delta_high) * params.scale;
         for (var d = 0u; d < params.head_dim; d++) {
-            dkv[k + d] += dot(ds, four_qkv(q + d));
+            let low = four_qkv(q_low + d);
+            let high = four_qkv(q_high + d);
+            add(k + d, count, vec4<f32>(
+                dot(ds_low_x, low) + dot(ds_high_x, high), dot(ds_low_y, low) + dot(ds_high_y, high),
+                dot(ds_low_z, low) + dot(ds_high_z, high), dot(ds_low_w, low) + dot(ds_high_w, high),
+            ));
         }
         for (var d = 0u; d < params.value_dim; d++) {
-            dkv[v + d] += dot(prob, four_dout(o + d));
+            let low = four_dout(o_low + d);
+            let high = four_dout(o_high + d);
+            add(v + d, count, vec4<f32>(
+                dot(p_low_x, low) + dot(p_high_x, high), dot(p_low_y, low) + dot(p_high_y, high),
+                dot(p_low_z, low) + dot(p_high_z, high), dot(p_low_w, low) + dot(p_high_w, high),
+            ));
         }
+    }
+}
+
+fn four_lse(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+}
+
+fn four_delta(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
+}
+
+// Adds to what the first `count` keys have.
+fn add(at: vec4<u32>, count: u32, values: vec4<f32>) {
+    for (var x = 0u; x < count; x++) {
+        dkv[at[x]] += values[x];
     }
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let blocks = (params.keys + OWN - 1u) / OWN;
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.batch * params.keys * params.groups {
+    if i >= params.batch * blocks * params.groups {
         return;
     }
-    let key = i / params.groups;
     let group = i % params.groups;
-    let sequence = key / params.keys;
-    let j = key % params.keys;
-    let k = key_at(key_row(sequence, vec4<u32>(j)), group).x;
+    let sequence = i / params.groups / blocks;
+    let first = i / params.groups % blocks * OWN;
+    // Keys beyond the last compute it again, and write nothing.
+    let count = min(OWN, params.keys - first);
+    let j = first + min(LANES, vec4<u32>(count - 1u));
+    let k = key_at(key_row(sequence, j), group);
     if (params.flags & CARRY) == 0u {
-        for (var d = 0u; d < params.head_dim + params.value_dim; d++) {
-            dkv[k + d] = 0.0;
+        for (var x = 0u; x < count; x++) {
+            for (var d = 0u; d < params.head_dim + params.value_dim; d++) {
+                dkv[k[x] + d] = 0.0;
+            }
         }
     }
     for (var h = group * params.q_per_group; h < (group + 1u) * params.q_per_group; h++) {
-        add_head(sequence, j, h, k);
+        add_head(sequence, j, count, h, k);
     }
 }

@@ -36,8 +36,9 @@ const CAUSAL: u32 = 1u;
 const CARRY: u32 = 2u;
 const APART: u32 = 4u;
 
-// Keys, or queries, that are handled at once.
-const BLOCK: u32 = 4u;
+// Queries, or keys, of an invocation, and keys, or queries, that they meet at once: fewer reads for each multiplication.
+const OWN: u32 = 4u;
+const BLOCK: u32 = 8u;
 const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
 // How many of `all` tokens, `stride` apart from `first` on, come before `token`.
@@ -62,8 +63,8 @@ fn key_row(sequence: u32, j: vec4<u32>) -> vec4<u32> {
     return j % params.gather * params.batch * of_rank + sequence * of_rank + j / params.gather;
 }
 
-// Where the query of a head begins: each group holds its query heads, a key head, a value head.
-fn query_at(t: u32, h: u32) -> u32 {
+// Where the queries of a head begin: each group holds its query heads, a key head, a value head.
+fn query_at(t: vec4<u32>, h: u32) -> vec4<u32> {
     let group = (params.q_per_group + 1u) * params.head_dim + params.value_dim;
     return (t * params.groups + h / params.q_per_group) * group + h % params.q_per_group * params.head_dim;
 }
@@ -78,42 +79,94 @@ fn four_kv(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(kv[at.x], kv[at.y], kv[at.z], kv[at.w]);
 }
 
+// What four numbers give with four others: a column for each of the first.
+fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
+}
+
+// Which of four keys from j0 on a query sees that sees those from x to before y.
+fn within(j0: u32, seen: vec2<u32>) -> vec4<bool> {
+    return (j0 + LANES >= vec4<u32>(seen.x)) & (j0 + LANES < vec4<u32>(seen.y));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let heads = params.groups * params.q_per_group;
+    let blocks = (params.queries + OWN - 1u) / OWN;
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.batch * params.queries * heads {
+    if i >= params.batch * blocks * heads {
         return;
     }
-    let t = i / heads;
     let h = i % heads;
-
+    let sequence = i / heads / blocks;
+    let first = i / heads % blocks * OWN;
+    // Rows beyond the sequence compute its last one again, and write nothing.
+    let count = min(OWN, params.queries - first);
+    let t = sequence * params.queries + first + min(LANES, vec4<u32>(count - 1u));
     let q = query_at(t, h);
-    let o = i * params.value_dim;
+    let stat = t * heads + h;
+    let o = stat * params.value_dim;
+    let group = h / params.q_per_group;
+    let seen_x = keys_of(t.x);
+    let seen_y = keys_of(t.y);
+    let seen_z = keys_of(t.z);
+    let seen_w = keys_of(t.w);
+    let begin = min(min(seen_x.x, seen_y.x), min(seen_z.x, seen_w.x));
+    let end = max(max(seen_x.y, seen_y.y), max(seen_z.y, seen_w.y));
+    let log_sum = vec4<f32>(lse[stat.x], lse[stat.y], lse[stat.z], lse[stat.w]);
+    let deltas = vec4<f32>(delta[stat.x], delta[stat.y], delta[stat.z], delta[stat.w]);
     if (params.flags & CARRY) == 0u {
         for (var d = 0u; d < params.head_dim; d++) {
-            dqkv[q + d] = 0.0;
+            store(q + d, count, vec4<f32>());
         }
     }
-    let seen = keys_of(t);
-    for (var j0 = seen.x; j0 < seen.y; j0 += BLOCK) {
-        // Lanes beyond the last key compute it again, without weight.
-        let j = min(vec4<u32>(j0) + LANES, vec4<u32>(seen.y - 1u));
-        let k = key_at(key_row(t / params.queries, j), h / params.q_per_group);
-        let v = k + params.head_dim;
-        var s = vec4<f32>();
+    for (var j0 = begin; j0 < end; j0 += BLOCK) {
+        // Keys beyond the last are computed as the last one, without weight.
+        let low = key_at(key_row(sequence, min(j0 + LANES, vec4<u32>(params.keys - 1u))), group);
+        let high = key_at(key_row(sequence, min(j0 + 4u + LANES, vec4<u32>(params.keys - 1u))), group);
+        var s_low = mat4x4<f32>();
+        var s_high = mat4x4<f32>();
         for (var d = 0u; d < params.head_dim; d++) {
-            s += qkv[q + d] * four_kv(k + d);
+            let x = vec4<f32>(qkv[q.x + d], qkv[q.y + d], qkv[q.z + d], qkv[q.w + d]);
+            s_low += outer(x, four_kv(low + d));
+            s_high += outer(x, four_kv(high + d));
         }
-        var dp = vec4<f32>();
+        var dp_low = mat4x4<f32>();
+        var dp_high = mat4x4<f32>();
         for (var d = 0u; d < params.value_dim; d++) {
-            dp += dout[o + d] * four_kv(v + d);
+            let x = vec4<f32>(dout[o.x + d], dout[o.y + d], dout[o.z + d], dout[o.w + d]);
+            dp_low += outer(x, four_kv(low + params.head_dim + d));
+            dp_high += outer(x, four_kv(high + params.head_dim + d));
         }
-        let prob = exp(s * params.scale - lse[i]);
-        let within = vec4<u32>(j0) + LANES < vec4<u32>(seen.y);
-        let ds = select(vec4<f32>(), prob * (dp - delta[i]) * params.scale, within);
+        let low_x = gradient(s_low[0], dp_low[0], log_sum.x, deltas.x, within(j0, seen_x));
+        let high_x = gradient(s_high[0], dp_high[0], log_sum.x, deltas.x, within(j0 + 4u, seen_x));
+        let low_y = gradient(s_low[1], dp_low[1], log_sum.y, deltas.y, within(j0, seen_y));
+        let high_y = gradient(s_high[1], dp_high[1], log_sum.y, deltas.y, within(j0 + 4u, seen_y));
+        let low_z = gradient(s_low[2], dp_low[2], log_sum.z, deltas.z, within(j0, seen_z));
+        let high_z = gradient(s_high[2], dp_high[2], log_sum.z, deltas.z, within(j0 + 4u, seen_z));
+        let low_w = gradient(s_low[3], dp_low[3], log_sum.w, deltas.w, within(j0, seen_w));
+        let high_w = gradient(s_high[3], dp_high[3], log_sum.w, deltas.w, within(j0 + 4u, seen_w));
         for (var d = 0u; d < params.head_dim; d++) {
-            dqkv[q + d] += dot(ds, four_kv(k + d));
+            let k_low = four_kv(low + d);
+            let k_high = four_kv(high + d);
+            let before_it = vec4<f32>(dqkv[q.x + d], dqkv[q.y + d], dqkv[q.z + d], dqkv[q.w + d]);
+            store(q + d, count, before_it + vec4<f32>(
+                dot(low_x, k_low) + dot(high_x, k_high), dot(low_y, k_low) + dot(high_y, k_high),
+                dot(low_z, k_low) + dot(high_z, k_high), dot(low_w, k_low) + dot(high_w, k_high),
+            ));
         }
+    }
+}
+
+// Gradients of the scores of a query with four keys.
+fn gradient(s: vec4<f32>, dp: vec4<f32>, log_sum: f32, delta_of_row: f32, counts: vec4<bool>) -> vec4<f32> {
+    let prob = exp(s * params.scale - log_sum);
+    return select(vec4<f32>(), prob * (dp - delta_of_row) * params.scale, counts);
+}
+
+// Writes what the first `count` rows have.
+fn store(at: vec4<u32>, count: u32, values: vec4<f32>) {
+    for (var x = 0u; x < count; x++) {
+        dqkv[at[x]] = values[x];
     }
 }

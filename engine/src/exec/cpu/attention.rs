@@ -9,7 +9,8 @@
 //! (`gather`) have every `gather`-th token. With `CARRY` the keys come to those that `out` and `lse` have seen already
 //! (Liu et al. 2023, "Ring Attention").
 //!
-//! The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), four keys at a time.
+//! The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), eight keys at a time. An invocation of
+//! the shader has four queries of a head, which share what is read of the keys.
 
 use std::ops::Range;
 
@@ -63,7 +64,7 @@ impl KernelParams for AttentionParams {
     const KERNEL: Kernel = Kernel::Attention;
 
     fn grid(&self) -> [u32; 3] {
-        elementwise_grid(self.batch * self.queries * self.groups * self.q_per_group)
+        elementwise_grid(self.batch * self.queries.div_ceil(OWN) * self.groups * self.q_per_group)
     }
 }
 
@@ -77,8 +78,11 @@ pub fn attention<T: Real>(qkv: &[T], kv: &[T], out: &mut [T], lse: &mut [T], p: 
     }
 }
 
+/// Queries, or keys, of an invocation of the shader.
+pub(super) const OWN: u32 = 4;
+
 /// Keys, or queries, that are handled at once.
-pub(super) const BLOCK: usize = 4;
+pub(super) const BLOCK: usize = 8;
 const LOWEST: f64 = -3.0e38;
 
 /// Attends from query head `h` of row `t` to the keys that it sees; returns the logarithm of the denominator.

@@ -5,7 +5,7 @@
 
 use super::Real;
 use super::attention::AttentionParams;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`attention_delta`].
 #[repr(transparent)]
@@ -16,7 +16,7 @@ impl KernelParams for AttentionDeltaParams {
     const KERNEL: Kernel = Kernel::AttentionDelta;
 
     fn grid(&self) -> [u32; 3] {
-        self.0.grid()
+        elementwise_grid(self.0.batch * self.0.queries * self.0.groups * self.0.q_per_group)
     }
 }
 

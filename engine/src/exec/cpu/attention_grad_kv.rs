@@ -5,7 +5,7 @@
 //! `qkv` and `kv` are as in `attention`. `dkv` lies as `kv` does; only its keys and values are written, with `CARRY` added
 //! to. `dout` is `[T, heads * value_dim]`, `lse` and `delta` are `[T, heads]`.
 
-use super::attention::{AttentionParams, BLOCK, CARRY, dots, lanes, weigh};
+use super::attention::{AttentionParams, BLOCK, CARRY, OWN, dots, lanes, weigh};
 use super::{Real, real};
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
@@ -18,7 +18,7 @@ impl KernelParams for AttentionGradKvParams {
     const KERNEL: Kernel = Kernel::AttentionGradKv;
 
     fn grid(&self) -> [u32; 3] {
-        elementwise_grid(self.0.batch * self.0.keys * self.0.groups)
+        elementwise_grid(self.0.batch * self.0.keys.div_ceil(OWN) * self.0.groups)
     }
 }
 
