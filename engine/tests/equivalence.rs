@@ -314,6 +314,26 @@ fn experts_that_drop_tokens_drop_the_same_on_every_replica() {
 }
 
 #[test]
+fn stored_scores_and_kernels_that_are_not_fused_equal_one_rank() {
+    let cases = [
+        ((1, 1, 1), "attention = \"unfused\""),
+        ((1, 1, 1), "kernels = \"eager\""),
+        ((2, 2, 1), "attention = \"unfused\"\nrecompute = \"selective\"\nsequence_parallel = true"),
+        ((1, 2, 2), "attention = \"unfused\"\nrecompute = \"selective\"\nschedule = \"interleaved\""),
+        ((2, 1, 2), "kernels = \"eager\"\nattention = \"unfused\"\nrecompute = \"full\""),
+        ((2, 2, 1), "kernels = \"eager\"\nsequence_parallel = true\nkeep_gathered = true\nzero_stage = 3"),
+        (
+            (1, 2, 1),
+            "recompute = \"selective\"\nrecompute_modules = [\"norm\", \"activation\"]\nsequence_parallel = true",
+        ),
+        ((1, 2, 1), "recompute = \"selective\"\nrecompute_modules = [\"mlp\"]"),
+        ((1, 1, 2), "recompute = \"full\"\nrecompute_interval = 2"),
+    ];
+    // The reference has neither.
+    every_case_equals_one_rank(&[0, 1, 2], &cases);
+}
+
+#[test]
 fn windows_of_attention_equal_one_rank() {
     let [whole, window] = ["", "\nwindow = 3\nwindow_interval = 2"].map(|window| {
         let single = scenario_of(&format!("{}{window}", model(0)), 0, (1, 1, 1), "");

@@ -14,11 +14,13 @@ use std::collections::BTreeSet;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shardlab_engine::exec::cpu::{
-    adamw, add, assign, attention, attention_delta, attention_grad_kv, attention_grad_q, column_sum, combine,
-    combine_grad_weights, copy, cross_entropy, cross_entropy_grad, dispatch, embedding, embedding_grad, fill, gelu,
-    gelu_grad, latent_join, latent_join_grad, layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, peak,
-    position, position_grad, read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route,
-    route_grad, row_max, sum_exp, sum_squares, swiglu, swiglu_grad,
+    adamw, add, assign, attention, attention_delta, attention_grad_kv, attention_grad_q, attention_scores,
+    attention_scores_grad, attention_softmax, attention_softmax_grad, attention_values, attention_values_grad_p,
+    attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
+    dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
+    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, peak, position, position_grad, read, reduce, residual,
+    rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, silu, silu_grad, sum_exp,
+    sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -71,6 +73,7 @@ fn attention_cases() -> Vec<Case> {
     let qkv = (batch * seq * groups * (q_per_group + 2) * head_dim) as usize;
     let mut cases: Vec<Case> =
         [causal, window, gathered, carried, whole].into_iter().flat_map(attention_passes).collect();
+    cases.extend([causal, window].into_iter().flat_map(unfused_passes));
     cases.extend([1.0, -1.0].map(|direction| case(rope(direction), &[qkv, qkv])));
     let latent = params!(latent_join::LatentJoinParams {
         rows: 74,
@@ -87,6 +90,23 @@ fn attention_cases() -> Vec<Case> {
     cases.push(case(latent, &[queries, pairs, key, joined]));
     cases.push(case(latent_join_grad::LatentJoinGradParams(latent), &[joined, queries, pairs, key]));
     cases
+}
+
+/// The kernels of attention whose scores are stored.
+fn unfused_passes(p: attention::AttentionParams) -> Vec<Case> {
+    let rows = (p.batch * p.queries * p.groups) as usize;
+    let qkv = rows * ((p.q_per_group + 1) * p.head_dim + p.value_dim) as usize;
+    let heads = rows * p.q_per_group as usize;
+    let (scores, out) = (heads * p.keys as usize, heads * p.value_dim as usize);
+    vec![
+        case(attention_scores::AttentionScoresParams(p), &[qkv, scores]),
+        case(attention_softmax::AttentionSoftmaxParams(p), &[scores, scores]),
+        case(attention_values::AttentionValuesParams(p), &[scores, qkv, out]),
+        case(attention_values_grad_p::AttentionValuesGradPParams(p), &[qkv, out, scores]),
+        case(attention_values_grad_v::AttentionValuesGradVParams(p), &[scores, out, out]),
+        case(attention_softmax_grad::AttentionSoftmaxGradParams(p), &[scores, scores, scores]),
+        case(attention_scores_grad::AttentionScoresGradParams(p), &[scores, qkv, out, qkv]),
+    ]
 }
 
 /// All four kernels on the same parameters.
@@ -291,6 +311,10 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(gelu_grad::GeluGradParams { n: 1001 }), &[1001; 3]),
         case(params!(swiglu::SwigluParams { n: 501 }), &[1002, 501]),
         case(params!(swiglu_grad::SwigluGradParams { n: 501 }), &[1002, 501, 1002]),
+        case(params!(silu::SiluParams { n: 501 }), &[1002, 501]),
+        case(params!(silu_grad::SiluGradParams { n: 501 }), &[1002, 501, 501, 1002]),
+        case(params!(gate::GateParams { n: 501 }), &[1002, 501, 501]),
+        case(params!(gate_grad::GateGradParams { n: 501 }), &[1002, 501, 501, 501, 501]),
         case(params!(add::AddParams { n: 501 }), &[501; 3]),
         case(params!(residual::ResidualParams { n: 500, cols: 20, has_bias: 1 }), &[500, 500, 20, 500]),
         case(params!(residual::ResidualParams { n: 500, cols: 20 }), &[500, 500, 1, 500]),
@@ -362,6 +386,17 @@ fn poison(case: &Case, data: &mut [Vec<f32>]) {
     use Kernel::{Combine, CombineGradWeights, Route, RouteGrad};
     use Kernel::{LatentJoin, LatentJoinGrad};
     let overwrites = [
+        Kernel::AttentionScores,
+        Kernel::AttentionSoftmax,
+        Kernel::AttentionValues,
+        Kernel::AttentionValuesGradP,
+        Kernel::AttentionValuesGradV,
+        Kernel::AttentionSoftmaxGrad,
+        Kernel::AttentionScoresGrad,
+        Kernel::Silu,
+        Kernel::SiluGrad,
+        Kernel::Gate,
+        Kernel::GateGrad,
         Kernel::Peak,
         Kernel::Read,
         LatentJoin,

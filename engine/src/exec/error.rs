@@ -14,9 +14,6 @@ pub enum ExecError {
     /// The precision cannot be executed yet.
     #[error("only strategy.precision = fp32 can be executed yet, others are simulated; set it to \"fp32\"")]
     Precision,
-    /// The attention kernel cannot be executed yet.
-    #[error("strategy.attention = unfused can be simulated but not executed yet; set it to \"flash\"")]
-    Attention,
     /// The optimizer cannot be executed yet.
     #[error("only strategy.optimizer = adamw and adam can be executed yet, others are simulated; set it to \"adamw\"")]
     Optimizer,
@@ -32,9 +29,6 @@ pub enum ExecError {
     /// Compressed gradients cannot be executed yet.
     #[error("strategy.gradient_compression can be simulated but not executed yet; set it to \"none\"")]
     Compression,
-    /// Kernels that are not fused cannot be executed.
-    #[error("eager kernels can be simulated but not executed; set strategy.kernels to \"fused\"")]
-    Kernels,
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,

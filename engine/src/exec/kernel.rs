@@ -131,6 +131,28 @@ kernels! {
     Combine "combine" [read read read write],
     /// Gradient of [`Kernel::Combine`] for the weights.
     CombineGradWeights "combine_grad_weights" [read read read write],
+    /// Scores of attention that is not fused.
+    AttentionScores "attention_scores" [read write],
+    /// Their softmax.
+    AttentionSoftmax "attention_softmax" [read write],
+    /// The weighted values.
+    AttentionValues "attention_values" [read read write],
+    /// Gradient of [`Kernel::AttentionValues`] for the weights.
+    AttentionValuesGradP "attention_values_grad_p" [read read write],
+    /// Gradient of [`Kernel::AttentionValues`] for the values.
+    AttentionValuesGradV "attention_values_grad_v" [read read write],
+    /// Gradient of [`Kernel::AttentionSoftmax`].
+    AttentionSoftmaxGrad "attention_softmax_grad" [read read write],
+    /// Gradient of [`Kernel::AttentionScores`], with that of the values.
+    AttentionScoresGrad "attention_scores_grad" [read read read write],
+    /// The gate of SwiGLU where nothing is fused.
+    Silu "silu" [read write],
+    /// Gradient of [`Kernel::Silu`], with that of the factors.
+    SiluGrad "silu_grad" [read read read write],
+    /// The product of SwiGLU where nothing is fused.
+    Gate "gate" [read read write],
+    /// Gradient of [`Kernel::Gate`].
+    GateGrad "gate_grad" [read read read write write],
     /// GELU, in the tanh approximation of GPT-2.
     Gelu "gelu" [read write],
     /// Gradient of [`Kernel::Gelu`].

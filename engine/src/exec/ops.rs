@@ -7,6 +7,13 @@ use super::cpu::attention::{APART, AttentionParams, CARRY, CAUSAL};
 use super::cpu::attention_delta::AttentionDeltaParams;
 use super::cpu::attention_grad_kv::AttentionGradKvParams;
 use super::cpu::attention_grad_q::AttentionGradQParams;
+use super::cpu::attention_scores::AttentionScoresParams;
+use super::cpu::attention_scores_grad::AttentionScoresGradParams;
+use super::cpu::attention_softmax::AttentionSoftmaxParams;
+use super::cpu::attention_softmax_grad::AttentionSoftmaxGradParams;
+use super::cpu::attention_values::AttentionValuesParams;
+use super::cpu::attention_values_grad_p::AttentionValuesGradPParams;
+use super::cpu::attention_values_grad_v::AttentionValuesGradVParams;
 use super::cpu::column_sum::ColumnSumParams;
 use super::cpu::combine::CombineParams;
 use super::cpu::combine_grad_weights::CombineGradWeightsParams;
@@ -17,6 +24,8 @@ use super::cpu::dispatch::DispatchParams;
 use super::cpu::embedding::EmbeddingParams;
 use super::cpu::embedding_grad::EmbeddingGradParams;
 use super::cpu::fill::FillParams;
+use super::cpu::gate::GateParams;
+use super::cpu::gate_grad::GateGradParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::gelu_grad::GeluGradParams;
 use super::cpu::latent_join::LatentJoinParams;
@@ -36,6 +45,8 @@ use super::cpu::rope::RopeParams;
 use super::cpu::route::RouteParams;
 use super::cpu::route_grad::RouteGradParams;
 use super::cpu::row_max::RowMaxParams;
+use super::cpu::silu::SiluParams;
+use super::cpu::silu_grad::SiluGradParams;
 use super::cpu::sum_exp::SumExpParams;
 use super::cpu::sum_squares::SumSquaresParams;
 use super::cpu::swiglu::SwigluParams;
@@ -77,6 +88,13 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![call.attention(reads[1], call.context_attention(), [writes[0], writes[1]])]
         }
         OpKind::ContextAttentionGrad { part, .. } => call.context_attention_gradient(part),
+        OpKind::AttentionScores
+        | OpKind::AttentionSoftmax
+        | OpKind::AttentionValues
+        | OpKind::AttentionValuesGrad
+        | OpKind::AttentionSoftmaxGrad
+        | OpKind::AttentionScoresGrad => call.unfused_attention(),
+        OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => vec![call.eager_activation()],
         OpKind::LatentJoin | OpKind::LatentJoinGrad => vec![call.latent_join()],
         OpKind::KeysValues => vec![call.keys_values(false)],
         OpKind::KeysValuesGrad => vec![call.keys_values(true)],
@@ -100,12 +118,6 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
         OpKind::Compression(_) => return Err(ExecError::Compression),
         OpKind::Cast => return Err(ExecError::Precision),
-        OpKind::AttentionScores
-        | OpKind::AttentionSoftmax
-        | OpKind::AttentionValues
-        | OpKind::AttentionValuesGrad
-        | OpKind::AttentionSoftmaxGrad
-        | OpKind::AttentionScoresGrad => return Err(ExecError::Attention),
         OpKind::Relu
         | OpKind::ReluGrad
         | OpKind::Tanh
@@ -134,7 +146,6 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         | OpKind::BinaryLoss
         | OpKind::BinaryLossGrad => return Err(ExecError::Architecture),
         OpKind::Dropout | OpKind::DropoutGrad => return Err(ExecError::Dropout),
-        OpKind::Silu | OpKind::SiluGrad | OpKind::Gate | OpKind::GateGrad => return Err(ExecError::Kernels),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }
@@ -464,6 +475,42 @@ impl Call<'_> {
         let ((src_offset, src_stride), (dst_offset, dst_stride)) =
             if back { (apart, together) } else { (together, apart) };
         self.simple(&CopyParams { rows, cols, src_offset, src_stride, dst_offset, dst_stride, pad: [0; 2] })
+    }
+
+    /// Attention whose scores and weights are stored.
+    fn unfused_attention(&self) -> Vec<Dispatch> {
+        let (reads, writes) = (self.reads, self.writes);
+        let dims = &self.context.step.dims;
+        let keys = dims.sequence;
+        // Scores and weights have a column for each head and key.
+        let groups = match self.op.kind {
+            OpKind::AttentionScores => self.groups(self.read_shape(0)),
+            _ => self.read_shape(0).cols / keys / dims.queries_per_group,
+        };
+        let params = AttentionParams { groups, ..self.whole_attention(0) };
+        match self.op.kind {
+            OpKind::AttentionScores => vec![self.simple(&AttentionScoresParams(params))],
+            OpKind::AttentionSoftmax => vec![self.simple(&AttentionSoftmaxParams(params))],
+            OpKind::AttentionValues => vec![self.simple(&AttentionValuesParams(params))],
+            OpKind::AttentionValuesGrad => vec![
+                Dispatch::new(&AttentionValuesGradPParams(params), [reads[1], reads[2], writes[0]]),
+                Dispatch::new(&AttentionValuesGradVParams(params), [reads[0], reads[2], writes[1]]),
+            ],
+            OpKind::AttentionSoftmaxGrad => vec![self.simple(&AttentionSoftmaxGradParams(params))],
+            _ => vec![self.simple(&AttentionScoresGradParams(params))],
+        }
+    }
+
+    /// SwiGLU in two kernels.
+    fn eager_activation(&self) -> Dispatch {
+        let (written, pad) = (self.written(0), [0; 3]);
+        match self.op.kind {
+            OpKind::Silu => self.simple(&SiluParams { n: written, pad }),
+            OpKind::Gate => self.simple(&GateParams { n: written, pad }),
+            OpKind::GateGrad => self.simple(&GateGradParams { n: written, pad }),
+            // Counted by the gradients that come in, half as wide as the one that goes out.
+            _ => self.simple(&SiluGradParams { n: elements(self.read_shape(1)), pad }),
+        }
     }
 
     fn activation(&self) -> Dispatch {

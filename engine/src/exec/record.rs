@@ -10,7 +10,7 @@ use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slic
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, saved};
 use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{AttentionKernel, Compression, Kernels, Optimizer, Place, Precision, Scenario, UpdateRule};
+use crate::scenario::{Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
 
@@ -27,12 +27,6 @@ const MAX_OPS: usize = 200_000;
 pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().precision != Precision::Fp32 {
         return Err(ExecError::Precision);
-    }
-    if scenario.strategy().attention == AttentionKernel::Unfused {
-        return Err(ExecError::Attention);
-    }
-    if scenario.strategy().kernels == Kernels::Eager {
-        return Err(ExecError::Kernels);
     }
     if !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
         return Err(ExecError::Optimizer);

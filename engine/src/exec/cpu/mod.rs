@@ -18,6 +18,13 @@ pub mod attention;
 pub mod attention_delta;
 pub mod attention_grad_kv;
 pub mod attention_grad_q;
+pub mod attention_scores;
+pub mod attention_scores_grad;
+pub mod attention_softmax;
+pub mod attention_softmax_grad;
+pub mod attention_values;
+pub mod attention_values_grad_p;
+pub mod attention_values_grad_v;
 pub mod backend;
 pub mod column_sum;
 pub mod combine;
@@ -29,6 +36,8 @@ pub mod dispatch;
 pub mod embedding;
 pub mod embedding_grad;
 pub mod fill;
+pub mod gate;
+pub mod gate_grad;
 pub mod gelu;
 pub mod gelu_grad;
 pub mod latent_join;
@@ -50,6 +59,8 @@ pub mod rope;
 pub mod route;
 pub mod route_grad;
 pub mod row_max;
+pub mod silu;
+pub mod silu_grad;
 pub mod sum_exp;
 pub mod sum_squares;
 pub mod swiglu;
@@ -208,6 +219,17 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::CombineGradWeights => {
             twin!(combine_grad_weights: read rows, tokens assignment, read dy, write dweights)
         }
+        Kernel::AttentionScores => twin!(attention_scores: read qkv, write s),
+        Kernel::AttentionSoftmax => twin!(attention_softmax: read s, write p),
+        Kernel::AttentionValues => twin!(attention_values: read p, read qkv, write out),
+        Kernel::AttentionValuesGradP => twin!(attention_values_grad_p: read qkv, read dout, write dp),
+        Kernel::AttentionValuesGradV => twin!(attention_values_grad_v: read p, read dout, write dv),
+        Kernel::AttentionSoftmaxGrad => twin!(attention_softmax_grad: read p, read dp, write ds),
+        Kernel::AttentionScoresGrad => twin!(attention_scores_grad: read ds, read qkv, read dv, write dqkv),
+        Kernel::Silu => twin!(silu: read x, write y),
+        Kernel::SiluGrad => twin!(silu_grad: read x, read dgate, read dup, write dx),
+        Kernel::Gate => twin!(gate: read x, read gates, write y),
+        Kernel::GateGrad => twin!(gate_grad: read x, read gates, read dy, write dgate, write dup),
         Kernel::Gelu => twin!(gelu: read x, write y),
         Kernel::GeluGrad => twin!(gelu_grad: read x, read dy, write dx),
         Kernel::Swiglu => twin!(swiglu: read x, write y),
