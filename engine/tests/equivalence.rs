@@ -334,6 +334,33 @@ fn stored_scores_and_kernels_that_are_not_fused_equal_one_rank() {
 }
 
 #[test]
+fn simpler_optimizers_update_alike_on_every_mesh() {
+    for optimizer in ["sgd", "momentum"] {
+        let rule = format!("optimizer = \"{optimizer}\"");
+        let single = scenario(1, (1, 1, 1), &rule);
+        let reference = on_cpu(&single, lower(&single));
+        let start = {
+            let mut trainer = pollster::block_on(Trainer::new(&single, backend(BackendKind::Cpu))).expect("executable");
+            pollster::block_on(trainer.parameters(0)).expect("parameters are read")
+        };
+        for (mesh, extra) in [((2, 2, 2), "zero_stage = 1"), ((4, 1, 1), "zero_stage = 3"), ((1, 2, 2), "")] {
+            let sharded = scenario(1, mesh, &format!("{rule}\n{extra}"));
+            let found = on_cpu(&sharded, lower(&sharded));
+            // No division by moments: updates are as near as gradients are, and as parameters are rounded. A norm's weight
+            // is near 1, whose unit in the last place is 2⁻²³, and moves by some 10⁻⁵: hence the bound.
+            for (name, expected) in &reference.parameters {
+                let moved =
+                    |values: &[f32]| -> Vec<f32> { values.iter().zip(&start[name]).map(|(a, b)| a - b).collect() };
+                let (found, expected) = (moved(&found.parameters[name]), moved(expected));
+                let scale = expected.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+                let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f32::max);
+                assert!(scale > 0.0 && apart < 1e-2, "{optimizer} {mesh:?}: {name} is {apart:e} of an update apart");
+            }
+        }
+    }
+}
+
+#[test]
 fn windows_of_attention_equal_one_rank() {
     let [whole, window] = ["", "\nwindow = 3\nwindow_interval = 2"].map(|window| {
         let single = scenario_of(&format!("{}{window}", model(0)), 0, (1, 1, 1), "");

@@ -18,9 +18,9 @@ use shardlab_engine::exec::cpu::{
     attention_scores_grad, attention_softmax, attention_softmax_grad, attention_values, attention_values_grad_p,
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
-    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, peak, position, position_grad, read, reduce, residual,
-    rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, silu, silu_grad, sum_exp,
-    sum_squares, swiglu, swiglu_grad,
+    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, momentum, peak, position, position_grad, read, reduce,
+    residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, sgd, silu, silu_grad,
+    sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -320,6 +320,8 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(residual::ResidualParams { n: 500, cols: 20 }), &[500, 500, 1, 500]),
         case(params!(column_sum::ColumnSumParams { rows: 77, cols: 70 }), &[5390, 70]),
         // More elements than one dimension of a grid has threads.
+        case(params!(sgd::SgdParams { n: 99 }), &[99, 1, 8, 99]),
+        case(params!(momentum::MomentumParams { n: 99 }), &[99, 1, 8, 99, 99]),
         case(params!(peak::PeakParams { n: 99, rounds: 5, factor: 0.5 }), &[99]),
         case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
         case(params!(fill::FillParams { n: 5_000_000, value: 2.5 }), &[5_000_000]),
@@ -366,6 +368,10 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             data[1][0] = 4.0;
             data[2] = vec![0.01, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.2, 1.0];
             positive(&mut data[5], 0.0);
+        }
+        Kernel::Sgd | Kernel::Momentum => {
+            data[1][0] = 4.0;
+            data[2] = vec![0.01, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.2, 1.0];
         }
         Kernel::Gelu | Kernel::GeluGrad | Kernel::Swiglu | Kernel::SwigluGrad => {
             data[0].iter_mut().for_each(|x| *x *= 6.0);

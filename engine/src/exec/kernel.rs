@@ -183,6 +183,10 @@ kernels! {
     SumSquares "sum_squares" [read write],
     /// One AdamW update.
     Adamw "adamw" [read read read write write write],
+    /// One update of stochastic gradient descent.
+    Sgd "sgd" [read read read write],
+    /// One update with momentum.
+    Momentum "momentum" [read read read write write],
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.

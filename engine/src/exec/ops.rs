@@ -34,6 +34,7 @@ use super::cpu::layer_norm::LayerNormParams;
 use super::cpu::layer_norm_grad::LayerNormGradParams;
 use super::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
 use super::cpu::matmul::MatmulParams;
+use super::cpu::momentum::MomentumParams;
 use super::cpu::position::PositionParams;
 use super::cpu::position_grad::PositionGradParams;
 use super::cpu::reduce::ReduceParams;
@@ -45,6 +46,7 @@ use super::cpu::rope::RopeParams;
 use super::cpu::route::RouteParams;
 use super::cpu::route_grad::RouteGradParams;
 use super::cpu::row_max::RowMaxParams;
+use super::cpu::sgd::SgdParams;
 use super::cpu::silu::SiluParams;
 use super::cpu::silu_grad::SiluGradParams;
 use super::cpu::sum_exp::SumExpParams;
@@ -105,6 +107,12 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
         OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, times: 1 } => {
             vec![call.adamw(decayed, sliced)]
+        }
+        OpKind::Update { optimizer: Optimizer::Sgd, times: 1, .. } => {
+            vec![call.simple(&SgdParams { n: call.written(0), pad: [0; 3] })]
+        }
+        OpKind::Update { optimizer: Optimizer::Momentum, times: 1, .. } => {
+            vec![call.simple(&MomentumParams { n: call.written(0), pad: [0; 3] })]
         }
         OpKind::Update { .. } | OpKind::Momentum | OpKind::Orthogonalize | OpKind::FactorSums => {
             return Err(ExecError::Optimizer);

@@ -28,7 +28,8 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().precision != Precision::Fp32 {
         return Err(ExecError::Precision);
     }
-    if !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
+    let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
+    if !rules.contains(&scenario.strategy().optimizer) {
         return Err(ExecError::Optimizer);
     }
     if scenario.strategy().tensor_chunks > 1 {

@@ -54,7 +54,8 @@ pub fn adamw<T: Real>(
     }
 }
 
-fn clip_factor<T: Real>(clip: T, norm_sq: T) -> T {
+/// By what gradients are multiplied, so that their norm is at most `clip`; 1 where that is 0 or less.
+pub(super) fn clip_factor<T: Real>(clip: T, norm_sq: T) -> T {
     if clip <= T::zero() {
         return T::one();
     }

@@ -46,6 +46,7 @@ pub mod layer_norm;
 pub mod layer_norm_grad;
 pub mod layer_norm_grad_params;
 pub mod matmul;
+pub mod momentum;
 pub mod peak;
 pub mod position;
 pub mod position_grad;
@@ -59,6 +60,7 @@ pub mod rope;
 pub mod route;
 pub mod route_grad;
 pub mod row_max;
+pub mod sgd;
 pub mod silu;
 pub mod silu_grad;
 pub mod sum_exp;
@@ -247,6 +249,8 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Reduce => twin!(reduce: read src, write dst),
         Kernel::SumSquares => twin!(sum_squares: read x, write out),
         Kernel::Adamw => twin!(adamw: read grad, read norm_sq, read hyper, write param, write m, write v),
+        Kernel::Sgd => twin!(sgd: read grad, read norm_sq, read hyper, write param),
+        Kernel::Momentum => twin!(momentum: read grad, read norm_sq, read hyper, write param, write m),
         Kernel::Peak => twin!(peak: write out),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Copy => twin!(copy: read src, write dst),
