@@ -72,6 +72,22 @@ test('a search finds strategies while the page stays alive', { timeout: 300_000 
   noErrors();
 });
 
+test('the device is measured in the page, and nothing that ranks exchange is wrong', { timeout: 400_000 }, async () => {
+  await command(page, { tab: 'bench' });
+  await command(page, { bench: ['peak', 'matmul', 'collectives'] });
+  const done = ({ bench }) => bench.error || (!bench.running && bench.figures > 0);
+  const { bench } = await until(page, 'a measured device', done, EXECUTE_SECONDS);
+  assert.equal(bench.error, null);
+  assert.equal(bench.report.backend.kind, 'wgpu');
+  const of = (section) => bench.report.figures.filter((figure) => figure.section === section);
+  assert.ok(of('peak').length === 3 && of('matmul').length > 1, JSON.stringify(bench.report.figures));
+  assert.ok(of('matmul').every(({ detail }) => detail.includes('matmul_tiled')), 'expected all ways beside the fastest');
+  const wrong = of('collectives').filter(({ detail }) => !detail.endsWith('#wrong 0'));
+  assert.deepEqual(wrong, []);
+  await screenshot('bench');
+  noErrors();
+});
+
 test('ten real steps on WebGPU and on the CPU give the same falling loss', { timeout: 700_000 }, async () => {
   await command(page, { tab: 'execute' });
   const onGpu = await execute(page, 10, 'wgpu', EXECUTE_SECONDS);

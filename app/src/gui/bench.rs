@@ -36,6 +36,7 @@ impl BenchView {
             "running": self.is_running(),
             "figures": self.report.as_ref().map(|report| report.figures.len()),
             "device": self.report.as_ref().map(|report| &report.backend.name),
+            "report": self.report.as_ref().filter(|_| !self.is_running()),
             "error": self.error,
         })
     }

@@ -15,7 +15,9 @@ pub enum ExecError {
     #[error("only strategy.precision = fp32 can be executed yet, others are simulated; set it to \"fp32\"")]
     Precision,
     /// The optimizer cannot be executed yet.
-    #[error("only strategy.optimizer = adamw, adam, momentum and sgd can be executed yet, others are simulated; set it to \"adamw\"")]
+    #[error(
+        "only strategy.optimizer = adamw, adam, momentum and sgd can be executed yet, others are simulated; set it to \"adamw\""
+    )]
     Optimizer,
     /// Chunked tensor communication cannot be executed yet.
     #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]

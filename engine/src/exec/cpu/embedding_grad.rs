@@ -1,10 +1,14 @@
 //! Gradient of `embedding` for its table: `dtable[id - vocab_offset, :] += sum of dout[t, :] over t with ids[t] = id`.
 //!
-//! The shader gathers: each table element looks through all rows, so nothing races.
+//! An invocation of the shader owns a column of one class of ids, those with the same rest by `CLASSES`, and goes through
+//! all rows in order: nothing races, and a row is added once.
 //! The twin has one thread and scatters row by row, which adds in the same order.
 
 use super::Real;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
+
+/// Classes of ids that are added side by side.
+const CLASSES: u32 = 16;
 
 /// Parameters of [`embedding_grad`].
 #[repr(C)]
@@ -24,7 +28,7 @@ impl KernelParams for EmbeddingGradParams {
     const KERNEL: Kernel = Kernel::EmbeddingGrad;
 
     fn grid(&self) -> [u32; 3] {
-        elementwise_grid(self.vocab_local * self.cols)
+        elementwise_grid(self.cols * CLASSES)
     }
 }
 
