@@ -12,24 +12,8 @@
 // The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), eight keys at a time. An invocation has
 // four queries of a head, which share what is read of the keys.
 //
+// Before it stand `parts/attention`, `parts/attention_blocks`.
 // CPU twin: engine/src/exec/cpu/attention.rs
-
-struct Params {
-    batch: u32,
-    queries: u32,
-    keys: u32,
-    groups: u32,
-    q_per_group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    query_stride: u32,
-    query_first: u32,
-    key_first: u32,
-    gather: u32,
-    window: u32,
-    flags: u32,
-}
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> kv: array<f32>;
@@ -37,63 +21,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-// A token sees none behind itself; what is there already counts; `kv` has no queries.
-const CAUSAL: u32 = 1u;
-const CARRY: u32 = 2u;
-const APART: u32 = 4u;
 const LOWEST: f32 = -3.0e38;
-
-// Queries, or keys, of an invocation, and keys, or queries, that they meet at once: fewer reads for each multiplication.
-const OWN: u32 = 4u;
-const BLOCK: u32 = 8u;
-const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
-
-// How many of `all` tokens, `stride` apart from `first` on, come before `token`.
-fn before(token: u32, first: u32, stride: u32, all: u32) -> u32 {
-    return min((max(token, first) - first + stride - 1u) / stride, all);
-}
-
-// The keys of its sequence that row t sees: from x to before y.
-fn keys_of(t: u32) -> vec2<u32> {
-    let token = t % params.queries * params.query_stride + params.query_first;
-    let stride = params.query_stride / params.gather;
-    let causal = (params.flags & CAUSAL) != 0u;
-    let end = select(params.keys, before(token + 1u, params.key_first, stride, params.keys), causal);
-    let behind = max(token + 1u, params.window) - params.window;
-    let first = select(before(behind, params.key_first, stride, params.keys), 0u, params.window == 0u);
-    return vec2<u32>(min(first, end), end);
-}
-
-// The rows of keys j of a sequence.
-fn key_row(sequence: u32, j: vec4<u32>) -> vec4<u32> {
-    let of_rank = params.keys / params.gather;
-    return j % params.gather * params.batch * of_rank + sequence * of_rank + j / params.gather;
-}
-
-// Where the queries of a head begin: each group holds its query heads, a key head, a value head.
-fn query_at(t: vec4<u32>, h: u32) -> vec4<u32> {
-    let group = (params.q_per_group + 1u) * params.head_dim + params.value_dim;
-    return (t * params.groups + h / params.q_per_group) * group + h % params.q_per_group * params.head_dim;
-}
-
-// Where the keys of a group begin in `kv`; their values follow.
-fn key_at(row: vec4<u32>, group: u32) -> vec4<u32> {
-    let queries = select(0u, params.q_per_group * params.head_dim, (params.flags & APART) == 0u);
-    return (row * params.groups + group) * (queries + params.head_dim + params.value_dim) + queries;
-}
 
 fn four_kv(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(kv[at.x], kv[at.y], kv[at.z], kv[at.w]);
-}
-
-// What four numbers give with four others: a column for each of the first.
-fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
-}
-
-// Which of four keys from j0 on a query sees that sees those from x to before y.
-fn within(j0: u32, seen: vec2<u32>) -> vec4<bool> {
-    return (j0 + LANES >= vec4<u32>(seen.x)) & (j0 + LANES < vec4<u32>(seen.y));
 }
 
 fn largest(x: vec4<f32>) -> f32 {

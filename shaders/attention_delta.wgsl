@@ -3,24 +3,8 @@
 // `out` and `dout` are `[T, heads * value_dim]`, `delta` is `[T, heads]`,
 // with `T = batch * queries` and `heads = groups * q_per_group`.
 //
+// Before it stands `parts/attention`.
 // CPU twin: engine/src/exec/cpu/attention_delta.rs
-
-struct Params {
-    batch: u32,
-    queries: u32,
-    keys: u32,
-    groups: u32,
-    q_per_group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    query_stride: u32,
-    query_first: u32,
-    key_first: u32,
-    gather: u32,
-    window: u32,
-    flags: u32,
-}
 
 @group(0) @binding(0) var<storage, read> out: array<f32>;
 @group(0) @binding(1) var<storage, read> dout: array<f32>;

@@ -5,24 +5,8 @@
 // `qkv` and `kv` are as in `attention`. `dkv` lies as `kv` does; only its keys and values are written, with `CARRY` added
 // to. `dout` is `[T, heads * value_dim]`, `lse` and `delta` are `[T, heads]`.
 //
+// Before it stand `parts/attention`, `parts/attention_blocks`.
 // CPU twin: engine/src/exec/cpu/attention_grad_kv.rs
-
-struct Params {
-    batch: u32,
-    queries: u32,
-    keys: u32,
-    groups: u32,
-    q_per_group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    query_stride: u32,
-    query_first: u32,
-    key_first: u32,
-    gather: u32,
-    window: u32,
-    flags: u32,
-}
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> kv: array<f32>;
@@ -31,21 +15,6 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dkv: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
-
-// A token sees none behind itself; what is there already counts; `kv` has no queries.
-const CAUSAL: u32 = 1u;
-const CARRY: u32 = 2u;
-const APART: u32 = 4u;
-
-// Queries, or keys, of an invocation, and keys, or queries, that they meet at once: fewer reads for each multiplication.
-const OWN: u32 = 4u;
-const BLOCK: u32 = 8u;
-const LANES: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
-
-// How many of `all` tokens, `stride` apart from `first` on, come before `token`.
-fn before(token: u32, first: u32, stride: u32, all: u32) -> u32 {
-    return min((max(token, first) - first + stride - 1u) / stride, all);
-}
 
 // The queries of a sequence that see key j: from x to before y.
 fn queries_of(j: u32) -> vec2<u32> {
@@ -56,40 +25,12 @@ fn queries_of(j: u32) -> vec2<u32> {
     return vec2<u32>(first, max(first, select(last, params.queries, params.window == 0u)));
 }
 
-// The rows of keys j of a sequence.
-fn key_row(sequence: u32, j: vec4<u32>) -> vec4<u32> {
-    let of_rank = params.keys / params.gather;
-    return j % params.gather * params.batch * of_rank + sequence * of_rank + j / params.gather;
-}
-
-// Where the queries of a head begin: each group holds its query heads, a key head, a value head.
-fn query_at(t: vec4<u32>, h: u32) -> vec4<u32> {
-    let group = (params.q_per_group + 1u) * params.head_dim + params.value_dim;
-    return (t * params.groups + h / params.q_per_group) * group + h % params.q_per_group * params.head_dim;
-}
-
-// Where the keys of a group begin in `kv`; their values follow.
-fn key_at(row: vec4<u32>, group: u32) -> vec4<u32> {
-    let queries = select(0u, params.q_per_group * params.head_dim, (params.flags & APART) == 0u);
-    return (row * params.groups + group) * (queries + params.head_dim + params.value_dim) + queries;
-}
-
 fn four_qkv(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(qkv[at.x], qkv[at.y], qkv[at.z], qkv[at.w]);
 }
 
 fn four_dout(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(dout[at.x], dout[at.y], dout[at.z], dout[at.w]);
-}
-
-// What four numbers give with four others: a column for each of the first.
-fn outer(x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(x.x * y, x.y * y, x.z * y, x.w * y);
-}
-
-// Which of four queries from i0 on see a key that those from x to before y see.
-fn within(i0: u32, seen: vec2<u32>) -> vec4<bool> {
-    return (i0 + LANES >= vec4<u32>(seen.x)) & (i0 + LANES < vec4<u32>(seen.y));
 }
 
 // Weights of four queries for a key.

@@ -3,44 +3,14 @@
 //
 // `ds` is `[T, heads * keys]`, `dv` is `[T, heads * value_dim]`, `qkv` and `dqkv` are as in `attention`.
 //
+// Before it stand `parts/attention`, `parts/attention_rows`.
 // CPU twin: engine/src/exec/cpu/attention_scores_grad.rs
-
-struct Params {
-    batch: u32,
-    queries: u32,
-    keys: u32,
-    groups: u32,
-    q_per_group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    query_stride: u32,
-    query_first: u32,
-    key_first: u32,
-    gather: u32,
-    window: u32,
-    flags: u32,
-}
 
 @group(0) @binding(0) var<storage, read> ds: array<f32>;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;
 @group(0) @binding(2) var<storage, read> dv: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dqkv: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
-
-// Where the query of head h begins in row t of fused rows, and the key of its group, which its value follows.
-fn query_at(t: u32, h: u32) -> u32 {
-    return group_at(t, h) + h % params.q_per_group * params.head_dim;
-}
-
-fn key_at(t: u32, h: u32) -> u32 {
-    return group_at(t, h) + params.q_per_group * params.head_dim;
-}
-
-fn group_at(t: u32, h: u32) -> u32 {
-    let width = (params.q_per_group + 1u) * params.head_dim + params.value_dim;
-    return (t * params.groups + h / params.q_per_group) * width;
-}
 
 // Element d of the gradient of a query.
 fn of_query(t: u32, h: u32, d: u32) -> f32 {

@@ -2,24 +2,8 @@
 //
 // All are `[T, heads * keys]` with `T = batch * queries`, `heads = groups * q_per_group`.
 //
+// Before it stands `parts/attention`.
 // CPU twin: engine/src/exec/cpu/attention_softmax_grad.rs
-
-struct Params {
-    batch: u32,
-    queries: u32,
-    keys: u32,
-    groups: u32,
-    q_per_group: u32,
-    head_dim: u32,
-    value_dim: u32,
-    scale: f32,
-    query_stride: u32,
-    query_first: u32,
-    key_first: u32,
-    gather: u32,
-    window: u32,
-    flags: u32,
-}
 
 @group(0) @binding(0) var<storage, read> p: array<f32>;
 @group(0) @binding(1) var<storage, read> dp: array<f32>;

@@ -1,32 +1,8 @@
 // The matrix product of `matmul`, with 8 rows by 16 columns in the registers of an invocation: fewer reads for each
 // multiplication, more registers.
 //
+// Before it stands `parts/matmul`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
-
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_row_stride: u32,
-    a_col_stride: u32,
-    b_row_stride: u32,
-    b_col_stride: u32,
-    accumulate: u32,
-    has_bias: u32,
-    a_offset: u32,
-    b_offset: u32,
-    c_offset: u32,
-    a_batch: u32,
-    b_batch: u32,
-    c_batch: u32,
-    batches: u32,
-}
-
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
 
 const ROWS: u32 = 8u;
 const COLS: u32 = 16u;
@@ -99,21 +75,4 @@ fn store_row(c0: u32, i: u32, col: u32, sums: mat4x4<f32>) {
     store(c0, i, col + 4u, sums[1]);
     store(c0, i, col + 8u, sums[2]);
     store(c0, i, col + 12u, sums[3]);
-}
-
-fn store(c0: u32, i: u32, col: u32, sums: vec4<f32>) {
-    if i >= params.m {
-        return;
-    }
-    for (var x = 0u; x < 4u && col + x < params.n; x++) {
-        let j = col + x;
-        var sum = sums[x];
-        if params.accumulate == 1u {
-            sum += c[c0 + i * params.n + j];
-        }
-        if params.has_bias == 1u {
-            sum += bias[j];
-        }
-        c[c0 + i * params.n + j] = sum;
-    }
 }

@@ -1,7 +1,7 @@
 //! Kernels that can be computed in several ways. All ways have the same bindings, parameters and CPU twin; which is the
 //! fastest depends on the shape and on the device, so it is measured (`tune`).
 
-use super::kernel::Kernel;
+use super::kernel::{Kernel, shader};
 
 /// A way to compute a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,18 +15,18 @@ pub struct Family {
 }
 
 macro_rules! family {
-    ($name:literal, $rows:literal, $cols:literal) => {
-        Family { name: $name, source: include_str!(concat!("../../../shaders/", $name, ".wgsl")), tile: [$rows, $cols] }
+    ($name:literal $(+ $part:literal)*, $rows:literal, $cols:literal) => {
+        Family { name: $name, source: shader!($name $(+ $part)*), tile: [$rows, $cols] }
     };
 }
 
 /// Matrix products: in registers alone, and by way of workgroup memory; the first is the default.
 const MATMUL: [Family; 5] = [
-    family!("matmul", 64, 32),
-    family!("matmul_wide", 64, 128),
-    family!("matmul_tiled", 64, 64),
-    family!("matmul_large", 128, 128),
-    family!("matmul_split", 8, 4),
+    family!("matmul" + "matmul", 64, 32),
+    family!("matmul_wide" + "matmul", 64, 128),
+    family!("matmul_tiled" + "matmul" + "matmul_tiles", 64, 64),
+    family!("matmul_large" + "matmul" + "matmul_tiles", 128, 128),
+    family!("matmul_split" + "matmul", 8, 4),
 ];
 
 /// Arithmetic by the width of vectors.

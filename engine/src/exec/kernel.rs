@@ -35,9 +35,9 @@ pub fn elementwise_grid(n: u32) -> [u32; 3] {
     [x, groups.div_ceil(x), 1]
 }
 
-/// Declares the kernels: one line each, `Variant "name" [access of each storage buffer]`.
+/// Declares the kernels: one line each, `Variant "name" [access of each storage buffer] + "parts that stand before it"`.
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $variant:ident $name:literal [$($access:ident)*],)*) => {
+    ($($(#[$doc:meta])* $variant:ident $name:literal [$($access:ident)*] $(+ $part:literal)*,)*) => {
         /// A compute kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kernel {
@@ -58,7 +58,7 @@ macro_rules! kernels {
             /// The WGSL source.
             pub fn source(self) -> &'static str {
                 match self {
-                    $(Kernel::$variant => include_str!(concat!("../../../shaders/", $name, ".wgsl")),)*
+                    $(Kernel::$variant => shader!($name $(+ $part)*),)*
                 }
             }
 
@@ -72,6 +72,17 @@ macro_rules! kernels {
     };
 }
 
+/// The source of a shader with the parts that stand before it: WGSL has no way to include them.
+macro_rules! shader {
+    ($name:literal $(+ $part:literal)*) => {
+        concat!(
+            $(include_str!(concat!("../../../shaders/parts/", $part, ".wgsl")), "\n",)*
+            include_str!(concat!("../../../shaders/", $name, ".wgsl"))
+        )
+    };
+}
+pub(super) use shader;
+
 /// Short words for [`Access`], so that the table of kernels fits its lines.
 macro_rules! access {
     (read) => {
@@ -84,7 +95,7 @@ macro_rules! access {
 
 kernels! {
     /// `c = a b + bias`.
-    Matmul "matmul" [read read read write],
+    Matmul "matmul" [read read read write] + "matmul",
     /// Rows of a table by token id.
     Embedding "embedding" [read read write],
     /// Gradient of [`Kernel::Embedding`] for the table.
@@ -112,13 +123,13 @@ kernels! {
     /// Gradient of [`Kernel::LatentJoin`].
     LatentJoinGrad "latent_join_grad" [read write write write],
     /// Attention with an online softmax, of all keys or a part of them.
-    Attention "attention" [read read write write],
+    Attention "attention" [read read write write] + "attention" + "attention_blocks",
     /// The row sums `out · dout` that both attention gradients need.
-    AttentionDelta "attention_delta" [read read write],
+    AttentionDelta "attention_delta" [read read write] + "attention",
     /// Gradient of [`Kernel::Attention`] for the queries.
-    AttentionGradQ "attention_grad_q" [read read read read read write],
+    AttentionGradQ "attention_grad_q" [read read read read read write] + "attention" + "attention_blocks",
     /// Gradient of [`Kernel::Attention`] for keys and values.
-    AttentionGradKv "attention_grad_kv" [read read read read read write],
+    AttentionGradKv "attention_grad_kv" [read read read read read write] + "attention" + "attention_blocks",
     /// The best experts of every token.
     Route "route" [read write write],
     /// The rows of experts that tokens take.
@@ -132,19 +143,19 @@ kernels! {
     /// Gradient of [`Kernel::Combine`] for the weights.
     CombineGradWeights "combine_grad_weights" [read read read write],
     /// Scores of attention that is not fused.
-    AttentionScores "attention_scores" [read write],
+    AttentionScores "attention_scores" [read write] + "attention" + "attention_rows",
     /// Their softmax.
-    AttentionSoftmax "attention_softmax" [read write],
+    AttentionSoftmax "attention_softmax" [read write] + "attention",
     /// The weighted values.
-    AttentionValues "attention_values" [read read write],
+    AttentionValues "attention_values" [read read write] + "attention" + "attention_rows",
     /// Gradient of [`Kernel::AttentionValues`] for the weights.
-    AttentionValuesGradP "attention_values_grad_p" [read read write],
+    AttentionValuesGradP "attention_values_grad_p" [read read write] + "attention" + "attention_rows",
     /// Gradient of [`Kernel::AttentionValues`] for the values.
-    AttentionValuesGradV "attention_values_grad_v" [read read write],
+    AttentionValuesGradV "attention_values_grad_v" [read read write] + "attention",
     /// Gradient of [`Kernel::AttentionSoftmax`].
-    AttentionSoftmaxGrad "attention_softmax_grad" [read read write],
+    AttentionSoftmaxGrad "attention_softmax_grad" [read read write] + "attention",
     /// Gradient of [`Kernel::AttentionScores`], with that of the values.
-    AttentionScoresGrad "attention_scores_grad" [read read read write],
+    AttentionScoresGrad "attention_scores_grad" [read read read write] + "attention" + "attention_rows",
     /// The gate of SwiGLU where nothing is fused.
     Silu "silu" [read write],
     /// Gradient of [`Kernel::Silu`], with that of the factors.
