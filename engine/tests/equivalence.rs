@@ -361,6 +361,24 @@ fn simpler_optimizers_update_alike_on_every_mesh() {
 }
 
 #[test]
+fn what_waits_outside_the_device_changes_nothing() {
+    let cases = [
+        ((1, 1, 1), "offload_optimizer = \"host\""),
+        ((2, 2, 1), "offload_optimizer = \"host\"\nzero_stage = 1"),
+        ((2, 1, 2), "offload_optimizer = \"nvme\"\nzero_stage = 2"),
+        ((2, 1, 1), "offload_optimizer = \"host\"\noffload_parameters = \"host\"\nzero_stage = 3"),
+        (
+            (4, 1, 1),
+            "offload_optimizer = \"nvme\"\noffload_parameters = \"host\"\nzero_stage = 3\nrecompute = \"full\"",
+        ),
+        ((1, 1, 1), "offload_activations = 2"),
+        ((1, 2, 2), "offload_activations = 1\nsequence_parallel = true"),
+        ((2, 1, 2), "offload_activations = 1\nrecompute = \"full\"\noffload_optimizer = \"host\""),
+    ];
+    every_case_equals_one_rank(&[0, 1], &cases);
+}
+
+#[test]
 fn windows_of_attention_equal_one_rank() {
     let [whole, window] = ["", "\nwindow = 3\nwindow_interval = 2"].map(|window| {
         let single = scenario_of(&format!("{}{window}", model(0)), 0, (1, 1, 1), "");
@@ -583,10 +601,13 @@ fn plan_equals_pools(scenario: &Scenario, what: &str) {
         assert_eq!(stage.memory.at_peak, pool.at_peak, "{what} rank {rank}");
         assert_eq!(stage.memory.peaks, pool.peaks, "{what} rank {rank}");
         assert!(pool.reserved >= pool.at_peak.total(), "{what} rank {rank}: what is handed out was created");
+        let outside = trainer.outside()[rank].at_peak.total();
+        assert_eq!(stage.memory.outside, outside, "{what} rank {rank}: outside the device");
     }
     let reserved: Bytes = trainer.pools().iter().map(|pool| pool.reserved).sum();
     let created = trainer.created();
-    assert_eq!(created, reserved + trainer.staging(), "{what}: every buffer of the device is accounted for");
+    let outside: Bytes = trainer.outside().iter().map(|pool| pool.reserved).sum();
+    assert_eq!(created, reserved + outside + trainer.staging(), "{what}: every buffer of the device is accounted for");
 }
 
 #[test]
@@ -624,6 +645,7 @@ mod on_the_gpu {
             (1, (2, 2, 2), "recompute = \"full\""),
             (2, (1, 2, 1), ring),
             (1, (1, 1, 1), by_heads),
+            (0, (2, 1, 1), "offload_optimizer = \"host\"\noffload_activations = 1\nzero_stage = 1"),
         ] {
             let Some(device) = gpu() else { return };
             let single = scenario(seed, (1, 1, 1), "");

@@ -12,6 +12,7 @@ use shardlab_engine::compare::predict_and_execute;
 use shardlab_engine::exec::{self, Backend, BackendKind, StepResult, Trainer};
 use shardlab_engine::graph::{dot, lower};
 use shardlab_engine::scenario::{self, Scenario};
+use shardlab_engine::units::Bytes;
 use shardlab_engine::{analysis, report, sim, validate};
 
 use super::args::{
@@ -127,6 +128,10 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
         let (reserved, staging) = (last.reserved, trainer.staging());
         let _ = writeln!(text, "  buffers on the device: {reserved}, of which batches and messages {staging}");
+        let outside: Bytes = trainer.outside().iter().map(|pool| pool.at_peak.total()).sum();
+        if outside > Bytes::ZERO {
+            let _ = writeln!(text, "  for what is outside the device, of all ranks, in buffers of this one: {outside}");
+        }
         let figures = step_report(trainer.step_graph(), scenario, &last.trace);
         text.push_str(&report::op_class_table(&last.trace, 0));
         text.push_str(&report::memory_table(&figures));

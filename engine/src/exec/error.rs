@@ -22,8 +22,10 @@ pub enum ExecError {
     /// Chunked tensor communication cannot be executed yet.
     #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]
     TensorChunks,
-    /// What lives outside the device cannot be executed yet.
-    #[error("strategy.offload_… can be simulated but not executed yet; leave it out")]
+    /// The optimizer cannot be executed outside the device.
+    #[error(
+        "strategy.offload_optimizer can be executed with adamw and adam only; set strategy.optimizer to \"adamw\", or strategy.offload_optimizer to \"device\""
+    )]
     Offload,
     /// Only synchronous updates can be executed yet.
     #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]

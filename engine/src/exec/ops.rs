@@ -1,5 +1,6 @@
 //! From an op of the graph to kernel calls: shapes and places of this rank become parameters.
 
+use super::collectives::copy;
 use super::cpu::adamw::AdamwParams;
 use super::cpu::add::AddParams;
 use super::cpu::assign::AssignParams;
@@ -117,7 +118,11 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Update { .. } | OpKind::Momentum | OpKind::Orthogonalize | OpKind::FactorSums => {
             return Err(ExecError::Optimizer);
         }
-        OpKind::ToHost | OpKind::FromHost | OpKind::HostUpdate { .. } => return Err(ExecError::Offload),
+        OpKind::ToHost | OpKind::FromHost => vec![copy(reads[0], 0, writes[0], 0, call.written(0))],
+        OpKind::HostUpdate { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, .. } => {
+            call.host_update(decayed, sliced)
+        }
+        OpKind::HostUpdate { .. } => return Err(ExecError::Optimizer),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => {
             let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
@@ -568,10 +573,22 @@ impl Call<'_> {
     }
 
     fn adamw(&self, decayed: u64, sliced: bool) -> Dispatch {
+        self.simple(&self.adamw_params(decayed, sliced))
+    }
+
+    fn adamw_params(&self, decayed: u64, sliced: bool) -> AdamwParams {
         let n = self.written(0);
         let first = if sliced { u64::from(self.context.flat_index) * u64::from(n) } else { 0 };
         let decayed = decayed.saturating_sub(first).min(u64::from(n));
-        self.simple(&AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad: [0; 2] })
+        AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad: [0; 2] }
+    }
+
+    /// The update of what lies outside the device; a parameter that stays there is the first of the states again.
+    fn host_update(&self, decayed: u64, sliced: bool) -> Vec<Dispatch> {
+        let params = self.adamw_params(decayed, sliced);
+        let update = Dispatch::new(&params, [self.reads, &self.writes[..3]].concat());
+        let stays = self.writes.get(3).map(|&parameter| copy(self.writes[0], 0, parameter, 0, params.n));
+        std::iter::once(update).chain(stays).collect()
     }
 
     /// A replicated gradient stands on every rank of the tensor group; each adds its share.

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::collectives::{Member, Ring, copy};
 use super::ops::{OpContext, dispatches};
 use super::pool::Pool;
-use super::{Backend, BufferId, ExecError, PoolStatistics, Recording, Scope, Slice};
+use super::{Backend, BufferId, Dispatch, ExecError, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
-use crate::graph::passes::plan_memory::{category, persistent, saved};
+use crate::graph::passes::plan_memory::{category, persistent, persistent_outside, saved};
 use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
 use crate::scenario::{Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
@@ -38,8 +38,8 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if scenario.strategy().update != UpdateRule::Synchronous {
         return Err(ExecError::UpdateRule);
     }
-    let s = scenario.strategy();
-    if [s.offload_optimizer, s.offload_parameters] != [Place::Device; 2] || s.offload_activations > 0 {
+    let offloads = scenario.strategy().offload_optimizer != Place::Device;
+    if offloads && !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
         return Err(ExecError::Offload);
     }
     if scenario.strategy().compression != Compression::None {
@@ -98,6 +98,10 @@ pub struct Recorded {
     pub feeds: Vec<BufferId>,
     /// What each rank's pool handed out.
     pub pools: Vec<PoolStatistics>,
+    /// The same of what stands for the host's memory and its drives.
+    pub outside: Vec<PoolStatistics>,
+    /// From parameters to the copies of them that are updated outside the device.
+    pub masters: Vec<Dispatch>,
     /// Bytes moved between ranks in a step, by axis.
     pub moved: BTreeMap<&'static str, u64>,
     /// For each rank, its memory from the given scope on.
@@ -123,6 +127,8 @@ struct Rank {
     task: usize,
     op: usize,
     pool: Pool,
+    /// What stands for the host's memory and its drives.
+    outside: Pool,
     persistent: BTreeMap<TensorId, BufferId>,
     /// Buffers of micro-batches' values.
     values: BTreeMap<(TensorId, Option<u32>), BufferId>,
@@ -149,6 +155,7 @@ struct Recorder<'a> {
     waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
     /// Buffers of messages on their way.
     wire: Pool,
+    masters: Vec<Dispatch>,
     moved: BTreeMap<&'static str, u64>,
 }
 
@@ -166,6 +173,7 @@ impl<'a> Recorder<'a> {
             recording: Recording::default(),
             waiting: BTreeMap::new(),
             wire: Pool::default(),
+            masters: Vec::new(),
             moved: BTreeMap::new(),
         };
         for rank in (0..step.mesh.ranks()).map(RankId) {
@@ -181,6 +189,12 @@ impl<'a> Recorder<'a> {
             let tensor = self.step.tensor(id);
             let backend = &mut *self.backend;
             let buffer = state.pool.allocate(tensor.allocated(), category(tensor.role, false), |n| backend.create(n.0));
+            state.persistent.insert(id, buffer);
+        }
+        for id in persistent_outside(self.step, &self.step.stages[stage]) {
+            let tensor = self.step.tensor(id);
+            let (backend, category) = (&mut *self.backend, category(tensor.role, false));
+            let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
             state.persistent.insert(id, buffer);
         }
         self.ranks.push(state);
@@ -273,6 +287,39 @@ impl<'a> Recorder<'a> {
         self.note_memory(rank);
     }
 
+    /// Brings values to life that wait outside the device, where an op writes them.
+    fn allocate_outside(&mut self, rank: RankId, task: Task, op: &Op) {
+        for &id in &op.writes {
+            let root = self.step.storage_of(id);
+            let tensor = self.step.tensor(root);
+            let state = &mut self.ranks[rank.0 as usize];
+            let known = state.persistent.contains_key(&root) || state.values.contains_key(&(root, task.micro_batch));
+            if tensor.place != Place::Device && !known {
+                let (backend, category) = (&mut *self.backend, category(tensor.role, true));
+                let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
+                state.values.insert((root, task.micro_batch), buffer);
+            }
+        }
+    }
+
+    /// What has come back need not wait any longer; and a master is as its parameter when training starts.
+    fn came_back(&mut self, rank: RankId, task: Task, op: &Op) {
+        let from = self.step.storage_of(op.reads[0]);
+        if self.step.tensor(from).role == Role::MasterWeight {
+            self.master(rank, task, op.writes[0], op.reads[0]);
+        } else if self.step.tensor(from).role == Role::Activation {
+            let state = self.state(rank);
+            if let Some(buffer) = state.values.remove(&(from, task.micro_batch)) {
+                state.outside.free(buffer);
+            }
+        }
+    }
+
+    fn master(&mut self, rank: RankId, task: Task, parameter: TensorId, master: TensorId) {
+        let (from, to) = (self.slice(rank, task, parameter), self.slice(rank, task, master));
+        self.masters.push(copy(from, 0, to, 0, u32::try_from(from.size / 4).unwrap_or(u32::MAX)));
+    }
+
     /// Copies a micro-batch's tokens or targets from the replica's feed.
     fn load(&mut self, rank: RankId, task: Task, id: TensorId) {
         let coordinates = self.step.mesh.coordinates(rank);
@@ -303,6 +350,7 @@ impl<'a> Recorder<'a> {
             OpKind::Send(transfer) => self.send(rank, task, op, transfer),
             OpKind::Receive(transfer) => return Ok(self.receive(rank, task, op, transfer)),
             _ => {
+                self.allocate_outside(rank, task, op);
                 let mesh = self.step.mesh;
                 let of_experts = op.writes.first().is_some_and(|&id| self.step.tensor(id).spread == Spread::Experts);
                 let (at, flat_index) = (mesh.coordinates(rank), mesh.shard_index(rank, of_experts));
@@ -311,6 +359,13 @@ impl<'a> Recorder<'a> {
                 let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;
                 self.recording.dispatches.extend(calls);
                 self.close_scope(rank, None, task, op);
+                match (op.kind, &op.writes[..]) {
+                    (OpKind::FromHost, _) => self.came_back(rank, task, op),
+                    (OpKind::HostUpdate { .. }, &[master, _, _, parameter]) => {
+                        self.master(rank, task, parameter, master);
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(true)
@@ -414,6 +469,8 @@ impl<'a> Recorder<'a> {
         Recorded {
             staging: feeds + self.wire.statistics().reserved,
             pools: self.ranks.iter().map(|rank| rank.pool.statistics()).collect(),
+            outside: self.ranks.iter().map(|rank| rank.outside.statistics()).collect(),
+            masters: self.masters,
             memory: self.ranks.iter().map(|rank| rank.memory.clone()).collect(),
             persistent: self.ranks.into_iter().map(|rank| rank.persistent).collect(),
             recording: self.recording,

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use web_time::Instant;
 
+use super::calibrate::scopes_of_one;
 use super::record::{Recorded, feed_stride, record, within_limits};
-use super::{Backend, BackendInfo, BufferId, ExecError, Scope, Text, Tuning, dataset, executable, parameters};
+use super::{
+    Backend, BackendInfo, BufferId, ExecError, Recording, Scope, Text, Tuning, dataset, executable, parameters,
+};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId, lower};
@@ -51,6 +54,8 @@ pub struct Trainer {
     text: Text,
     labels: Vec<Label>,
     steps: u32,
+    /// Whether parameters were written since their copies outside the device were made.
+    stale_masters: bool,
 }
 
 impl Trainer {
@@ -66,7 +71,16 @@ impl Trainer {
         let recorded = record(&step_graph, &mut backend)?;
         let text = dataset(&scenario.data().dataset);
         let labels = labels(&step_graph);
-        let mut trainer = Self { scenario: scenario.clone(), step_graph, backend, recorded, text, labels, steps: 0 };
+        let mut trainer = Self {
+            scenario: scenario.clone(),
+            step_graph,
+            backend,
+            recorded,
+            text,
+            labels,
+            steps: 0,
+            stale_masters: true,
+        };
         trainer.write_parameters();
         trainer.backend.prepare(&trainer.recorded.recording).await?;
         Ok(trainer)
@@ -116,6 +130,7 @@ impl Trainer {
 
     /// Trains one step.
     pub async fn step(&mut self) -> Result<StepResult, ExecError> {
+        self.copy_masters().await?;
         let begin = Instant::now();
         self.steps += 1;
         self.feed();
@@ -135,6 +150,24 @@ impl Trainer {
             moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
             trace: self.trace(&times),
         })
+    }
+
+    /// Makes the copies of parameters that are updated outside the device.
+    async fn copy_masters(&mut self) -> Result<(), ExecError> {
+        if !std::mem::take(&mut self.stale_masters) || self.recorded.masters.is_empty() {
+            return Ok(());
+        }
+        let dispatches = self.recorded.masters.clone();
+        let scopes = scopes_of_one(u32::try_from(dispatches.len()).unwrap_or(u32::MAX));
+        let copies = Recording { dispatches, scopes };
+        self.backend.prepare(&copies).await?;
+        self.backend.replay(&copies).await?;
+        self.backend.prepare(&self.recorded.recording).await
+    }
+
+    /// Statistics of what stands for the host's memory and its drives, of every rank.
+    pub fn outside(&self) -> &[super::PoolStatistics] {
+        &self.recorded.outside
     }
 
     /// Statistics of every rank's pool.
@@ -304,6 +337,7 @@ impl Trainer {
     /// Writes whole parameters, as far as there are values, to the parts and slices that a rank holds; returns
     /// whether there were any.
     fn write_to(&mut self, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
+        self.stale_masters = true;
         let holding = self.holding(rank);
         let mut written = false;
         for (id, buffer, offset) in self.placed(rank, Role::Parameter) {

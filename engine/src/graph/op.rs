@@ -291,6 +291,10 @@ pub enum OpKind {
         optimizer: Optimizer,
         /// Where the states live.
         place: Place,
+        /// The first elements of the parameter that decay.
+        decayed: u64,
+        /// Whether they are counted over the slices of all ranks that share the parameter.
+        sliced: bool,
     },
     /// `x → y` in another number format.
     Cast,

@@ -68,6 +68,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-fsdp-dp4" true,
         "tiny-llama-ring-cp4" true,
         "tiny-mixture-ep4" true,
+        "tiny-llama-offload-dp2" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "small-llama-8ranks" true,

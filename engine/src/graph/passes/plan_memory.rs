@@ -141,6 +141,13 @@ pub fn persistent(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
     kept.into_iter().collect()
 }
 
+/// As [`persistent`], of what lies outside the device.
+pub fn persistent_outside(step: &StepGraph, stage: &Stage) -> BTreeSet<TensorId> {
+    let ids = stage.segments.iter().flat_map(Segment::ops).flat_map(|op| op.reads.iter().chain(&op.writes));
+    let roots = ids.map(|&id| step.storage_of(id));
+    roots.filter(|&id| step.tensor(id).role.is_persistent() && !is_here(step, id)).collect()
+}
+
 /// Whether a tensor is in the device's memory.
 fn is_here(step: &StepGraph, id: TensorId) -> bool {
     step.tensor(id).place == Place::Device

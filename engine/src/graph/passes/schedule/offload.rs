@@ -14,9 +14,9 @@ pub(super) fn offload(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy:
     let mut update = Vec::with_capacity(plan.update.len());
     for op in std::mem::take(&mut plan.update) {
         match op.kind {
-            OpKind::Update { optimizer, .. } => {
+            OpKind::Update { .. } => {
                 let cast = casts.iter().position(|cast| cast.reads[0] == op.writes[0]).map(|at| casts.swap_remove(at));
-                update.extend(host_update(tensors, &op, cast.as_ref(), optimizer, strategy));
+                update.extend(host_update(tensors, &op, cast.as_ref(), strategy));
             }
             // The host casts what it has updated.
             OpKind::Cast if is_master(tensors, op.reads[0]) => {}
@@ -39,13 +39,8 @@ fn add(tensors: &mut Vec<Tensor>, tensor: Tensor) -> TensorId {
 }
 
 /// The gradient's way to the host, the update there, and the parameter's way back unless it stays.
-fn host_update(
-    tensors: &mut Vec<Tensor>,
-    op: &Op,
-    cast: Option<&Op>,
-    optimizer: crate::scenario::Optimizer,
-    strategy: &Strategy,
-) -> Vec<Op> {
+fn host_update(tensors: &mut Vec<Tensor>, op: &Op, cast: Option<&Op>, strategy: &Strategy) -> Vec<Op> {
+    let OpKind::Update { optimizer, decayed, sliced, .. } = op.kind else { return Vec::new() };
     let place = strategy.offload_optimizer;
     let gradient = tensors[op.reads[0].index()].clone();
     let there = Tensor {
@@ -68,7 +63,7 @@ fn host_update(
         tensors[id.index()].place = place;
     }
     let stays = strategy.offload_parameters != Place::Device;
-    let kind = OpKind::HostUpdate { optimizer, place };
+    let kind = OpKind::HostUpdate { optimizer, place, decayed, sliced };
     let step = |kind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>| Op {
         kind,
         name: format!("{}{what}", op.name).into(),
