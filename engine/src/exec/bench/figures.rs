@@ -48,7 +48,9 @@ impl Section {
         match self {
             Self::Peak => "fp32 multiply-adds in registers, eight independent chains an invocation, by vector width",
             Self::Memory => "bytes read and written by a kernel over its time, by the bytes that it touches",
-            Self::Transfer => "write_buffer until a read behind it is done, and mapped reads, on the host's clock",
+            Self::Transfer => {
+                "writes of 16 MiB in all until a read behind them is done, and single mapped reads, on the host's clock"
+            }
             Self::Latency => "chains of calls that do nothing, and single submissions, on the host's clock",
             Self::Matmul => "square fp32 products by the fastest way; the others stand behind it",
             Self::Block => "ops of one layer in a training step, median of three steps; share of the roof behind",
