@@ -46,8 +46,11 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let clip = clip_factor(hyper[7], norm_sq[0]);
 
     let g = grad[i] * clip;
-    m[i] = beta1 * m[i] + (1.0 - beta1) * g;
-    v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
-    let step = m[i] / bias1 / (sqrt(v[i] / bias2) + eps);
-    param[i] = param[i] - lr * (step + weight_decay * param[i]);
+    let mean = beta1 * m[i] + (1.0 - beta1) * g;
+    let square = beta2 * v[i] + (1.0 - beta2) * g * g;
+    let step = mean / bias1 / (sqrt(square / bias2) + eps);
+    let before = param[i];
+    m[i] = mean;
+    v[i] = square;
+    param[i] = before - lr * (step + weight_decay * before);
 }

@@ -28,11 +28,25 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     }
     let own = i / params.cols;
     let j = i % params.cols;
-    for (var t = 0u; t < params.rows; t++) {
-        // An id before this shard wraps around, far beyond its end.
-        let id = ids[t] - params.vocab_offset;
-        if id < params.vocab_local && id % CLASSES == own {
-            dtable[id * params.cols + j] += dout[t * params.cols + j];
+    var t = 0u;
+    loop {
+        // First to the next token of the class, then the work: devices that compute both sides of a branch, and all
+        // invocations of a workgroup that share a class, do it no more often than it is asked for.
+        while t < params.rows && !is_own(ids[t], own) {
+            t++;
         }
+        if t >= params.rows {
+            break;
+        }
+        let id = ids[t] - params.vocab_offset;
+        dtable[id * params.cols + j] += dout[t * params.cols + j];
+        t++;
     }
+}
+
+// Whether a token's row lies in this shard and belongs to a class. An id before the shard wraps around, far beyond its
+// end.
+fn is_own(token: u32, class_index: u32) -> bool {
+    let id = token - params.vocab_offset;
+    return id < params.vocab_local && id % CLASSES == class_index;
 }

@@ -194,6 +194,9 @@ pub struct CalibrateOptions {
     pub scenario: SmallScenarioOption,
     #[command(flatten)]
     pub backend: BackendOption,
+    /// Print the device as `[cluster.custom]`, which a scenario can hold: the simulator then predicts for it
+    #[arg(long, conflicts_with = "json")]
+    pub device: bool,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,

@@ -171,9 +171,15 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
         print(&format!("{document:#}\n"))?;
         return Ok(Answer::Yes);
     }
+    if options.device {
+        let file = measured.device_file(scenario.mesh().ranks(), scenario.device_memory());
+        let cluster = serde_json::json!({ "cluster": { "nodes": 1, "custom": file } });
+        print(&toml::to_string(&cluster)?)?;
+        return Ok(Answer::Yes);
+    }
     let info = &measured.backend;
     print(&format!(
-        "{} ({}), timed by {}\n  matmul (side {})   {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n",
+        "{} ({}), timed by {}\n  matmul (side {})   {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n  workgroups         {} at once, {} each to start and end\n  words              {:.3e} read or written per second\n  matmul depth       {:.0}\n",
         info.name,
         info.detail,
         info.timing,
@@ -183,7 +189,11 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
         measured.vector,
         measured.memory_bandwidth,
         measured.copy_bandwidth,
-        measured.launch_overhead
+        measured.launch_overhead,
+        measured.shaders.at_once,
+        measured.shaders.workgroup,
+        measured.shaders.words_per_second,
+        measured.shaders.depth
     ))?;
     Ok(Answer::Yes)
 }

@@ -252,7 +252,8 @@ fn op_ui(ui: &mut Ui, run: &Run, op: &Op, stage: usize) {
         if op.kind.stream().is_communication() {
             return;
         }
-        let (device, work) = (&run.scenario.cluster().device, cost::work(&step.dims, &step.tensors, op));
+        let device = &run.scenario.cluster().device;
+        let work = cost::work_on(device, &step.dims, &step.tensors, op);
         let input = cost::input_type(step, op);
         figure_ui(ui, "inspector.flops", &work.flops.to_string());
         figure_ui(ui, "inspector.intensity", &format!("{:.1} FLOP/B", work.flops.0 / work.bytes.as_f64().max(1.0)));

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ShaderRates;
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Watts};
 
 /// A device as it is written in a file: every field may be left out where a preset gives it.
@@ -30,6 +31,15 @@ pub struct DeviceFile {
     )]
     #[schemars(schema_with = "FlopsPerSec::text_schema")]
     pub tf32: Option<FlopsPerSec>,
+    /// Peak matmul rate in plain fp32; that outside matrix units when left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "FlopsPerSec::deserialize_option",
+        serialize_with = "FlopsPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "FlopsPerSec::text_schema")]
+    pub fp32_matmul: Option<FlopsPerSec>,
     /// Peak dense matmul rate for fp16 inputs; that for bf16 when left out.
     #[serde(
         default,
@@ -144,6 +154,10 @@ pub struct DeviceFile {
     /// Multiprocessors over which the tiles of a matmul are spread; without them waves are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiprocessors: Option<u32>,
+    /// How fast it runs this project's own kernels, as `shardlab calibrate` measures it; without it, kernels are taken to
+    /// be a vendor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shaders: Option<ShaderRates>,
     /// Rate of copies between the device and its host's memory, in each direction; `"25.6 GB/s"` when left out.
     #[serde(
         default,
@@ -208,6 +222,7 @@ impl DeviceFile {
             title: self.title.or_else(|| base.title.clone()),
             fp32: self.fp32.or(base.fp32),
             tf32: self.tf32.or(base.tf32),
+            fp32_matmul: self.fp32_matmul.or(base.fp32_matmul),
             fp16: self.fp16.or(base.fp16),
             fp8: self.fp8.or(base.fp8),
             fp4: self.fp4.or(base.fp4),
@@ -225,6 +240,7 @@ impl DeviceFile {
             host_dispatch: self.host_dispatch.or(base.host_dispatch),
             residuals: self.residuals.or(base.residuals),
             multiprocessors: self.multiprocessors.or(base.multiprocessors),
+            shaders: self.shaders.or(base.shaders),
             host_bandwidth: self.host_bandwidth.or(base.host_bandwidth),
             host_memory: self.host_memory.or(base.host_memory),
             host_memory_bandwidth: self.host_memory_bandwidth.or(base.host_memory_bandwidth),

@@ -8,6 +8,7 @@ mod file;
 mod kind;
 mod mesh;
 mod network;
+mod shaders;
 mod topology;
 
 pub use cube_mesh::ring_share;
@@ -16,6 +17,7 @@ pub use kind::{Kind, Links};
 pub use mesh::{Coordinates, Group, Mesh, MeshAxis, RankId};
 pub use network::{AlgorithmChoice, Network, NetworkFile, NetworkKind};
 use serde::Serialize;
+pub use shaders::ShaderRates;
 pub use topology::{ClusterLink, ClusterNode, Loads, Pattern, Share, Topology};
 
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Watts};
@@ -64,6 +66,8 @@ pub struct Device {
     pub residuals: Option<[f64; 2]>,
     /// Multiprocessors over which the tiles of a matmul are spread; 0 where waves are not counted.
     pub multiprocessors: u32,
+    /// What it does of this project's own kernels, where it runs them.
+    pub shaders: Option<ShaderRates>,
     /// What a process holds on it beside tensors and the buffers of communicators; 0 where no runtime is known.
     pub context: Bytes,
     /// What the host has for it.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::exec::{Backend, BackendInfo, Calibration, ExecError, Trainer, calibrate};
+use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer};
 use crate::graph::{StepGraph, lower};
 use crate::scenario::Scenario;
 use crate::sim::{Folding, simulate_folded};
@@ -71,7 +71,8 @@ fn ratio(predicted: Nanos, executed: Nanos) -> f64 {
 /// Steps before the first that counts: kernels are compiled in it.
 const WARM_UP: u32 = 1;
 
-/// Measures the device, predicts the step, and executes it `steps` times.
+/// Executes the step `steps` times, measures the device before each, and predicts the step from the medians of what was
+/// measured: what else runs on a machine changes from second to second.
 ///
 /// `progress` is told how much is done, from 0 to 1, and returns whether to go on.
 pub async fn predict_and_execute(
@@ -82,8 +83,8 @@ pub async fn predict_and_execute(
 ) -> Result<Comparison, ExecError> {
     crate::exec::executable(scenario)?;
     let graph = lower(scenario);
-    let calibration = calibrate(&mut backend, scenario.micro_batch_tokens()).await?;
-    let predicted_trace = predict(scenario, &graph, &calibration);
+    let calibrator = Calibrator::new(&mut backend, scenario.micro_batch_tokens());
+    let mut measured = Vec::new();
     let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;
     let mut executed: BTreeMap<&'static str, Vec<Nanos>> = BTreeMap::new();
     let mut last = None;
@@ -92,6 +93,7 @@ pub async fn predict_and_execute(
         if !progress(step as f32 / all as f32) {
             return Err(ExecError::Cancelled);
         }
+        measured.push(trainer.calibrate(&calibrator).await?);
         let result = trainer.step().await?;
         if step >= WARM_UP {
             for (class, time) in class_times(&result.trace) {
@@ -100,6 +102,10 @@ pub async fn predict_and_execute(
         }
         last = Some(result.trace);
     }
+    // The first measurement compiles kernels, too.
+    let counted = if measured.len() > 1 { &measured[1..] } else { &measured[..] };
+    let calibration = Calibration::median(counted).ok_or(ExecError::Cancelled)?;
+    let predicted_trace = predict(scenario, trainer.step_graph(), &calibration);
     let executed: BTreeMap<_, _> = executed.into_iter().map(|(class, times)| (class, median(times))).collect();
     let rows = rows(&class_times(&predicted_trace), &executed);
     Ok(Comparison {

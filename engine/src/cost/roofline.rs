@@ -1,7 +1,8 @@
 //! Kernels: the roofline of Williams et al. 2009 with stated efficiencies, plus a launch overhead.
 
+use super::shader::{self, Calls, TILE};
 use super::{Work, launch_time};
-use crate::cluster::Device;
+use crate::cluster::{Device, ShaderRates};
 use crate::graph::DType;
 use crate::units::{Bytes, BytesPerSec, Flops, FlopsPerSec, Nanos};
 
@@ -16,16 +17,36 @@ pub enum Bound {
     Launch,
 }
 
-/// `max(work / rate, bytes / bandwidth) + launch overhead`.
+/// `max(work / rate, bytes / bandwidth) + launch overhead`; of this project's own shaders see [`Calls`].
 pub fn kernel_time(device: &Device, work: &Work, dtype: DType) -> Nanos {
+    if let Some((rates, calls)) = own(device, work) {
+        return shader::time(
+            device,
+            rates,
+            work,
+            calls,
+            matrix_time(device, work, dtype),
+            memory_time(device, work.bytes),
+        );
+    }
     let (compute, memory) = times(device, work, dtype);
     compute.max(memory) + launch_time(device, work.batched)
 }
 
+/// What this project's shaders do of it, on a device that runs them.
+fn own<'a>(device: &'a Device, work: &'a Work) -> Option<(&'a ShaderRates, &'a Calls)> {
+    device.shaders.as_ref().zip(work.calls.as_ref())
+}
+
 /// The largest of the three terms.
 pub fn kernel_bound(device: &Device, work: &Work, dtype: DType) -> Bound {
-    let (compute, memory) = times(device, work, dtype);
-    if launch_time(device, work.batched) >= compute.max(memory) {
+    let (mut compute, memory) = times(device, work, dtype);
+    let mut launch = launch_time(device, work.batched);
+    if let Some((_, calls)) = own(device, work) {
+        launch = device.launch_overhead * i64::from(calls.count);
+        compute = kernel_time(device, work, dtype) - launch;
+    }
+    if launch >= compute.max(memory) {
         Bound::Launch
     } else if compute >= memory {
         Bound::Compute
@@ -54,19 +75,24 @@ pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
             let tiles = tile_efficiency(device, shape, work.groups * work.side_by_side.max(1));
             device.matmul_efficiency * eager * tiles * device.aligned_share(work.aligned)
         }
+        None if work.calls.is_some() => {
+            let filled = own(device, work).map_or(1.0, |(rates, calls)| shader::filled(rates, calls));
+            device.attention_efficiency * filled / (1.0 + work.hidden)
+        }
         None if work.flash_2 => device.attention_efficiency * device.flash_2_share / (1.0 + work.hidden),
         None => device.attention_efficiency / (1.0 + work.hidden),
     }
 }
 
 fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
-    let matrix = matmul_peak(device, dtype);
-    let efficiency = matmul_efficiency(device, work);
-    let clock = device.clock();
-    let matmul = work.matmul_flops / FlopsPerSec(matrix.0 * efficiency * clock);
-    let other = Flops(work.flops.0 - work.matmul_flops.0) / FlopsPerSec(device.fp32.0 * clock);
-    let memory = memory_time(device, work.bytes);
-    (matmul + other, memory)
+    let other = Flops(work.flops.0 - work.matmul_flops.0) / FlopsPerSec(device.fp32.0 * device.clock());
+    (matrix_time(device, work, dtype) + other, memory_time(device, work.bytes))
+}
+
+/// Time of what matrix units can do.
+fn matrix_time(device: &Device, work: &Work, dtype: DType) -> Nanos {
+    let rate = matmul_peak(device, dtype).0 * matmul_efficiency(device, work) * device.clock();
+    work.matmul_flops / FlopsPerSec(rate)
 }
 
 /// Time to move `bytes` to or from memory.
@@ -88,12 +114,25 @@ const PIPELINE_DEPTH: f64 = 96.0;
 /// Where the multiprocessors are not known, as of a device that was measured here, only padding counts: its rate was
 /// measured with its own kernels on a matmul of like size.
 fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64) -> f64 {
+    if let Some(rates) = &device.shaders {
+        let depth = k as f64 / (k as f64 + rates.depth);
+        return filled(u64::from(rates.at_once), [m, n], groups, TILE) * depth;
+    }
     if device.multiprocessors == 0 {
         return padding_efficiency([m, n]);
     }
     let depth = k as f64 / (k as f64 + PIPELINE_DEPTH);
-    let best = TILES.iter().map(|&(tile, share)| share * filled(device, [m, n], groups, tile)).fold(0.0, f64::max);
+    let best = TILES
+        .iter()
+        .map(|&(tile, share)| share * filled(u64::from(device.multiprocessors), [m, n], groups, tile))
+        .fold(0.0, f64::max);
     (best * depth).max(1e-3)
+}
+
+/// The share of `at_once` workgroups' time in which this project's default kernel computes what is asked for, of a square
+/// result.
+pub fn tiles_filled(at_once: u32, side: u32) -> f64 {
+    filled(u64::from(at_once), [u64::from(side); 2], 1, TILE)
 }
 
 /// The share of a tiled matmul's work that is not padding. Small matmuls use smaller tiles, so a side counts at most
@@ -105,9 +144,9 @@ fn padding_efficiency([m, n]: [u64; 2]) -> f64 {
 }
 
 /// The share of the multiprocessors' time in which tiles compute what is asked for.
-fn filled(device: &Device, [m, n]: [u64; 2], groups: u64, [rows, cols]: [u64; 2]) -> f64 {
+fn filled(multiprocessors: u64, [m, n]: [u64; 2], groups: u64, [rows, cols]: [u64; 2]) -> f64 {
     let tiles = groups * m.div_ceil(rows) * n.div_ceil(cols);
-    let slots = tiles.next_multiple_of(u64::from(device.multiprocessors.max(1)));
+    let slots = tiles.next_multiple_of(multiprocessors.max(1));
     (groups * m * n) as f64 / (slots * rows * cols) as f64
 }
 
@@ -165,11 +204,9 @@ mod tests {
 
     #[test]
     fn padding_costs_what_it_computes() {
-        let scenario = Scenario::preset("gpt3-175b-1024xa100").expect("a preset");
-        let device = Device { multiprocessors: 108, ..scenario.cluster().device.clone() };
-        assert!((filled(&device, [128, 128], 1, [128, 128]) - 1.0 / 108.0).abs() < 1e-12, "one tile on one of 108");
-        assert!((filled(&device, [128 * 108, 128], 1, [128, 128]) - 1.0).abs() < 1e-12, "a full wave");
-        assert!((filled(&device, [128 * 109, 128], 1, [128, 128]) - 109.0 / 216.0).abs() < 1e-12, "one tile too many");
+        assert!((filled(108, [128, 128], 1, [128, 128]) - 1.0 / 108.0).abs() < 1e-12, "one tile on one of 108");
+        assert!((filled(108, [128 * 108, 128], 1, [128, 128]) - 1.0).abs() < 1e-12, "a full wave");
+        assert!((filled(108, [128 * 109, 128], 1, [128, 128]) - 109.0 / 216.0).abs() < 1e-12, "one tile too many");
         assert!((padding_efficiency([129, 128]) - 129.0 / 256.0).abs() < 1e-12, "half of the rows are padding");
     }
 }

@@ -1,5 +1,7 @@
 //! How much an op computes and how many bytes it touches, from its kind and the local shapes of its tensors.
 
+use super::shader::{self, Calls};
+use crate::cluster::Device;
 use crate::graph::{CompressionStep, DType, Dims, Op, OpKind, Role, Spread, Storage, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
@@ -32,6 +34,8 @@ pub struct Work {
     pub eager: bool,
     /// What attention computes besides, as a share: scores at the ends of a window.
     pub hidden: f64,
+    /// The calls of this project's own shaders, on a device that runs those.
+    pub calls: Option<Calls>,
 }
 
 /// What a thread reads at once.
@@ -51,6 +55,12 @@ fn alignment(tensors: &[Tensor], op: &Op) -> u64 {
 pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
     let side_by_side = op.writes.first().map_or(1, |&id| chunks(tensors, id));
     Work { batched: super::host::is_batched(op), side_by_side, eager: dims.eager, ..one(dims, tensors, op) }
+}
+
+/// The same on a device, which may run this project's own shaders.
+pub fn work_on(device: &Device, dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
+    let calls = device.shaders.is_some().then(|| shader::calls(dims, tensors, op));
+    Work { calls, ..work(dims, tensors, op) }
 }
 
 /// How many chunks like this one its value has: 1 of a value that is whole.

@@ -8,36 +8,119 @@ use super::cpu::attention::AttentionParams;
 use super::cpu::fill::FillParams;
 use super::cpu::gelu::GeluParams;
 use super::cpu::matmul::MatmulParams;
+use super::cpu::peak::PeakParams;
+use super::cpu::read::ReadParams;
+use super::kernel::WORKGROUP_SIZE;
 use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
-use crate::cluster::{AlgorithmChoice, Cluster, Device, Host, Link, LinkLayout, Network};
+use crate::cluster::{
+    AlgorithmChoice, Cluster, Device, DeviceFile, Host, Link, LinkFile, LinkLayout, Network, ShaderRates,
+};
+use crate::cost;
 use crate::trace::{LabelId, Span, Stream};
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
 /// Repetitions of each measurement; the median counts.
 const REPEATS: usize = 5;
 
+/// Calls whose mean is the time of a kernel call, each of another kernel than the one before it.
+const SMALL_CALLS: usize = 64;
+
+/// Elements of elementwise measurements: enough for all multiprocessors, few enough for a cache.
+const ELEMENTS: u32 = 1 << 18;
+
+/// Rounds of arithmetic that tell how many workgroups run at once.
+const ROUNDS: u32 = 256;
+
+/// Workgroups of that measurement, which cannot tell of more.
+const MANY: u32 = 1024;
+
+/// Contracted lengths of the two matrix products.
+const DEPTHS: [u32; 2] = [32, 512];
+
 /// Measured rates of a device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
     /// What was measured, and how it was timed.
     pub backend: BackendInfo,
-    /// fp32 matmul of about the size of the scenario's.
+    /// fp32 matmul whose rows and columns are about those of the scenario, with a contraction that never ends.
     pub matmul: FlopsPerSec,
-    /// The side of that square matmul.
+    /// The side of that matmul's square result.
     pub matmul_side: u32,
     /// Attention forward, four heads of width 16.
     pub attention: FlopsPerSec,
     /// Elementwise fp32 arithmetic: GELU, counted as eight operations an element as the cost model does.
     pub vector: FlopsPerSec,
-    /// Bytes read and written by an elementwise kernel, per second.
+    /// Bytes that kernels read and write per second at best.
     pub memory_bandwidth: BytesPerSec,
     /// Time of a kernel call that does nothing.
     pub launch_overhead: Nanos,
     /// Bytes copied from one buffer to another, per second.
     pub copy_bandwidth: BytesPerSec,
+    /// What kernels cost beside that.
+    pub shaders: ShaderRates,
 }
 
 impl Calibration {
+    /// The median of each figure of several measurements; none of none.
+    pub fn median(all: &[Self]) -> Option<Self> {
+        fn middle<T: Copy>(all: &[Calibration], of: impl Fn(&Calibration) -> T, key: impl Fn(&T) -> f64) -> T {
+            let mut values: Vec<T> = all.iter().map(of).collect();
+            values.sort_by(|a, b| key(a).total_cmp(&key(b)));
+            values[values.len() / 2]
+        }
+        let first = all.first()?;
+        let rate = |of: fn(&Self) -> FlopsPerSec| middle(all, of, |rate| rate.0);
+        let bandwidth = |of: fn(&Self) -> BytesPerSec| middle(all, of, |rate| rate.0);
+        let time = |of: fn(&Self) -> Nanos| middle(all, of, |time| time.secs());
+        Some(Self {
+            backend: first.backend.clone(),
+            matmul_side: first.matmul_side,
+            matmul: rate(|c| c.matmul),
+            attention: rate(|c| c.attention),
+            vector: rate(|c| c.vector),
+            memory_bandwidth: bandwidth(|c| c.memory_bandwidth),
+            copy_bandwidth: bandwidth(|c| c.copy_bandwidth),
+            launch_overhead: time(|c| c.launch_overhead),
+            shaders: ShaderRates {
+                at_once: middle(all, |c| c.shaders.at_once, |&count| f64::from(count)),
+                workgroup: time(|c| c.shaders.workgroup),
+                words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
+                depth: middle(all, |c| c.shaders.depth, |&depth| depth),
+            },
+        })
+    }
+
+    /// The device as a scenario names it, under `[cluster.custom]`: `ranks` of them, which share it, with `memory` each.
+    pub fn device_file(&self, ranks: u32, memory: Bytes) -> DeviceFile {
+        let link = LinkFile {
+            name: Some("buffers of one device".to_owned()),
+            bandwidth: Some(self.copy_bandwidth),
+            latency: Some(self.launch_overhead),
+            efficiency: Some(1.0),
+            ..LinkFile::default()
+        };
+        DeviceFile {
+            title: Some(self.backend.name.clone()),
+            fp32: Some(self.vector),
+            tf32: Some(self.matmul),
+            fp32_matmul: Some(self.matmul),
+            bf16: Some(self.matmul),
+            matmul_efficiency: Some(1.0),
+            attention_efficiency: Some((self.attention.0 / self.matmul.0).min(1.0)),
+            flash_2_share: Some(1.0),
+            eager_share: Some(1.0),
+            memory: Some(memory),
+            memory_bandwidth: Some(self.memory_bandwidth),
+            memory_efficiency: Some(1.0),
+            launch_overhead: Some(self.launch_overhead),
+            shaders: Some(self.shaders),
+            devices_per_node: Some(ranks),
+            intra_link: Some(link.clone()),
+            inter_link: Some(link),
+            ..DeviceFile::default()
+        }
+    }
+
     /// The device as the cost model sees it. Its rates were measured, so its efficiencies are 1.
     pub fn cluster(&self, ranks: u32, memory: Bytes) -> Cluster {
         let link = Link {
@@ -56,6 +139,7 @@ impl Calibration {
             host_dispatch: Nanos::ZERO,
             residuals: None,
             multiprocessors: 0,
+            shaders: Some(self.shaders),
             tf32_matmul: self.matmul,
             fp16_matmul: self.matmul,
             fp8_matmul: self.matmul,
@@ -91,28 +175,133 @@ impl Calibration {
 
 /// Measures the device with a matmul of side `matmul_side`; takes about a second.
 pub async fn calibrate(backend: &mut Backend, matmul_side: u32) -> Result<Calibration, ExecError> {
-    let side = matmul_side.clamp(16, 512);
-    let elements = 1_u32 << 20;
-    let [a, b, c] = [0; 3].map(|_| whole(backend, u64::from(elements.max(side * side)) * 4));
-    let matmul = median(backend, &matmul(side, a, b, c)).await?;
-    let (attention, attention_flops) = attention(side, [a, b, c]);
-    let attention = median(backend, &attention).await?;
-    let add = median(backend, &Dispatch::new(&AddParams { n: elements, pad: [0; 3] }, [a, b, c])).await?;
-    let gelu = median(backend, &Dispatch::new(&GeluParams { n: elements, pad: [0; 3] }, [a, b])).await?;
-    let copy = median(backend, &collectives::copy(a, 0, b, 0, elements)).await?;
-    let fill = FillParams { n: 1, value: 0.0, pad: [0; 2] };
-    let launch = median(backend, &Dispatch::new(&fill, [c])).await?;
-    let bytes = f64::from(elements) * 4.0;
-    Ok(Calibration {
-        backend: backend.info().clone(),
-        matmul: FlopsPerSec(2.0 * f64::from(side).powi(3) / busy(matmul, launch)),
-        matmul_side: side,
-        attention: FlopsPerSec(attention_flops / busy(attention, launch)),
-        vector: FlopsPerSec(8.0 * f64::from(elements) / busy(gelu, launch)),
-        memory_bandwidth: BytesPerSec(3.0 * bytes / busy(add, launch)),
-        launch_overhead: launch,
-        copy_bandwidth: BytesPerSec(bytes / busy(copy, launch)),
-    })
+    Calibrator::new(backend, matmul_side).measure(backend).await
+}
+
+/// Measures a device, also again: what else runs on a machine changes from second to second.
+#[derive(Clone, Copy, Debug)]
+pub struct Calibrator {
+    buffers: [Slice; 3],
+    side: u32,
+}
+
+impl Calibrator {
+    /// Creates the buffers that are measured on.
+    pub fn new(backend: &mut Backend, matmul_side: u32) -> Self {
+        let side = matmul_side.clamp(16, 512);
+        let elements = u64::from(4 * ELEMENTS).max(u64::from(side) * u64::from(DEPTHS[1]));
+        Self { buffers: [0; 3].map(|_| whole(backend, elements * 4)), side }
+    }
+
+    /// Measures everything once.
+    ///
+    /// # Errors
+    /// When a kernel cannot run, or the device is lost.
+    pub async fn measure(&self, backend: &mut Backend) -> Result<Calibration, ExecError> {
+        let [a, b, _] = self.buffers;
+        let launch = self.launch(backend).await?;
+        let shaders = self.shaders(backend, launch).await?;
+        let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
+        let (attention, attention_flops) = attention(self.side, self.buffers);
+        let attention = median(backend, &attention).await?;
+        let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
+        Ok(Calibration {
+            backend: backend.info().clone(),
+            matmul,
+            matmul_side: self.side,
+            attention: FlopsPerSec(attention_flops / busy(attention, launch)),
+            vector: self.vector(backend, launch, &shaders).await?,
+            memory_bandwidth: self.bandwidth(backend, launch).await?,
+            launch_overhead: launch,
+            copy_bandwidth: BytesPerSec(f64::from(ELEMENTS) * 4.0 / busy(copy, launch)),
+            shaders: ShaderRates { depth, ..shaders },
+        })
+    }
+
+    /// Time of a call that does nothing, between calls of other kernels as in a step: the mean of most of them.
+    async fn launch(&self, backend: &mut Backend) -> Result<Nanos, ExecError> {
+        let [a, b, c] = self.buffers;
+        let (n, pad) = (1, [0; 3]);
+        let kinds = [
+            Dispatch::new(&FillParams { n, value: 0.0, pad: [0; 2] }, [c]),
+            Dispatch::new(&AddParams { n, pad }, [a, b, c]),
+            Dispatch::new(&GeluParams { n, pad }, [a, c]),
+            collectives::copy(a, 0, b, 0, n),
+        ];
+        let calls: Vec<_> = kinds.into_iter().cycle().take(SMALL_CALLS).collect();
+        let mut times = replay_each(backend, calls).await?;
+        times.sort_unstable();
+        let most = &times[times.len() / 10..times.len() - times.len() / 10];
+        let all: i64 = most.iter().map(|time| time.0).sum();
+        Ok(Nanos(all / i64::try_from(most.len()).unwrap_or(1).max(1)).max(Nanos(1)))
+    }
+
+    /// What workgroups cost, how many run at once, and how fast they read.
+    async fn shaders(&self, backend: &mut Backend, launch: Nanos) -> Result<ShaderRates, ExecError> {
+        let [a, _, c] = self.buffers;
+        let arithmetic = |workgroups: u32| {
+            let params = PeakParams { n: workgroups * WORKGROUP_SIZE, rounds: ROUNDS, factor: 0.5, pad: [0] };
+            Dispatch::new(&params, [c])
+        };
+        let one = busy(median(backend, &arithmetic(1)).await?, launch);
+        let many = busy(median(backend, &arithmetic(MANY)).await?, launch);
+        let at_once = (f64::from(MANY) * one / many).round().clamp(1.0, f64::from(MANY));
+        let lanes = ELEMENTS / 64;
+        let read = Dispatch::new(&ReadParams { rows: 64, lanes, pad: [0; 2] }, [a, c]);
+        let words_per_second = f64::from(ELEMENTS) / busy(median(backend, &read).await?, launch);
+        let fill = Dispatch::new(&FillParams { n: ELEMENTS, value: 0.0, pad: [0; 2] }, [c]);
+        let writing = f64::from(ELEMENTS) / words_per_second;
+        let starting = (busy(median(backend, &fill).await?, launch) - writing).max(0.0);
+        let workgroup = Nanos::from_secs(starting * at_once / f64::from(ELEMENTS / WORKGROUP_SIZE));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped")]
+        Ok(ShaderRates { at_once: at_once as u32, workgroup, words_per_second, depth: 0.0 })
+    }
+
+    /// The rate of a matrix product, and the length of its contraction at which it reaches half of that.
+    async fn matmul(
+        &self,
+        backend: &mut Backend,
+        launch: Nanos,
+        at_once: u32,
+    ) -> Result<(FlopsPerSec, f64), ExecError> {
+        let mut seconds = [0.0; 2];
+        for (seconds, k) in seconds.iter_mut().zip(DEPTHS) {
+            *seconds = busy(median(backend, &matmul([self.side, self.side, k], self.buffers)).await?, launch);
+        }
+        let [short, long] = DEPTHS.map(f64::from);
+        let of_one = ((seconds[1] - seconds[0]) / (long - short)).max(1e-12);
+        let depth = (seconds[0] / of_one - short).max(0.0);
+        let rate = 2.0 * f64::from(self.side).powi(2) / of_one;
+        Ok((FlopsPerSec(rate / cost::tiles_filled(at_once, self.side)), depth))
+    }
+
+    /// Arithmetic of GELU beside what its workgroups cost and what they read.
+    async fn vector(
+        &self,
+        backend: &mut Backend,
+        launch: Nanos,
+        shaders: &ShaderRates,
+    ) -> Result<FlopsPerSec, ExecError> {
+        let [a, b, _] = self.buffers;
+        let gelu = Dispatch::new(&GeluParams { n: ELEMENTS, pad: [0; 3] }, [a, b]);
+        let all = busy(median(backend, &gelu).await?, launch);
+        let starting = shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once);
+        let moving = 2.0 * f64::from(ELEMENTS) / shaders.words_per_second;
+        // At least a tenth is arithmetic, whatever the noise.
+        Ok(FlopsPerSec(8.0 * f64::from(ELEMENTS) / (all - starting - moving).max(all / 10.0)))
+    }
+
+    /// The best of reading, and of adding.
+    async fn bandwidth(&self, backend: &mut Backend, launch: Nanos) -> Result<BytesPerSec, ExecError> {
+        let [a, b, c] = self.buffers;
+        let elements = 4 * ELEMENTS;
+        let lanes = elements / 64;
+        let read = Dispatch::new(&ReadParams { rows: 64, lanes, pad: [0; 2] }, [a, c]);
+        let add = Dispatch::new(&AddParams { n: elements, pad: [0; 3] }, [a, b, c]);
+        let read = f64::from(elements) * 4.0 / busy(median(backend, &read).await?, launch);
+        let add = f64::from(elements) * 12.0 / busy(median(backend, &add).await?, launch);
+        Ok(BytesPerSec(read.max(add)))
+    }
 }
 
 /// Seconds beyond the launch overhead, at least a nanosecond.
@@ -124,8 +313,9 @@ fn whole(backend: &mut Backend, bytes: u64) -> Slice {
     Slice { buffer: backend.create(bytes), offset: 0, size: bytes }
 }
 
-fn matmul(side: u32, a: Slice, b: Slice, c: Slice) -> Dispatch {
-    Dispatch::new(&MatmulParams::square(side), [a, b, a, c])
+fn matmul([m, n, k]: [u32; 3], [a, b, c]: [Slice; 3]) -> Dispatch {
+    let square = MatmulParams::square(m);
+    Dispatch::new(&MatmulParams { m, n, k, a_row_stride: k, b_row_stride: n, ..square }, [a, b, a, c])
 }
 
 /// Causal attention over `seq` tokens, and its work.
@@ -174,10 +364,67 @@ pub(super) async fn timed_calls(
     dispatch: &Dispatch,
     repeats: u32,
 ) -> Result<Vec<Nanos>, ExecError> {
-    let repeats = repeats + 1;
-    let dispatches = vec![dispatch.clone(); repeats as usize];
-    let recording = Recording { dispatches, scopes: (0..repeats).map(|call| scope(call, call + 1)).collect() };
+    let times = replay_each(backend, vec![dispatch.clone(); repeats as usize + 1]).await?;
+    Ok(times.into_iter().skip(1).collect())
+}
+
+/// The time of every one of some calls.
+async fn replay_each(backend: &mut Backend, dispatches: Vec<Dispatch>) -> Result<Vec<Nanos>, ExecError> {
+    let count = u32::try_from(dispatches.len()).unwrap_or(u32::MAX);
+    let recording = Recording { dispatches, scopes: (0..count).map(|call| scope(call, call + 1)).collect() };
     backend.prepare(&recording).await?;
     let times = backend.replay(&recording).await?;
-    Ok(times.iter().skip(1).map(|&(start, end)| end - start).collect())
+    Ok(times.iter().map(|&(start, end)| end - start).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::{BackendKind, open};
+    use crate::scenario::{Scenario, ScenarioFile, check, preset_file};
+
+    #[test]
+    fn a_measured_device_is_the_same_in_a_scenario() {
+        let measured = pollster::block_on(async {
+            let mut backend = open(BackendKind::Cpu).await.expect("the twins run anywhere");
+            calibrate(&mut backend, 16).await.expect("kernels run")
+        });
+        let mut file = preset_file("tiny-gpt-dp2-tp2").expect("a preset");
+        let ranks = Scenario::preset("tiny-gpt-dp2-tp2").expect("a preset").mesh().ranks();
+        let memory = Bytes(1 << 30);
+        file.cluster.device = None;
+        file.cluster.nodes = 1;
+        file.cluster.custom = Some(measured.device_file(ranks, memory));
+        let text = toml::to_string(&file).expect("it can be written");
+        let read: ScenarioFile = toml::from_str(&text).expect("it can be read");
+        let scenario = check(&read).expect("it is complete");
+        let (here, there) = (measured.cluster(ranks, memory).device, &scenario.cluster().device);
+        assert_eq!(here.fp32_matmul, there.fp32_matmul);
+        assert_eq!((here.fp32, here.memory_bandwidth), (there.fp32, there.memory_bandwidth));
+        assert_eq!((here.launch_overhead, here.shaders), (there.launch_overhead, there.shaders));
+        assert!(there.shaders.is_some_and(|rates| rates.at_once >= 1 && rates.words_per_second > 0.0));
+    }
+
+    #[test]
+    fn medians_are_taken_of_every_figure_apart() {
+        let measured = |matmul: f64, launch: i64| Calibration {
+            backend: BackendInfo {
+                kind: BackendKind::Cpu,
+                name: "a device".to_owned(),
+                detail: String::new(),
+                timing: "cpu clock",
+            },
+            matmul: FlopsPerSec(matmul),
+            matmul_side: 16,
+            attention: FlopsPerSec(1.0),
+            vector: FlopsPerSec(1.0),
+            memory_bandwidth: BytesPerSec(1.0),
+            launch_overhead: Nanos(launch),
+            copy_bandwidth: BytesPerSec(1.0),
+            shaders: ShaderRates { at_once: 2, workgroup: Nanos(1), words_per_second: 1.0, depth: 1.0 },
+        };
+        let median = Calibration::median(&[measured(3.0, 10), measured(1.0, 30), measured(2.0, 20)]);
+        assert_eq!(median, Some(measured(2.0, 20)));
+        assert_eq!(Calibration::median(&[]), None);
+    }
 }

@@ -35,7 +35,7 @@ mod tune;
 
 pub use backend::{Backend, BackendInfo, BackendKind, open};
 pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit, bench};
-pub use calibrate::{Calibration, calibrate};
+pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use error::ExecError;
 pub use families::Family;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};

@@ -9,6 +9,7 @@ use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{
     Backend, BackendInfo, BufferId, ExecError, Recording, Scope, Text, Tuning, dataset, executable, parameters,
 };
+use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId, lower};
@@ -126,6 +127,16 @@ impl Trainer {
     /// Gives the device back.
     pub fn into_backend(self) -> Backend {
         self.backend
+    }
+
+    /// Measures the device between steps.
+    ///
+    /// # Errors
+    /// When a kernel cannot run, or the device is lost.
+    pub async fn calibrate(&mut self, calibrator: &Calibrator) -> Result<Calibration, ExecError> {
+        let measured = calibrator.measure(&mut self.backend).await?;
+        self.backend.prepare(&self.recorded.recording).await?;
+        Ok(measured)
     }
 
     /// Trains one step.

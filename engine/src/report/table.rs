@@ -196,6 +196,12 @@ pub fn comparison_table(comparison: &Comparison) -> String {
         calibration.copy_bandwidth,
         calibration.launch_overhead
     );
+    let shaders = &calibration.shaders;
+    let _ = writeln!(
+        text,
+        "  of kernels: {} workgroups at once, {} each to start and end, {:.2e} words a second, half of the matmul rate at a contraction of {:.0}",
+        shaders.at_once, shaders.workgroup, shaders.words_per_second, shaders.depth
+    );
     let _ = writeln!(text, "\n  {:<16} {:>12} {:>12} {:>8}", "op class", "predicted", "executed", "ratio");
     for row in &comparison.rows {
         let (predicted, executed) = (row.predicted.to_string(), row.executed.to_string());

@@ -7,7 +7,7 @@ use super::presets::nearest_hint;
 use super::{ClusterFile, ScenarioFile};
 use crate::cluster::{
     self, AlgorithmChoice, Cluster, Device, DeviceFile, ExceptionFile, Host, Kind, Link, LinkFile, Network,
-    NetworkFile, NetworkKind, Power, Topology,
+    NetworkFile, NetworkKind, Power, ShaderRates, Topology,
 };
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Quantity, Watts};
 
@@ -206,6 +206,22 @@ fn multiprocessors(count: Option<u32>) -> Checked<u32> {
     Err(invalid("cluster.custom.multiprocessors", count, "at most 65536", "An H100 has 132; leave it out if unknown."))
 }
 
+fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
+    let Some(rates) = rates else { return Ok(None) };
+    let (words, depth) = (rates.words_per_second, rates.depth);
+    let hint = "Copy what `shardlab calibrate --json` prints.";
+    if !(words.is_finite() && words > 0.0) {
+        return Err(invalid("cluster.custom.shaders.words_per_second", words, "a number above 0", hint));
+    }
+    if !(depth.is_finite() && depth >= 0.0) {
+        return Err(invalid("cluster.custom.shaders.depth", depth, "a number of 0 or more", hint));
+    }
+    if rates.at_once == 0 {
+        return Err(invalid("cluster.custom.shaders.at_once", 0, "at least 1", hint));
+    }
+    Ok(Some(rates))
+}
+
 fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
     let rate =
         |value: Option<FlopsPerSec>, path| positive(value.map(|v| v.0), path, "\"312 TFLOP/s\"").map(FlopsPerSec);
@@ -215,7 +231,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
     Ok(Device {
         name,
         fp32,
-        fp32_matmul: fp32,
+        fp32_matmul: rate(file.fp32_matmul.or(vector), "cluster.custom.fp32_matmul")?,
         tf32_matmul: rate(file.tf32.or(vector), "cluster.custom.tf32")?,
         bf16_matmul: rate(file.bf16, "cluster.custom.bf16")?,
         fp16_matmul: rate(file.fp16.or(file.bf16), "cluster.custom.fp16")?,
@@ -236,6 +252,7 @@ fn check_device(name: String, file: &DeviceFile) -> Checked<Device> {
         host_dispatch: latency(file.host_dispatch.or(Some(Nanos::ZERO)), "cluster.custom.host_dispatch")?,
         residuals: residuals(file)?,
         multiprocessors: multiprocessors(file.multiprocessors)?,
+        shaders: shaders(file.shaders)?,
         context: file.context_memory.unwrap_or(Bytes::ZERO),
         host: host(file)?,
     })

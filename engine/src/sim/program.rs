@@ -278,18 +278,18 @@ impl Pricer<'_> {
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
-            OpKind::ToHost | OpKind::FromHost => {
+            OpKind::ToHost | OpKind::FromHost if self.device.shaders.is_none() => {
                 let from = self.step.tensor(self.step.storage_of(op.reads[0])).place;
                 (cost::copy_time(self.device, self.touched(op), from), Action::Run)
             }
-            OpKind::HostUpdate { place, .. } => {
+            OpKind::HostUpdate { place, .. } if self.device.shaders.is_none() => {
                 let states = op.writes.iter().map(|&id| self.step.tensor(id).bytes()).sum();
                 (cost::host_update_time(self.device, self.touched(op), states, place), Action::Run)
             }
             // A receive takes as long as the send that it belongs to.
             OpKind::Receive(transfer) => (Nanos::ZERO, Action::Receive(transfer)),
             _ => {
-                let work = cost::work(&self.step.dims, &self.step.tensors, op);
+                let work = cost::work_on(self.device, &self.step.dims, &self.step.tensors, op);
                 (cost::kernel_time(self.device, &work, cost::input_type(self.step, op)), Action::Run)
             }
         }

@@ -147,6 +147,11 @@ macro_rules! quantity {
                 value.map(Quantity::written).serialize(serializer)
             }
 
+            /// Writes the quantity with its unit.
+            pub fn serialize_text<S: Serializer>(value: &Self, serializer: S) -> Result<S::Ok, S::Error> {
+                value.written().serialize(serializer)
+            }
+
             /// The schema of the text: a number and a unit.
             pub fn text_schema(_: &mut SchemaGenerator) -> Schema {
                 let units: Vec<_> = $units.iter().map(|(name, _)| *name).collect();

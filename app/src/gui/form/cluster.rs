@@ -48,10 +48,11 @@ impl Form<'_> {
             error.each_ref().map(Option::as_deref);
         let shares = ["matmul_efficiency", "attention_efficiency", "memory_efficiency"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
-        let more = ["host_dispatch", "multiprocessors"].map(|field| self.error_of(&format!("cluster.custom.{field}")));
+        let more = ["host_dispatch", "multiprocessors", "fp32_matmul"]
+            .map(|field| self.error_of(&format!("cluster.custom.{field}")));
         let of_host = ["host_bandwidth", "host_memory_bandwidth", "storage_bandwidth"]
             .map(|field| self.error_of(&format!("cluster.custom.{field}")));
-        let [host, sms] = more.each_ref().map(Option::as_deref);
+        let [host, sms, fp32_matmul] = more.each_ref().map(Option::as_deref);
         let limit = self.error_of("cluster.custom.power_limit");
         let links = ["intra_link", "inter_link"].map(|link| self.link_errors(link));
         let run = self.session.run.clone();
@@ -65,6 +66,8 @@ impl Form<'_> {
         quantity_ui(ui, "form.custom.fp4", &mut file.fp4, typed, device.fp4_matmul, fp4);
         quantity_ui(ui, "form.custom.tf32", &mut file.tf32, typed, device.tf32_matmul, tf32);
         quantity_ui(ui, "form.custom.fp32", &mut file.fp32, typed, device.fp32, fp32);
+        let plain = device.fp32_matmul;
+        quantity_ui(ui, "form.custom.fp32_matmul", &mut file.fp32_matmul, typed, plain, fp32_matmul);
         quantity_ui(ui, "form.custom.bandwidth", &mut file.memory_bandwidth, typed, device.memory_bandwidth, bandwidth);
         quantity_ui(ui, "form.custom.launch", &mut file.launch_overhead, typed, device.launch_overhead, launch);
         quantity_ui(ui, "form.custom.host", &mut file.host_dispatch, typed, device.host_dispatch, host);

@@ -95,13 +95,13 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
         }
-        OpKind::ToHost | OpKind::FromHost => {
+        OpKind::ToHost | OpKind::FromHost if cluster.device_of(rank).shaders.is_none() => {
             let (device, bytes) = (cluster.device_of(rank), cost::work(&step.dims, &step.tensors, op).bytes);
             let from = step.tensor(step.storage_of(op.reads[0])).place;
             let rate = if from == Place::Nvme { device.host.storage_bandwidth } else { device.host.bandwidth };
             Some((cost::copy_time(device, bytes, from), format!("{bytes} / {rate} + {launch}")))
         }
-        OpKind::HostUpdate { place, .. } => {
+        OpKind::HostUpdate { place, .. } if cluster.device_of(rank).shaders.is_none() => {
             let (device, bytes) = (cluster.device_of(rank), cost::work(&step.dims, &step.tensors, op).bytes);
             let states = op.writes.iter().map(|&id| step.tensor(id).bytes()).sum::<Bytes>();
             let drives = format!(", 2 × {states} / {} of drives", device.host.storage_bandwidth);
@@ -110,10 +110,10 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             Some((cost::host_update_time(device, bytes, states, place), formula))
         }
         _ => {
-            let work = cost::work(&step.dims, &step.tensors, op);
+            let device = cluster.device_of(rank);
+            let work = cost::work_on(device, &step.dims, &step.tensors, op);
             let dtype = cost::input_type(step, op);
-            let time = cost::kernel_time(cluster.device_of(rank), &work, dtype);
-            Some((time, kernel(cluster.device_of(rank), &work, dtype)))
+            Some((cost::kernel_time(device, &work, dtype), kernel(device, &work, dtype)))
         }
     }
 }
@@ -147,5 +147,11 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     } else {
         format!("{} / ({}{clock})", work.flops, device.fp32)
     };
+    if let (Some(rates), Some(calls)) = (&device.shaders, &work.calls) {
+        let launches = format!("{} × {}", calls.count, device.launch_overhead);
+        let starts = format!("{} workgroups × {} / {}", calls.workgroups, rates.workgroup, rates.at_once);
+        let words = format!("{:.0} words / ({:.3e} 1/s)", calls.words, rates.words_per_second);
+        return format!("max({compute} + {starts} + {words}, {memory}) + {launches}");
+    }
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

@@ -1,0 +1,222 @@
+//! What this project's shaders make of an op: how often they are called, how many workgroups they start, and how many
+//! words they read and write.
+//!
+//! A device that was measured here runs these kernels. They differ from what a roofline takes for granted: a norm has an
+//! invocation for each row, so that few rows fill few multiprocessors; it reads a row as often as it goes through it; and
+//! every kernel call costs its launch. The numbers are counted in `shaders/`, whose files bear the names of the kernels.
+
+use super::Work;
+use crate::cluster::{Device, ShaderRates};
+use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
+use crate::units::{FlopsPerSec, Nanos};
+
+/// The kernel calls of an op.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calls {
+    /// How many one after the other.
+    pub count: u32,
+    /// Workgroups of all calls.
+    pub workgroups: u64,
+    /// Words of four bytes that all invocations read or write.
+    pub words: f64,
+    /// Operations beside those of [`Work::flops`]: divisions that find a row, angles.
+    pub operations: f64,
+}
+
+/// Invocations of a workgroup.
+const WORKGROUP: u64 = 64;
+
+/// Rows and columns of a result that a workgroup of the default matrix product computes.
+pub const TILE: [u64; 2] = [64, 32];
+
+/// Queries, or keys, of an invocation of attention.
+const OWN: u64 = 4;
+
+/// Classes of ids, each of which reads all tokens.
+const CLASSES: f64 = 16.0;
+
+/// Operations of an integer division, which devices do in software; of an angle with its sine and cosine.
+const DIVISION: f64 = 4.0;
+const ANGLE: f64 = 24.0;
+
+impl Calls {
+    fn of(invocations: u64, words: f64) -> Self {
+        Self { count: 1, workgroups: invocations.div_ceil(WORKGROUP).max(1), words, operations: 0.0 }
+    }
+
+    fn times(self, count: u32) -> Self {
+        Self { count, workgroups: self.workgroups * u64::from(count), ..self }
+    }
+
+    fn with(self, operations: f64) -> Self {
+        Self { operations, ..self }
+    }
+}
+
+/// What the shaders make of `op`.
+pub fn calls(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
+    let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
+    let size = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| local.elements());
+    let rows = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| u64::from(local.rows));
+    let cols = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| u64::from(local.cols));
+    let (reads, writes) = (&op.reads[..], &op.writes[..]);
+    let written = size(writes, 0);
+    let read = size(reads, 0);
+    let each = |words: f64| Calls::of(written, written as f64 * words);
+    let divided = |words: f64, divisions: f64| each(words).with(written as f64 * divisions * DIVISION);
+    let by_row = |words: f64| Calls::of(rows(reads, 0), read as f64 * words);
+    let by_column = |words: f64| Calls::of(cols(reads, 0), read as f64 * words);
+    match op.kind {
+        OpKind::Fill(_) => each(1.0),
+        OpKind::Add | OpKind::Accumulate => each(3.0),
+        OpKind::Residual { bias } => divided(if bias { 6.0 } else { 3.0 }, f64::from(u8::from(bias))),
+        OpKind::Norm => by_row(if dims.layer_norm { 6.0 } else { 4.0 }),
+        OpKind::NormGrad => by_row(7.0),
+        OpKind::NormGradParameters => by_column(if dims.layer_norm { 4.0 } else { 3.0 }),
+        OpKind::ColumnSum => by_column(1.0),
+        OpKind::Rope { .. } => {
+            let pairs = written as f64 / 2.0;
+            Calls::of(written / 2, pairs * 4.0).with(pairs * (ANGLE + 3.0 * DIVISION))
+        }
+        OpKind::LatentJoin => Calls::of(written / u64::from(2 * dims.head_dim + dims.value_dim), written as f64 * 2.5)
+            .with(cols(reads, 2) as f64 * rows(reads, 2) as f64 * ANGLE),
+        OpKind::LatentJoinGrad => {
+            Calls::of(written / u64::from(dims.head_dim), read as f64 * 2.0).with(size(writes, 2) as f64 * ANGLE)
+        }
+        OpKind::Embedding => divided(4.0, 2.0),
+        OpKind::Position => divided(3.0, 3.0),
+        OpKind::EmbeddingGrad => {
+            // Every class goes through all ids, and one of them does the work.
+            let (cols, done) = (cols(reads, 1), size(reads, 1) as f64);
+            Calls::of(cols * 16, done * (CLASSES + 4.0)).with(done * CLASSES * 2.0)
+        }
+        OpKind::PositionGrad => divided(2.0, 2.0),
+        OpKind::Gelu => each(2.0),
+        OpKind::SwiGlu | OpKind::GeluGrad | OpKind::Gate => each(3.0),
+        OpKind::Silu => each(2.0),
+        OpKind::SwiGluGrad => Calls::of(written / 2, written as f64 * 2.5),
+        OpKind::SiluGrad => Calls::of(written / 2, written as f64 * 2.0),
+        OpKind::GateGrad => each(5.0),
+        OpKind::RowMax => by_row(1.0),
+        OpKind::SumExp => by_row(2.0),
+        OpKind::CrossEntropyGrad => divided(6.0, 2.0),
+        // One workgroup, whose invocations add up at its end.
+        OpKind::SumSquares { .. } => Calls { workgroups: 1, ..Calls::of(1, read as f64) },
+        OpKind::CrossEntropy => Calls { workgroups: 1, ..Calls::of(1, read as f64) },
+        // The gradient, its norm, eight numbers of the optimizer, and a parameter with its state twice.
+        OpKind::Update { .. } => each(10.0 + 2.0 * writes.len() as f64),
+        OpKind::HostUpdate { .. } => {
+            let stays = writes.len() > 3;
+            let calls = each(16.0 + if stays { 2.0 } else { 0.0 });
+            if stays { calls.times(2) } else { calls }
+        }
+        OpKind::ToHost | OpKind::FromHost | OpKind::KeysValues | OpKind::KeysValuesGrad => divided(2.0, 1.0),
+        OpKind::Route => {
+            let (experts, chosen) = (read as f64, cols(writes, 0) as f64);
+            Calls { count: 2, ..Calls::of(rows(reads, 0), experts * (chosen + 1.0) + experts * 2.0) }
+        }
+        OpKind::RouteGrad => by_row(2.0),
+        OpKind::Dispatch => moved_rows(written, read * cols(reads, 1).max(1)),
+        OpKind::DispatchGrad => {
+            let chosen = cols(reads, 1).max(1) as f64;
+            divided(1.0 + 2.0 * chosen, 1.0 + chosen)
+        }
+        OpKind::Combine => {
+            let chosen = cols(reads, 2).max(1) as f64;
+            divided(1.0 + 3.0 * chosen, 1.0 + chosen)
+        }
+        OpKind::CombineGrad => {
+            let tokens = size(reads, 3) * cols(reads, 2).max(1);
+            let moved = moved_rows(written, tokens);
+            Calls { count: 3, words: moved.words + tokens as f64 * 2.0, ..moved }
+        }
+        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
+        OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / OWN, 0.0),
+        OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
+        OpKind::ContextAttentionGrad { .. } => Calls::of(size(writes, 2) / OWN, 0.0).times(3),
+        _ => each(reads.len() as f64 + 1.0),
+    }
+}
+
+/// Rows that are cleared, then copied as far as tokens go to them.
+fn moved_rows(cleared: u64, copied: u64) -> Calls {
+    let words = cleared as f64 + copied as f64 * 4.0;
+    let both = Calls::of(copied, words).with(copied as f64 * 3.0 * DIVISION);
+    Calls { count: 2, workgroups: both.workgroups + cleared.div_ceil(WORKGROUP), ..both }
+}
+
+/// Time of an op by its own measure: launches, then what is longer, moving bytes or what the workgroups do, as far as they
+/// fill the device.
+pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, matrix: Nanos, memory: Nanos) -> Nanos {
+    let slots = f64::from(rates.at_once.max(1));
+    let starting = rates.workgroup.secs() * calls.workgroups as f64 / slots;
+    let accesses = calls.words / rates.words_per_second;
+    let operations = (work.flops.0 - work.matmul_flops.0 + calls.operations) / FlopsPerSec(device.fp32.0).0;
+    let busy = (starting + accesses + operations) / filled(rates, calls) + matrix.secs();
+    device.launch_overhead * i64::from(calls.count) + Nanos::from_secs(busy.max(memory.secs()))
+}
+
+/// The share of the device that the workgroups of a call keep busy until the last of them ends.
+pub fn filled(rates: &ShaderRates, calls: &Calls) -> f64 {
+    let of_call = (calls.workgroups / u64::from(calls.count.max(1))).max(1);
+    let slots = u64::from(rates.at_once.max(1));
+    of_call as f64 / of_call.next_multiple_of(slots) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{kernel_time, work_on};
+    use super::*;
+    use crate::graph::{DType, StepGraph, lower};
+    use crate::scenario::Scenario;
+
+    /// Two workgroups at once, a billion words a second, and nothing else that costs time.
+    fn device(at_once: u32) -> Device {
+        let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
+        let rates = ShaderRates { at_once, workgroup: Nanos::ZERO, words_per_second: 1e9, depth: 0.0 };
+        Device {
+            shaders: Some(rates),
+            launch_overhead: Nanos(1000),
+            fp32: FlopsPerSec(1e18),
+            memory_bandwidth: crate::units::BytesPerSec(1e18),
+            ..scenario.cluster().device.clone()
+        }
+    }
+
+    fn graph() -> StepGraph {
+        lower(&Scenario::preset("tiny-gpt-dp2-tp2").expect("a preset"))
+    }
+
+    fn first(step: &StepGraph, kind: impl Fn(OpKind) -> bool) -> &Op {
+        let stages = step.stages.iter().flat_map(|stage| stage.segments.iter());
+        stages.flat_map(|segment| segment.ops()).find(|op| kind(op.kind)).expect("the step has one")
+    }
+
+    #[test]
+    fn a_norm_of_few_rows_leaves_multiprocessors_idle() {
+        let step = graph();
+        let norm = first(&step, |kind| kind == OpKind::NormGradParameters);
+        let calls = calls(&step.dims, &step.tensors, norm);
+        let columns = u64::from(step.tensor(norm.reads[0]).local.cols);
+        assert_eq!(calls.workgroups, columns.div_ceil(64), "an invocation for each column");
+        let time = |at_once| {
+            let device = device(at_once);
+            let work = work_on(&device, &step.dims, &step.tensors, norm);
+            kernel_time(&device, &work, DType::F32) - device.launch_overhead
+        };
+        let (one, many) = (time(1), time(1024));
+        let idle = 1024.0 / calls.workgroups as f64;
+        assert!((many.secs() / one.secs() - idle).abs() < 0.01 * idle, "{one} and {many}");
+        assert_eq!(one, Nanos::from_secs(calls.words / 1e9), "all words, one after the other");
+    }
+
+    #[test]
+    fn every_kernel_call_costs_a_launch() {
+        let step = graph();
+        let gradient = first(&step, |kind| kind == OpKind::AttentionGrad);
+        let device = Device { bf16_matmul: FlopsPerSec(1e18), fp32_matmul: FlopsPerSec(1e18), ..device(1) };
+        let work = work_on(&device, &step.dims, &step.tensors, gradient);
+        let time = kernel_time(&device, &work, DType::F32);
+        assert!(time >= Nanos(3000) && time < Nanos(3100), "the sums of rows, then queries, then keys: {time}");
+    }
+}
