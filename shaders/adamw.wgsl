@@ -4,10 +4,12 @@
 // `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 // `param -= lr * (m/bias1 / (sqrt(v/bias2) + eps) + weight_decay * param)`.
 //
-// `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip]` with `bias1 = 1 - beta1^t`, `bias2 = 1 - beta2^t`.
+// `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip, unscale]` with `bias1 = 1 - beta1^t`,
+// `bias2 = 1 - beta2^t`. Gradients and their norm are multiplied by `unscale` first, 1 over the loss scale.
 // It is a buffer because it changes with every step while the recording stays.
 // A `clip` of 0 or less means no clipping; the first `decayed` elements have weight decay: parameters of a flat group are ordered so.
 //
+// Before it stands `parts/update`.
 // CPU twin: engine/src/exec/cpu/adamw.rs
 
 struct Params {
@@ -23,17 +25,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> v: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-fn clip_factor(clip: f32, norm_sq: f32) -> f32 {
-    if clip <= 0.0 {
-        return 1.0;
-    }
-    return min(1.0, clip / (sqrt(norm_sq) + 1e-6));
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.n {
+    if i >= params.n || !is_finite(norm_sq[0]) {
         return;
     }
     let lr = hyper[0];
@@ -43,9 +38,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let weight_decay = select(0.0, hyper[4], i < params.decayed);
     let bias1 = hyper[5];
     let bias2 = hyper[6];
-    let clip = clip_factor(hyper[7], norm_sq[0]);
+    let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
 
-    let g = grad[i] * clip;
+    let g = grad[i] * factor;
     let mean = beta1 * m[i] + (1.0 - beta1) * g;
     let square = beta2 * v[i] + (1.0 - beta2) * g * g;
     let step = mean / bias1 / (sqrt(square / bias2) + eps);

@@ -21,6 +21,11 @@
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
+// Sums over what is met, for every element of a head: of the invocation alone, so that they are rounded once. The
+// pipeline sets how many there are.
+const SUMS: u32 = 512u;
+var<private> sums: array<vec4<f32>, SUMS>;
+
 const LOWEST: f32 = -3.0e38;
 
 fn four_kv(at: vec4<u32>) -> vec4<f32> {
@@ -60,9 +65,8 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     if (params.flags & CARRY) != 0u {
         m = vec4<f32>(lse[stat.x], lse[stat.y], lse[stat.z], lse[stat.w]);
         sum = vec4<f32>(1.0);
-    } else {
         for (var d = 0u; d < params.value_dim; d++) {
-            store(o + d, count, vec4<f32>());
+            sums[d] = vec4<f32>(out[o.x + d], out[o.y + d], out[o.z + d], out[o.w + d]);
         }
     }
     for (var j0 = begin; j0 < end; j0 += BLOCK) {
@@ -108,12 +112,11 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         for (var d = 0u; d < params.value_dim; d++) {
             let v_low = four_kv(low + params.head_dim + d);
             let v_high = four_kv(high + params.head_dim + d);
-            let before_it = vec4<f32>(out[o.x + d], out[o.y + d], out[o.z + d], out[o.w + d]);
             let weighed = vec4<f32>(
                 dot(p_low_x, v_low) + dot(p_high_x, v_high), dot(p_low_y, v_low) + dot(p_high_y, v_high),
                 dot(p_low_z, v_low) + dot(p_high_z, v_high), dot(p_low_w, v_low) + dot(p_high_w, v_high),
             );
-            store(o + d, count, before_it * correction + weighed);
+            sums[d] = sums[d] * correction + weighed;
         }
         let one = vec4<f32>(1.0);
         sum = sum * correction + vec4<f32>(
@@ -123,7 +126,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         m = larger;
     }
     for (var d = 0u; d < params.value_dim; d++) {
-        store(o + d, count, vec4<f32>(out[o.x + d], out[o.y + d], out[o.z + d], out[o.w + d]) / sum);
+        store(o + d, count, sums[d] / sum);
     }
     let log_sum = m + log(sum);
     for (var x = 0u; x < count; x++) {

@@ -16,6 +16,11 @@
 @group(0) @binding(5) var<storage, read_write> dkv: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
+// Sums over what is met, for every element of a head: of the invocation alone, so that they are rounded once. The
+// pipeline sets how many there are.
+const SUMS: u32 = 512u;
+var<private> sums: array<vec4<f32>, SUMS>;
+
 // The queries of a sequence that see key j: from x to before y.
 fn queries_of(j: u32) -> vec2<u32> {
     let token = j * (params.query_stride / params.gather) + params.key_first;
@@ -38,8 +43,8 @@ fn weights(s: vec4<f32>, log_sum: vec4<f32>, counts: vec4<bool>) -> vec4<f32> {
     return select(vec4<f32>(), exp(s * params.scale - log_sum), counts);
 }
 
-// Adds what the queries of head h contribute to the gradients of the keys and values that begin at k.
-fn add_head(sequence: u32, j: vec4<u32>, count: u32, h: u32, k: vec4<u32>) {
+// Adds what the queries of head h contribute to the sums of the keys and values that begin at k.
+fn add_head(sequence: u32, j: vec4<u32>, h: u32, k: vec4<u32>) {
     let heads = params.groups * params.q_per_group;
     let v = k + params.head_dim;
     let seen_x = queries_of(j.x);
@@ -95,18 +100,18 @@ fn add_head(sequence: u32, j: vec4<u32>, count: u32, h: u32, k: vec4<u32>) {
         for (var d = 0u; d < params.head_dim; d++) {
             let low = four_qkv(q_low + d);
             let high = four_qkv(q_high + d);
-            add(k + d, count, vec4<f32>(
+            sums[d] += vec4<f32>(
                 dot(ds_low_x, low) + dot(ds_high_x, high), dot(ds_low_y, low) + dot(ds_high_y, high),
                 dot(ds_low_z, low) + dot(ds_high_z, high), dot(ds_low_w, low) + dot(ds_high_w, high),
-            ));
+            );
         }
         for (var d = 0u; d < params.value_dim; d++) {
             let low = four_dout(o_low + d);
             let high = four_dout(o_high + d);
-            add(v + d, count, vec4<f32>(
+            sums[params.head_dim + d] += vec4<f32>(
                 dot(p_low_x, low) + dot(p_high_x, high), dot(p_low_y, low) + dot(p_high_y, high),
                 dot(p_low_z, low) + dot(p_high_z, high), dot(p_low_w, low) + dot(p_high_w, high),
-            ));
+            );
         }
     }
 }
@@ -119,10 +124,10 @@ fn four_delta(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
 }
 
-// Adds to what the first `count` keys have.
-fn add(at: vec4<u32>, count: u32, values: vec4<f32>) {
+// Writes what the first `count` keys have.
+fn store(at: vec4<u32>, count: u32, values: vec4<f32>) {
     for (var x = 0u; x < count; x++) {
-        dkv[at[x]] += values[x];
+        dkv[at[x]] = values[x];
     }
 }
 
@@ -140,14 +145,16 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let count = min(OWN, params.keys - first);
     let j = first + min(LANES, vec4<u32>(count - 1u));
     let k = key_at(key_row(sequence, j), group);
-    if (params.flags & CARRY) == 0u {
-        for (var x = 0u; x < count; x++) {
-            for (var d = 0u; d < params.head_dim + params.value_dim; d++) {
-                dkv[k[x] + d] = 0.0;
-            }
+    let width = params.head_dim + params.value_dim;
+    if (params.flags & CARRY) != 0u {
+        for (var d = 0u; d < width; d++) {
+            sums[d] = vec4<f32>(dkv[k.x + d], dkv[k.y + d], dkv[k.z + d], dkv[k.w + d]);
         }
     }
     for (var h = group * params.q_per_group; h < (group + 1u) * params.q_per_group; h++) {
-        add_head(sequence, j, count, h, k);
+        add_head(sequence, j, h, k);
+    }
+    for (var d = 0u; d < width; d++) {
+        store(k + d, count, sums[d]);
     }
 }

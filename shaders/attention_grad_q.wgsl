@@ -15,6 +15,11 @@
 @group(0) @binding(5) var<storage, read_write> dqkv: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
+// Sums over what is met, for every element of a head: of the invocation alone, so that they are rounded once. The
+// pipeline sets how many there are.
+const SUMS: u32 = 512u;
+var<private> sums: array<vec4<f32>, SUMS>;
+
 fn four_kv(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(kv[at.x], kv[at.y], kv[at.z], kv[at.w]);
 }
@@ -45,9 +50,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let end = max(max(seen_x.y, seen_y.y), max(seen_z.y, seen_w.y));
     let log_sum = vec4<f32>(lse[stat.x], lse[stat.y], lse[stat.z], lse[stat.w]);
     let deltas = vec4<f32>(delta[stat.x], delta[stat.y], delta[stat.z], delta[stat.w]);
-    if (params.flags & CARRY) == 0u {
+    if (params.flags & CARRY) != 0u {
         for (var d = 0u; d < params.head_dim; d++) {
-            store(q + d, count, vec4<f32>());
+            sums[d] = vec4<f32>(dqkv[q.x + d], dqkv[q.y + d], dqkv[q.z + d], dqkv[q.w + d]);
         }
     }
     for (var j0 = begin; j0 < end; j0 += BLOCK) {
@@ -79,12 +84,14 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         for (var d = 0u; d < params.head_dim; d++) {
             let k_low = four_kv(low + d);
             let k_high = four_kv(high + d);
-            let before_it = vec4<f32>(dqkv[q.x + d], dqkv[q.y + d], dqkv[q.z + d], dqkv[q.w + d]);
-            store(q + d, count, before_it + vec4<f32>(
+            sums[d] += vec4<f32>(
                 dot(low_x, k_low) + dot(high_x, k_high), dot(low_y, k_low) + dot(high_y, k_high),
                 dot(low_z, k_low) + dot(high_z, k_high), dot(low_w, k_low) + dot(high_w, k_high),
-            ));
+            );
         }
+    }
+    for (var d = 0u; d < params.head_dim; d++) {
+        store(q + d, count, sums[d]);
     }
 }
 

@@ -22,8 +22,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     if i >= params.n {
         return;
     }
-    out[i] = x[i] + y[i];
+    var sum = x[i] + y[i];
     if params.has_bias == 1u {
-        out[i] += bias[i % params.cols];
+        sum += bias[i % params.cols];
     }
+    out[i] = sum;
 }

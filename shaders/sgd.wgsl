@@ -2,6 +2,7 @@
 //
 // `hyper` and clipping are as in `adamw`.
 //
+// Before it stands `parts/update`.
 // CPU twin: engine/src/exec/cpu/sgd.rs
 
 struct Params {
@@ -14,18 +15,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> param: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-fn clip_factor(clip: f32, norm_sq: f32) -> f32 {
-    if clip <= 0.0 {
-        return 1.0;
-    }
-    return min(1.0, clip / (sqrt(norm_sq) + 1e-6));
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.n {
+    if i >= params.n || !is_finite(norm_sq[0]) {
         return;
     }
-    param[i] -= hyper[0] * grad[i] * clip_factor(hyper[7], norm_sq[0]);
+    param[i] -= hyper[0] * grad[i] * gradient_factor(hyper[7], hyper[8], norm_sq[0]);
 }

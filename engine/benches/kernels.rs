@@ -36,7 +36,7 @@ fn backends() -> Vec<Backend> {
 fn slices(backend: &mut Backend, words: &[u32]) -> Vec<Slice> {
     let slice = |words: &u32| {
         let size = u64::from(*words) * 4;
-        Slice { buffer: backend.create(size), offset: 0, size }
+        Slice::of_words(backend.create(size), 0, size)
     };
     words.iter().map(slice).collect()
 }

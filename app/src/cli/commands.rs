@@ -62,10 +62,16 @@ pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
+/// Says why a scenario cannot be executed before a device is opened for it.
+fn fits_this_device(scenario: &Scenario) -> anyhow::Result<()> {
+    exec::executable(scenario)?;
+    Ok(exec::executable_step(scenario, &lower(scenario))?)
+}
+
 /// `shardlab execute`.
 pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
-    exec::executable(&scenario)?;
+    fits_this_device(&scenario)?;
     let backend = open(options.backend.backend)?;
     let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
     let mut trainer = block_on(Trainer::new(&scenario, backend))?;
@@ -123,6 +129,10 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         }
     }
     if let Some(last) = results.last() {
+        if let Some(scale) = last.loss_scale {
+            let skipped = results.iter().filter(|result| result.skipped).count();
+            let _ = writeln!(text, "\n  loss scale {scale}, steps skipped since gradients overflowed: {skipped}");
+        }
         let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
         let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
@@ -142,7 +152,7 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
 /// `shardlab compare`.
 pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
-    exec::executable(&scenario)?;
+    fits_this_device(&scenario)?;
     let backend = open(options.backend.backend)?;
     let bar = progress(100);
     let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut percentage(&bar)))?;
@@ -179,12 +189,13 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     }
     let info = &measured.backend;
     print(&format!(
-        "{} ({}), timed by {}\n  matmul (side {})   {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n  workgroups         {} at once, {} each to start and end\n  words              {:.3e} read or written per second\n  matmul depth       {:.0}\n",
+        "{} ({}), timed by {}\n  matmul (side {})   {}\n  matmul in bf16     {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n  workgroups         {} at once, {} each to start and end\n  words              {:.3e} read or written per second\n  halves             {:.3e} read or written per second\n  matmul depth       {:.0}\n",
         info.name,
         info.detail,
         info.timing,
         measured.matmul_side,
         measured.matmul,
+        measured.half_matmul,
         measured.attention,
         measured.vector,
         measured.memory_bandwidth,
@@ -193,6 +204,7 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
         measured.shaders.at_once,
         measured.shaders.workgroup,
         measured.shaders.words_per_second,
+        measured.shaders.halves_per_second,
         measured.shaders.depth
     ))?;
     Ok(Answer::Yes)

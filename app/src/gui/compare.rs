@@ -3,7 +3,7 @@
 use egui::{Grid, RichText, Ui};
 use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
-use shardlab_engine::exec::{BackendKind, executable};
+use shardlab_engine::exec::{BackendKind, executable_step};
 use shardlab_engine::report;
 
 use super::design_tokens::{part_color, signals};
@@ -56,7 +56,7 @@ impl CompareView {
         heading_ui(ui, t("compare.prediction"));
         ui.weak(t("compare.prediction.about"));
         let running = self.job.as_ref().is_some_and(Job::is_running);
-        if let Err(error) = executable(&session.run.scenario)
+        if let Err(error) = executable_step(&session.run.scenario, &session.run.step)
             && !running
         {
             ui.colored_label(signals(ui.visuals()).warn, error.to_string());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
-use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable};
+use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable, executable_step};
+use shardlab_engine::graph::lower;
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Scenario, check, preset_file};
 use shardlab_engine::trace::{MemoryCategory, Origin};
@@ -133,7 +134,9 @@ impl ExecuteView {
 
     /// Trains `steps` steps of the scenario on screen, or of the small preset where that is too large.
     pub fn start_small(&mut self, session: &mut Session, kind: BackendKind, steps: u32, context: &egui::Context) {
-        let current = check(&session.file).ok().filter(|scenario| executable(scenario).is_ok());
+        let fits =
+            |scenario: &Scenario| executable(scenario).is_ok() && executable_step(scenario, &lower(scenario)).is_ok();
+        let current = check(&session.file).ok().filter(fits);
         let scenario = current.or_else(|| {
             session.load_preset(SMALL_PRESET);
             check(&preset_file(SMALL_PRESET).ok()?).ok()
@@ -160,7 +163,7 @@ impl ExecuteView {
                 }
             });
             ui.weak(t("execute.about"));
-            match executable(&session.run.scenario) {
+            match executable_step(&session.run.scenario, &session.run.step) {
                 // What runs can be paused and stopped whatever is on screen by now.
                 _ if self.is_running() => self.running_ui(ui),
                 Ok(()) => self.controls_ui(ui, session),
@@ -322,6 +325,12 @@ fn figures_ui(ui: &mut Ui, last: &StepResult) {
         figure_ui(ui, "execute.step", &last.step.to_string());
         figure_ui(ui, "execute.loss", &format!("{:.4}", last.loss));
         figure_ui(ui, "execute.norm", &format!("{:.4}", last.gradient_norm));
+        if let Some(scale) = last.loss_scale {
+            figure_ui(ui, "execute.loss_scale", &scale.to_string());
+        }
+        if last.skipped {
+            ui.colored_label(signals(ui.visuals()).warn, t("execute.skipped"));
+        }
         figure_ui(ui, "execute.wall", &last.wall.to_string());
         figure_ui(ui, "execute.tokens", &format!("{:.0}", last.tokens_per_s));
         figure_ui(ui, "execute.reserved", &last.reserved.to_string());

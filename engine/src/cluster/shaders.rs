@@ -19,6 +19,8 @@ pub struct ShaderRates {
     pub workgroup: Nanos,
     /// Words of four bytes that all workgroups read or write per second, be they cached or not.
     pub words_per_second: f64,
+    /// The same of numbers in 16 bits, which are widened when they are read and rounded when they are written.
+    pub halves_per_second: f64,
     /// Length of the contraction at which half of a matrix product's time goes into its beginning and end.
     pub depth: f64,
 }

@@ -17,8 +17,10 @@ pub struct Calls {
     pub count: u32,
     /// Workgroups of all calls.
     pub workgroups: u64,
-    /// Words of four bytes that all invocations read or write.
+    /// Numbers that all invocations read or write, a word of four bytes each, but for `halves`.
     pub words: f64,
+    /// Those of them that have 16 bits.
+    pub halves: f64,
     /// Operations beside those of [`Work::flops`]: divisions that find a row, angles.
     pub operations: f64,
 }
@@ -41,7 +43,7 @@ const ANGLE: f64 = 24.0;
 
 impl Calls {
     fn of(invocations: u64, words: f64) -> Self {
-        Self { count: 1, workgroups: invocations.div_ceil(WORKGROUP).max(1), words, operations: 0.0 }
+        Self { count: 1, workgroups: invocations.div_ceil(WORKGROUP).max(1), words, halves: 0.0, operations: 0.0 }
     }
 
     fn times(self, count: u32) -> Self {
@@ -55,6 +57,17 @@ impl Calls {
 
 /// What the shaders make of `op`.
 pub fn calls(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
+    let calls = of_kernels(dims, tensors, op);
+    let mut elements = [0, 0];
+    for tensor in op.reads.iter().chain(&op.writes).map(|id| &tensors[id.index()]) {
+        elements[usize::from(tensor.dtype.size() == 2)] += tensor.local.elements();
+    }
+    let [whole, halves] = elements.map(|elements| elements as f64);
+    // As if all that an op touches were touched alike.
+    Calls { halves: calls.words * halves / (whole + halves).max(1.0), ..calls }
+}
+
+fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
     let size = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| local.elements());
     let rows = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| u64::from(local.rows));
@@ -150,7 +163,7 @@ fn moved_rows(cleared: u64, copied: u64) -> Calls {
 pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, matrix: Nanos, memory: Nanos) -> Nanos {
     let slots = f64::from(rates.at_once.max(1));
     let starting = rates.workgroup.secs() * calls.workgroups as f64 / slots;
-    let accesses = calls.words / rates.words_per_second;
+    let accesses = (calls.words - calls.halves) / rates.words_per_second + calls.halves / rates.halves_per_second;
     let operations = (work.flops.0 - work.matmul_flops.0 + calls.operations) / FlopsPerSec(device.fp32.0).0;
     let busy = (starting + accesses + operations) / filled(rates, calls) + matrix.secs();
     device.launch_overhead * i64::from(calls.count) + Nanos::from_secs(busy.max(memory.secs()))
@@ -173,7 +186,8 @@ mod tests {
     /// Two workgroups at once, a billion words a second, and nothing else that costs time.
     fn device(at_once: u32) -> Device {
         let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
-        let rates = ShaderRates { at_once, workgroup: Nanos::ZERO, words_per_second: 1e9, depth: 0.0 };
+        let rates =
+            ShaderRates { at_once, workgroup: Nanos::ZERO, words_per_second: 1e9, halves_per_second: 1e9, depth: 0.0 };
         Device {
             shaders: Some(rates),
             launch_overhead: Nanos(1000),

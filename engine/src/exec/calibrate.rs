@@ -11,7 +11,7 @@ use super::cpu::matmul::MatmulParams;
 use super::cpu::peak::PeakParams;
 use super::cpu::read::ReadParams;
 use super::kernel::WORKGROUP_SIZE;
-use super::{Backend, BackendInfo, Dispatch, ExecError, Recording, Scope, Slice, collectives};
+use super::{Backend, BackendInfo, Dispatch, ExecError, Format, Recording, Scope, Slice, collectives};
 use crate::cluster::{
     AlgorithmChoice, Cluster, Device, DeviceFile, Host, Link, LinkFile, LinkLayout, Network, ShaderRates,
 };
@@ -44,6 +44,8 @@ pub struct Calibration {
     pub backend: BackendInfo,
     /// fp32 matmul whose rows and columns are about those of the scenario, with a contraction that never ends.
     pub matmul: FlopsPerSec,
+    /// The same of numbers in bf16, multiplied and added up in fp32.
+    pub half_matmul: FlopsPerSec,
     /// The side of that matmul's square result.
     pub matmul_side: u32,
     /// Attention forward, four heads of width 16.
@@ -76,6 +78,7 @@ impl Calibration {
             backend: first.backend.clone(),
             matmul_side: first.matmul_side,
             matmul: rate(|c| c.matmul),
+            half_matmul: rate(|c| c.half_matmul),
             attention: rate(|c| c.attention),
             vector: rate(|c| c.vector),
             memory_bandwidth: bandwidth(|c| c.memory_bandwidth),
@@ -85,6 +88,7 @@ impl Calibration {
                 at_once: middle(all, |c| c.shaders.at_once, |&count| f64::from(count)),
                 workgroup: time(|c| c.shaders.workgroup),
                 words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
+                halves_per_second: middle(all, |c| c.shaders.halves_per_second, |&rate| rate),
                 depth: middle(all, |c| c.shaders.depth, |&depth| depth),
             },
         })
@@ -104,7 +108,7 @@ impl Calibration {
             fp32: Some(self.vector),
             tf32: Some(self.matmul),
             fp32_matmul: Some(self.matmul),
-            bf16: Some(self.matmul),
+            bf16: Some(self.half_matmul),
             matmul_efficiency: Some(1.0),
             attention_efficiency: Some((self.attention.0 / self.matmul.0).min(1.0)),
             flash_2_share: Some(1.0),
@@ -135,13 +139,13 @@ impl Calibration {
             name: self.backend.name.clone(),
             fp32: self.vector,
             fp32_matmul: self.matmul,
-            bf16_matmul: self.matmul,
+            bf16_matmul: self.half_matmul,
             host_dispatch: Nanos::ZERO,
             residuals: None,
             multiprocessors: 0,
             shaders: Some(self.shaders),
             tf32_matmul: self.matmul,
-            fp16_matmul: self.matmul,
+            fp16_matmul: self.half_matmul,
             fp8_matmul: self.matmul,
             fp4_matmul: self.matmul,
             matmul_efficiency: 1.0,
@@ -208,6 +212,7 @@ impl Calibrator {
         Ok(Calibration {
             backend: backend.info().clone(),
             matmul,
+            half_matmul: self.half_matmul(backend, launch, matmul).await?,
             matmul_side: self.side,
             attention: FlopsPerSec(attention_flops / busy(attention, launch)),
             vector: self.vector(backend, launch, &shaders).await?,
@@ -254,7 +259,30 @@ impl Calibrator {
         let starting = (busy(median(backend, &fill).await?, launch) - writing).max(0.0);
         let workgroup = Nanos::from_secs(starting * at_once / f64::from(ELEMENTS / WORKGROUP_SIZE));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped")]
-        Ok(ShaderRates { at_once: at_once as u32, workgroup, words_per_second, depth: 0.0 })
+        let at_once = at_once as u32;
+        let rates = ShaderRates { at_once, workgroup, words_per_second, halves_per_second: 0.0, depth: 0.0 };
+        Ok(ShaderRates { halves_per_second: self.halves(backend, launch, &rates).await?, ..rates })
+    }
+
+    /// Numbers in 16 bits that are read or written per second, when two are added.
+    async fn halves(&self, backend: &mut Backend, launch: Nanos, shaders: &ShaderRates) -> Result<f64, ExecError> {
+        let add = Dispatch::new(&AddParams { n: ELEMENTS, pad: [0; 3] }, self.buffers.map(in_bf16));
+        let all = busy(median(backend, &add).await?, launch);
+        let starting = shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once);
+        Ok(3.0 * f64::from(ELEMENTS) / (all - starting).max(all / 10.0))
+    }
+
+    /// The rate of a matrix product in bf16, by how much longer it takes than one in fp32.
+    async fn half_matmul(
+        &self,
+        backend: &mut Backend,
+        launch: Nanos,
+        matmul_rate: FlopsPerSec,
+    ) -> Result<FlopsPerSec, ExecError> {
+        let sizes = [self.side, self.side, DEPTHS[1]];
+        let whole = busy(median(backend, &matmul(sizes, self.buffers)).await?, launch);
+        let halves = busy(median(backend, &matmul(sizes, self.buffers.map(in_bf16))).await?, launch);
+        Ok(FlopsPerSec(matmul_rate.0 * whole / halves))
     }
 
     /// The rate of a matrix product, and the length of its contraction at which it reaches half of that.
@@ -309,8 +337,12 @@ fn busy(time: Nanos, launch: Nanos) -> f64 {
     (time - launch).max(Nanos(1)).secs()
 }
 
+fn in_bf16(slice: Slice) -> Slice {
+    Slice { format: Format::Bf16, ..slice }
+}
+
 fn whole(backend: &mut Backend, bytes: u64) -> Slice {
-    Slice { buffer: backend.create(bytes), offset: 0, size: bytes }
+    Slice::of_words(backend.create(bytes), 0, bytes)
 }
 
 fn matmul([m, n, k]: [u32; 3], [a, b, c]: [Slice; 3]) -> Dispatch {
@@ -415,13 +447,20 @@ mod tests {
                 timing: "cpu clock",
             },
             matmul: FlopsPerSec(matmul),
+            half_matmul: FlopsPerSec(1.0),
             matmul_side: 16,
             attention: FlopsPerSec(1.0),
             vector: FlopsPerSec(1.0),
             memory_bandwidth: BytesPerSec(1.0),
             launch_overhead: Nanos(launch),
             copy_bandwidth: BytesPerSec(1.0),
-            shaders: ShaderRates { at_once: 2, workgroup: Nanos(1), words_per_second: 1.0, depth: 1.0 },
+            shaders: ShaderRates {
+                at_once: 2,
+                workgroup: Nanos(1),
+                words_per_second: 1.0,
+                halves_per_second: 1.0,
+                depth: 1.0,
+            },
         };
         let median = Calibration::median(&[measured(3.0, 10), measured(1.0, 30), measured(2.0, 20)]);
         assert_eq!(median, Some(measured(2.0, 20)));

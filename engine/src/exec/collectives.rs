@@ -3,7 +3,7 @@
 
 use super::cpu::copy::CopyParams;
 use super::cpu::reduce::ReduceParams;
-use super::{Dispatch, Slice};
+use super::{Dispatch, Format, Slice};
 use crate::graph::{Collective, Reduction, Shape};
 
 /// The buffers with which one rank takes part.
@@ -53,12 +53,12 @@ impl<'a> Ring<'a> {
 
     /// Terms go up a binary tree, in which rank `r` has the children `2r + 1` and `2r + 2`, and the sum comes down.
     pub fn tree_all_reduce(&mut self) {
-        let elements = u32::try_from(self.members[0].input.size / 4).unwrap_or(u32::MAX);
+        let elements = self.members[0].input.elements();
         for rank in (1..self.ranks()).rev() {
             let (from, to) = (self.members[rank], self.members[(rank - 1) / 2]);
             self.copy(from.input, 0, to.scratch.unwrap_or(to.output), 0, elements);
             self.reduce(to, 0, elements, Reduction::Sum);
-            self.moved += u64::from(elements) * 4;
+            self.moved += self.bytes(elements);
         }
         for rank in 1..self.ranks() {
             self.hand_on((rank - 1) / 2, rank, elements);
@@ -67,7 +67,7 @@ impl<'a> Ring<'a> {
 
     /// What the first rank has goes along the ring.
     pub fn broadcast(&mut self) {
-        let elements = u32::try_from(self.members[0].input.size / 4).unwrap_or(u32::MAX);
+        let elements = self.members[0].input.elements();
         for rank in 1..self.ranks() {
             self.hand_on(rank - 1, rank, elements);
         }
@@ -75,7 +75,12 @@ impl<'a> Ring<'a> {
 
     fn hand_on(&mut self, from: usize, to: usize, elements: u32) {
         self.copy(self.members[from].output, 0, self.members[to].output, 0, elements);
-        self.moved += u64::from(elements) * 4;
+        self.moved += self.bytes(elements);
+    }
+
+    /// Bytes of some elements of what is exchanged.
+    fn bytes(&self, elements: u32) -> u64 {
+        u64::from(elements) * self.members[0].input.format.size()
     }
 
     fn ranks(&self) -> usize {
@@ -93,14 +98,14 @@ impl<'a> Ring<'a> {
 
     /// After `n - 1` rounds, rank `r` holds the reduction of chunk `r` in its input buffer.
     fn reduce_scatter(&mut self, reduction: Reduction) {
-        let (n, elements) = (self.ranks(), self.members[0].input.size / 4);
+        let (n, elements) = (self.ranks(), u64::from(self.members[0].input.elements()));
         for round in 0..n - 1 {
             let sent = |rank: usize| (rank + 2 * n - round - 1) % n;
             for rank in 0..n {
                 let (start, count) = self.chunk(elements, sent(rank));
                 let to = self.members[(rank + 1) % n];
                 self.copy(self.members[rank].input, start, to.scratch.unwrap_or(to.output), 0, count);
-                self.moved += u64::from(count) * 4;
+                self.moved += self.bytes(count);
             }
             for rank in 0..n {
                 let (start, count) = self.chunk(elements, sent((rank + n - 1) % n));
@@ -111,24 +116,24 @@ impl<'a> Ring<'a> {
 
     /// Passes chunks around until every rank has all of them in its output buffer.
     fn all_gather(&mut self) {
-        let (n, elements) = (self.ranks(), self.members[0].output.size / 4);
+        let (n, elements) = (self.ranks(), u64::from(self.members[0].output.elements()));
         for round in 0..n - 1 {
             for rank in 0..n {
                 let (start, count) = self.chunk(elements, (rank + n - round) % n);
                 let (from, to) = (self.members[rank].output, self.members[(rank + 1) % n].output);
                 self.copy(from, start, to, start, count);
-                self.moved += u64::from(count) * 4;
+                self.moved += self.bytes(count);
             }
         }
     }
 
     /// Chunk `j` of rank `i` becomes chunk `i` of rank `j`.
     fn all_to_all(&mut self) {
-        let (n, elements) = (self.ranks(), self.members[0].input.size / 4);
+        let (n, elements) = (self.ranks(), u64::from(self.members[0].input.elements()));
         for (from, to) in (0..n).flat_map(|from| (0..n).map(move |to| (from, to))) {
             let ((source, count), (target, _)) = (self.chunk(elements, to), self.chunk(elements, from));
             self.copy(self.members[from].input, source, self.members[to].output, target, count);
-            self.moved += if from == to { 0 } else { u64::from(count) * 4 };
+            self.moved += if from == to { 0 } else { self.bytes(count) };
         }
     }
 
@@ -151,7 +156,7 @@ impl<'a> Ring<'a> {
             };
             let (from, to) = (self.members[source as usize].input, self.members[target as usize].output);
             self.dispatches.push(Dispatch::new(&params, [from, to]));
-            self.moved += if source == target { 0 } else { u64::from(rows) * u64::from(cols) * 4 };
+            self.moved += if source == target { 0 } else { self.bytes(rows * cols) };
         }
     }
 
@@ -160,29 +165,30 @@ impl<'a> Ring<'a> {
         let n = self.ranks();
         for rank in 0..n {
             let (from, to) = (self.members[rank].input, self.members[(rank + 1) % n].output);
-            let (start, count) = (0, u32::try_from(from.size / 4).unwrap_or(u32::MAX));
+            let (start, count) = (0, from.elements());
             self.copy(from, start, to, start, count);
-            self.moved += if n > 1 { u64::from(count) * 4 } else { 0 };
+            self.moved += if n > 1 { self.bytes(count) } else { 0 };
         }
     }
 
     fn keep_own_chunk(&mut self) {
         for (rank, member) in self.members.iter().enumerate() {
-            let (start, count) = self.chunk(member.input.size / 4, rank);
+            let (start, count) = self.chunk(member.input.elements().into(), rank);
             self.copy(member.input, start, member.output, 0, count);
         }
     }
 
     fn place_own_chunk(&mut self) {
         for (rank, member) in self.members.iter().enumerate() {
-            let (start, count) = self.chunk(member.output.size / 4, rank);
+            let (start, count) = self.chunk(member.output.elements().into(), rank);
             self.copy(member.input, 0, member.output, start, count);
         }
     }
 
     fn copy(&mut self, from: Slice, source: u32, to: Slice, target: u32, count: u32) {
         // A slice that lies in its whole is there already.
-        let (start, end) = (from.offset + u64::from(source) * 4, to.offset + u64::from(target) * 4);
+        let first = |slice: Slice, element: u32| slice.offset + u64::from(element) * slice.format.size();
+        let (start, end) = (first(from, source), first(to, target));
         if count > 0 && (from.buffer, start) != (to.buffer, end) {
             self.dispatches.push(copy(from, source, to, target, count));
         }
@@ -198,8 +204,18 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// Copies `count` elements from element `source` of `from` to element `target` of `to`.
+/// Copies `count` elements from element `source` of `from` to element `target` of `to`, in another format where these
+/// differ.
 pub fn copy(from: Slice, source: u32, to: Slice, target: u32, count: u32) -> Dispatch {
+    let [pairs_from, pairs_to] = [from, to].map(|slice| Slice { format: Format::Word, ..slice });
+    let alike = from.format == to.format && from.format.is_packed();
+    if alike && [source, target, count].iter().all(|n| n.is_multiple_of(2)) {
+        return copy_elements(pairs_from, source / 2, pairs_to, target / 2, count / 2);
+    }
+    copy_elements(from, source, to, target, count)
+}
+
+fn copy_elements(from: Slice, source: u32, to: Slice, target: u32, count: u32) -> Dispatch {
     let params = CopyParams {
         rows: 1,
         cols: count,

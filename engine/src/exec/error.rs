@@ -12,7 +12,9 @@ pub enum ExecError {
     #[error("this program was built without the wgpu backend; use the cpu backend")]
     NotBuiltIn,
     /// The precision cannot be executed yet.
-    #[error("only strategy.precision = fp32 can be executed yet, others are simulated; set it to \"fp32\"")]
+    #[error(
+        "only strategy.precision = fp32, tf32, bf16 and fp16 can be executed yet, others are simulated; set it to \"bf16\""
+    )]
     Precision,
     /// The optimizer cannot be executed yet.
     #[error(

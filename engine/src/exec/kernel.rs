@@ -193,11 +193,11 @@ kernels! {
     /// Adds the scaled sum of squares.
     SumSquares "sum_squares" [read write],
     /// One AdamW update.
-    Adamw "adamw" [read read read write write write],
+    Adamw "adamw" [read read read write write write] + "update",
     /// One update of stochastic gradient descent.
-    Sgd "sgd" [read read read write],
+    Sgd "sgd" [read read read write] + "update",
     /// One update with momentum.
-    Momentum "momentum" [read read read write write],
+    Momentum "momentum" [read read read write write] + "update",
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.
@@ -214,6 +214,7 @@ mod tests {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     use naga::{AddressSpace, Module, StorageAccess};
 
+    use super::super::Format;
     use super::*;
 
     fn parse((name, source): (&str, &str)) -> Module {
@@ -246,6 +247,26 @@ mod tests {
             assert!(validated.is_ok(), "{}: {validated:?}", kernel.name());
             assert_eq!(module.entry_points.len(), 1, "{}", kernel.name());
             assert_eq!(module.entry_points[0].name, "main", "{}", kernel.name());
+        }
+    }
+
+    #[test]
+    fn every_shader_is_valid_on_buffers_of_every_format() {
+        for (kernel, (name, _)) in shaders() {
+            let family = kernel.families().iter().position(|family| family.name == name).unwrap_or(0);
+            let family = u8::try_from(family).unwrap();
+            for format in Format::ALL {
+                // What is written is never TF32.
+                let of = |access: &Access| match access {
+                    Access::ReadWrite if !format.is_packed() => Format::Word,
+                    _ => format,
+                };
+                let formats: Vec<Format> = kernel.bindings().iter().map(of).collect();
+                let source = kernel.source_in(family, &formats, 0);
+                let module = parse((name, &source));
+                let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+                assert!(validated.is_ok(), "{name} in {}: {validated:?}\n{source}", format.name());
+            }
         }
     }
 

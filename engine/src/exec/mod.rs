@@ -5,6 +5,7 @@
 //! * `pool` hands out buffers and accounts for them by category,
 //! * `collectives` writes rings: chunks really move between the buffers of ranks,
 //! * `train` feeds batches, replays the step and reads the results,
+//! * `format` and `packed` are about numbers in fewer bits than 32,
 //! * `families` and `tune` are about kernels that can be computed in several ways,
 //! * `bench` measures what a device can do, and what kernels reach of it,
 //! * `calibrate` measures the rates that the cost model needs.
@@ -21,10 +22,13 @@ mod collectives;
 pub mod cpu;
 mod error;
 mod families;
+mod format;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod kernel;
+mod loss_scale;
 mod ops;
+mod packed;
 mod parameters;
 mod pool;
 mod record;
@@ -38,9 +42,10 @@ pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit,
 pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use error::ExecError;
 pub use families::Family;
+pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use pool::PoolStatistics;
-pub use record::{executable, record};
+pub use record::{executable, executable_step, record};
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use text::{Text, dataset};
 pub use train::{StepResult, Trainer};

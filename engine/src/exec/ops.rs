@@ -54,8 +54,8 @@ use super::cpu::sum_exp::SumExpParams;
 use super::cpu::sum_squares::SumSquaresParams;
 use super::cpu::swiglu::SwigluParams;
 use super::cpu::swiglu_grad::SwigluGradParams;
-use super::{Dispatch, ExecError, Slice};
-use crate::graph::{Dim, Op, OpKind, Part, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
+use super::{Dispatch, ExecError, Format, Slice};
+use crate::graph::{DType, Dim, Op, OpKind, Part, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
 use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
@@ -124,13 +124,10 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         }
         OpKind::HostUpdate { .. } => return Err(ExecError::Optimizer),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
-        OpKind::Accumulate => {
-            let params = ReduceParams { n: call.written(0), op: 0, dst_offset: 0, pad: 0 };
-            vec![Dispatch::new(&params, [reads[0], writes[0]])]
-        }
+        OpKind::Accumulate => vec![call.accumulate()],
         OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
         OpKind::Compression(_) => return Err(ExecError::Compression),
-        OpKind::Cast => return Err(ExecError::Precision),
+        OpKind::Cast => vec![copy(reads[0], 0, writes[0], 0, call.written(0))],
         OpKind::Relu
         | OpKind::ReluGrad
         | OpKind::Tanh
@@ -260,8 +257,18 @@ impl Call<'_> {
             batches: 1,
             ..MatmulParams::default()
         };
-        let bias = if bias { self.reads[2] } else { self.reads[0] };
-        Dispatch::new(&params, [self.reads[0], self.reads[1], bias, self.writes[0]])
+        let [a, b] = self.factors();
+        let bias = if bias { self.reads[2] } else { a };
+        Dispatch::new(&params, [a, b, bias, self.writes[0]])
+    }
+
+    /// What a matrix product reads, as matrix units read it.
+    fn factors(&self) -> [Slice; 2] {
+        [0, 1].map(|index| {
+            let rounded = self.tensor(self.op.reads[index]).dtype == DType::Tf32;
+            let slice = self.reads[index];
+            Slice { format: if rounded { Format::Tf32 } else { slice.format }, ..slice }
+        })
     }
 
     /// Rows that an expert has of the tokens of one rank.
@@ -316,7 +323,8 @@ impl Call<'_> {
             } else {
                 MatmulParams { a_offset, c_offset: from * rows * c.cols, ..params }
             };
-            Dispatch::new(&params, [self.reads[0], self.reads[1], self.reads[0], self.writes[0]])
+            let [a, b] = self.factors();
+            Dispatch::new(&params, [a, b, a, self.writes[0]])
         };
         (0..a.rows / rows.max(1)).map(of_rank).collect()
     }
@@ -538,8 +546,15 @@ impl Call<'_> {
         }
     }
 
+    fn accumulate(&self) -> Dispatch {
+        let params = ReduceParams { n: self.written(0), op: 0, dst_offset: 0, pad: 0 };
+        Dispatch::new(&params, [self.reads[0], self.writes[0]])
+    }
+
     fn elementwise(&self) -> Dispatch {
         match self.op.kind {
+            // To what is there.
+            OpKind::Add if self.op.reads[1] == self.op.writes[0] => self.accumulate(),
             OpKind::Add => self.simple(&AddParams { n: self.written(0), pad: [0; 3] }),
             OpKind::ColumnSum => {
                 let Shape { rows, cols } = self.read_shape(0);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::collectives::{Member, Ring, copy};
 use super::ops::{OpContext, dispatches};
 use super::pool::Pool;
-use super::{Backend, BufferId, Dispatch, ExecError, PoolStatistics, Recording, Scope, Slice};
+use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, persistent_outside, saved};
 use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
@@ -25,7 +25,7 @@ const MAX_OPS: usize = 200_000;
 
 /// Whether the scenario can be executed on one device; says why not.
 pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
-    if scenario.strategy().precision != Precision::Fp32 {
+    if !matches!(scenario.strategy().precision, Precision::Fp32 | Precision::Tf32 | Precision::Bf16 | Precision::Fp16) {
         return Err(ExecError::Precision);
     }
     let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
@@ -68,6 +68,16 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
 fn divides_capacity(scenario: &Scenario) -> bool {
     let dims = Dims::of(scenario);
     dims.expert_capacity.is_multiple_of(dims.stream_ranks)
+}
+
+/// Whether a scenario can be executed on one device, and its lowered step stays within the limits of an execution; says why
+/// not, from the plan.
+///
+/// # Errors
+/// What stands in the way first.
+pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), ExecError> {
+    executable(scenario)?;
+    within_limits(step)
 }
 
 /// Whether the lowered step stays within the limits of an execution.
@@ -315,9 +325,17 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// What is cast from a master is what the master is copied from when training starts.
+    fn cast(&mut self, rank: RankId, task: Task, op: &Op) {
+        let from = self.step.storage_of(op.reads[0]);
+        if self.step.tensor(from).role == Role::MasterWeight {
+            self.master(rank, task, op.writes[0], op.reads[0]);
+        }
+    }
+
     fn master(&mut self, rank: RankId, task: Task, parameter: TensorId, master: TensorId) {
         let (from, to) = (self.slice(rank, task, parameter), self.slice(rank, task, master));
-        self.masters.push(copy(from, 0, to, 0, u32::try_from(from.size / 4).unwrap_or(u32::MAX)));
+        self.masters.push(copy(from, 0, to, 0, from.elements()));
     }
 
     /// Copies a micro-batch's tokens or targets from the replica's feed.
@@ -327,7 +345,7 @@ impl<'a> Recorder<'a> {
         let targets = if tensor.name.ends_with("targets") { u64::from(self.step.micro_batches) } else { 0 };
         let offset = (targets + u64::from(task.micro_batch.unwrap_or(0))) * stride;
         let feed = (coordinates.dp * self.step.mesh.cp + coordinates.cp) as usize;
-        let from = Slice { buffer: self.feeds[feed], offset, size: tensor.bytes().0 };
+        let from = Slice::of_words(self.feeds[feed], offset, tensor.bytes().0);
         let to = self.slice(rank, task, id);
         self.recording.dispatches.push(copy(from, 0, to, 0, self.step.dims.tokens()));
     }
@@ -340,7 +358,9 @@ impl<'a> Recorder<'a> {
         let value = state.values.get(&(root, task.micro_batch));
         // The verifier has shown that what is mentioned is alive.
         let buffer = value.or_else(|| state.persistent.get(&root)).copied().unwrap_or(BufferId(0));
-        Slice { buffer, offset, size: self.step.tensor(id).bytes().0 }
+        let tensor = self.step.tensor(id);
+        // `executable` has refused what kernels cannot read.
+        Slice { buffer, offset, size: tensor.bytes().0, format: Format::of(tensor.dtype).unwrap_or_default() }
     }
 
     /// Records one op; `false` if the rank has to wait for others.
@@ -361,6 +381,7 @@ impl<'a> Recorder<'a> {
                 self.close_scope(rank, None, task, op);
                 match (op.kind, &op.writes[..]) {
                     (OpKind::FromHost, _) => self.came_back(rank, task, op),
+                    (OpKind::Cast, _) => self.cast(rank, task, op),
                     (OpKind::HostUpdate { .. }, &[master, _, _, parameter]) => {
                         self.master(rank, task, parameter, master);
                     }
@@ -440,7 +461,7 @@ impl<'a> Recorder<'a> {
         let backend = &mut *self.backend;
         let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
         let buffer = self.wire.allocate(bytes, crate::trace::MemoryCategory::Buffers, |n| backend.create(n.0));
-        self.transfer(from, Slice { buffer, offset: 0, size: from.size });
+        self.transfer(from, Slice { buffer, offset: 0, ..from });
         *self.moved.entry("pp").or_default() += from.size;
         let mesh = self.step.mesh;
         let steps = if transfer.direction == Direction::Next { 1 } else { mesh.pp - 1 };
@@ -453,15 +474,14 @@ impl<'a> Recorder<'a> {
         let message = (transfer.number, task.micro_batch);
         let Some(buffer) = self.state(rank).inbox.remove(&message) else { return false };
         let to = self.slice(rank, task, op.writes[0]);
-        self.transfer(Slice { buffer, offset: 0, size: to.size }, to);
+        self.transfer(Slice { buffer, offset: 0, ..to }, to);
         self.wire.free(buffer);
         self.close_scope(rank, None, task, op);
         true
     }
 
     fn transfer(&mut self, from: Slice, to: Slice) {
-        let words = u32::try_from(from.size / 4).unwrap_or(u32::MAX);
-        self.recording.dispatches.push(copy(from, 0, to, 0, words));
+        self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
     }
 
     fn finish(self) -> Recorded {

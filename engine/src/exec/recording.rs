@@ -1,6 +1,6 @@
 //! Work on a device written down as data: it can be replayed on any backend, counted and profiled.
 
-use super::{Kernel, KernelParams};
+use super::{Format, Kernel, KernelParams};
 use crate::cluster::Group;
 use crate::trace::{LabelId, Stream};
 
@@ -15,8 +15,22 @@ pub struct Slice {
     pub buffer: BufferId,
     /// First byte; a multiple of 256.
     pub offset: u64,
-    /// Number of bytes; a multiple of 4.
+    /// Number of bytes.
     pub size: u64,
+    /// How its numbers lie there.
+    pub format: Format,
+}
+
+impl Slice {
+    /// A part of a buffer that holds numbers of 32 bits; all in bytes.
+    pub fn of_words(buffer: BufferId, offset: u64, size: u64) -> Self {
+        Self { buffer, offset, size, format: Format::Word }
+    }
+
+    /// Numbers in it.
+    pub fn elements(&self) -> u32 {
+        u32::try_from(self.size / self.format.size()).unwrap_or(u32::MAX)
+    }
 }
 
 /// One kernel call.
@@ -39,6 +53,11 @@ impl Dispatch {
     pub fn new<P: KernelParams>(params: &P, bindings: impl Into<Vec<Slice>>) -> Self {
         let words = bytemuck::cast_slice(bytemuck::bytes_of(params)).to_vec();
         Self { kernel: P::KERNEL, family: 0, bindings: bindings.into(), params: words, grid: params.grid() }
+    }
+
+    /// How the numbers of its buffers lie there.
+    pub fn formats(&self) -> Vec<Format> {
+        self.bindings.iter().map(|slice| slice.format).collect()
     }
 
     /// The same call in another way.

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 use super::calibrate::scopes_of_one;
+use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
+use super::loss_scale::LossScale;
 use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Recording, Scope, Text, Tuning, dataset, executable, parameters,
+    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, Recording, Scope, Text, Tuning, dataset, executable,
+    parameters,
 };
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
@@ -31,6 +34,10 @@ pub struct StepResult {
     pub loss: f64,
     /// Norm of the whole gradient, before clipping.
     pub gradient_norm: f64,
+    /// The loss scale, in fp16.
+    pub loss_scale: Option<f64>,
+    /// Whether gradients were not finite, so that nothing was updated.
+    pub skipped: bool,
     /// From feeding the batch to having the loss, on the host's clock.
     pub wall: Nanos,
     /// Tokens of the batch over `wall`.
@@ -55,6 +62,11 @@ pub struct Trainer {
     text: Text,
     labels: Vec<Label>,
     steps: u32,
+    /// Steps that were not skipped.
+    updates: u32,
+    loss_scale: LossScale,
+    /// The loss scale of the step that is recorded.
+    recorded_scale: f64,
     /// Whether parameters were written since their copies outside the device were made.
     stale_masters: bool,
 }
@@ -80,6 +92,9 @@ impl Trainer {
             text,
             labels,
             steps: 0,
+            updates: 0,
+            loss_scale: LossScale::new(scenario.strategy().precision),
+            recorded_scale: 1.0,
             stale_masters: true,
         };
         trainer.write_parameters();
@@ -142,18 +157,24 @@ impl Trainer {
     /// Trains one step.
     pub async fn step(&mut self) -> Result<StepResult, ExecError> {
         self.copy_masters().await?;
+        self.record_scale().await?;
         let begin = Instant::now();
         self.steps += 1;
         self.feed();
         self.write_hyper_parameters();
         let times = self.backend.replay(&self.recorded.recording).await?;
         let loss = self.loss().await?;
-        let gradient_norm = self.scalar("gradient norm squared", 0).await?.sqrt();
+        let gradient_norm = self.scalar("gradient norm squared", 0).await?.sqrt() / self.recorded_scale;
+        let (loss_scale, skipped) = (self.loss_scale.shown(), !gradient_norm.is_finite());
+        self.updates += u32::from(!skipped);
+        self.loss_scale.after(!skipped);
         let wall = Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX));
         Ok(StepResult {
             step: self.steps,
             loss,
             gradient_norm,
+            loss_scale,
+            skipped,
             wall,
             tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
             peak: self.recorded.pools.iter().map(|pool| pool.at_peak).collect(),
@@ -161,6 +182,23 @@ impl Trainer {
             moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
             trace: self.trace(&times),
         })
+    }
+
+    /// Writes the loss scale into the recorded step, where it has changed.
+    async fn record_scale(&mut self) -> Result<(), ExecError> {
+        let scale = self.loss_scale.value();
+        if scale == self.recorded_scale {
+            return Ok(());
+        }
+        let by = (scale / self.recorded_scale) as f32;
+        for dispatch in &mut self.recorded.recording.dispatches {
+            if dispatch.kernel == Kernel::CrossEntropyGrad {
+                let scaled = f32::from_bits(dispatch.params[CrossEntropyGradParams::SCALE]) * by;
+                dispatch.params[CrossEntropyGradParams::SCALE] = scaled.to_bits();
+            }
+        }
+        self.recorded_scale = scale;
+        self.backend.prepare(&self.recorded.recording).await
     }
 
     /// Makes the copies of parameters that are updated outside the device.
@@ -199,7 +237,10 @@ impl Trainer {
     /// The whole gradient of every parameter after the last step, by name, put together from the shards of the
     /// first replica.
     pub async fn gradients(&mut self) -> Result<BTreeMap<String, Vec<f32>>, ExecError> {
-        self.gather(Role::Gradient, 0).await
+        let mut gradients = self.gather(Role::Gradient, 0).await?;
+        let unscale = (1.0 / self.recorded_scale) as f32;
+        gradients.values_mut().flatten().for_each(|gradient| *gradient *= unscale);
+        Ok(gradients)
     }
 
     /// The whole value of every parameter on a replica, by name.
@@ -214,8 +255,7 @@ impl Trainer {
                 if !self.counts(rank, id, replica) {
                     continue;
                 }
-                let words = usize::try_from(self.step_graph.tensor(id).local.elements()).unwrap_or(0);
-                let part = self.backend.read(buffer, offset, words).await?;
+                let part = self.read(id, buffer, offset).await?;
                 self.put(id, &part, rank, &mut whole);
             }
             // What is sharded over replicas is put together last: the whole may lie elsewhere out of date.
@@ -226,6 +266,15 @@ impl Trainer {
             }
         }
         Ok(whole)
+    }
+
+    /// The numbers of a tensor that lies in a buffer from a byte on.
+    async fn read(&mut self, id: TensorId, buffer: BufferId, offset: u64) -> Result<Vec<f32>, ExecError> {
+        let tensor = self.step_graph.tensor(id);
+        let (n, format) = (tensor.local.elements(), Format::of(tensor.dtype).unwrap_or_default());
+        let n = usize::try_from(n).unwrap_or(0);
+        let words = self.backend.read(buffer, offset, format.words(n)).await?;
+        Ok(if format == Format::Word { words } else { format.unpack(bytemuck::cast_slice(&words), n) })
     }
 
     /// Whether what a rank holds of a tensor belongs to a replica: to its copy of dense weights, or of experts, of which
@@ -276,14 +325,13 @@ impl Trainer {
             return Ok(());
         }
         let slice = |flat: &FlatPlace| if role == Role::Gradient { flat.gradients } else { flat.parameters };
-        let words = usize::try_from(self.step_graph.tensor(slice(&flat)).local.elements()).unwrap_or(0);
         let mut all = Vec::new();
         let of_experts = self.step_graph.tensor(flat.gradients).spread == Spread::Experts;
         let group = if of_experts { Group::ExpertShard } else { Group::Shard };
         for member in mesh.members(group, rank) {
             let of_member = self.flat_on(mesh.coordinates(member).pp as usize, &flat);
             if let Some((buffer, offset)) = of_member.and_then(|flat| self.place(member, slice(flat))) {
-                all.extend(self.backend.read(buffer, offset, words).await?);
+                all.extend(self.read(slice(&flat), buffer, offset).await?);
             }
         }
         for (gradient, parameter, offset) in flat.pieces {
@@ -355,7 +403,7 @@ impl Trainer {
             let tensor = self.step_graph.tensor(id);
             if let Some(whole) = value(tensor) {
                 let part = parameters::shard(&whole, tensor, holding);
-                self.backend.write(buffer, offset, bytemuck::cast_slice(&part));
+                self.backend.write(buffer, offset, &packed(tensor, &part));
                 written = true;
             }
         }
@@ -381,8 +429,9 @@ impl Trainer {
             let (from, to) = (start.max(first), (start + part.len() as u64).min(first + length));
             if from < to {
                 let range = |n: u64| usize::try_from(n - start).unwrap_or(usize::MAX);
-                let words = bytemuck::cast_slice(&part[range(from)..range(to)]);
-                self.backend.write(buffer, offset + (from - first) * 4, words);
+                // Parameters and slices start at whole words; what is behind a parameter up to the next is not used.
+                let words = packed(tensor, &part[range(from)..range(to)]);
+                self.backend.write(buffer, offset + (from - first) * tensor.dtype.size(), &words);
             }
             written = true;
         }
@@ -416,7 +465,7 @@ impl Trainer {
 
     fn write_hyper_parameters(&mut self) {
         let run = self.scenario.run();
-        let step = f64::from(self.steps);
+        let step = f64::from(self.updates + 1);
         let values: [f64; HYPER_PARAMETERS as usize] = [
             run.learning_rate,
             BETA_1,
@@ -426,6 +475,7 @@ impl Trainer {
             1.0 - BETA_1.powf(step),
             1.0 - BETA_2.powf(step),
             run.gradient_clip,
+            1.0 / self.recorded_scale,
         ];
         let words = values.map(|value| (value as f32).to_bits());
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
@@ -501,6 +551,14 @@ impl Trainer {
         };
         (0..).zip(&self.recorded.memory).map(curve).collect()
     }
+}
+
+/// Numbers as they lie in the buffer of a tensor.
+fn packed(tensor: &Tensor, values: &[f32]) -> Vec<u32> {
+    let format = Format::of(tensor.dtype).unwrap_or_default();
+    let mut words = vec![0; format.words(values.len())];
+    format.pack(values, &mut words);
+    words
 }
 
 /// Labels in the order in which the recorder numbers ops.

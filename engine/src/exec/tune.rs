@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::time_calls;
-use super::{Backend, Dispatch, ExecError, Kernel, Recording};
+use super::{Backend, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 
 /// Rounds after the warm-up.
@@ -152,7 +152,14 @@ pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
     let [m, n, k, _, a_col, _, b_col, .., batches] = dispatch.params[..] else { return None };
     let letter = |contiguous: bool| if contiguous { 'n' } else { 't' };
     let (a, b) = (letter(a_col == 1), letter(b_col == 1));
-    Some(format!("{} {m}x{n}x{k} {a}{b} x{batches}", dispatch.kernel.name()))
+    Some(format!("{} {m}x{n}x{k} {a}{b} x{batches}{}", dispatch.kernel.name(), formats_key(dispatch)))
+}
+
+/// The formats of a call's buffers, where they are not all fp32.
+fn formats_key(dispatch: &Dispatch) -> String {
+    let formats = dispatch.formats();
+    let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+    if formats.iter().all(|&format| format == Format::Word) { String::new() } else { format!(" {}", names.join(" ")) }
 }
 
 #[cfg(test)]
@@ -162,7 +169,7 @@ mod tests {
     use crate::exec::{BufferId, Slice};
 
     fn call(side: u32) -> Dispatch {
-        let slice = Slice { buffer: BufferId(0), offset: 0, size: 4 };
+        let slice = Slice::of_words(BufferId(0), 0, 4);
         Dispatch::new(&MatmulParams::square(side), [slice; 4])
     }
 

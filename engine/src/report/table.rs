@@ -199,8 +199,8 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     let shaders = &calibration.shaders;
     let _ = writeln!(
         text,
-        "  of kernels: {} workgroups at once, {} each to start and end, {:.2e} words a second, half of the matmul rate at a contraction of {:.0}",
-        shaders.at_once, shaders.workgroup, shaders.words_per_second, shaders.depth
+        "  of kernels: {} workgroups at once, {} each to start and end, {:.2e} words or {:.2e} halves a second, half of the matmul rate at a contraction of {:.0}",
+        shaders.at_once, shaders.workgroup, shaders.words_per_second, shaders.halves_per_second, shaders.depth
     );
     let _ = writeln!(text, "\n  {:<16} {:>12} {:>12} {:>8}", "op class", "predicted", "executed", "ratio");
     for row in &comparison.rows {

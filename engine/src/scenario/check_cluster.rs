@@ -208,10 +208,13 @@ fn multiprocessors(count: Option<u32>) -> Checked<u32> {
 
 fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
     let Some(rates) = rates else { return Ok(None) };
-    let (words, depth) = (rates.words_per_second, rates.depth);
-    let hint = "Copy what `shardlab calibrate --json` prints.";
+    let (words, halves, depth) = (rates.words_per_second, rates.halves_per_second, rates.depth);
+    let hint = "Copy what `shardlab calibrate --device` prints.";
     if !(words.is_finite() && words > 0.0) {
         return Err(invalid("cluster.custom.shaders.words_per_second", words, "a number above 0", hint));
+    }
+    if !(halves.is_finite() && halves > 0.0) {
+        return Err(invalid("cluster.custom.shaders.halves_per_second", halves, "a number above 0", hint));
     }
     if !(depth.is_finite() && depth >= 0.0) {
         return Err(invalid("cluster.custom.shaders.depth", depth, "a number of 0 or more", hint));

@@ -71,6 +71,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-offload-dp2" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
+        "tiny-llama-bf16-dp2-tp2" true,
+        "tiny-gpt-fp16-pp2" true,
         "small-llama-8ranks" true,
     ]
 }

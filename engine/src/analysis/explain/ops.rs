@@ -150,7 +150,9 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     if let (Some(rates), Some(calls)) = (&device.shaders, &work.calls) {
         let launches = format!("{} × {}", calls.count, device.launch_overhead);
         let starts = format!("{} workgroups × {} / {}", calls.workgroups, rates.workgroup, rates.at_once);
-        let words = format!("{:.0} words / ({:.3e} 1/s)", calls.words, rates.words_per_second);
+        let words = format!("{:.0} words / ({:.3e} 1/s)", calls.words - calls.halves, rates.words_per_second);
+        let halves = format!(" + {:.0} halves / ({:.3e} 1/s)", calls.halves, rates.halves_per_second);
+        let words = if calls.halves > 0.0 { words + &halves } else { words };
         return format!("max({compute} + {starts} + {words}, {memory}) + {launches}");
     }
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))

@@ -152,7 +152,7 @@ fn expected(exchange: Exchange, rank: usize, i: u64, of_rank: u64) -> f32 {
 /// larger of both.
 fn member(exchange: Exchange, bytes: u64, [input, output, scratch]: [BufferId; 3]) -> Member {
     let part = bytes / u64::from(RANKS);
-    let slice = |buffer, size| Slice { buffer, offset: 0, size };
+    let slice = |buffer, size| Slice::of_words(buffer, 0, size);
     let (brings, gets) = match exchange {
         Exchange::Collective(Collective::ReduceScatter) => (bytes, part),
         Exchange::Collective(Collective::AllGather) => (part, bytes),

@@ -95,7 +95,7 @@ impl<'a> Bench<'a> {
 
     /// The first bytes of one of the buffers.
     fn slice(&self, buffer: usize, elements: u64) -> Slice {
-        Slice { buffer: self.buffers[buffer], offset: 0, size: elements * 4 }
+        Slice::of_words(self.buffers[buffer], 0, elements * 4)
     }
 
     fn tell(&mut self, what: &str) -> Result<(), ExecError> {

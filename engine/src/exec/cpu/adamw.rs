@@ -4,7 +4,8 @@
 //! `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 //! `param -= lr * (m/bias1 / (sqrt(v/bias2) + eps) + weight_decay * param)`.
 //!
-//! `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip]` with `bias1 = 1 - beta1^t`, `bias2 = 1 - beta2^t`.
+//! `hyper = [lr, beta1, beta2, eps, weight_decay, bias1, bias2, clip, unscale]` with `bias1 = 1 - beta1^t`,
+//! `bias2 = 1 - beta2^t`. Gradients and their norm are multiplied by `unscale` first, 1 over the loss scale.
 //! It is a buffer because it changes with every step while the recording stays.
 //! A `clip` of 0 or less means no clipping; the first `decayed` elements have weight decay: parameters of a flat group are ordered so.
 
@@ -43,9 +44,12 @@ pub fn adamw<T: Real>(
 ) {
     let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
     let [bias1, bias2] = [hyper[5], hyper[6]];
-    let clip = clip_factor(hyper[7], norm_sq[0]);
+    let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
+    if !norm_sq[0].is_finite() {
+        return;
+    }
     for i in 0..p.n as usize {
-        let g = grad[i] * clip;
+        let g = grad[i] * factor;
         m[i] = beta1 * m[i] + (T::one() - beta1) * g;
         v[i] = beta2 * v[i] + (T::one() - beta2) * g * g;
         let weight_decay = if i < p.decayed as usize { hyper[4] } else { T::zero() };
@@ -54,10 +58,10 @@ pub fn adamw<T: Real>(
     }
 }
 
-/// By what gradients are multiplied, so that their norm is at most `clip`; 1 where that is 0 or less.
-pub(super) fn clip_factor<T: Real>(clip: T, norm_sq: T) -> T {
+/// By what gradients are multiplied: by 1 / loss scale, and so that their norm is at most `clip`, where that is above 0.
+pub(super) fn gradient_factor<T: Real>(clip: T, unscale: T, norm_sq: T) -> T {
     if clip <= T::zero() {
-        return T::one();
+        return unscale;
     }
-    T::one().min(clip / (norm_sq.sqrt() + real(1e-6)))
+    unscale * T::one().min(clip / (norm_sq.sqrt() * unscale + real(1e-6)))
 }

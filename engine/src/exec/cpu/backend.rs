@@ -3,7 +3,7 @@
 use web_time::Instant;
 
 use super::{Binding, execute};
-use crate::exec::{Access, BackendInfo, BackendKind, BufferId, Dispatch, ExecError, Recording, Slice};
+use crate::exec::{Access, BackendInfo, BackendKind, BufferId, Dispatch, ExecError, Format, Recording, Slice};
 use crate::units::Nanos;
 
 /// Buffers in main memory and a clock.
@@ -101,18 +101,31 @@ impl CpuBackend {
     fn call(&self, dispatch: &Dispatch, taken: &mut [Taken]) -> Result<(), ExecError> {
         let mut taken = taken.iter_mut();
         let mut bindings = Vec::with_capacity(dispatch.bindings.len());
-        for (slice, access) in dispatch.bindings.iter().zip(dispatch.kernel.bindings()) {
-            let bound = match access {
-                Access::Read => self.buffers[slice.buffer.0 as usize].get(words(slice)).map(Binding::Read),
-                Access::ReadWrite => taken.next().and_then(|part| part.bound(slice)).map(Binding::Write),
+        let widened: Vec<Option<Vec<f32>>> = dispatch.bindings.iter().map(|slice| self.widened(slice)).collect();
+        for ((slice, access), widened) in dispatch.bindings.iter().zip(dispatch.kernel.bindings()).zip(&widened) {
+            let bound = match (access, widened) {
+                (Access::ReadWrite, _) => taken.next().and_then(|part| part.bound(slice)).map(Binding::Write),
+                (Access::Read, Some(numbers)) => Some(Binding::Read(numbers)),
+                (Access::Read, None) => self.buffers[slice.buffer.0 as usize].get(words(slice)).map(Binding::Read),
             };
             bindings.push(bound.ok_or_else(|| aliased(dispatch))?);
         }
         execute(dispatch.kernel, &dispatch.params, &mut bindings).map_err(|error| ExecError::Kernel(error.to_string()))
     }
 
-    /// The whole buffer, or a copy of the part where two parts of one buffer are written (gradients in a bucket).
+    /// What a kernel reads of a slice whose numbers are not fp32; none where they are, or where the buffer has been taken.
+    fn widened(&self, slice: &Slice) -> Option<Vec<f32>> {
+        let packed = slice.format != Format::Word;
+        let part = self.buffers[slice.buffer.0 as usize].get(words(slice)).filter(|_| packed)?;
+        Some(slice.format.unpack(bytemuck::cast_slice(part), slice.elements() as usize))
+    }
+
+    /// The whole buffer, or a copy of the part where two parts of one buffer are written (gradients in a bucket) or where
+    /// its numbers are not fp32.
     fn take(&mut self, slice: &Slice, written: &[Slice]) -> Option<Taken> {
+        if slice.format != Format::Word {
+            return self.widened(slice).map(Taken::Part);
+        }
         let buffer = &mut self.buffers[slice.buffer.0 as usize];
         if written.iter().filter(|other| other.buffer == slice.buffer).count() == 1 {
             return Some(Taken::Whole(std::mem::take(buffer)));
@@ -124,7 +137,7 @@ impl CpuBackend {
         let buffer = &mut self.buffers[slice.buffer.0 as usize];
         match taken {
             Taken::Whole(whole) => *buffer = whole,
-            Taken::Part(part) => buffer[words(slice)].copy_from_slice(&part),
+            Taken::Part(part) => slice.format.pack(&part, bytemuck::cast_slice_mut(&mut buffer[words(slice)])),
         }
     }
 }
@@ -152,7 +165,7 @@ impl Default for CpuBackend {
 
 fn words(slice: &Slice) -> std::ops::Range<usize> {
     let word = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
-    word(slice.offset)..word(slice.offset.saturating_add(slice.size))
+    word(slice.offset)..word(slice.offset.saturating_add(slice.size).saturating_add(3))
 }
 
 fn aliased(dispatch: &Dispatch) -> ExecError {

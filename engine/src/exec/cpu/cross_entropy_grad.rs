@@ -26,6 +26,11 @@ pub struct CrossEntropyGradParams {
     pub pad: [u32; 3],
 }
 
+impl CrossEntropyGradParams {
+    /// The word with the scale.
+    pub(in crate::exec) const SCALE: usize = 4;
+}
+
 impl KernelParams for CrossEntropyGradParams {
     const KERNEL: Kernel = Kernel::CrossEntropyGrad;
 

@@ -494,7 +494,7 @@ fn cross_entropy_gradient() {
 
 #[test]
 fn adamw_clips_and_decays() {
-    let (grad, hyper) = ([3.0, -4.0], [0.1, 0.9, 0.99, 1e-8, 0.5, 0.1, 0.01, 1.0]);
+    let (grad, hyper) = ([3.0, -4.0], [0.1, 0.9, 0.99, 1e-8, 0.5, 0.1, 0.01, 1.0, 1.0]);
     let norm_sq =
         output(1, |out| sum_squares(&grad, out, &SumSquaresParams { n: 2, scale: 1.0, ..Zeroable::zeroed() }));
     assert_eq!(norm_sq, [25.0]);

@@ -4,7 +4,7 @@
 //! `hyper` and clipping are as in `adamw`.
 
 use super::Real;
-use super::adamw::clip_factor;
+use super::adamw::gradient_factor;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`momentum`].
@@ -27,9 +27,12 @@ impl KernelParams for MomentumParams {
 
 /// Updates `param` and `m`.
 pub fn momentum<T: Real>(grad: &[T], norm_sq: &[T], hyper: &[T], param: &mut [T], m: &mut [T], p: &MomentumParams) {
-    let clip = clip_factor(hyper[7], norm_sq[0]);
+    let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
+    if !norm_sq[0].is_finite() {
+        return;
+    }
     for i in 0..p.n as usize {
-        m[i] = hyper[1] * m[i] + grad[i] * clip;
+        m[i] = hyper[1] * m[i] + grad[i] * factor;
         param[i] -= hyper[0] * m[i];
     }
 }

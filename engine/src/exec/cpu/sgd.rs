@@ -3,7 +3,7 @@
 //! `hyper` and clipping are as in `adamw`.
 
 use super::Real;
-use super::adamw::clip_factor;
+use super::adamw::gradient_factor;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`sgd`].
@@ -26,7 +26,10 @@ impl KernelParams for SgdParams {
 
 /// Updates `param`.
 pub fn sgd<T: Real>(grad: &[T], norm_sq: &[T], hyper: &[T], param: &mut [T], p: &SgdParams) {
-    let step = hyper[0] * clip_factor(hyper[7], norm_sq[0]);
+    let step = hyper[0] * gradient_factor(hyper[7], hyper[8], norm_sq[0]);
+    if !norm_sq[0].is_finite() {
+        return;
+    }
     for i in 0..p.n as usize {
         param[i] -= grad[i] * step;
     }

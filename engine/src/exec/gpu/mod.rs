@@ -13,13 +13,21 @@ use std::collections::BTreeMap;
 
 pub(super) use device::OpenDevice;
 
-use super::{BackendInfo, BufferId, ExecError, Kernel, Recording};
+use super::{BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 use prepare::Prepared;
 use timing::TimingMode;
 
+/// A kernel in one of its ways, on buffers of some formats, with room for some sums.
+type Way = (Kernel, u8, Vec<Format>, u32);
+
 /// Compiled kernels, in each way that was asked for.
-type Pipelines = BTreeMap<(Kernel, u8), wgpu::ComputePipeline>;
+type Pipelines = BTreeMap<Way, wgpu::ComputePipeline>;
+
+/// How a call is computed.
+fn way(dispatch: &Dispatch) -> Way {
+    (dispatch.kernel, dispatch.family, dispatch.formats(), dispatch.sums())
+}
 
 /// A device, its buffers, and the pipelines compiled so far.
 #[derive(Debug)]
@@ -66,8 +74,10 @@ impl GpuBackend {
     /// Compiles the kernels of `recording` and binds its buffers.
     pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
         for dispatch in &recording.dispatches {
-            let way = (dispatch.kernel, dispatch.family);
-            self.pipelines.entry(way).or_insert_with(|| prepare::pipeline(&self.device.device, way.0, way.1));
+            let way = way(dispatch);
+            if !self.pipelines.contains_key(&way) {
+                self.pipelines.insert(way.clone(), prepare::pipeline(&self.device.device, &way));
+            }
         }
         self.prepared = Some(Prepared::new(&self.device, &self.pipelines, &self.buffers, recording));
         self.device.wait().await
@@ -77,8 +87,8 @@ impl GpuBackend {
     pub async fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let Some(prepared) = &self.prepared else { return Err(ExecError::Kernel("nothing is prepared".into())) };
         match self.device.timing {
-            TimingMode::Queue => replay::by_queue_time(&self.device, prepared, &self.pipelines, recording).await,
-            mode => replay::by_timestamps(&self.device, prepared, &self.pipelines, recording, mode).await,
+            TimingMode::Queue => replay::by_queue_time(&self.device, prepared, recording).await,
+            mode => replay::by_timestamps(&self.device, prepared, recording, mode).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a recording needs before it can be replayed: pipelines, parameters, bind groups.
 
-use super::{OpenDevice, Pipelines};
-use crate::exec::{Kernel, Recording, Slice};
+use super::{OpenDevice, Pipelines, Way, way};
+use crate::exec::{Recording, Slice};
 
 /// Offsets of uniform bindings are multiples of this, on every device.
 const UNIFORM_STRIDE: u64 = 256;
@@ -9,8 +9,8 @@ const UNIFORM_STRIDE: u64 = 256;
 /// The parameters and bind groups of a recording.
 #[derive(Debug)]
 pub struct Prepared {
-    /// One for each dispatch.
-    pub bind_groups: Vec<wgpu::BindGroup>,
+    /// One for each dispatch, with its pipeline.
+    pub calls: Vec<(wgpu::ComputePipeline, wgpu::BindGroup)>,
 }
 
 impl Prepared {
@@ -18,7 +18,8 @@ impl Prepared {
     pub fn new(device: &OpenDevice, pipelines: &Pipelines, buffers: &[wgpu::Buffer], recording: &Recording) -> Self {
         let uniforms = uniforms(device, recording);
         let bind = |(index, dispatch): (u64, &crate::exec::Dispatch)| {
-            let layout = pipelines.get(&(dispatch.kernel, dispatch.family))?.get_bind_group_layout(0);
+            let pipeline = pipelines.get(&way(dispatch))?;
+            let layout = pipeline.get_bind_group_layout(0);
             let storage = (0..).zip(&dispatch.bindings).map(|(binding, slice)| entry(binding, buffers, slice));
             let uniform = wgpu::BindGroupEntry {
                 binding: u32::try_from(dispatch.bindings.len()).unwrap_or(u32::MAX),
@@ -31,9 +32,9 @@ impl Prepared {
             let entries: Vec<_> = storage.chain([uniform]).collect();
             let label = Some(dispatch.kernel.name());
             let descriptor = wgpu::BindGroupDescriptor { label, layout: &layout, entries: &entries };
-            Some(device.device.create_bind_group(&descriptor))
+            Some((pipeline.clone(), device.device.create_bind_group(&descriptor)))
         };
-        Self { bind_groups: (0..).zip(&recording.dispatches).filter_map(bind).collect() }
+        Self { calls: (0..).zip(&recording.dispatches).filter_map(bind).collect() }
     }
 }
 
@@ -43,7 +44,7 @@ fn entry<'a>(binding: u32, buffers: &'a [wgpu::Buffer], slice: &Slice) -> wgpu::
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &buffers[slice.buffer.0 as usize],
             offset: slice.offset,
-            size: std::num::NonZeroU64::new(slice.size),
+            size: std::num::NonZeroU64::new(slice.size.next_multiple_of(4)),
         }),
     }
 }
@@ -61,11 +62,11 @@ fn uniforms(device: &OpenDevice, recording: &Recording) -> wgpu::Buffer {
 }
 
 /// Compiles a kernel in one of its ways.
-pub fn pipeline(device: &wgpu::Device, kernel: Kernel, family: u8) -> wgpu::ComputePipeline {
-    let label = Some(kernel.name_of(family));
+pub fn pipeline(device: &wgpu::Device, (kernel, family, formats, sums): &Way) -> wgpu::ComputePipeline {
+    let label = Some(kernel.name_of(*family));
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label,
-        source: wgpu::ShaderSource::Wgsl(kernel.source_of(family).into()),
+        source: wgpu::ShaderSource::Wgsl(kernel.source_in(*family, formats, *sums)),
     });
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label,

@@ -2,9 +2,9 @@
 
 use web_time::Instant;
 
+use super::OpenDevice;
 use super::prepare::Prepared;
 use super::timing::TimingMode;
-use super::{OpenDevice, Pipelines};
 use crate::exec::{ExecError, Recording, Scope};
 use crate::units::Nanos;
 
@@ -21,7 +21,6 @@ pub type ScopeTimes = Vec<(Nanos, Nanos)>;
 pub async fn by_queue_time(
     device: &OpenDevice,
     prepared: &Prepared,
-    pipelines: &Pipelines,
     recording: &Recording,
 ) -> Result<ScopeTimes, ExecError> {
     let origin = Instant::now();
@@ -32,7 +31,7 @@ pub async fn by_queue_time(
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+            dispatch_scope(&mut pass, scope, prepared, recording);
         }
         device.queue.submit([encoder.finish()]);
         device.wait().await?;
@@ -45,7 +44,6 @@ pub async fn by_queue_time(
 pub async fn by_timestamps(
     device: &OpenDevice,
     prepared: &Prepared,
-    pipelines: &Pipelines,
     recording: &Recording,
     mode: TimingMode,
 ) -> Result<ScopeTimes, ExecError> {
@@ -54,8 +52,8 @@ pub async fn by_timestamps(
         let queries = Queries::new(device, scopes.len());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         match mode {
-            TimingMode::InsidePasses => one_pass(&mut encoder, &queries, scopes, prepared, pipelines, recording),
-            _ => pass_for_each(&mut encoder, &queries, scopes, prepared, pipelines, recording),
+            TimingMode::InsidePasses => one_pass(&mut encoder, &queries, scopes, prepared, recording),
+            _ => pass_for_each(&mut encoder, &queries, scopes, prepared, recording),
         }
         queries.resolve(&mut encoder);
         device.queue.submit([encoder.finish()]);
@@ -77,13 +75,12 @@ fn one_pass(
     queries: &Queries,
     scopes: &[Scope],
     prepared: &Prepared,
-    pipelines: &Pipelines,
     recording: &Recording,
 ) {
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     for (index, scope) in (0_u32..).zip(scopes) {
         pass.write_timestamp(&queries.set, 2 * index);
-        dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+        dispatch_scope(&mut pass, scope, prepared, recording);
         pass.write_timestamp(&queries.set, 2 * index + 1);
     }
 }
@@ -94,7 +91,6 @@ fn pass_for_each(
     queries: &Queries,
     scopes: &[Scope],
     prepared: &Prepared,
-    pipelines: &Pipelines,
     recording: &Recording,
 ) {
     for (index, scope) in (0_u32..).zip(scopes) {
@@ -105,25 +101,17 @@ fn pass_for_each(
         });
         let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
         let mut pass = encoder.begin_compute_pass(&descriptor);
-        dispatch_scope(&mut pass, scope, prepared, pipelines, recording);
+        dispatch_scope(&mut pass, scope, prepared, recording);
     }
 }
 
-fn dispatch_scope(
-    pass: &mut wgpu::ComputePass<'_>,
-    scope: &Scope,
-    prepared: &Prepared,
-    pipelines: &Pipelines,
-    recording: &Recording,
-) {
+fn dispatch_scope(pass: &mut wgpu::ComputePass<'_>, scope: &Scope, prepared: &Prepared, recording: &Recording) {
     let range = scope.first as usize..scope.last as usize;
-    for (dispatch, bind_group) in recording.dispatches[range.clone()].iter().zip(&prepared.bind_groups[range]) {
-        if let Some(pipeline) = pipelines.get(&(dispatch.kernel, dispatch.family)) {
-            let [x, y, z] = dispatch.grid;
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(x, y, z);
-        }
+    for (dispatch, (pipeline, bind_group)) in recording.dispatches[range.clone()].iter().zip(&prepared.calls[range]) {
+        let [x, y, z] = dispatch.grid;
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, bind_group, &[]);
+        pass.dispatch_workgroups(x, y, z);
     }
 }
 

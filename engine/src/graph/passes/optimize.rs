@@ -82,7 +82,7 @@ impl StateLayout {
 }
 
 /// Number of hyper-parameters that the AdamW kernel reads.
-pub const HYPER_PARAMETERS: u32 = 8;
+pub const HYPER_PARAMETERS: u32 = 9;
 
 /// Appends the update of every parameter.
 ///

@@ -98,7 +98,8 @@ fn single_loss(mut graph: OpGraph) -> OpGraph {
     graph
 }
 
-/// Backward ops write gradients in 16 bits, beside the sums in fp32 to which each micro-batch then adds them.
+/// Backward ops add to gradients in 16 bits, beside the sums in fp32 to which each micro-batch then adds them. These are
+/// cleared for the next one (DeepSpeed's `BF16_Optimizer.update_hp_grad`).
 fn summed_apart(mut graph: OpGraph, format: DType) -> OpGraph {
     let mut copies: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for mut op in std::mem::take(&mut graph.ops) {
@@ -123,7 +124,14 @@ fn summed_apart(mut graph: OpGraph, format: DType) -> OpGraph {
             writes: vec![sum],
             ..op.clone()
         };
-        let sums: Vec<Op> = sums.into_iter().map(add).collect();
+        let clear = |copy| Op {
+            kind: OpKind::Fill(0.0),
+            name: name(&[&op.name, " clear"]),
+            reads: Vec::new(),
+            writes: vec![copy],
+            ..op.clone()
+        };
+        let sums: Vec<Op> = sums.into_iter().flat_map(|pair| [add(pair), clear(pair.0)]).collect();
         graph.ops.push(op);
         graph.ops.extend(sums);
     }

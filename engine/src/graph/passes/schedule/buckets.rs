@@ -10,13 +10,11 @@ use super::{ChunkPlan, StagePlan, clear, zero};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{
-    Collective, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor, TensorId,
+    ALLOCATION_ALIGNMENT, Collective, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor,
+    TensorId,
 };
 use crate::scenario::{Scenario, Strategy, ZeroStage};
 use crate::trace::Phase;
-
-/// Gradients start at multiples of this many elements, so that a kernel can bind a part of the bucket.
-const ALIGNMENT: u64 = 64;
 
 /// Columns of a bucket's shape; rows alone could not count the largest ones.
 const BUCKET_COLS: u32 = 256;
@@ -211,17 +209,22 @@ struct Layout {
     kinds: BTreeMap<TensorId, Kind>,
     /// Gradients of parameters with weight decay: they come first in a bucket.
     decaying: BTreeSet<TensorId>,
+    /// Gradients and their parameters start at multiples of this many elements, so that a kernel can bind a part.
+    alignment: u64,
 }
 
 impl Layout {
     fn new(tensors: &[Tensor], update: &[Op], strategy: &Strategy) -> Self {
         let elements = strategy.bucket.0.min(1 << 33) / strategy.gradient_size();
+        let laid_out = tensors.iter().filter(|tensor| matches!(tensor.role, Role::Gradient | Role::Parameter));
+        let alignment = ALLOCATION_ALIGNMENT / laid_out.map(|tensor| tensor.dtype.size()).min().unwrap_or(4);
         if !strategy.shards_over_replicas() {
             return Self {
                 elements,
                 multiple: [u64::from(BUCKET_COLS); 2],
                 kinds: BTreeMap::new(),
                 decaying: BTreeSet::new(),
+                alignment,
             };
         }
         let whole_units = strategy.zero == ZeroStage::Parameters;
@@ -244,7 +247,7 @@ impl Layout {
         let multiple = groups.map(|group| u64::from(BUCKET_COLS) * u64::from(group));
         let decays = |op: &&Op| matches!(op.kind, OpKind::Update { decayed, .. } if decayed > 0);
         let decaying = update.iter().filter(decays).map(|op| op.reads[0]).collect();
-        Self { elements: if whole_units { u64::MAX } else { elements }, multiple, kinds, decaying }
+        Self { elements: if whole_units { u64::MAX } else { elements }, multiple, kinds, decaying, alignment }
     }
 
     fn kind(&self, tensors: &[Tensor], gradient: TensorId) -> Kind {
@@ -292,7 +295,7 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
         open.insert(kind, index);
         let bucket = &mut buckets[index];
         bucket.gradients.push((gradient, 0));
-        bucket.filled += padded(tensors, gradient);
+        bucket.filled += padded(tensors, gradient, layout.alignment);
         bucket.complete_after = bucket.complete_after.max(complete_after);
     }
     for bucket in &mut buckets {
@@ -303,8 +306,8 @@ fn assemble(tensors: &mut Vec<Tensor>, ops: &[Op], layout: &Layout, wanted: impl
 }
 
 /// Elements that a gradient takes in a bucket.
-fn padded(tensors: &[Tensor], gradient: TensorId) -> u64 {
-    tensors[gradient.index()].local.elements().next_multiple_of(ALIGNMENT)
+fn padded(tensors: &[Tensor], gradient: TensorId, alignment: u64) -> u64 {
+    tensors[gradient.index()].local.elements().next_multiple_of(alignment)
 }
 
 impl Bucket {
@@ -315,7 +318,7 @@ impl Bucket {
         for (gradient, place) in &mut self.gradients {
             *place = offset;
             tensors[gradient.index()].storage = Storage::View { of: self.id, offset };
-            offset += padded(tensors, *gradient);
+            offset += padded(tensors, *gradient, layout.alignment);
             if layout.decaying.contains(gradient) {
                 self.decayed = offset;
             }

@@ -19,6 +19,8 @@ use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, 
 use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
 use shardlab_engine::units::Bytes;
 
+mod precisions;
+
 /// Data, tensor and pipeline parallel ranks.
 type Axes = (u32, u32, u32);
 
@@ -143,10 +145,15 @@ fn scenario(seed: u32, mesh: Axes, extra: &str) -> Scenario {
 }
 
 /// The same of another model.
-fn scenario_of(model: &str, seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
+fn scenario_of(model: &str, seed: u32, mesh: Axes, extra: &str) -> Scenario {
+    scenario_in("fp32", model, seed, mesh, extra)
+}
+
+/// The same in another precision.
+fn scenario_in(precision: &str, model: &str, seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
     let text = format!(
         "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
-         pipeline_parallel = {pp}\nglobal_batch = 16\nprecision = \"fp32\"\nbucket = \"20 kB\"\n{extra}\n\
+         pipeline_parallel = {pp}\nglobal_batch = 16\nprecision = \"{precision}\"\nbucket = \"20 kB\"\n{extra}\n\
          [data]\nsequence_length = {}\n[run]\nseed = {seed}\ngradient_clip = 0.5\n",
         model,
         8 * (1 + seed)
@@ -625,7 +632,7 @@ mod on_the_gpu {
     use super::*;
 
     /// The device, or `None` where there is none and nobody requires one; says so.
-    fn gpu() -> Option<Backend> {
+    pub fn gpu() -> Option<Backend> {
         match pollster::block_on(open(BackendKind::Wgpu)) {
             Ok(backend) => Some(backend),
             Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),

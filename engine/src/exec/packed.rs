@@ -1,0 +1,158 @@
+//! Shaders whose buffers hold numbers in fewer bits: what they read and write of such a buffer goes through functions
+//! that widen and round. So every kernel is written once, in fp32, and runs in every format.
+//!
+//! A number that is written shares its word with others, which other invocations may write at the same time: it is put
+//! there by two atomic operations on its own bits, whose order does not matter.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use super::{Dispatch, Format, Kernel};
+
+/// Where a shader says how many sums an invocation has.
+const MOST_SUMS: &str = "const SUMS: u32 = 512u;";
+
+/// What stands before a shader that reads or writes such a buffer.
+const FORMATS: &str = include_str!("../../../shaders/parts/formats.wgsl");
+
+impl Kernel {
+    /// The source of a way to compute it, on buffers whose numbers lie as `formats` says, with room for `sums` in the
+    /// memory of an invocation (see [`Dispatch::sums`]).
+    pub fn source_in(self, family: u8, formats: &[Format], sums: u32) -> Cow<'static, str> {
+        let source = self.source_of(family);
+        let source = match sums {
+            0 => Cow::Borrowed(source),
+            _ => Cow::Owned(source.replace(MOST_SUMS, &format!("const SUMS: u32 = {sums}u;"))),
+        };
+        if formats.iter().all(|&format| format == Format::Word) {
+            return source;
+        }
+        let mut text = without_comments(&source);
+        for (binding, &format) in formats.iter().enumerate().filter(|(_, format)| **format != Format::Word) {
+            text = with_format(&text, binding, format);
+        }
+        Cow::Owned(format!("{FORMATS}\n{text}"))
+    }
+}
+
+impl Dispatch {
+    /// Sums that an invocation keeps: one for each element of a head, rounded up so that few sources differ.
+    pub fn sums(&self) -> u32 {
+        let &[_, _, _, _, _, head_dim, value_dim, ..] = &self.params[..] else { return 0 };
+        let sums = match self.kernel {
+            Kernel::Attention => value_dim,
+            Kernel::AttentionGradQ => head_dim,
+            Kernel::AttentionGradKv => head_dim + value_dim,
+            _ => return 0,
+        };
+        sums.next_multiple_of(16)
+    }
+}
+
+fn without_comments(source: &str) -> String {
+    source.lines().map(|line| line.split("//").next().unwrap_or_default()).fold(String::new(), |mut text, line| {
+        text.push_str(line);
+        text.push('\n');
+        text
+    })
+}
+
+/// Replaces the buffer of a binding by one of another format, and all that touches it.
+fn with_format(source: &str, binding: usize, format: Format) -> String {
+    let Some((before, name, access, after)) = declaration(source, binding) else { return source.to_owned() };
+    let functions = accessors(name, binding, access, format);
+    format!("{}{functions}{}", rewritten(before, name), rewritten(after, name))
+}
+
+/// What stands before a binding's declaration, its name, its access, and what stands behind. Buffers of whole numbers
+/// are none of a format.
+fn declaration(source: &str, binding: usize) -> Option<(&str, &str, &str, &str)> {
+    let (before, declared) = source.split_once(&format!("@group(0) @binding({binding}) var<storage, "))?;
+    let (access, declared) = declared.split_once("> ")?;
+    let (name, declared) = declared.split_once(": ")?;
+    Some((before, name, access, declared.strip_prefix("array<f32>;")?))
+}
+
+/// The buffer and the functions that read and write a number of it.
+fn accessors(name: &str, binding: usize, access: &str, format: Format) -> String {
+    let writes = access != "read";
+    let (element, word) = match (format.is_packed(), writes) {
+        (false, _) => ("f32", format!("{name}[i]")),
+        (true, false) => ("u32", format!("{name}[i >> 1u]")),
+        (true, true) => ("atomic<u32>", format!("atomicLoad(&{name}[i >> 1u])")),
+    };
+    let number = if format.is_packed() { format!("({word} >> ((i & 1u) * 16u)) & 0xffffu") } else { word };
+    let format = format.name();
+    let mut text = format!(
+        "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;\n\
+         fn {name}_at(i: u32) -> f32 {{ return from_{format}({number}); }}\n"
+    );
+    if writes {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "fn {name}_put(i: u32, value: f32) {{\n\
+             \x20   let shift = (i & 1u) * 16u;\n\
+             \x20   atomicAnd(&{name}[i >> 1u], ~(0xffffu << shift));\n\
+             \x20   atomicOr(&{name}[i >> 1u], to_{format}(value) << shift);\n}}\n"
+        );
+    }
+    text
+}
+
+/// Calls a buffer's functions wherever an element of it is read or written.
+fn rewritten(source: &str, name: &str) -> String {
+    let (mut text, mut rest) = (String::with_capacity(source.len()), source);
+    while let Some((before, index, after)) = next_element(rest, name) {
+        text.push_str(before);
+        let index = rewritten(index, name);
+        if let Some((operator, value, behind)) = assignment(after) {
+            let value = rewritten(value, name);
+            let value = if operator.is_empty() { value } else { format!("{name}_at({index}) {operator} ({value})") };
+            let _ = write!(text, "{name}_put({index}, {value});");
+            rest = behind;
+        } else {
+            let _ = write!(text, "{name}_at({index})");
+            rest = after;
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+/// What stands before the next element of a buffer, its index, and what stands behind.
+fn next_element<'a>(source: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let pattern = format!("{name}[");
+    let of_longer = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let place = source.match_indices(&pattern).map(|(place, _)| place).find(|&p| !source[..p].ends_with(of_longer))?;
+    let inside = &source[place + pattern.len()..];
+    let mut depth = 1;
+    let end = inside.find(|c| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        depth == 0
+    })?;
+    Some((&source[..place], &inside[..end], &inside[end + 1..]))
+}
+
+/// The operator, the value and the rest, where an element is assigned to.
+fn assignment(after: &str) -> Option<(&str, &str, &str)> {
+    let trimmed = after.trim_start();
+    let operator = ["+", "-", "*", "/"].into_iter().find(|operator| trimmed.starts_with(operator)).unwrap_or("");
+    let value = trimmed[operator.len()..].strip_prefix('=').filter(|value| !value.starts_with('='))?;
+    let (value, rest) = value.split_once(';')?;
+    Some((operator, value.trim(), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_and_written_through_functions() {
+        let source = "y[i] = x[2u * at[i]] + dx[0]; y[j] += y[i] * p.y[0]; if y[i] == 0.0 { y[y[0]] = 1.0; }";
+        let expected = "y_put(i, x[2u * at[i]] + dx[0]); y_put(j, y_at(j) + (y_at(i) * p.y[0])); if y_at(i) == 0.0 \
+                        { y_put(y_at(0), 1.0); }";
+        assert_eq!(rewritten(source, "y"), expected);
+        assert_eq!(rewritten("x[ids[i]]", "x"), "x_at(ids[i])");
+    }
+}

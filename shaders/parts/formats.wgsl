@@ -1,0 +1,58 @@
+// Numbers in 16 bits. All rounding is to the nearest, ties to even, in integers: so every device rounds alike, and as
+// the CPU does (engine/src/exec/format.rs).
+
+// The upper half of an f32.
+fn from_bf16(code: u32) -> f32 {
+    return bitcast<f32>(code << 16u);
+}
+
+fn to_bf16(value: f32) -> u32 {
+    let bits = bitcast<u32>(value);
+    if (bits & 0x7fffffffu) > 0x7f800000u {
+        return (bits >> 16u) | 0x40u;
+    }
+    return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+}
+
+// IEEE 754 half precision: 5 bits of exponent, 10 of mantissa.
+fn from_f16(code: u32) -> f32 {
+    let sign = (code & 0x8000u) << 16u;
+    let exponent = (code >> 10u) & 31u;
+    let mantissa = code & 1023u;
+    if exponent == 0u {
+        let small = bitcast<u32>(f32(mantissa) * 0x1p-24f);
+        return bitcast<f32>(sign | small);
+    }
+    let raised = select(exponent + 112u, 255u, exponent == 31u);
+    return bitcast<f32>(sign | (raised << 23u) | (mantissa << 13u));
+}
+
+fn to_f16(value: f32) -> u32 {
+    let bits = bitcast<u32>(value);
+    let sign = (bits >> 16u) & 0x8000u;
+    let size = bits & 0x7fffffffu;
+    if size > 0x7f800000u {
+        return sign | 0x7e00u;
+    }
+    let exponent = size >> 23u;
+    if exponent < 113u {
+        // Below 2^-14 the mantissa moves down; below half of the least, nothing is left.
+        let shift = 126u - exponent;
+        if shift > 24u {
+            return sign;
+        }
+        let mantissa = (size & 0x7fffffu) | 0x800000u;
+        return sign | ((mantissa + ((1u << (shift - 1u)) - 1u) + ((mantissa >> shift) & 1u)) >> shift);
+    }
+    let code = ((size + 0xfffu + ((size >> 13u) & 1u)) >> 13u) - (112u << 10u);
+    return sign | min(code, 0x7c00u);
+}
+
+// What matrix units keep of an f32: 10 bits of mantissa.
+fn from_tf32(value: f32) -> f32 {
+    let bits = bitcast<u32>(value);
+    if (bits & 0x7f800000u) == 0x7f800000u {
+        return value;
+    }
+    return bitcast<f32>((bits + 0xfffu + ((bits >> 13u) & 1u)) & 0xffffe000u);
+}
