@@ -188,6 +188,20 @@ fn a_baseline_is_compared_with_what_comes_after() {
 }
 
 #[test]
+fn a_measured_device_is_taken_into_the_scenario() {
+    let mut window = Window::new(Language::English);
+    window.preset("tiny-llama-pp2-tp2");
+    window.press(Modifiers::NONE, Key::Num4);
+    let before = window.state()["step_time_ns"].clone();
+    window.harness.get_by_label("Measure, predict, execute").click();
+    window.until("a comparison", |state| state["compare"]["ratio"].is_f64());
+    window.harness.get_by_label("Predict for this device").click();
+    let state = window.until("a prediction for it", |state| state["step_time_ns"] != before);
+    assert_eq!(state["error"], Value::Null);
+    window.harness.get_by_label_contains("4 devices");
+}
+
+#[test]
 fn a_slice_tells_what_it_is() {
     let mut window = Window::new(Language::English);
     let names = window.harness.get_by_label("Timeline of the step").rect();

@@ -311,6 +311,7 @@ impl App {
             "shown": self.session.shown().trace.origin,
             "backend": self.execute.backend_name(),
             "execute": self.execute.state(),
+            "compare": self.compare.state(),
             "search": self.search.state(),
             "bench": self.bench.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),

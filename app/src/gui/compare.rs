@@ -5,6 +5,7 @@ use egui_extras::{Column, TableBuilder};
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable_step};
 use shardlab_engine::report;
+use shardlab_engine::scenario::ClusterFile;
 
 use super::design_tokens::{part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -41,6 +42,12 @@ impl CompareView {
             }
         }
         errors
+    }
+
+    /// What scripts and tests may ask for.
+    pub fn state(&self) -> serde_json::Value {
+        let running = self.job.as_ref().is_some_and(Job::is_running);
+        serde_json::json!({ "running": running, "ratio": self.result.as_ref().map(|result| result.ratio()) })
     }
 
     /// Draws the view.
@@ -81,9 +88,14 @@ impl CompareView {
         }
         if let Some(result) = &self.result {
             result_ui(ui, &self.of, result);
-            if ui.button(t("compare.save")).clicked() {
-                session.saves.push((format!("{}.comparison.json", self.of), report::comparison_json(result)));
-            }
+            ui.horizontal(|ui| {
+                if ui.button(t("compare.save")).clicked() {
+                    session.saves.push((format!("{}.comparison.json", self.of), report::comparison_json(result)));
+                }
+                if ui.button(t("compare.take_device")).on_hover_text(t("compare.take_device.tip")).clicked() {
+                    take_device(session, result);
+                }
+            });
         }
     }
 
@@ -93,6 +105,13 @@ impl CompareView {
         self.of = session.run.scenario.name().to_owned();
         self.job = Some(Job::compare(context, session.run.scenario.clone(), BackendKind::Wgpu, STEPS));
     }
+}
+
+/// Gives the scenario on screen the device that was measured, once for each of its ranks.
+fn take_device(session: &mut Session, result: &Comparison) {
+    let scenario = &session.run.scenario;
+    let device = result.calibration.device_file(scenario.mesh().ranks(), scenario.device_memory());
+    session.file.cluster = ClusterFile { nodes: 1, custom: Some(device), ..ClusterFile::default() };
 }
 
 fn result_ui(ui: &mut Ui, of: &str, result: &Comparison) {
