@@ -43,6 +43,15 @@ impl Format {
         }
     }
 
+    /// The precision of scenarios that keep numbers so.
+    pub fn precision(self) -> &'static str {
+        match self {
+            Self::Word => "fp32",
+            Self::F16 => "fp16",
+            Self::Tf32 | Self::Bf16 => self.name(),
+        }
+    }
+
     /// Bytes of one number.
     pub fn size(self) -> u64 {
         match self {

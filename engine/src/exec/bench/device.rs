@@ -9,7 +9,7 @@ use crate::exec::cpu::copy::CopyParams;
 use crate::exec::cpu::fill::FillParams;
 use crate::exec::cpu::peak::PeakParams;
 use crate::exec::cpu::read::ReadParams;
-use crate::exec::{BackendKind, Dispatch, ExecError, Kernel, Recording};
+use crate::exec::{BackendKind, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 
 /// Multiply-adds in flight in an invocation of `peak`.
@@ -55,7 +55,9 @@ impl Bench<'_> {
 
     /// Bandwidth over working sets.
     pub(super) async fn memory(&mut self) -> Result<(), ExecError> {
-        for what in ["read", "write", "copy"] {
+        let into_fewer_bits = [Format::Bf16, Format::F16].map(|format| format!("copy into {}", format.precision()));
+        let whats = ["read", "write", "copy"].into_iter().chain(into_fewer_bits.iter().map(String::as_str));
+        for what in whats {
             let mut bytes = 256_u64 << 10;
             while bytes <= self.bytes {
                 self.tell("memory")?;
@@ -73,7 +75,9 @@ impl Bench<'_> {
                     _ => {
                         let params =
                             CopyParams { rows: 1, cols: n, src_stride: n, dst_stride: n, ..CopyParams::default() };
-                        (Dispatch::new(&params, [self.slice(0, n.into()), self.slice(1, n.into())]), 2 * bytes)
+                        let format = Format::ALL.into_iter().find(|format| what.ends_with(format.precision()));
+                        let to = self.slice_in(format.unwrap_or_default(), 1, n.into());
+                        (Dispatch::new(&params, [self.slice(0, n.into()), to]), bytes + to.size)
                     }
                 };
                 let nanos = self.time(&call).await?;

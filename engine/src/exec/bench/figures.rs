@@ -47,12 +47,16 @@ impl Section {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Peak => "fp32 multiply-adds in registers, eight independent chains an invocation, by vector width",
-            Self::Memory => "bytes read and written by a kernel over its time, by the bytes that it touches",
+            Self::Memory => {
+                "bytes read and written by a kernel over its time, by the bytes of fp32 that it touches; what is copied into 16 bits is rounded on the way"
+            }
             Self::Transfer => {
                 "writes of 16 MiB in all until a read behind them is done, and single mapped reads, on the host's clock"
             }
             Self::Latency => "chains of calls that do nothing, and single submissions, on the host's clock",
-            Self::Matmul => "square fp32 products by the fastest way; the others stand behind it",
+            Self::Matmul => {
+                "square products by the fastest way, of fp32 or of 16 bits that are widened to fp32; the others stand behind it"
+            }
             Self::Block => "ops of one layer in a training step, median of three steps; share of the roof behind",
             Self::Collectives => "rings of copies between buffers of one device: no wire, so no scaling follows",
         }

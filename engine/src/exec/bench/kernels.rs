@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Bench, Figure, LONGEST_CALL, Section, Unit};
 use crate::exec::cpu::matmul::MatmulParams;
-use crate::exec::{Dispatch, ExecError, Recording, Trainer, Tuning, shape_key};
+use crate::exec::{Dispatch, ExecError, Format, Recording, Trainer, Tuning, shape_key};
 use crate::scenario::{Opened, check, open};
 use crate::trace::Phase;
 use crate::units::{FlopsPerSec, Nanos};
@@ -36,13 +36,20 @@ sequence_length = 128
 const STEPS: usize = 3;
 
 impl<'a> Bench<'a> {
-    /// Square products, by all ways.
+    /// Square products of numbers in 32 and in 16 bits, by all ways.
     pub(super) async fn matmul(&mut self, largest: u32, tuning: &mut Tuning) -> Result<(), ExecError> {
+        for format in [Format::Word, Format::Bf16, Format::F16] {
+            self.products(largest, format, tuning).await?;
+        }
+        Ok(())
+    }
+
+    async fn products(&mut self, largest: u32, format: Format, tuning: &mut Tuning) -> Result<(), ExecError> {
         let mut side = 64;
         while side <= largest {
             self.tell("matmul")?;
             let elements = u64::from(side) * u64::from(side);
-            let [a, b, c] = [0, 1, 2].map(|buffer| self.slice(buffer, elements));
+            let [a, b, c] = [0, 1, 2].map(|buffer| self.slice_in(format, buffer, elements));
             let call = Dispatch::new(&MatmulParams::square(side), [a, b, a, c]);
             let nanos = self.product(side, &call, tuning).await?;
             if nanos > LONGEST_CALL {
@@ -62,8 +69,11 @@ impl<'a> Bench<'a> {
         let call = &chosen.dispatches[0];
         let nanos = self.time(call).await?;
         let n = u64::from(side);
-        let name = format!("{side} x {side} x {side}");
-        let mut figure = Figure::arithmetic(Section::Matmul, name, nanos, [2 * n * n * n, 12 * n * n]);
+        let format = call.bindings[0].format;
+        let in_format = if format == Format::Word { String::new() } else { format!(" in {}", format.precision()) };
+        let name = format!("{side} x {side} x {side}{in_format}");
+        let moved = 3 * format.size() * n * n;
+        let mut figure = Figure::arithmetic(Section::Matmul, name, nanos, [2 * n * n * n, moved]);
         let tuned = tuning.of_device(&self.backend).and_then(|shapes| shapes.get(&shape_key(call)?));
         let ways = tuned.map(|tuned| {
             let rate = |nanos: Nanos| FlopsPerSec(tuned.flops as f64 / nanos.secs().max(1e-12));

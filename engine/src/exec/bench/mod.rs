@@ -16,7 +16,7 @@ mod kernels;
 pub use figures::{BenchReport, Figure, RooflinePoint, Section, Unit};
 
 use super::calibrate::timed_calls;
-use super::{Backend, BackendKind, Dispatch, ExecError, Slice, Tuning};
+use super::{Backend, BackendKind, Dispatch, ExecError, Format, Slice, Tuning};
 use crate::units::Nanos;
 
 /// What to measure.
@@ -95,7 +95,12 @@ impl<'a> Bench<'a> {
 
     /// The first bytes of one of the buffers.
     fn slice(&self, buffer: usize, elements: u64) -> Slice {
-        Slice::of_words(self.buffers[buffer], 0, elements * 4)
+        self.slice_in(Format::Word, buffer, elements)
+    }
+
+    /// The same of numbers in another format.
+    fn slice_in(&self, format: Format, buffer: usize, elements: u64) -> Slice {
+        Slice { buffer: self.buffers[buffer], offset: 0, size: elements * format.size(), format }
     }
 
     fn tell(&mut self, what: &str) -> Result<(), ExecError> {
