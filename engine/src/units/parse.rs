@@ -54,8 +54,15 @@ const SIZE: Units = &[
     ("TiB", 1_099_511_627_776.0),
 ];
 const WORK: Units = &[("FLOP", 1.0), ("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15)];
-const COMPUTE_RATE: Units =
-    &[("GFLOP/s", 1e9), ("GFLOPS", 1e9), ("TFLOP/s", 1e12), ("TFLOPS", 1e12), ("PFLOP/s", 1e15), ("PFLOPS", 1e15)];
+const COMPUTE_RATE: Units = &[
+    ("FLOP/s", 1.0),
+    ("GFLOP/s", 1e9),
+    ("GFLOPS", 1e9),
+    ("TFLOP/s", 1e12),
+    ("TFLOPS", 1e12),
+    ("PFLOP/s", 1e15),
+    ("PFLOPS", 1e15),
+];
 const TRANSFER_RATE: Units = &[
     ("B/s", 1.0),
     ("kB/s", 1e3),
@@ -203,6 +210,17 @@ mod tests {
         assert_eq!("400 Gb/s".parse::<BytesPerSec>().map(Quantity::written), Ok("50 GB/s".to_owned()));
         assert_eq!("989.4 TFLOP/s".parse::<FlopsPerSec>().map(Quantity::written), Ok("989.4 TFLOP/s".to_owned()));
         assert_eq!("1500 ns".parse::<Nanos>().map(Quantity::written), Ok("1.5 us".to_owned()));
+    }
+
+    /// Units that are no powers of two lose a bit now and then; the first of each kind is one and loses none.
+    #[test]
+    fn measured_figures_are_written_exactly() {
+        for (number, rate) in [67_147_540_983.606_55, 6.1, 1e9 / 3.0].into_iter().map(|n| (n, FlopsPerSec(n))) {
+            assert_eq!(rate.written().parse::<FlopsPerSec>(), Ok(rate), "{number}");
+        }
+        for units in [TIME, SIZE, WORK, COMPUTE_RATE, TRANSFER_RATE, POWER] {
+            assert_eq!(units.first().map(|unit| unit.1), Some(1.0));
+        }
     }
 
     #[test]
