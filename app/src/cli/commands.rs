@@ -62,19 +62,13 @@ pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// Says why a scenario cannot be executed before a device is opened for it.
-fn fits_this_device(scenario: &Scenario) -> anyhow::Result<()> {
-    exec::executable(scenario)?;
-    Ok(exec::executable_step(scenario, &lower(scenario))?)
-}
-
 /// `shardlab execute`.
 pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
-    fits_this_device(&scenario)?;
+    let graph = exec::executable_graph(&scenario)?;
     let backend = open(options.backend.backend)?;
     let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
-    let mut trainer = block_on(Trainer::new(&scenario, backend))?;
+    let mut trainer = block_on(Trainer::of_graph(&scenario, graph, backend))?;
     if let Some(file) = &options.tune {
         tuning::tune(&mut trainer, file)?;
     }
@@ -152,7 +146,7 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
 /// `shardlab compare`.
 pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
-    fits_this_device(&scenario)?;
+    exec::executable_graph(&scenario)?;
     let backend = open(options.backend.backend)?;
     let bar = progress(100);
     let comparison = block_on(predict_and_execute(&scenario, backend, options.steps, &mut percentage(&bar)))?;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
-use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable, executable_step};
-use shardlab_engine::graph::lower;
+use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable_graph, executable_step};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Scenario, check, preset_file};
 use shardlab_engine::trace::{MemoryCategory, Origin};
@@ -134,9 +133,7 @@ impl ExecuteView {
 
     /// Trains `steps` steps of the scenario on screen, or of the small preset where that is too large.
     pub fn start_small(&mut self, session: &mut Session, kind: BackendKind, steps: u32, context: &egui::Context) {
-        let fits =
-            |scenario: &Scenario| executable(scenario).is_ok() && executable_step(scenario, &lower(scenario)).is_ok();
-        let current = check(&session.file).ok().filter(fits);
+        let current = check(&session.file).ok().filter(|scenario| executable_graph(scenario).is_ok());
         let scenario = current.or_else(|| {
             session.load_preset(SMALL_PRESET);
             check(&preset_file(SMALL_PRESET).ok()?).ok()

@@ -285,9 +285,9 @@ async fn train(
     steps: u32,
     (mut tuning, tune): (Tuning, bool),
 ) -> Result<(), ExecError> {
-    shardlab_engine::exec::executable(scenario)?;
+    let graph = shardlab_engine::exec::executable_graph(scenario)?;
     let backend = open_or_cpu(reporter, kind).await?;
-    let mut trainer = Trainer::new(scenario, backend).await?;
+    let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;
     let mut progress = |done: usize, all: usize| {
         reporter.tell(Message::Measuring("tune".to_owned(), done as f32 / all.max(1) as f32));
         !reporter.control.is_cancelled()

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer};
-use crate::graph::{StepGraph, lower};
+use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::sim::{Folding, simulate_folded};
 use crate::trace::{MemoryUse, Origin, Trace};
@@ -81,8 +81,7 @@ pub async fn predict_and_execute(
     steps: u32,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<Comparison, ExecError> {
-    crate::exec::executable(scenario)?;
-    let graph = lower(scenario);
+    let graph = crate::exec::executable_graph(scenario)?;
     let calibrator = Calibrator::new(&mut backend, scenario.micro_batch_tokens());
     let mut measured = Vec::new();
     let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;

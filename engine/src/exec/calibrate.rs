@@ -268,7 +268,7 @@ impl Calibrator {
     async fn halves(&self, backend: &mut Backend, launch: Nanos, shaders: &ShaderRates) -> Result<f64, ExecError> {
         let add = Dispatch::new(&AddParams { n: ELEMENTS, pad: [0; 3] }, self.buffers.map(in_bf16));
         let all = busy(median(backend, &add).await?, launch);
-        let starting = shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once);
+        let starting = starting(shaders);
         Ok(3.0 * f64::from(ELEMENTS) / (all - starting).max(all / 10.0))
     }
 
@@ -313,7 +313,7 @@ impl Calibrator {
         let [a, b, _] = self.buffers;
         let gelu = Dispatch::new(&GeluParams { n: ELEMENTS, pad: [0; 3] }, [a, b]);
         let all = busy(median(backend, &gelu).await?, launch);
-        let starting = shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once);
+        let starting = starting(shaders);
         let moving = 2.0 * f64::from(ELEMENTS) / shaders.words_per_second;
         // At least a tenth is arithmetic, whatever the noise.
         Ok(FlopsPerSec(8.0 * f64::from(ELEMENTS) / (all - starting - moving).max(all / 10.0)))
@@ -335,6 +335,11 @@ impl Calibrator {
 /// Seconds beyond the launch overhead, at least a nanosecond.
 fn busy(time: Nanos, launch: Nanos) -> f64 {
     (time - launch).max(Nanos(1)).secs()
+}
+
+/// Seconds that the workgroups of an elementwise kernel take to start and end.
+fn starting(shaders: &ShaderRates) -> f64 {
+    shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once)
 }
 
 fn in_bf16(slice: Slice) -> Slice {

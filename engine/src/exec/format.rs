@@ -95,9 +95,7 @@ impl Format {
 
     /// Writes numbers into words, from the first on; what else is in the last word stays.
     pub fn pack(self, values: &[f32], words: &mut [u32]) {
-        let per_word = usize::try_from(4 / self.size()).unwrap_or(1);
-        let bits = 32 / per_word;
-        let mask = u32::MAX >> (32 - bits);
+        let (per_word, bits, mask) = self.layout();
         for (values, word) in values.chunks(per_word).zip(words) {
             for (place, &value) in values.iter().enumerate() {
                 let shift = place * bits;
@@ -108,11 +106,16 @@ impl Format {
 
     /// The first `n` numbers of some words.
     pub fn unpack(self, words: &[u32], n: usize) -> Vec<f32> {
-        let per_word = usize::try_from(4 / self.size()).unwrap_or(1);
-        let bits = 32 / per_word;
-        let mask = u32::MAX >> (32 - bits);
+        let (per_word, bits, mask) = self.layout();
         let number = |i: usize| self.decode((words[i / per_word] >> (i % per_word * bits)) & mask);
         (0..n.min(words.len() * per_word)).map(number).collect()
+    }
+
+    /// Numbers in a word, bits of each, and the bits of the first.
+    fn layout(self) -> (usize, usize, u32) {
+        let per_word = usize::try_from(4 / self.size()).unwrap_or(1);
+        let bits = 32 / per_word;
+        (per_word, bits, u32::MAX >> (32 - bits))
     }
 
     /// Words that `n` numbers take.
@@ -126,7 +129,7 @@ fn to_bf16(value: f32) -> u32 {
     if value.is_nan() {
         return (bits >> 16) | 0x40;
     }
-    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+    nearest(bits, 16)
 }
 
 fn from_f16(code: u32) -> f32 {

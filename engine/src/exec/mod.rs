@@ -45,7 +45,7 @@ pub use families::Family;
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use pool::PoolStatistics;
-pub use record::{executable, executable_step, record};
+pub use record::{executable, executable_graph, executable_step, record};
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use text::{Text, dataset};
 pub use train::{StepResult, Trainer};

@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent, persistent_outside, saved};
-use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
+use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer, lower};
 use crate::scenario::{Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
 use crate::trace::{LabelId, MemoryUse, Span};
 use crate::units::Bytes;
@@ -78,6 +78,17 @@ fn divides_capacity(scenario: &Scenario) -> bool {
 pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), ExecError> {
     executable(scenario)?;
     within_limits(step)
+}
+
+/// Lowers a scenario that can be executed on one device; says why it cannot before anything is lowered or opened in vain.
+///
+/// # Errors
+/// What stands in the way first.
+pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
+    executable(scenario)?;
+    let step = lower(scenario);
+    within_limits(&step)?;
+    Ok(step)
 }
 
 /// Whether the lowered step stays within the limits of an execution.
@@ -314,10 +325,9 @@ impl<'a> Recorder<'a> {
 
     /// What has come back need not wait any longer; and a master is as its parameter when training starts.
     fn came_back(&mut self, rank: RankId, task: Task, op: &Op) {
+        self.cast(rank, task, op);
         let from = self.step.storage_of(op.reads[0]);
-        if self.step.tensor(from).role == Role::MasterWeight {
-            self.master(rank, task, op.writes[0], op.reads[0]);
-        } else if self.step.tensor(from).role == Role::Activation {
+        if self.step.tensor(from).role == Role::Activation {
             let state = self.state(rank);
             if let Some(buffer) = state.values.remove(&(from, task.micro_batch)) {
                 state.outside.free(buffer);
@@ -325,7 +335,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// What is cast from a master is what the master is copied from when training starts.
+    /// What is made from a master is what the master is copied from when training starts.
     fn cast(&mut self, rank: RankId, task: Task, op: &Op) {
         let from = self.step.storage_of(op.reads[0]);
         if self.step.tensor(from).role == Role::MasterWeight {

@@ -9,13 +9,13 @@ use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
 use super::loss_scale::LossScale;
 use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, Recording, Scope, Text, Tuning, dataset, executable,
-    parameters,
+    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, Recording, Scope, Text, Tuning, dataset,
+    executable_graph, parameters,
 };
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId, lower};
+use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
 use crate::scenario::Scenario;
 use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
@@ -74,8 +74,7 @@ pub struct Trainer {
 impl Trainer {
     /// Lowers the scenario, creates all buffers, and writes the initial weights.
     pub async fn new(scenario: &Scenario, backend: Backend) -> Result<Self, ExecError> {
-        executable(scenario)?;
-        Self::of_graph(scenario, lower(scenario), backend).await
+        Self::of_graph(scenario, executable_graph(scenario)?, backend).await
     }
 
     /// As [`Trainer::new`], of a graph that was lowered already; tests give it broken ones.

@@ -55,9 +55,8 @@ impl Bench<'_> {
 
     /// Bandwidth over working sets.
     pub(super) async fn memory(&mut self) -> Result<(), ExecError> {
-        let into_fewer_bits = [Format::Bf16, Format::F16].map(|format| format!("copy into {}", format.precision()));
-        let whats = ["read", "write", "copy"].into_iter().chain(into_fewer_bits.iter().map(String::as_str));
-        for what in whats {
+        let copies = [Format::Word, Format::Bf16, Format::F16].map(|format| ("copy", format));
+        for (what, format) in [("read", Format::Word), ("write", Format::Word)].into_iter().chain(copies) {
             let mut bytes = 256_u64 << 10;
             while bytes <= self.bytes {
                 self.tell("memory")?;
@@ -75,13 +74,13 @@ impl Bench<'_> {
                     _ => {
                         let params =
                             CopyParams { rows: 1, cols: n, src_stride: n, dst_stride: n, ..CopyParams::default() };
-                        let format = Format::ALL.into_iter().find(|format| what.ends_with(format.precision()));
-                        let to = self.slice_in(format.unwrap_or_default(), 1, n.into());
+                        let to = self.slice_in(format, 1, n.into());
                         (Dispatch::new(&params, [self.slice(0, n.into()), to]), bytes + to.size)
                     }
                 };
                 let nanos = self.time(&call).await?;
-                self.add(Figure::bandwidth(Section::Memory, format!("{what} {}", size(bytes)), nanos, moved));
+                let into = if format == Format::Word { String::new() } else { format!("into {} ", format.precision()) };
+                self.add(Figure::bandwidth(Section::Memory, format!("{what} {into}{}", size(bytes)), nanos, moved));
                 bytes *= 8;
             }
         }

@@ -101,8 +101,10 @@ impl CpuBackend {
     fn call(&self, dispatch: &Dispatch, taken: &mut [Taken]) -> Result<(), ExecError> {
         let mut taken = taken.iter_mut();
         let mut bindings = Vec::with_capacity(dispatch.bindings.len());
-        let widened: Vec<Option<Vec<f32>>> = dispatch.bindings.iter().map(|slice| self.widened(slice)).collect();
-        for ((slice, access), widened) in dispatch.bindings.iter().zip(dispatch.kernel.bindings()).zip(&widened) {
+        let bound = || dispatch.bindings.iter().zip(dispatch.kernel.bindings());
+        let read = |slice, access: &Access| if *access == Access::Read { self.widened(slice) } else { None };
+        let widened: Vec<_> = bound().map(|(slice, access)| read(slice, access)).collect();
+        for ((slice, access), widened) in bound().zip(&widened) {
             let bound = match (access, widened) {
                 (Access::ReadWrite, _) => taken.next().and_then(|part| part.bound(slice)).map(Binding::Write),
                 (Access::Read, Some(numbers)) => Some(Binding::Read(numbers)),
