@@ -267,6 +267,39 @@ fn training_gives_the_losses_of_the_engine_and_its_trace_can_be_looked_at() {
 }
 
 #[test]
+fn a_policy_of_the_memory_pool_is_chosen_and_what_it_did_is_shown() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Preset("tiny-llama-1".to_owned()));
+    window.until("the preset", |state| state["ready"] == true && state["preset"] == "tiny-llama-1");
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.harness.run_ok();
+    window.harness.get_all_by_label("paging to host").next().unwrap().click();
+    let chosen = |state: &Value| state["ready"] == true && state["pool"] == "paging";
+    window.until("the policy", chosen);
+    window.remote(&Remote::Execute { steps: 2, backend: "cpu".to_owned() });
+    let done = |state: &Value| {
+        state["execute"]["running"] == false && state["execute"]["steps"].as_array().map(Vec::len) == Some(2)
+    };
+    let state = window.until("two steps", done);
+    let pool = &state["execute"]["pools"][0];
+    assert!(pool["in_moves"].as_u64().unwrap() > 0 && pool["reserved"].as_u64() < Some(2 << 20), "{pool:#}");
+    let losses: Vec<f64> =
+        state["execute"]["steps"].as_array().into_iter().flatten().filter_map(|step| step["loss"].as_f64()).collect();
+    assert_eq!(losses, engine_losses(2), "where values lie changes nothing");
+    let delta = egui::vec2(0.0, -2000.0);
+    let (unit, modifiers, phase) = (egui::MouseWheelUnit::Point, Modifiers::NONE, egui::TouchPhase::Move);
+    window.harness.event(egui::Event::MouseWheel {
+        unit,
+        delta,
+        phase,
+        modifiers,
+        source: egui::MouseWheelSource::Unknown,
+    });
+    window.harness.run_ok();
+    picture(&mut window, "pool");
+}
+
+#[test]
 fn a_search_finds_strategies_and_one_can_be_applied() {
     let mut window = Window::new(Language::English);
     let before = window.state();

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shardlab_engine::exec::BackendKind;
-use shardlab_engine::scenario::DEFAULT_PRESET;
+use shardlab_engine::scenario::{DEFAULT_PRESET, PoolName};
+use shardlab_engine::units::Bytes;
 
 /// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub enum Command {
     Calibrate(CalibrateOptions),
     /// Measure what this device can do at most, and what kernels reach of it
     Bench(BenchArguments),
+    /// Print what each policy of handing out memory makes of a step: what is reserved, unused and paged
+    Pool(PoolOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -152,6 +155,44 @@ pub struct SmallScenarioOption {
     pub scenario: String,
 }
 
+/// How memory is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PoolChoice {
+    /// The smallest free buffer that fits
+    BestFit,
+    /// All buffers made up front, as few bytes as lifetimes allow
+    Reservation,
+    /// What is needed last waits in the host's memory
+    Paging,
+}
+
+impl PoolChoice {
+    /// The policy in the engine's words.
+    pub fn name(self) -> PoolName {
+        match self {
+            Self::BestFit => PoolName::BestFit,
+            Self::Reservation => PoolName::Reservation,
+            Self::Paging => PoolName::Paging,
+        }
+    }
+}
+
+/// `shardlab pool`.
+#[derive(Clone, Debug, Args)]
+pub struct PoolOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    /// What a rank may take of the device when paging, for example 8MB; the least possible when left out
+    #[arg(long, value_name = "SIZE")]
+    pub budget: Option<Bytes>,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the table as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
 /// `shardlab execute`.
 #[derive(Clone, Debug, Args)]
 pub struct ExecuteOptions {
@@ -165,6 +206,12 @@ pub struct ExecuteOptions {
     /// Measure which way to compute each kernel is the fastest here, and keep that in FILE for the next time
     #[arg(long, value_name = "FILE")]
     pub tune: Option<PathBuf>,
+    /// How memory is handed out; run.pool of the scenario when left out
+    #[arg(long, value_enum)]
+    pub pool: Option<PoolChoice>,
+    /// What a rank may take of the device when paging, for example 8MB; run.pool_budget when left out
+    #[arg(long, value_name = "SIZE")]
+    pub pool_budget: Option<Bytes>,
     #[command(flatten)]
     pub export: ExportOptions,
 }

@@ -17,7 +17,7 @@ use shardlab_engine::{analysis, report, sim, validate};
 
 use super::args::{
     Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, ExplainOptions, FitOptions,
-    GraphFormat, GraphOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
+    GraphFormat, GraphOptions, PoolChoice, PoolOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
 };
 use super::output::{export, note, percentage, print, progress, write_file};
 use super::{Answer, input, tuning};
@@ -64,7 +64,11 @@ pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
 
 /// `shardlab execute`.
 pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
-    let scenario = input::scenario(&options.scenario.scenario)?;
+    let word = &options.scenario.scenario;
+    let mut file = input::scenario_file(word)?;
+    file.run.pool = options.pool.map_or(file.run.pool, PoolChoice::name);
+    file.run.pool_budget = options.pool_budget.or(file.run.pool_budget);
+    let scenario = input::checked(word, &file)?;
     let graph = exec::executable_graph(&scenario)?;
     let backend = open(options.backend.backend)?;
     let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
@@ -80,6 +84,17 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     } else {
         execution_table(&scenario, &trainer, &results)
     })?;
+    Ok(Answer::Yes)
+}
+
+/// `shardlab pool`.
+pub fn pool(options: &PoolOptions) -> anyhow::Result<Answer> {
+    let scenario = input::scenario(&options.scenario.scenario)?;
+    let rows = exec::forecast(&lower(&scenario), options.budget)?;
+    if let Some(path) = &options.csv {
+        write_file(path, &report::pool_csv(&rows))?;
+    }
+    print(&if options.json { report::pool_json(&rows) } else { report::pool_table(scenario.name(), &rows) })?;
     Ok(Answer::Yes)
 }
 
@@ -132,7 +147,11 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
         let (reserved, staging) = (last.reserved, trainer.staging());
         let _ = writeln!(text, "  buffers on the device: {reserved}, of which batches and messages {staging}");
-        let outside: Bytes = trainer.outside().iter().map(|pool| pool.at_peak.total()).sum();
+        let policy = scenario.run().pool.name().name();
+        for (rank, pool) in last.pools.iter().enumerate() {
+            let _ = writeln!(text, "  pool of rank {rank}, {policy}: {}", report::pool_line(pool));
+        }
+        let outside: Bytes = trainer.outside().iter().map(|pool| pool.usage.at_peak.total()).sum();
         if outside > Bytes::ZERO {
             let _ = writeln!(text, "  for what is outside the device, of all ranks, in buffers of this one: {outside}");
         }

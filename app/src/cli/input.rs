@@ -13,7 +13,12 @@ use super::output::note;
 
 /// The scenario that `word` names: a preset, a file, or `-`.
 pub fn scenario(word: &str) -> anyhow::Result<Scenario> {
-    let checked = check(&scenario_file(word)?);
+    checked(word, &scenario_file(word)?)
+}
+
+/// The scenario that is written in a file, which `word` names.
+pub fn checked(word: &str, file: &ScenarioFile) -> anyhow::Result<Scenario> {
+    let checked = check(file);
     // A preset is its own name; a file's errors stand in it.
     if presets().iter().any(|preset| preset.name == word) {
         return Ok(checked?);

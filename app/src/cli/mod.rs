@@ -45,6 +45,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Bench(options) => bench::bench(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Explain(options) => commands::explain(&options),
+        Command::Pool(options) => commands::pool(&options),
         Command::WhatIf(options) => commands::what_if(&options),
         Command::Search(options) => search::search(&options),
         Command::Graph(options) => commands::graph(&options),

@@ -307,6 +307,7 @@ impl App {
             "help": self.help,
             "seconds": run.seconds,
             "fits": run.report.fit.fits,
+            "pool": run.scenario.run().pool.name().name(),
             "error": self.session.error.as_ref().map(ToString::to_string),
             "shown": self.session.shown().trace.origin,
             "backend": self.execute.backend_name(),

@@ -13,6 +13,7 @@ use shardlab_engine::trace::{MemoryCategory, Origin};
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
+use super::pool::PoolView;
 use super::session::{Run, Session};
 use super::widgets::{even_grid, figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
 
@@ -45,6 +46,7 @@ pub struct ExecuteView {
     tuned: Option<f32>,
     /// Looks once whether there is a GPU, so that its absence is told before anybody waits for it.
     probe: Option<Job>,
+    pool: PoolView,
 }
 
 impl Default for ExecuteView {
@@ -64,6 +66,7 @@ impl Default for ExecuteView {
             tune: false,
             tuned: None,
             probe: None,
+            pool: PoolView::default(),
         }
     }
 }
@@ -85,6 +88,11 @@ impl ExecuteView {
             "device": self.backend.as_ref().map(|backend| &backend.name),
             "note": self.note,
             "steps": steps,
+            "pools": self.last.as_ref().map(|last| last.pools.iter().map(|pool| serde_json::json!({
+                "reserved": pool.reserved.0,
+                "out_moves": pool.out.moves,
+                "in_moves": pool.back.moves,
+            })).collect::<Vec<_>>()),
             "error": self.error,
         })
     }
@@ -144,8 +152,9 @@ impl ExecuteView {
     }
 
     fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32, tuning: &Tuning) {
-        let (probe, note, tune) = (self.probe.take(), self.note.take(), self.tune);
-        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, tune, ..Self::default() };
+        let (probe, note, tune, pool) =
+            (self.probe.take(), self.note.take(), self.tune, std::mem::take(&mut self.pool));
+        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, tune, pool, ..Self::default() };
         self.job = Some(Job::train(context, scenario, kind, steps, tuning.clone(), tune));
     }
 
@@ -163,7 +172,10 @@ impl ExecuteView {
             match executable_step(&session.run.scenario, &session.run.step) {
                 // What runs can be paused and stopped whatever is on screen by now.
                 _ if self.is_running() => self.running_ui(ui),
-                Ok(()) => self.controls_ui(ui, session),
+                Ok(()) => {
+                    self.controls_ui(ui, session);
+                    self.pool.policy_ui(ui, session);
+                }
                 Err(error) => too_large_ui(ui, session, &error.to_string()),
             }
             self.device_ui(ui);
@@ -171,9 +183,10 @@ impl ExecuteView {
                 ui.colored_label(signals(ui.visuals()).bad, error);
             }
             if self.last.is_some() {
-                self.result_ui(ui);
                 ui.horizontal(|ui| self.after_ui(ui, session));
+                self.result_ui(ui);
             }
+            self.pool.ui(ui, self.last.as_deref(), session);
         });
     }
 
@@ -232,8 +245,8 @@ impl ExecuteView {
     /// Ends and forgets what was trained.
     pub fn cancel(&mut self) {
         // Dropping a job cancels it.
-        let (probe, note) = (self.probe.take(), self.note.take());
-        let kept = Self { kind: self.kind, tune: self.tune, probe, note, ..Self::default() };
+        let (probe, note, pool) = (self.probe.take(), self.note.take(), std::mem::take(&mut self.pool));
+        let kept = Self { kind: self.kind, tune: self.tune, probe, note, pool, ..Self::default() };
         *self = kept;
     }
 
@@ -336,7 +349,7 @@ fn figures_ui(ui: &mut Ui, last: &StepResult) {
         }
     });
     ui.strong(t("execute.memory"));
-    for (rank, used) in last.peak.iter().enumerate() {
+    for (rank, used) in last.pools.iter().map(|pool| pool.usage.at_peak).enumerate() {
         let bars = MemoryCategory::ALL
             .map(|c| (t_or_name("memory", c.name()).to_owned(), used.get(c).as_f64(), memory_color(c)));
         ui.horizontal(|ui| {

@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{Reserved, StepReport, reserved, step_report};
-use shardlab_engine::exec::Tuning;
+use shardlab_engine::exec::{PoolForecast, Tuning, forecast};
 use shardlab_engine::graph::{StepGraph, lower};
-use shardlab_engine::scenario::{DEFAULT_PRESET, Scenario, ScenarioError, ScenarioFile, check, preset_file};
+use shardlab_engine::scenario::{
+    DEFAULT_PRESET, PoolPolicy, Scenario, ScenarioError, ScenarioFile, check, preset_file,
+};
 use shardlab_engine::sim::{Slack, simulate, slack};
 use shardlab_engine::trace::Trace;
 use web_time::Instant;
@@ -32,6 +34,8 @@ pub struct Run {
     critical: OnceLock<Vec<Slack>>,
     /// What a caching allocator reserves on the fullest stage, once it was asked for.
     reserved: OnceLock<Reserved>,
+    /// What each policy of handing out memory would do, once it was asked for.
+    pools: OnceLock<Result<Vec<PoolForecast>, String>>,
 }
 
 impl Run {
@@ -43,6 +47,15 @@ impl Run {
     /// What a caching allocator reserves on the stage that needs the most; found when it is first asked for.
     pub fn reserved(&self) -> Reserved {
         *self.reserved.get_or_init(|| reserved(&self.step, self.report.fit.stage))
+    }
+
+    /// What each policy of handing out memory would do, or why a budget is too small; found when it is first asked for.
+    pub fn pools(&self) -> &Result<Vec<PoolForecast>, String> {
+        let budget = match self.scenario.run().pool {
+            PoolPolicy::Paging { budget } => budget,
+            _ => None,
+        };
+        self.pools.get_or_init(|| forecast(&self.step, budget).map_err(|error| error.to_string()))
     }
 
     /// Lowers and simulates a scenario.
@@ -77,8 +90,8 @@ impl Run {
     /// All that belongs to a trace, with nothing found yet that is found when it is asked for.
     fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport, seconds: f64) -> Self {
         let index = TrackIndex::new(&trace);
-        let (critical, reserved) = (OnceLock::new(), OnceLock::new());
-        Self { scenario, step, trace, report, index, seconds, critical, reserved }
+        let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { scenario, step, trace, report, index, seconds, critical, reserved, pools }
     }
 }
 

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer};
+use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer, forecast};
 use crate::graph::StepGraph;
-use crate::scenario::Scenario;
+use crate::scenario::{PoolName, PoolPolicy, Scenario};
 use crate::sim::{Folding, simulate_folded};
 use crate::trace::{MemoryUse, Origin, Trace};
 use crate::units::Nanos;
@@ -115,7 +115,7 @@ pub async fn predict_and_execute(
         rows,
         executed_trace: last.unwrap_or_else(|| predicted_trace.clone()),
         predicted_trace,
-        memory: memory(&trainer),
+        memory: memory(&trainer, scenario.run().pool)?,
     })
 }
 
@@ -159,12 +159,16 @@ fn rows(predicted: &BTreeMap<&'static str, Nanos>, executed: &BTreeMap<&'static 
 }
 
 /// Planned and allocated peaks of the first rank of every stage.
-fn memory(trainer: &Trainer) -> Vec<(u32, MemoryUse, MemoryUse)> {
+fn memory(trainer: &Trainer, policy: PoolPolicy) -> Result<Vec<(u32, MemoryUse, MemoryUse)>, ExecError> {
     let graph = trainer.step_graph();
-    let per_stage = graph.mesh.per_stage() as usize;
-    let pools = trainer.pools().iter().step_by(per_stage);
-    (0..)
-        .zip(graph.stages.iter().zip(pools))
-        .map(|(n, (stage, pool))| (n, stage.memory.at_peak, pool.at_peak))
-        .collect()
+    let planned: Vec<MemoryUse> = match policy {
+        // What waits outside the device is left out.
+        PoolPolicy::Paging { budget } => {
+            let rows = forecast(graph, budget)?.into_iter().filter(|row| row.policy == PoolName::Paging);
+            rows.map(|row| row.at_peak).collect()
+        }
+        _ => graph.stages.iter().map(|stage| stage.memory.at_peak).collect(),
+    };
+    let pools = trainer.pools().iter().step_by(graph.mesh.per_stage() as usize);
+    Ok((0..).zip(planned.into_iter().zip(pools)).map(|(n, (planned, pool))| (n, planned, pool.usage.at_peak)).collect())
 }

@@ -66,6 +66,16 @@ pub enum ExecError {
         /// The limit.
         limit: Bytes,
     },
+    /// A budget for paging is smaller than what one op needs.
+    #[error(
+        "the ops of a rank need at least {needed} ({} B) on the device at a time; run.pool_budget is {budget}: raise it, or leave it out to run with the least", needed.0
+    )]
+    PoolBudget {
+        /// What is needed at least.
+        needed: Bytes,
+        /// What may be used.
+        budget: Bytes,
+    },
     /// The step has more kernel calls than can be recorded.
     #[error("the step has {ops} ops over all ranks, an execution at most {most}; use fewer layers or micro-batches")]
     TooManyOps {

@@ -2,7 +2,7 @@
 //!
 //! * `record` walks the programs of all ranks and writes the step down as data: dispatches with their bindings,
 //! * `backend` replays a [`Recording`]: the wgpu device in `gpu`, the CPU twins in `cpu`,
-//! * `pool` hands out buffers and accounts for them by category,
+//! * `pool` plans by one of several policies which buffer holds what, and accounts for it by category,
 //! * `collectives` writes rings: chunks really move between the buffers of ranks,
 //! * `train` feeds batches, replays the step and reads the results,
 //! * `format` and `packed` are about numbers in fewer bits than 32,
@@ -44,7 +44,7 @@ pub use error::ExecError;
 pub use families::Family;
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
-pub use pool::PoolStatistics;
+pub use pool::{PoolForecast, PoolStatistics, Traffic, Usage, forecast};
 pub use record::{executable, executable_graph, executable_step, record};
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use text::{Text, dataset};

@@ -2,16 +2,17 @@
 //! and every chunk that moves.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use super::collectives::{Member, Ring, copy};
 use super::ops::{OpContext, dispatches};
-use super::pool::Pool;
+use super::pool::{Page, Pool, RankMemory, plans};
 use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
-use crate::graph::passes::plan_memory::{category, persistent, persistent_outside, saved};
+use crate::graph::passes::plan_memory::{category, persistent_outside};
 use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer, lower};
-use crate::scenario::{Compression, Optimizer, Place, Precision, Scenario, UpdateRule};
-use crate::trace::{LabelId, MemoryUse, Span};
+use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule};
+use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -88,6 +89,9 @@ pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
     executable(scenario)?;
     let step = lower(scenario);
     within_limits(&step)?;
+    if let PoolPolicy::Paging { budget: Some(_) } = scenario.run().pool {
+        plans(&step, scenario.run().pool)?;
+    }
     Ok(step)
 }
 
@@ -127,6 +131,10 @@ pub struct Recorded {
     pub moved: BTreeMap<&'static str, u64>,
     /// For each rank, its memory from the given scope on.
     pub memory: Vec<Vec<(usize, MemoryUse)>>,
+    /// For each rank, the bytes of the buffers that it needed by the given scope.
+    pub reserved: Vec<Vec<(usize, Bytes)>>,
+    /// Labels of copies between the device's memory and the host's; they follow those of the graph's ops.
+    pub pages: Vec<Label>,
 }
 
 /// Bytes of one micro-batch's tokens (or targets) in a feed.
@@ -135,24 +143,26 @@ pub fn feed_stride(step: &StepGraph) -> u64 {
 }
 
 /// Records one step of all ranks.
-pub fn record(step: &StepGraph, backend: &mut Backend) -> Result<Recorded, ExecError> {
-    let mut recorder = Recorder::new(step, backend);
+///
+/// # Errors
+/// When a policy's budget is too small, or an op cannot be executed.
+pub fn record(step: &StepGraph, policy: PoolPolicy, backend: &mut Backend) -> Result<Recorded, ExecError> {
+    let mut recorder = Recorder::new(step, policy, backend)?;
     recorder.run()?;
     Ok(recorder.finish())
 }
 
 /// Where a rank stands in its program.
-#[derive(Default)]
 struct Rank {
     stage: usize,
     task: usize,
     op: usize,
-    pool: Pool,
+    memory: RankMemory,
     /// What stands for the host's memory and its drives.
     outside: Pool,
-    persistent: BTreeMap<TensorId, BufferId>,
-    /// Buffers of micro-batches' values.
-    values: BTreeMap<(TensorId, Option<u32>), BufferId>,
+    /// What lies there: whole tensors from step to step, and values of micro-batches.
+    persistent_outside: BTreeMap<TensorId, BufferId>,
+    values_outside: BTreeMap<(TensorId, Option<u32>), BufferId>,
     /// Messages to this rank, by transfer and micro-batch.
     inbox: BTreeMap<(u32, Option<u32>), BufferId>,
     /// Collectives passed, by group.
@@ -160,14 +170,15 @@ struct Rank {
     /// Whether the current op's memory has been allocated.
     allocated: bool,
     /// Memory in use from a scope on.
-    memory: Vec<(usize, MemoryUse)>,
+    used: Vec<(usize, MemoryUse)>,
+    /// Bytes of buffers that were needed by a scope.
+    reserved: Vec<(usize, Bytes)>,
 }
 
 struct Recorder<'a> {
     step: &'a StepGraph,
     backend: &'a mut Backend,
     ranks: Vec<Rank>,
-    saved: Vec<BTreeSet<TensorId>>,
     /// First label of each stage's segments.
     labels: Vec<Vec<u32>>,
     feeds: Vec<BufferId>,
@@ -176,19 +187,22 @@ struct Recorder<'a> {
     waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
     /// Buffers of messages on their way.
     wire: Pool,
-    masters: Vec<Dispatch>,
+    /// Parameters of ranks and the copies of them that are updated outside the device.
+    masters: Vec<(RankId, TensorId, TensorId)>,
     moved: BTreeMap<&'static str, u64>,
+    /// Numbers of the labels of pages: by tensor, direction and part of the step.
+    pages: BTreeMap<(TensorId, bool, Phase), u32>,
+    page_labels: Vec<Label>,
 }
 
 impl<'a> Recorder<'a> {
-    fn new(step: &'a StepGraph, backend: &'a mut Backend) -> Self {
+    fn new(step: &'a StepGraph, policy: PoolPolicy, backend: &'a mut Backend) -> Result<Self, ExecError> {
         let feed = 2 * u64::from(step.micro_batches) * feed_stride(step);
         let feeds = (0..step.mesh.dp * step.mesh.cp).map(|_| backend.create(feed)).collect();
         let mut recorder = Self {
             step,
             backend,
             ranks: Vec::new(),
-            saved: step.stages.iter().map(|stage| saved(step, stage)).collect(),
             labels: first_labels(step),
             feeds,
             recording: Recording::default(),
@@ -196,27 +210,39 @@ impl<'a> Recorder<'a> {
             wire: Pool::default(),
             masters: Vec::new(),
             moved: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            page_labels: Vec::new(),
         };
+        let planned = plans(step, policy)?;
         for rank in (0..step.mesh.ranks()).map(RankId) {
-            recorder.add_rank(rank);
+            let (course, plan) = &planned[step.mesh.coordinates(rank).pp as usize];
+            let memory = RankMemory::new(Rc::clone(course), Rc::clone(plan), |bytes| recorder.backend.create(bytes.0));
+            recorder.add_rank(rank, memory);
         }
-        recorder
+        Ok(recorder)
     }
 
-    fn add_rank(&mut self, rank: RankId) {
+    fn add_rank(&mut self, rank: RankId, memory: RankMemory) {
         let stage = self.step.mesh.coordinates(rank).pp as usize;
-        let mut state = Rank { stage, ..Rank::default() };
-        for id in persistent(self.step, &self.step.stages[stage]) {
-            let tensor = self.step.tensor(id);
-            let backend = &mut *self.backend;
-            let buffer = state.pool.allocate(tensor.allocated(), category(tensor.role, false), |n| backend.create(n.0));
-            state.persistent.insert(id, buffer);
-        }
+        let mut state = Rank {
+            stage,
+            task: 0,
+            op: 0,
+            memory,
+            outside: Pool::default(),
+            persistent_outside: BTreeMap::new(),
+            values_outside: BTreeMap::new(),
+            inbox: BTreeMap::new(),
+            met: [0; Group::COUNT],
+            allocated: false,
+            used: Vec::new(),
+            reserved: Vec::new(),
+        };
         for id in persistent_outside(self.step, &self.step.stages[stage]) {
             let tensor = self.step.tensor(id);
             let (backend, category) = (&mut *self.backend, category(tensor.role, false));
             let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
-            state.persistent.insert(id, buffer);
+            state.persistent_outside.insert(id, buffer);
         }
         self.ranks.push(state);
     }
@@ -256,11 +282,11 @@ impl<'a> Recorder<'a> {
             let segment = stage.segment(task);
             while let Some(node) = segment.graph.raw_nodes().get(self.state(rank).op) {
                 let index = self.state(rank).op;
-                self.allocate(rank, task, &segment.memory.allocates[index]);
+                self.allocate(rank, task, &segment.memory.allocates[index], node.weight.phase);
                 if !self.op(rank, task, &node.weight)? {
                     return Ok(moved);
                 }
-                self.free(rank, task, &segment.memory.frees[index]);
+                self.free(rank);
                 let state = self.state(rank);
                 (state.op, state.allocated, moved) = (index + 1, false, true);
             }
@@ -270,41 +296,66 @@ impl<'a> Recorder<'a> {
         Ok(moved)
     }
 
-    /// Brings the values to life that start at the current op.
-    fn allocate(&mut self, rank: RankId, task: Task, ids: &[TensorId]) {
+    /// Brings the values to life that start at the current op, and to the device what it needs.
+    fn allocate(&mut self, rank: RankId, task: Task, ids: &[TensorId], phase: Phase) {
         if std::mem::replace(&mut self.state(rank).allocated, true) {
             return;
         }
-        let stage = self.ranks[rank.0 as usize].stage;
-        for &id in ids {
-            let tensor = self.step.tensor(id);
-            let category = category(tensor.role, self.saved[stage].contains(&id));
-            let (backend, state) = (&mut *self.backend, &mut self.ranks[rank.0 as usize]);
-            let buffer = state.pool.allocate(tensor.allocated(), category, |n| backend.create(n.0));
-            state.values.insert((id, task.micro_batch), buffer);
-            if tensor.role == Role::Input {
-                self.load(rank, task, id);
-            }
+        let pages = self.state(rank).memory.enter();
+        self.turn(rank, &pages, phase);
+        for &id in ids.iter().filter(|&&id| self.step.tensor(id).role == Role::Input) {
+            self.load(rank, task, id);
         }
         self.note_memory(rank);
+    }
+
+    /// Records pages that are moved between the device's memory and the host's.
+    fn turn(&mut self, rank: RankId, pages: &[Page], phase: Phase) {
+        for page in pages {
+            let label = self.page_label(page, phase);
+            let [from, to] = [page.from, page.to].map(|buffer| Slice::of_words(buffer, 0, page.bytes.0));
+            // What another rank has fed meanwhile has no scope of its own.
+            let first = self.recording.scopes.last().map_or(0, |scope| scope.last);
+            self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
+            self.recording.scopes.push(Scope {
+                rank: rank.0,
+                group: None,
+                stream: if page.out { Stream::ToHost } else { Stream::FromHost },
+                label,
+                micro_batch: page.key.1.unwrap_or(Span::NO_MICRO_BATCH),
+                first,
+                last: u32::try_from(self.recording.dispatches.len()).unwrap_or(u32::MAX),
+            });
+        }
+    }
+
+    fn page_label(&mut self, page: &Page, phase: Phase) -> LabelId {
+        let next = self.page_labels.len();
+        let number =
+            *self.pages.entry((page.key.0, page.out, phase)).or_insert(u32::try_from(next).unwrap_or(u32::MAX));
+        if number as usize == next {
+            let (direction, class) = if page.out { ("out", "to_host") } else { ("in", "from_host") };
+            let name = format!("page {direction} {}", self.step.tensor(page.key.0).name).into();
+            self.page_labels.push(Label { name, class, phase, flops: 0, bytes: page.bytes.0 });
+        }
+        let ops: usize = self.step.stages.iter().flat_map(|stage| &stage.segments).map(|s| s.graph.node_count()).sum();
+        LabelId(u32::try_from(ops).unwrap_or(u32::MAX).saturating_add(number))
     }
 
     fn note_memory(&mut self, rank: RankId) {
         let scope = self.recording.scopes.len();
         let state = self.state(rank);
-        let live = state.pool.statistics().live;
-        if state.memory.last().is_none_or(|(_, last)| *last != live) {
-            state.memory.push((scope, live));
+        let (live, reserved) = (state.memory.usage().live, state.memory.reserved());
+        if state.used.last().is_none_or(|(_, last)| *last != live) {
+            state.used.push((scope, live));
+        }
+        if state.reserved.last().is_none_or(|(_, last)| *last != reserved) {
+            state.reserved.push((scope, reserved));
         }
     }
 
-    fn free(&mut self, rank: RankId, task: Task, ids: &[TensorId]) {
-        let state = self.state(rank);
-        for &id in ids {
-            if let Some(buffer) = state.values.remove(&(id, task.micro_batch)) {
-                state.pool.free(buffer);
-            }
-        }
+    fn free(&mut self, rank: RankId) {
+        self.state(rank).memory.leave();
         self.note_memory(rank);
     }
 
@@ -314,38 +365,34 @@ impl<'a> Recorder<'a> {
             let root = self.step.storage_of(id);
             let tensor = self.step.tensor(root);
             let state = &mut self.ranks[rank.0 as usize];
-            let known = state.persistent.contains_key(&root) || state.values.contains_key(&(root, task.micro_batch));
+            let values = &state.values_outside;
+            let known = state.persistent_outside.contains_key(&root) || values.contains_key(&(root, task.micro_batch));
             if tensor.place != Place::Device && !known {
                 let (backend, category) = (&mut *self.backend, category(tensor.role, true));
                 let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
-                state.values.insert((root, task.micro_batch), buffer);
+                state.values_outside.insert((root, task.micro_batch), buffer);
             }
         }
     }
 
     /// What has come back need not wait any longer; and a master is as its parameter when training starts.
     fn came_back(&mut self, rank: RankId, task: Task, op: &Op) {
-        self.cast(rank, task, op);
+        self.cast(rank, op);
         let from = self.step.storage_of(op.reads[0]);
         if self.step.tensor(from).role == Role::Activation {
             let state = self.state(rank);
-            if let Some(buffer) = state.values.remove(&(from, task.micro_batch)) {
+            if let Some(buffer) = state.values_outside.remove(&(from, task.micro_batch)) {
                 state.outside.free(buffer);
             }
         }
     }
 
     /// What is made from a master is what the master is copied from when training starts.
-    fn cast(&mut self, rank: RankId, task: Task, op: &Op) {
+    fn cast(&mut self, rank: RankId, op: &Op) {
         let from = self.step.storage_of(op.reads[0]);
         if self.step.tensor(from).role == Role::MasterWeight {
-            self.master(rank, task, op.writes[0], op.reads[0]);
+            self.masters.push((rank, op.writes[0], op.reads[0]));
         }
-    }
-
-    fn master(&mut self, rank: RankId, task: Task, parameter: TensorId, master: TensorId) {
-        let (from, to) = (self.slice(rank, task, parameter), self.slice(rank, task, master));
-        self.masters.push(copy(from, 0, to, 0, from.elements()));
     }
 
     /// Copies a micro-batch's tokens or targets from the replica's feed.
@@ -362,12 +409,18 @@ impl<'a> Recorder<'a> {
 
     /// The bytes of a tensor on a rank.
     fn slice(&self, rank: RankId, task: Task, id: TensorId) -> Slice {
+        self.slice_of(rank, task.micro_batch, id)
+    }
+
+    fn slice_of(&self, rank: RankId, micro_batch: Option<u32>, id: TensorId) -> Slice {
         let of_experts = self.step.tensor(id).spread == Spread::Experts;
         let (root, offset) = self.step.place_of(id, self.step.mesh.shard_index(rank, of_experts));
         let state = &self.ranks[rank.0 as usize];
-        let value = state.values.get(&(root, task.micro_batch));
+        let here = state.memory.place((root, micro_batch)).or_else(|| state.memory.place((root, None)));
+        let outside =
+            || state.values_outside.get(&(root, micro_batch)).or(state.persistent_outside.get(&root)).copied();
         // The verifier has shown that what is mentioned is alive.
-        let buffer = value.or_else(|| state.persistent.get(&root)).copied().unwrap_or(BufferId(0));
+        let buffer = here.or_else(outside).unwrap_or(BufferId(0));
         let tensor = self.step.tensor(id);
         // `executable` has refused what kernels cannot read.
         Slice { buffer, offset, size: tensor.bytes().0, format: Format::of(tensor.dtype).unwrap_or_default() }
@@ -391,9 +444,9 @@ impl<'a> Recorder<'a> {
                 self.close_scope(rank, None, task, op);
                 match (op.kind, &op.writes[..]) {
                     (OpKind::FromHost, _) => self.came_back(rank, task, op),
-                    (OpKind::Cast, _) => self.cast(rank, task, op),
+                    (OpKind::Cast, _) => self.cast(rank, op),
                     (OpKind::HostUpdate { .. }, &[master, _, _, parameter]) => {
-                        self.master(rank, task, parameter, master);
+                        self.masters.push((rank, parameter, master));
                     }
                     _ => {}
                 }
@@ -494,19 +547,45 @@ impl<'a> Recorder<'a> {
         self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
     }
 
-    fn finish(self) -> Recorded {
+    fn finish(mut self) -> Recorded {
+        for rank in (0..self.step.mesh.ranks()).map(RankId) {
+            let pages = self.state(rank).memory.end();
+            self.turn(rank, &pages, Phase::Update);
+            self.note_memory(rank);
+        }
         let feeds = Bytes(2 * u64::from(self.step.micro_batches) * feed_stride(self.step)) * self.feeds.len() as u64;
+        let persistent = self.ranks.iter().map(|rank| {
+            let homes = rank.memory.homes().map(|((id, _), buffer)| (id, buffer));
+            homes.chain(rank.persistent_outside.clone()).collect()
+        });
+        let persistent: Vec<BTreeMap<TensorId, BufferId>> = persistent.collect();
         Recorded {
+            masters: self.masters.iter().map(|&master| self.copy_of_parameter(&persistent, master)).collect(),
             staging: feeds + self.wire.statistics().reserved,
-            pools: self.ranks.iter().map(|rank| rank.pool.statistics()).collect(),
+            pools: self.ranks.iter().map(|rank| rank.memory.statistics()).collect(),
             outside: self.ranks.iter().map(|rank| rank.outside.statistics()).collect(),
-            masters: self.masters,
-            memory: self.ranks.iter().map(|rank| rank.memory.clone()).collect(),
-            persistent: self.ranks.into_iter().map(|rank| rank.persistent).collect(),
+            memory: self.ranks.iter_mut().map(|rank| std::mem::take(&mut rank.used)).collect(),
+            reserved: self.ranks.iter_mut().map(|rank| std::mem::take(&mut rank.reserved)).collect(),
+            persistent,
             recording: self.recording,
             feeds: self.feeds,
             moved: self.moved,
+            pages: self.page_labels,
         }
+    }
+
+    /// Makes the copy of a parameter that is updated outside the device, where both lie between steps.
+    fn copy_of_parameter(
+        &self,
+        persistent: &[BTreeMap<TensorId, BufferId>],
+        (rank, parameter, master): (RankId, TensorId, TensorId),
+    ) -> Dispatch {
+        let [from, to] = [parameter, master].map(|id| {
+            let home = persistent[rank.0 as usize].get(&self.step.storage_of(id));
+            let slice = self.slice_of(rank, None, id);
+            Slice { buffer: home.copied().unwrap_or(slice.buffer), ..slice }
+        });
+        copy(from, 0, to, 0, from.elements())
     }
 }
 

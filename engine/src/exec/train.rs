@@ -9,7 +9,7 @@ use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
 use super::loss_scale::LossScale;
 use super::record::{Recorded, feed_stride, record, within_limits};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, Recording, Scope, Text, Tuning, dataset,
+    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, Text, Tuning, dataset,
     executable_graph, parameters,
 };
 use super::{Calibration, Calibrator};
@@ -42,8 +42,10 @@ pub struct StepResult {
     pub wall: Nanos,
     /// Tokens of the batch over `wall`.
     pub tokens_per_s: f64,
-    /// Peak memory of every rank, as its pool handed it out.
-    pub peak: Vec<MemoryUse>,
+    /// What the pool of every rank handed out.
+    pub pools: Vec<PoolStatistics>,
+    /// Bytes of the buffers that every rank needed, from a moment of the trace on.
+    pub pool_reserved: Vec<Vec<(Nanos, Bytes)>>,
     /// Bytes of all buffers on the device.
     pub reserved: Bytes,
     /// Bytes moved between ranks, by axis.
@@ -80,9 +82,9 @@ impl Trainer {
     /// As [`Trainer::new`], of a graph that was lowered already; tests give it broken ones.
     pub async fn of_graph(scenario: &Scenario, step_graph: StepGraph, mut backend: Backend) -> Result<Self, ExecError> {
         within_limits(&step_graph)?;
-        let recorded = record(&step_graph, &mut backend)?;
+        let recorded = record(&step_graph, scenario.run().pool, &mut backend)?;
         let text = dataset(&scenario.data().dataset);
-        let labels = labels(&step_graph);
+        let labels = labels(&step_graph, &recorded.pages);
         let mut trainer = Self {
             scenario: scenario.clone(),
             step_graph,
@@ -176,7 +178,8 @@ impl Trainer {
             skipped,
             wall,
             tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
-            peak: self.recorded.pools.iter().map(|pool| pool.at_peak).collect(),
+            pools: self.recorded.pools.clone(),
+            pool_reserved: self.reserved_curves(&times),
             reserved: self.created(),
             moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
             trace: self.trace(&times),
@@ -214,12 +217,12 @@ impl Trainer {
     }
 
     /// Statistics of what stands for the host's memory and its drives, of every rank.
-    pub fn outside(&self) -> &[super::PoolStatistics] {
+    pub fn outside(&self) -> &[PoolStatistics] {
         &self.recorded.outside
     }
 
     /// Statistics of every rank's pool.
-    pub fn pools(&self) -> &[super::PoolStatistics] {
+    pub fn pools(&self) -> &[PoolStatistics] {
         &self.recorded.pools
     }
 
@@ -540,6 +543,12 @@ impl Trainer {
         }
     }
 
+    fn reserved_curves(&self, times: &[(Nanos, Nanos)]) -> Vec<Vec<(Nanos, Bytes)>> {
+        let at = |scope: usize| times.get(scope).or(times.last()).map_or(Nanos::ZERO, |&(start, _)| start);
+        let curve = |rank: &Vec<(usize, Bytes)>| rank.iter().map(|&(scope, bytes)| (at(scope), bytes)).collect();
+        self.recorded.reserved.iter().map(curve).collect()
+    }
+
     fn memory_curves(&self, times: &[(Nanos, Nanos)]) -> Vec<MemoryCurve> {
         let end = times.last().map_or(Nanos::ZERO, |&(_, end)| end);
         let at = |scope: usize| times.get(scope).map_or(end, |&(start, _)| start);
@@ -561,7 +570,8 @@ fn packed(tensor: &Tensor, values: &[f32]) -> Vec<u32> {
 }
 
 /// Labels in the order in which the recorder numbers ops.
-fn labels(step: &StepGraph) -> Vec<Label> {
+fn labels(step: &StepGraph, pages: &[Label]) -> Vec<Label> {
     let segments = step.stages.iter().flat_map(|stage| &stage.segments);
-    segments.flat_map(crate::graph::Segment::ops).map(|op| crate::cost::label(step, op)).collect()
+    let ops = segments.flat_map(crate::graph::Segment::ops).map(|op| crate::cost::label(step, op));
+    ops.chain(pages.iter().cloned()).collect()
 }

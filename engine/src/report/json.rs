@@ -44,6 +44,20 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
     let moved = last.moved.iter().map(|(axis, bytes)| ((*axis).to_owned(), json!(bytes.0)));
     document.insert("bytes_moved".into(), Value::Object(moved.collect()));
     document.insert("allocated_bytes".into(), json!(last.reserved.0));
+    let pools = last.pools.iter().map(|pool| {
+        json!({
+            "allocated_bytes": pool.usage.at_peak.total().0,
+            "reserved_bytes": pool.reserved.0,
+            "fragmentation": pool.fragmentation(),
+            "away_bytes": pool.away.0,
+            "out": pool.out,
+            "in": pool.back,
+        })
+    });
+    document.insert(
+        "pool".into(),
+        json!({ "policy": scenario.run().pool.name().name(), "ranks": pools.collect::<Vec<_>>() }),
+    );
     pretty(document)
 }
 

@@ -7,6 +7,7 @@ mod csv;
 mod explain;
 mod json;
 mod perfetto;
+mod pool;
 mod search;
 mod table;
 
@@ -15,6 +16,7 @@ pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
 pub use perfetto::perfetto_json;
+pub use pool::{pool_csv, pool_json, pool_line, pool_table};
 pub use search::{search_json, search_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
 

@@ -323,5 +323,6 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
         learning_rate: number(run.learning_rate, "run.learning_rate")?,
         weight_decay: number(run.weight_decay, "run.weight_decay")?,
         gradient_clip: number(run.gradient_clip, "run.gradient_clip")?,
+        pool: run.pool.with_budget(run.pool_budget),
     })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer,
-    Place, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
+    Place, PoolName, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -304,11 +304,31 @@ pub struct RunFile {
     pub weight_decay: f64,
     /// Largest gradient norm; 0 turns clipping off.
     pub gradient_clip: f64,
+    /// How memory is handed out: `best_fit`, `reservation` or `paging`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pool: PoolName,
+    /// What the buffers of a rank may take of the device, for `paging`, for example `"8 MB"`; the least with which the step
+    /// can run when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub pool_budget: Option<Bytes>,
 }
 
 impl Default for RunFile {
     fn default() -> Self {
-        Self { steps: 20, seed: 1, learning_rate: 3e-3, weight_decay: 0.1, gradient_clip: 1.0 }
+        Self {
+            steps: 20,
+            seed: 1,
+            learning_rate: 3e-3,
+            weight_decay: 0.1,
+            gradient_clip: 1.0,
+            pool: PoolName::BestFit,
+            pool_budget: None,
+        }
     }
 }
 

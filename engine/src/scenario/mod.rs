@@ -16,6 +16,7 @@ mod describe;
 mod error;
 mod file;
 mod magnitude;
+pub mod memory_pool;
 pub mod offload;
 pub mod optimizer;
 mod parse;
@@ -29,6 +30,7 @@ pub use check_model::check_model;
 pub use compression::Compression;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
+pub use memory_pool::{PoolName, PoolPolicy};
 pub use offload::Place;
 pub use optimizer::Optimizer;
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
@@ -68,6 +70,8 @@ pub struct Run {
     pub weight_decay: f64,
     /// Largest gradient norm; 0 turns clipping off.
     pub gradient_clip: f64,
+    /// How memory is handed out.
+    pub pool: PoolPolicy,
 }
 
 /// A checked scenario.

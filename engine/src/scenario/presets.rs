@@ -42,6 +42,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama-1b-eager-8xh100" false,
         "llama3-8b-capped-8xh100" false,
         "tiny-llama-1" true,
+        "tiny-llama-paged-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,
         "llama3-8b-fsdp-64xh100" false,

@@ -19,6 +19,7 @@ use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, 
 use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
 use shardlab_engine::units::Bytes;
 
+mod pools;
 mod precisions;
 
 /// Data, tensor and pipeline parallel ranks.
@@ -605,13 +606,13 @@ fn plan_equals_pools(scenario: &Scenario, what: &str) {
     let per_stage = graph.mesh.per_stage() as usize;
     for (rank, pool) in trainer.pools().iter().enumerate() {
         let stage = &graph.stages[rank / per_stage];
-        assert_eq!(stage.memory.at_peak, pool.at_peak, "{what} rank {rank}");
-        assert_eq!(stage.memory.peaks, pool.peaks, "{what} rank {rank}");
-        assert!(pool.reserved >= pool.at_peak.total(), "{what} rank {rank}: what is handed out was created");
-        let outside = trainer.outside()[rank].at_peak.total();
+        assert_eq!(stage.memory.at_peak, pool.usage.at_peak, "{what} rank {rank}");
+        assert_eq!(stage.memory.peaks, pool.usage.peaks, "{what} rank {rank}");
+        assert!(pool.reserved >= pool.usage.at_peak.total(), "{what} rank {rank}: what is handed out was created");
+        let outside = trainer.outside()[rank].usage.at_peak.total();
         assert_eq!(stage.memory.outside, outside, "{what} rank {rank}: outside the device");
     }
-    let reserved: Bytes = trainer.pools().iter().map(|pool| pool.reserved).sum();
+    let reserved: Bytes = trainer.pools().iter().map(|pool| pool.reserved + pool.away).sum();
     let created = trainer.created();
     let outside: Bytes = trainer.outside().iter().map(|pool| pool.reserved).sum();
     assert_eq!(created, reserved + outside + trainer.staging(), "{what}: every buffer of the device is accounted for");

@@ -10,6 +10,8 @@ mod samples;
 mod spread;
 mod strategy;
 
+pub use fields::{Typed, quantity_ui};
+
 use egui::Ui;
 use shardlab_engine::scenario::presets;
 
@@ -21,7 +23,7 @@ use super::widgets::heading_ui;
 /// What is typed but not yet a value.
 #[derive(Debug, Default)]
 pub struct FormState {
-    typed: fields::Typed,
+    typed: Typed,
 }
 
 /// What fields need to draw themselves.

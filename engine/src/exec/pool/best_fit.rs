@@ -1,22 +1,39 @@
-//! Buffers of one rank: handed out by best fit, accounted for by category.
+//! Reuse by best fit: a freed buffer is handed out again where it fits.
 
 use std::collections::BTreeMap;
 
-use super::BufferId;
-use crate::trace::{MemoryCategory, MemoryUse};
+use super::course::{Course, Value};
+use super::plan::{Plan, Spot, Step};
+use super::{PoolStatistics, Usage};
+use crate::exec::BufferId;
+use crate::trace::MemoryCategory;
 use crate::units::Bytes;
 
-/// What a pool has handed out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolStatistics {
-    /// In use now.
-    pub live: MemoryUse,
-    /// In use when the sum was largest, the first such moment.
-    pub at_peak: MemoryUse,
-    /// The largest value of each category on its own.
-    pub peaks: MemoryUse,
-    /// Buffers created, used or not.
-    pub reserved: Bytes,
+/// What the policy makes of a course.
+pub fn plan(course: &Course) -> Plan {
+    let (mut pool, mut plan) = (Pool::default(), Plan::default());
+    let mut of = vec![BufferId(0); course.values.len()];
+    for value in (0..course.values.len()).take_while(|&value| course.values[value].persistent) {
+        of[value] = give(&mut pool, &mut plan.buffers, course.values[value]);
+        plan.homes.push(Spot::Device(of[value].0 as usize));
+    }
+    for moment in &course.moments {
+        for &value in &moment.born {
+            of[value] = give(&mut pool, &mut plan.buffers, course.values[value]);
+        }
+        let born = moment.born.iter().map(|&value| (value, of[value].0 as usize)).collect();
+        plan.steps.push(Step { born, reserved: pool.reserved, ..Step::default() });
+        moment.dies.iter().for_each(|&value| pool.free(of[value]));
+    }
+    plan
+}
+
+/// A buffer of the pool for a value, as an index into the plan's.
+fn give(pool: &mut Pool, buffers: &mut Vec<Bytes>, value: Value) -> BufferId {
+    pool.allocate(value.bytes, value.category, |bytes| {
+        buffers.push(bytes);
+        BufferId(u32::try_from(buffers.len() - 1).unwrap_or(u32::MAX))
+    })
 }
 
 /// A buffer that is handed out.
@@ -27,14 +44,15 @@ struct Lease {
     category: MemoryCategory,
 }
 
-/// The buffers of one rank.
+/// Buffers that are handed out one by one.
 ///
 /// A freed buffer is handed out again at once: work is recorded in the order in which the device runs it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pool {
     free: BTreeMap<(Bytes, BufferId), ()>,
     leases: BTreeMap<BufferId, Lease>,
-    statistics: PoolStatistics,
+    usage: Usage,
+    reserved: Bytes,
 }
 
 impl Pool {
@@ -53,35 +71,27 @@ impl Pool {
                 key
             }
             None => {
-                self.statistics.reserved += bytes;
+                self.reserved += bytes;
                 (bytes, create(bytes))
             }
         };
         self.leases.insert(buffer, Lease { size, requested: bytes, category });
-        *self.statistics.live.get_mut(category) += bytes;
-        self.note_peak();
+        self.usage.add(category, bytes);
+        self.usage.note();
         buffer
     }
 
     /// Takes a buffer back. What was not handed out by this pool is left alone.
     pub fn free(&mut self, buffer: BufferId) {
         if let Some(lease) = self.leases.remove(&buffer) {
-            *self.statistics.live.get_mut(lease.category) -= lease.requested;
+            self.usage.remove(lease.category, lease.requested);
             self.free.insert((lease.size, buffer), ());
         }
     }
 
     /// What it has handed out so far.
     pub fn statistics(&self) -> PoolStatistics {
-        self.statistics
-    }
-
-    fn note_peak(&mut self) {
-        let live = self.statistics.live;
-        self.statistics.peaks.raise_to(&live);
-        if live.total() > self.statistics.at_peak.total() {
-            self.statistics.at_peak = live;
-        }
+        PoolStatistics { usage: self.usage, reserved: self.reserved, ..PoolStatistics::default() }
     }
 }
 
@@ -107,8 +117,8 @@ mod tests {
         pool.free(a);
         pool.free(b);
         let statistics = pool.statistics();
-        assert_eq!(statistics.live.total(), Bytes::ZERO);
-        assert_eq!(statistics.at_peak.total(), Bytes(1024));
+        assert_eq!(statistics.usage.live.total(), Bytes::ZERO);
+        assert_eq!(statistics.usage.at_peak.total(), Bytes(1024));
         assert_eq!(statistics.reserved, Bytes(1280));
     }
 }
