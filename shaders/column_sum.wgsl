@@ -1,4 +1,4 @@
-// Sum of each column: `out[j] += sum_t x[t, j]`, the gradient of a bias.
+// Sum of each column: `out[j] += sum_t x[t, j]`, the gradient of a bias. Rows begin `stride` elements apart.
 //
 // The shader has one invocation per column; the twin goes row by row, which is kinder to its cache and adds in the same
 // order.
@@ -8,6 +8,7 @@
 struct Params {
     rows: u32,
     cols: u32,
+    stride: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -22,7 +23,7 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     }
     var sum = out[j];
     for (var t = 0u; t < params.rows; t++) {
-        sum += x[t * params.cols + j];
+        sum += x[t * params.stride + j];
     }
     out[j] = sum;
 }

@@ -1,6 +1,6 @@
-// Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq * stride + first, :]`.
+// Learned positions: `out[t, :] = x[t, :] + table[((row_offset + t) mod seq * stride + first) / group, :]`.
 //
-// `x` and `out` are `[T, cols]`, `table` is `[seq * stride, cols]`.
+// `x` and `out` are `[T, cols]`, `table` is `[seq * stride / group, cols]`.
 //
 // CPU twin: engine/src/exec/cpu/position.rs
 
@@ -11,6 +11,7 @@ struct Params {
     row_offset: u32,
     stride: u32,
     first: u32,
+    group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -25,5 +26,5 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         return;
     }
     let position = (params.row_offset + i / params.cols) % params.seq * params.stride + params.first;
-    out[i] = x[i] + table[position * params.cols + i % params.cols];
+    out[i] = x[i] + table[position / params.group * params.cols + i % params.cols];
 }

@@ -1,8 +1,8 @@
 // Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with
-// (row_offset + t) mod seq * stride + first = s`.
+// ((row_offset + t) mod seq * stride + first) / group = s`.
 //
 // The shader gathers: each table element steps through its rows, so nothing races.
-// The twin has one thread and scatters row by row, which adds in the same order.
+// The twin has one thread and scatters row by row.
 //
 // CPU twin: engine/src/exec/cpu/position_grad.rs
 
@@ -13,6 +13,7 @@ struct Params {
     row_offset: u32,
     stride: u32,
     first: u32,
+    group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> dout: array<f32>;
@@ -22,17 +23,24 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
     let i = gid.x + gid.y * workgroups.x * 64u;
-    if i >= params.seq * params.cols {
+    let entries = ((params.seq - 1u) * params.stride + params.first) / params.group + 1u;
+    if i >= entries * params.cols {
         return;
     }
-    let position = i / params.cols;
+    let entry = i / params.cols;
     let j = i % params.cols;
-    let entry = (position * params.stride + params.first) * params.cols + j;
-    var sum = dtable[entry];
-    // The first row at this position.
-    let first = (position + params.seq - params.row_offset % params.seq) % params.seq;
-    for (var t = first; t < params.rows; t += params.seq) {
-        sum += dout[t * params.cols + j];
+    var sum = dtable[i];
+    // The positions of this rank that share the entry.
+    let least = max(entry * params.group, params.first) - params.first;
+    for (var p = (least + params.stride - 1u) / params.stride; p < params.seq; p++) {
+        if (p * params.stride + params.first) / params.group != entry {
+            break;
+        }
+        // The first row at this position.
+        let first = (p + params.seq - params.row_offset % params.seq) % params.seq;
+        for (var t = first; t < params.rows; t += params.seq) {
+            sum += dout[t * params.cols + j];
+        }
     }
-    dtable[entry] = sum;
+    dtable[i] = sum;
 }

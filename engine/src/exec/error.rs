@@ -38,11 +38,16 @@ pub enum ExecError {
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,
-    /// Only decoders can be executed yet.
+    /// Tables of a recommender are not dealt out evenly.
     #[error(
-        "only gpt and llama models can be executed yet, others are simulated; set model.architecture to one of them"
+        "on several replicas a recommender can be executed only where all tables have as many rows and lookups and their number divides by strategy.data_parallel; change model.table_rows and model.lookups, or set strategy.data_parallel = 1"
     )]
-    Architecture,
+    Tables,
+    /// Samples are not dealt out evenly by sequence parallelism.
+    #[error(
+        "encoders with strategy.sequence_parallel can be executed only where strategy.micro_batch is a multiple of strategy.tensor_parallel; change one of them"
+    )]
+    Samples,
     /// Rows of experts are not dealt out evenly.
     #[error(
         "the rows of an expert must divide by the ranks over which sequence parallelism spreads tokens; change strategy.capacity_factor so that tokens · experts_per_token / experts · factor is a multiple of strategy.tensor_parallel"
@@ -97,6 +102,28 @@ pub enum ExecError {
         length: usize,
         /// The model's vocabulary.
         vocab: u32,
+    },
+    /// A masked token needs an id beside those of the characters.
+    #[error(
+        "the text `{name}` has {characters} distinct characters and one more id stands for those that are masked; model.vocab = {vocab} must be at least {}", characters + 1
+    )]
+    Mask {
+        /// The dataset.
+        name: String,
+        /// Distinct characters.
+        characters: u32,
+        /// The model's vocabulary.
+        vocab: u32,
+    },
+    /// There are more classes in the images than the model has.
+    #[error("the images `{name}` have {classes} classes; model.classes = {found} must be at least as many")]
+    Classes {
+        /// The dataset.
+        name: String,
+        /// Its classes.
+        classes: u32,
+        /// Those of the model.
+        found: u32,
     },
     /// The device reported an error, or was lost.
     #[error("the device stopped: {0}; the run has ended, start it again or use the cpu backend")]

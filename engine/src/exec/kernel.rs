@@ -168,6 +168,58 @@ kernels! {
     Gelu "gelu" [read write],
     /// Gradient of [`Kernel::Gelu`].
     GeluGrad "gelu_grad" [read read write],
+    /// Rectified linear unit.
+    Relu "relu" [read write],
+    /// Gradient of [`Kernel::Relu`] from its result.
+    ReluGrad "relu_grad" [read read write],
+    /// Hyperbolic tangent.
+    Tanh "tanh" [read write],
+    /// Gradient of [`Kernel::Tanh`] from its result.
+    TanhGrad "tanh_grad" [read read write],
+    /// Some rows of every sequence.
+    GatherRows "gather_rows" [read read write],
+    /// Gradient of [`Kernel::GatherRows`].
+    GatherRowsGrad "gather_rows_grad" [read read write],
+    /// A row of its own before those of every sequence.
+    ClassToken "class_token" [read read write],
+    /// Gradient of [`Kernel::ClassToken`] for the other rows.
+    ClassTokenGrad "class_token_grad" [read write],
+    /// Sums of rows of a table.
+    EmbeddingBag "embedding_bag" [read read write],
+    /// Update of the rows of a table that were looked up.
+    EmbeddingBagUpdate "embedding_bag_update" [read read write write],
+    /// How the vectors of a sample meet.
+    Interaction "interaction" [read read write],
+    /// Gradient of [`Kernel::Interaction`].
+    InteractionGrad "interaction_grad" [read read read write write],
+    /// A layer of a cross network.
+    Cross "cross" [read read read write],
+    /// Gradient of [`Kernel::Cross`].
+    CrossGrad "cross_grad" [read read read write write],
+    /// Binary cross entropy of all rows.
+    BinaryLoss "binary_loss" [read read write],
+    /// Gradient of [`Kernel::BinaryLoss`].
+    BinaryLossGrad "binary_loss_grad" [read read write],
+    /// Convolution of images.
+    Convolution "convolution" [read read write],
+    /// Gradient of [`Kernel::Convolution`] for its input.
+    ConvolutionInputGrad "convolution_input_grad" [read read write],
+    /// Gradient of [`Kernel::Convolution`] for its weight.
+    ConvolutionWeightGrad "convolution_weight_grad" [read read write],
+    /// Norm of each channel over a micro-batch.
+    BatchNorm "batch_norm" [read read read write write],
+    /// Gradient of [`Kernel::BatchNorm`] for its input, and the sums for its parameters.
+    BatchNormGrad "batch_norm_grad" [read read read read write write],
+    /// Gradient of [`Kernel::BatchNorm`] for its parameters.
+    BatchNormGradParams "batch_norm_grad_params" [read write write],
+    /// The largest, or the mean, of windows.
+    Pool "pool" [read write],
+    /// Gradient of [`Kernel::Pool`].
+    PoolGrad "pool_grad" [read read read write],
+    /// What a cross entropy of few classes needs of each row.
+    ClassSums "class_sums" [read read write],
+    /// Gradient of a cross entropy of few classes.
+    ClassSumsGrad "class_sums_grad" [read read read write],
     /// `silu(gate) * up` of interleaved columns.
     Swiglu "swiglu" [read write],
     /// Gradient of [`Kernel::Swiglu`].

@@ -1,5 +1,6 @@
 //! The real executor: runs the step graph with numbers, on wgpu or on the CPU.
 //!
+//! * `limits` says what can be executed, `data` what it reads,
 //! * `record` walks the programs of all ranks and writes the step down as data: dispatches with their bindings,
 //! * `backend` replays a [`Recording`]: the wgpu device in `gpu`, the CPU twins in `cpu`,
 //! * `pool` plans by one of several policies which buffer holds what, and accounts for it by category,
@@ -20,12 +21,14 @@ mod bench;
 mod calibrate;
 mod collectives;
 pub mod cpu;
+mod data;
 mod error;
 mod families;
 mod format;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod kernel;
+mod limits;
 mod loss_scale;
 mod ops;
 mod packed;
@@ -33,20 +36,20 @@ mod parameters;
 mod pool;
 mod record;
 mod recording;
-mod text;
 mod train;
 mod tune;
 
 pub use backend::{Backend, BackendInfo, BackendKind, open};
 pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit, bench};
 pub use calibrate::{Calibration, Calibrator, calibrate};
+pub use data::{Digits, Text, dataset};
 pub use error::ExecError;
 pub use families::Family;
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
+pub use limits::{executable, executable_graph, executable_step};
 pub use pool::{PoolForecast, PoolStatistics, Traffic, Usage, forecast};
-pub use record::{executable, executable_graph, executable_step, record};
+pub use record::record;
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
-pub use text::{Text, dataset};
 pub use train::{StepResult, Trainer};
 pub use tune::{Timed, Tuned, Tuning, shape_key};

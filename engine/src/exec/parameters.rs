@@ -4,22 +4,41 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::graph::{Dim, Placement, Shape, Spread, Tensor};
+use crate::model::{Architecture, Model, Recommender};
 
 /// The whole initial value of a parameter. It depends on the seed and the parameter's name alone, so every way of
-/// sharding starts from the same weights.
-///
-/// GPT-2's initialisation (Radford et al. 2019): normal with deviation 0.02, projections back into the residual
-/// stream scaled by 1/√(2·layers); norms start at one, shifts and biases at zero.
-pub fn initial(tensor: &Tensor, seed: u64, layers: u32) -> Vec<f32> {
+/// sharding starts from the same weights. Norms start at one, shifts and biases at zero.
+pub fn initial(tensor: &Tensor, seed: u64, model: &Model) -> Vec<f32> {
     let n = usize::try_from(tensor.shape.elements()).unwrap_or(0);
-    if tensor.shape.cols == 1 {
-        let value = if tensor.name.ends_with("norm weight") { 1.0 } else { 0.0 };
-        return vec![value; n];
+    if tensor.name.ends_with("norm weight") {
+        return vec![1.0; n];
     }
-    let back = tensor.name.ends_with("projection weight") || tensor.name.ends_with("down weight");
-    let deviation = if back { 0.02 / f64::from(2 * layers).sqrt() } else { 0.02 };
+    if tensor.name.ends_with("bias") || tensor.name.ends_with("shift") {
+        return vec![0.0; n];
+    }
+    let deviation = deviation(tensor, model);
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(&tensor.name));
     (0..n).map(|_| (normal(&mut random) * deviation) as f32).collect()
+}
+
+/// The deviation of a matrix's elements.
+///
+/// - Transformers: 0.02, projections back into the residual stream scaled by 1/√(2·layers) (Radford et al. 2019).
+/// - Residual networks: √(2 / inputs of an output) (He et al. 2015, equation 10).
+/// - Recommenders: √(2 / (inputs + outputs)), tables 1/√(3·rows) as a uniform distribution up to 1/√rows has it (Naumov et
+///   al. 2019, the reference implementation).
+fn deviation(tensor: &Tensor, model: &Model) -> f64 {
+    let (rows, cols) = (f64::from(tensor.shape.rows), f64::from(tensor.shape.cols));
+    let back = tensor.name.ends_with("projection weight") || tensor.name.ends_with("down weight");
+    match model.architecture {
+        Architecture::Resnet => (2.0 / rows).sqrt(),
+        Architecture::Dlrm if tensor.name.ends_with("tables") => {
+            (3.0 * rows / f64::from(model.recommender.as_ref().map_or(1, Recommender::tables))).sqrt().recip()
+        }
+        Architecture::Dlrm => (2.0 / (rows + cols)).sqrt(),
+        _ if back => 0.02 / f64::from(2 * model.layers).sqrt(),
+        _ => 0.02,
+    }
 }
 
 /// A standard normal number (Box & Muller 1958).

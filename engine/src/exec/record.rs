@@ -5,109 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::collectives::{Member, Ring, copy};
+use super::data::FeedLayout;
 use super::ops::{OpContext, dispatches};
 use super::pool::{Page, Pool, RankMemory, plans};
 use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent_outside};
-use crate::graph::{Collective, Dims, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer, lower};
-use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule};
+use crate::graph::{Collective, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
+use crate::scenario::{Place, Scenario};
 use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
-
-/// Ranks that share one device, at most.
-const MAX_RANKS: u32 = 16;
-
-/// Memory that an execution may plan, over all ranks.
-const MAX_MEMORY: Bytes = Bytes(1 << 30);
-
-/// Op instances that are recorded, at most.
-const MAX_OPS: usize = 200_000;
-
-/// Whether the scenario can be executed on one device; says why not.
-pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
-    if !matches!(scenario.strategy().precision, Precision::Fp32 | Precision::Tf32 | Precision::Bf16 | Precision::Fp16) {
-        return Err(ExecError::Precision);
-    }
-    let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
-    if !rules.contains(&scenario.strategy().optimizer) {
-        return Err(ExecError::Optimizer);
-    }
-    if scenario.strategy().tensor_chunks > 1 {
-        return Err(ExecError::TensorChunks);
-    }
-    if scenario.strategy().update != UpdateRule::Synchronous {
-        return Err(ExecError::UpdateRule);
-    }
-    let offloads = scenario.strategy().offload_optimizer != Place::Device;
-    if offloads && !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
-        return Err(ExecError::Offload);
-    }
-    if scenario.strategy().compression != Compression::None {
-        return Err(ExecError::Compression);
-    }
-    match scenario.model() {
-        model if !model.architecture.is_decoder() => return Err(ExecError::Architecture),
-        model if model.mixture.is_some() && !divides_capacity(scenario) => return Err(ExecError::Capacity),
-        model if model.dropout > 0.0 => return Err(ExecError::Dropout),
-        _ => {}
-    }
-    let ranks = scenario.mesh().ranks();
-    if ranks > MAX_RANKS {
-        return Err(ExecError::TooManyRanks { ranks, most: MAX_RANKS });
-    }
-    let text = super::dataset(&scenario.data().dataset);
-    let (vocab, length) = (scenario.model().vocab, scenario.data().sequence_length as usize);
-    if text.vocabulary() > vocab || text.len() <= length + 1 {
-        let (name, characters) = (text.name.clone(), text.vocabulary());
-        return Err(ExecError::Text { name, characters, length: text.len(), vocab });
-    }
-    Ok(())
-}
-
-/// Whether every rank of the tensor group has as many rows of an expert.
-fn divides_capacity(scenario: &Scenario) -> bool {
-    let dims = Dims::of(scenario);
-    dims.expert_capacity.is_multiple_of(dims.stream_ranks)
-}
-
-/// Whether a scenario can be executed on one device, and its lowered step stays within the limits of an execution; says why
-/// not, from the plan.
-///
-/// # Errors
-/// What stands in the way first.
-pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), ExecError> {
-    executable(scenario)?;
-    within_limits(step)
-}
-
-/// Lowers a scenario that can be executed on one device; says why it cannot before anything is lowered or opened in vain.
-///
-/// # Errors
-/// What stands in the way first.
-pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
-    executable(scenario)?;
-    let step = lower(scenario);
-    within_limits(&step)?;
-    if let PoolPolicy::Paging { budget: Some(_) } = scenario.run().pool {
-        plans(&step, scenario.run().pool)?;
-    }
-    Ok(step)
-}
-
-/// Whether the lowered step stays within the limits of an execution.
-pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
-    let per_stage = u64::from(step.mesh.per_stage());
-    let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
-    if needed > MAX_MEMORY {
-        return Err(ExecError::TooMuchMemory { needed, limit: MAX_MEMORY });
-    }
-    let ops = step.op_instances() * usize::try_from(per_stage).unwrap_or(usize::MAX);
-    if ops > MAX_OPS {
-        return Err(ExecError::TooManyOps { ops, most: MAX_OPS });
-    }
-    Ok(())
-}
 
 /// A step written down, with what is needed to feed it and to read its results.
 #[derive(Debug)]
@@ -118,9 +25,10 @@ pub struct Recorded {
     pub staging: Bytes,
     /// Persistent buffers: of each rank, by tensor.
     pub persistent: Vec<BTreeMap<TensorId, BufferId>>,
-    /// Where the batch of each replica is written, for each rank that shares its sequences: its micro-batches' tokens, then
-    /// targets.
+    /// Where the batch of each replica is written, for each rank that shares its sequences.
     pub feeds: Vec<BufferId>,
+    /// What lies where in each of them.
+    pub layout: FeedLayout,
     /// What each rank's pool handed out.
     pub pools: Vec<PoolStatistics>,
     /// The same of what stands for the host's memory and its drives.
@@ -137,17 +45,12 @@ pub struct Recorded {
     pub pages: Vec<Label>,
 }
 
-/// Bytes of one micro-batch's tokens (or targets) in a feed.
-pub fn feed_stride(step: &StepGraph) -> u64 {
-    Bytes(u64::from(step.dims.tokens()) * 4).align_up(crate::graph::ALLOCATION_ALIGNMENT).0
-}
-
 /// Records one step of all ranks.
 ///
 /// # Errors
 /// When a policy's budget is too small, or an op cannot be executed.
-pub fn record(step: &StepGraph, policy: PoolPolicy, backend: &mut Backend) -> Result<Recorded, ExecError> {
-    let mut recorder = Recorder::new(step, policy, backend)?;
+pub fn record(step: &StepGraph, scenario: &Scenario, backend: &mut Backend) -> Result<Recorded, ExecError> {
+    let mut recorder = Recorder::new(step, scenario, backend)?;
     recorder.run()?;
     Ok(recorder.finish())
 }
@@ -177,11 +80,13 @@ struct Rank {
 
 struct Recorder<'a> {
     step: &'a StepGraph,
+    scenario: &'a Scenario,
     backend: &'a mut Backend,
     ranks: Vec<Rank>,
     /// First label of each stage's segments.
     labels: Vec<Vec<u32>>,
     feeds: Vec<BufferId>,
+    layout: FeedLayout,
     recording: Recording,
     /// Ranks that wait at each collective, by group, first member and number.
     waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
@@ -196,12 +101,14 @@ struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    fn new(step: &'a StepGraph, policy: PoolPolicy, backend: &'a mut Backend) -> Result<Self, ExecError> {
-        let feed = 2 * u64::from(step.micro_batches) * feed_stride(step);
-        let feeds = (0..step.mesh.dp * step.mesh.cp).map(|_| backend.create(feed)).collect();
+    fn new(step: &'a StepGraph, scenario: &'a Scenario, backend: &'a mut Backend) -> Result<Self, ExecError> {
+        let layout = FeedLayout::of(step);
+        let feeds = (0..step.mesh.dp * step.mesh.cp).map(|_| backend.create(layout.bytes())).collect();
         let mut recorder = Self {
             step,
+            scenario,
             backend,
+            layout,
             ranks: Vec::new(),
             labels: first_labels(step),
             feeds,
@@ -213,7 +120,7 @@ impl<'a> Recorder<'a> {
             pages: BTreeMap::new(),
             page_labels: Vec::new(),
         };
-        let planned = plans(step, policy)?;
+        let planned = plans(step, scenario.run().pool)?;
         for rank in (0..step.mesh.ranks()).map(RankId) {
             let (course, plan) = &planned[step.mesh.coordinates(rank).pp as usize];
             let memory = RankMemory::new(Rc::clone(course), Rc::clone(plan), |bytes| recorder.backend.create(bytes.0));
@@ -395,16 +302,15 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Copies a micro-batch's tokens or targets from the replica's feed.
+    /// Copies what a micro-batch brings from the replica's feed.
     fn load(&mut self, rank: RankId, task: Task, id: TensorId) {
         let coordinates = self.step.mesh.coordinates(rank);
-        let (stride, tensor) = (feed_stride(self.step), self.step.tensor(id));
-        let targets = if tensor.name.ends_with("targets") { u64::from(self.step.micro_batches) } else { 0 };
-        let offset = (targets + u64::from(task.micro_batch.unwrap_or(0))) * stride;
+        let tensor = self.step.tensor(id);
+        let offset = self.layout.offset(&tensor.name, task.micro_batch.unwrap_or(0));
         let feed = (coordinates.dp * self.step.mesh.cp + coordinates.cp) as usize;
-        let from = Slice::of_words(self.feeds[feed], offset, tensor.bytes().0);
         let to = self.slice(rank, task, id);
-        self.recording.dispatches.push(copy(from, 0, to, 0, self.step.dims.tokens()));
+        let from = Slice { buffer: self.feeds[feed], offset, ..to };
+        self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
     }
 
     /// The bytes of a tensor on a rank.
@@ -437,7 +343,14 @@ impl<'a> Recorder<'a> {
                 let mesh = self.step.mesh;
                 let of_experts = op.writes.first().is_some_and(|&id| self.step.tensor(id).spread == Spread::Experts);
                 let (at, flat_index) = (mesh.coordinates(rank), mesh.shard_index(rank, of_experts));
-                let context = OpContext { step: self.step, slice_index: at.tp, context_index: at.cp, flat_index };
+                let context = OpContext {
+                    step: self.step,
+                    slice_index: at.tp,
+                    context_index: at.cp,
+                    flat_index,
+                    recommender: self.scenario.model().recommender.as_ref(),
+                    learning_rate: self.scenario.run().learning_rate,
+                };
                 let slices = |ids: &[TensorId]| ids.iter().map(|&id| self.slice(rank, task, id)).collect::<Vec<_>>();
                 let calls = dispatches(&context, op, &slices(&op.reads), &slices(&op.writes))?;
                 self.recording.dispatches.extend(calls);
@@ -553,7 +466,7 @@ impl<'a> Recorder<'a> {
             self.turn(rank, &pages, Phase::Update);
             self.note_memory(rank);
         }
-        let feeds = Bytes(2 * u64::from(self.step.micro_batches) * feed_stride(self.step)) * self.feeds.len() as u64;
+        let feeds = Bytes(self.layout.bytes()) * self.feeds.len() as u64;
         let persistent = self.ranks.iter().map(|rank| {
             let homes = rank.memory.homes().map(|((id, _), buffer)| (id, buffer));
             homes.chain(rank.persistent_outside.clone()).collect()
@@ -569,6 +482,7 @@ impl<'a> Recorder<'a> {
             persistent,
             recording: self.recording,
             feeds: self.feeds,
+            layout: self.layout,
             moved: self.moved,
             pages: self.page_labels,
         }

@@ -5,17 +5,23 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 use super::calibrate::scopes_of_one;
+use super::cpu::binary_loss_grad::BinaryLossGradParams;
+use super::cpu::class_sums_grad::ClassSumsGradParams;
 use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
+use super::cpu::embedding_bag_update::EmbeddingBagUpdateParams;
+use super::data::Source;
+use super::limits::within_limits;
 use super::loss_scale::LossScale;
-use super::record::{Recorded, feed_stride, record, within_limits};
+use super::record::{Recorded, record};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, Text, Tuning, dataset,
+    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, Tuning,
     executable_graph, parameters,
 };
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
+use crate::model::{Architecture, Recommender};
 use crate::scenario::Scenario;
 use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
@@ -61,7 +67,7 @@ pub struct Trainer {
     step_graph: StepGraph,
     backend: Backend,
     recorded: Recorded,
-    text: Text,
+    source: Source,
     labels: Vec<Label>,
     steps: u32,
     /// Steps that were not skipped.
@@ -82,15 +88,14 @@ impl Trainer {
     /// As [`Trainer::new`], of a graph that was lowered already; tests give it broken ones.
     pub async fn of_graph(scenario: &Scenario, step_graph: StepGraph, mut backend: Backend) -> Result<Self, ExecError> {
         within_limits(&step_graph)?;
-        let recorded = record(&step_graph, scenario.run().pool, &mut backend)?;
-        let text = dataset(&scenario.data().dataset);
+        let recorded = record(&step_graph, scenario, &mut backend)?;
         let labels = labels(&step_graph, &recorded.pages);
         let mut trainer = Self {
             scenario: scenario.clone(),
             step_graph,
             backend,
             recorded,
-            text,
+            source: Source::of(scenario),
             labels,
             steps: 0,
             updates: 0,
@@ -194,10 +199,14 @@ impl Trainer {
         }
         let by = (scale / self.recorded_scale) as f32;
         for dispatch in &mut self.recorded.recording.dispatches {
-            if dispatch.kernel == Kernel::CrossEntropyGrad {
-                let scaled = f32::from_bits(dispatch.params[CrossEntropyGradParams::SCALE]) * by;
-                dispatch.params[CrossEntropyGradParams::SCALE] = scaled.to_bits();
-            }
+            let (word, by) = match dispatch.kernel {
+                Kernel::CrossEntropyGrad => (CrossEntropyGradParams::SCALE, by),
+                Kernel::ClassSumsGrad => (ClassSumsGradParams::SCALE, by),
+                Kernel::BinaryLossGrad => (BinaryLossGradParams::SCALE, by),
+                Kernel::EmbeddingBagUpdate => (EmbeddingBagUpdateParams::UNSCALE, 1.0 / by),
+                _ => continue,
+            };
+            dispatch.params[word] = (f32::from_bits(dispatch.params[word]) * by).to_bits();
         }
         self.recorded_scale = scale;
         self.backend.prepare(&self.recorded.recording).await
@@ -292,12 +301,12 @@ impl Trainer {
     /// What a rank holds of whole tensors.
     fn holding(&self, rank: RankId) -> parameters::Holding {
         let (mesh, dims) = (self.step_graph.mesh, &self.step_graph.dims);
-        parameters::Holding {
-            slice: mesh.coordinates(rank).tp,
-            experts: dims.experts,
-            local_experts: dims.local_experts,
-            first_expert: mesh.expert_place(rank).0 * dims.local_experts,
-        }
+        let tables = self.scenario.model().recommender.as_ref().map_or(0, Recommender::tables);
+        // Tables are spread as experts are.
+        let (experts, local_experts) =
+            if mesh.ep > 1 && tables > 0 { (tables, tables / mesh.ep) } else { (dims.experts, dims.local_experts) };
+        let first_expert = mesh.expert_place(rank).0 * local_experts;
+        parameters::Holding { slice: mesh.coordinates(rank).tp, experts, local_experts, first_expert }
     }
 
     /// The place of a rank among those that share what is sharded of a tensor.
@@ -389,9 +398,9 @@ impl Trainer {
     }
 
     fn write_parameters(&mut self) {
-        let (seed, layers) = (self.scenario.run().seed, self.scenario.model().layers);
+        let (seed, model) = (self.scenario.run().seed, self.scenario.model().clone());
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
-            self.write_to(rank, &mut |tensor| Some(parameters::initial(tensor, seed, layers)));
+            self.write_to(rank, &mut |tensor| Some(parameters::initial(tensor, seed, &model)));
         }
     }
 
@@ -440,27 +449,23 @@ impl Trainer {
         written
     }
 
-    /// Writes the step's batch: sequence `(m·dp + d)·b + i` goes to micro-batch `m` of replica `d`, so that every
-    /// mesh trains on the same sequences.
+    /// Writes the step's batch: sample `(m·dp + d)·b + i` goes to micro-batch `m` of replica `d`, so that every mesh trains
+    /// on the same samples.
     fn feed(&mut self) {
         let (strategy, data) = (self.scenario.strategy(), self.scenario.data());
-        let batch = self.text.batch(self.scenario.run().seed, self.steps, strategy.global_batch, data.sequence_length);
-        let stride = usize::try_from(feed_stride(&self.step_graph) / 4).unwrap_or(0);
+        let seed = self.scenario.run().seed;
+        let batch = self.source.batch(seed, self.steps, strategy.global_batch, data.sequence_length);
         let (replicas, per_batch) = (strategy.data_parallel as usize, strategy.micro_batch as usize);
-        let micro_batches = self.step_graph.micro_batches as usize;
         let context = self.step_graph.mesh.cp as usize;
+        let owners = self.scenario.model().recommender.as_ref().map_or(1, |_| self.step_graph.mesh.ep as usize);
         for (feed, &buffer) in self.recorded.feeds.iter().enumerate() {
             // Ranks that share a sequence have every n-th token of it, so that each has as much to attend to.
             let (replica, rank) = (feed / context, feed % context);
-            let mut words = vec![0_u32; 2 * micro_batches * stride];
-            for m in 0..micro_batches {
-                let first = (m * replicas + replica) * per_batch;
-                let sequences = &batch[first..first + per_batch];
-                let tokens = sequences.iter().flat_map(|(x, _)| x.iter().skip(rank).step_by(context));
-                let targets = sequences.iter().flat_map(|(_, y)| y.iter().skip(rank).step_by(context));
-                words[m * stride..].iter_mut().zip(tokens).for_each(|(word, &token)| *word = token);
-                words[(micro_batches + m) * stride..].iter_mut().zip(targets).for_each(|(word, &token)| *word = token);
-            }
+            let samples = |m: u32| &batch[(m as usize * replicas + replica) * per_batch..][..per_batch];
+            let words = self.recorded.layout.words(samples, |input, parts| match input {
+                "embedding ids" => by_owner(parts, owners),
+                _ => parts.iter().flat_map(|part| part.iter().skip(rank).step_by(context).copied()).collect(),
+            });
             self.backend.write(buffer, 0, &words);
         }
     }
@@ -490,8 +495,13 @@ impl Trainer {
     }
 
     /// The loss, after its reduction over the replicas, on the stage that has the head.
+    /// A model may have several losses, which are added.
     async fn loss(&mut self) -> Result<f64, ExecError> {
-        self.scalar("head loss", 0).await
+        let mut loss = self.scalar("head loss", 0).await?;
+        if self.scenario.model().architecture == Architecture::Bert {
+            loss += self.scalar("head pair loss", 0).await?;
+        }
+        Ok(loss)
     }
 
     /// A number by its name, from the first rank of replica `replica` that has it.
@@ -559,6 +569,15 @@ impl Trainer {
         };
         (0..).zip(&self.recorded.memory).map(curve).collect()
     }
+}
+
+/// What samples look up, by the ranks that have the tables: all samples' of the first rank, then of the next.
+fn by_owner(samples: &[&[u32]], owners: usize) -> Vec<u32> {
+    let of_owner = |owner: usize, ids: &[u32]| {
+        let share = ids.len() / owners;
+        ids[owner * share..(owner + 1) * share].to_vec()
+    };
+    (0..owners).flat_map(|owner| samples.iter().flat_map(move |ids| of_owner(owner, ids))).collect()
 }
 
 /// Numbers as they lie in the buffer of a tensor.

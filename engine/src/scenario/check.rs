@@ -18,7 +18,7 @@ const MAX_MICRO_BATCHES: u32 = 4096;
 const DEFAULT_BUCKET: Bytes = Bytes(100_000_000);
 
 /// The text that ships with the program.
-pub const DATASETS: &[&str] = &["persuasion"];
+pub const DATASETS: &[&str] = &["persuasion", "digits", "clicks"];
 
 /// A checked value, or what is wrong with it.
 pub(super) type Checked<T> = Result<T, ScenarioError>;
@@ -97,10 +97,15 @@ fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
         let allowed = format!("at most model.positions = {}", model.positions);
         return Err(invalid("data.sequence_length", sequence_length, allowed, "Shorten it or raise model.positions."));
     }
-    let dataset = file.data.dataset.clone().unwrap_or_else(|| DATASETS[0].to_owned());
-    if !DATASETS.contains(&dataset.as_str()) {
-        let allowed = format!("one of {}", DATASETS.join(", "));
-        return Err(invalid("data.dataset", dataset, allowed, "Only shipped texts can be read yet."));
+    let suits = match (model.image, &model.recommender) {
+        (Some(_), _) => "digits",
+        (_, Some(_)) => "clicks",
+        _ => "persuasion",
+    };
+    let dataset = file.data.dataset.clone().unwrap_or_else(|| suits.to_owned());
+    if dataset != suits {
+        let allowed = format!("left out, or {suits} for {} models", model.architecture.name());
+        return Err(invalid("data.dataset", dataset, allowed, "Only what ships with the program can be read yet."));
     }
     Ok(Data { sequence_length, dataset })
 }

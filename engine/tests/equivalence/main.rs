@@ -19,6 +19,7 @@ use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, 
 use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
 use shardlab_engine::units::Bytes;
 
+mod families;
 mod pools;
 mod precisions;
 

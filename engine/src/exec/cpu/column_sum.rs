@@ -1,4 +1,4 @@
-//! Sum of each column: `out[j] += sum_t x[t, j]`, the gradient of a bias.
+//! Sum of each column: `out[j] += sum_t x[t, j]`, the gradient of a bias. Rows begin `stride` elements apart.
 //!
 //! The shader has one invocation per column; the twin goes row by row, which is kinder to its cache and adds in the same
 //! order.
@@ -14,8 +14,10 @@ pub struct ColumnSumParams {
     pub rows: u32,
     /// Columns of a row.
     pub cols: u32,
+    /// Elements from a row to the next.
+    pub stride: u32,
     /// Fills up 16 bytes.
-    pub pad: [u32; 2],
+    pub pad: [u32; 1],
 }
 
 impl KernelParams for ColumnSumParams {
@@ -31,7 +33,7 @@ pub fn column_sum<T: Real>(x: &[T], out: &mut [T], p: &ColumnSumParams) {
     let cols = p.cols as usize;
     for t in 0..p.rows as usize {
         for j in 0..cols {
-            out[j] += x[t * cols + j];
+            out[j] += x[t * p.stride as usize + j];
         }
     }
 }

@@ -26,20 +26,40 @@ pub mod attention_values;
 pub mod attention_values_grad_p;
 pub mod attention_values_grad_v;
 pub mod backend;
+pub mod batch_norm;
+pub mod batch_norm_grad;
+pub mod batch_norm_grad_params;
+pub mod binary_loss;
+pub mod binary_loss_grad;
+pub mod class_sums;
+pub mod class_sums_grad;
+pub mod class_token;
+pub mod class_token_grad;
 pub mod column_sum;
 pub mod combine;
 pub mod combine_grad_weights;
+pub mod convolution;
+pub mod convolution_input_grad;
+pub mod convolution_weight_grad;
 pub mod copy;
+pub mod cross;
 pub mod cross_entropy;
 pub mod cross_entropy_grad;
+pub mod cross_grad;
 pub mod dispatch;
 pub mod embedding;
+pub mod embedding_bag;
+pub mod embedding_bag_update;
 pub mod embedding_grad;
 pub mod fill;
 pub mod gate;
 pub mod gate_grad;
+pub mod gather_rows;
+pub mod gather_rows_grad;
 pub mod gelu;
 pub mod gelu_grad;
+pub mod interaction;
+pub mod interaction_grad;
 pub mod latent_join;
 pub mod latent_join_grad;
 pub mod layer_norm;
@@ -48,10 +68,14 @@ pub mod layer_norm_grad_params;
 pub mod matmul;
 pub mod momentum;
 pub mod peak;
+pub mod pool;
+pub mod pool_grad;
 pub mod position;
 pub mod position_grad;
 pub mod read;
 pub mod reduce;
+pub mod relu;
+pub mod relu_grad;
 pub mod residual;
 pub mod rms_norm;
 pub mod rms_norm_grad;
@@ -67,6 +91,8 @@ pub mod sum_exp;
 pub mod sum_squares;
 pub mod swiglu;
 pub mod swiglu_grad;
+pub mod tanh;
+pub mod tanh_grad;
 
 #[cfg(test)]
 mod gradient_checks;
@@ -234,6 +260,38 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::GateGrad => twin!(gate_grad: read x, read gates, read dy, write dgate, write dup),
         Kernel::Gelu => twin!(gelu: read x, write y),
         Kernel::GeluGrad => twin!(gelu_grad: read x, read dy, write dx),
+        Kernel::Relu => twin!(relu: read x, write y),
+        Kernel::ReluGrad => twin!(relu_grad: read y, read dy, write dx),
+        Kernel::Tanh => twin!(tanh: read x, write y),
+        Kernel::TanhGrad => twin!(tanh_grad: read y, read dy, write dx),
+        Kernel::GatherRows => twin!(gather_rows: read x, tokens positions, write y),
+        Kernel::GatherRowsGrad => twin!(gather_rows_grad: read dy, tokens positions, write dx),
+        Kernel::ClassToken => twin!(class_token: read x, read token, write y),
+        Kernel::ClassTokenGrad => twin!(class_token_grad: read dy, write dx),
+        Kernel::EmbeddingBag => twin!(embedding_bag: tokens ids, read weight, write out),
+        Kernel::EmbeddingBagUpdate => {
+            twin!(embedding_bag_update: tokens ids, read dout, write weight, write state)
+        }
+        Kernel::Interaction => twin!(interaction: read dense, read vectors, write out),
+        Kernel::InteractionGrad => {
+            twin!(interaction_grad: read dense, read vectors, read dout, write ddense, write dvectors)
+        }
+        Kernel::Cross => twin!(cross: read x0, read x, read u, write y),
+        Kernel::CrossGrad => twin!(cross_grad: read x0, read u, read dy, write dx0, write du),
+        Kernel::BinaryLoss => twin!(binary_loss: read logits, tokens targets, write loss),
+        Kernel::BinaryLossGrad => twin!(binary_loss_grad: read logits, tokens targets, write dlogits),
+        Kernel::Convolution => twin!(convolution: read x, read weight, write y),
+        Kernel::ConvolutionInputGrad => twin!(convolution_input_grad: read dy, read weight, write dx),
+        Kernel::ConvolutionWeightGrad => twin!(convolution_weight_grad: read x, read dy, write dweight),
+        Kernel::BatchNorm => twin!(batch_norm: read x, read weight, read shift, write y, write stats),
+        Kernel::BatchNormGrad => {
+            twin!(batch_norm_grad: read x, read weight, read stats, read dy, write dx, write sums)
+        }
+        Kernel::BatchNormGradParams => twin!(batch_norm_grad_params: read sums, write dweight, write dshift),
+        Kernel::Pool => twin!(pool: read x, write y),
+        Kernel::PoolGrad => twin!(pool_grad: read x, read y, read dy, write dx),
+        Kernel::ClassSums => twin!(class_sums: read logits, tokens targets, write out),
+        Kernel::ClassSumsGrad => twin!(class_sums_grad: read logits, read stats, tokens targets, write dlogits),
         Kernel::Swiglu => twin!(swiglu: read x, write y),
         Kernel::SwigluGrad => twin!(swiglu_grad: read x, read dy, write dx),
         Kernel::Add => twin!(add: read a, read b, write c),

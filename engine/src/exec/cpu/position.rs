@@ -1,6 +1,6 @@
-//! Learned positions: `out[t, :] = x[t, :] + table[(row_offset + t) mod seq * stride + first, :]`.
+//! Learned positions: `out[t, :] = x[t, :] + table[((row_offset + t) mod seq * stride + first) / group, :]`.
 //!
-//! `x` and `out` are `[T, cols]`, `table` is `[seq * stride, cols]`.
+//! `x` and `out` are `[T, cols]`, `table` is `[seq * stride / group, cols]`.
 
 use super::Real;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
@@ -21,8 +21,10 @@ pub struct PositionParams {
     pub stride: u32,
     /// The first position that this rank has.
     pub first: u32,
+    /// Neighbouring positions that share a row of the table.
+    pub group: u32,
     /// Fills up 16 bytes.
-    pub pad: [u32; 2],
+    pub pad: [u32; 1],
 }
 
 impl KernelParams for PositionParams {
@@ -39,6 +41,6 @@ pub fn position<T: Real>(x: &[T], table: &[T], out: &mut [T], p: &PositionParams
     for i in 0..p.rows as usize * cols {
         let local = (p.row_offset as usize + i / cols) % p.seq as usize;
         let position = local * p.stride as usize + p.first as usize;
-        out[i] = x[i] + table[position * cols + i % cols];
+        out[i] = x[i] + table[position / p.group as usize * cols + i % cols];
     }
 }

@@ -1,8 +1,8 @@
 //! Gradient of `position` for its table: `dtable[s, :] += sum of dout[t, :] over t with
-//! (row_offset + t) mod seq * stride + first = s`.
+//! ((row_offset + t) mod seq * stride + first) / group = s`.
 //!
 //! The shader gathers: each table element steps through its rows, so nothing races.
-//! The twin has one thread and scatters row by row, which adds in the same order.
+//! The twin has one thread and scatters row by row.
 
 use super::Real;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
@@ -23,15 +23,18 @@ pub struct PositionGradParams {
     pub stride: u32,
     /// The first position that this rank has.
     pub first: u32,
+    /// Neighbouring positions that share a row of the table.
+    pub group: u32,
     /// Fills up 16 bytes.
-    pub pad: [u32; 2],
+    pub pad: [u32; 1],
 }
 
 impl KernelParams for PositionGradParams {
     const KERNEL: Kernel = Kernel::PositionGrad;
 
     fn grid(&self) -> [u32; 3] {
-        elementwise_grid(self.seq * self.cols)
+        let last = self.seq.saturating_sub(1) * self.stride + self.first;
+        elementwise_grid((last / self.group.max(1) + 1) * self.cols)
     }
 }
 
@@ -40,9 +43,9 @@ pub fn position_grad<T: Real>(dout: &[T], dtable: &mut [T], p: &PositionGradPara
     let cols = p.cols as usize;
     for t in 0..p.rows as usize {
         let local = (p.row_offset as usize + t) % p.seq as usize;
-        let position = local * p.stride as usize + p.first as usize;
+        let entry = (local * p.stride as usize + p.first as usize) / p.group as usize;
         for j in 0..cols {
-            dtable[position * cols + j] += dout[t * cols + j];
+            dtable[entry * cols + j] += dout[t * cols + j];
         }
     }
 }

@@ -150,8 +150,7 @@ impl Splitter {
         if self.layout.copies() == 1 {
             return twins;
         }
-        let losses: Vec<TensorId> =
-            self.ops.iter().filter(|op| op.kind == OpKind::CrossEntropy).map(|op| op.writes[0]).collect();
+        let losses: Vec<TensorId> = self.ops.iter().filter(|op| adds_to_loss(op.kind)).map(|op| op.writes[0]).collect();
         let first = self.tensors.len();
         for index in 0..first {
             let (id, tensor) = (TensorId::new(index), &self.tensors[index]);
@@ -216,7 +215,7 @@ impl Splitter {
     fn op(&mut self, op: Op) {
         match op.kind {
             OpKind::Collective { group: Group::Model, .. } => self.model_collective(&op),
-            OpKind::CrossEntropy => {
+            kind if adds_to_loss(kind) => {
                 self.loss(&op);
                 self.place(op);
             }
@@ -418,6 +417,11 @@ fn empty_plans(layout: Layout, stage_layers: &[u32]) -> Vec<StagePlan> {
         ..StagePlan::default()
     };
     (0..layout.stages).map(plan).collect()
+}
+
+/// Whether an op adds to a loss over micro-batches.
+fn adds_to_loss(kind: OpKind) -> bool {
+    matches!(kind, OpKind::CrossEntropy | OpKind::BinaryLoss)
 }
 
 /// Whether `op` is the optimizer's update of `parameter`, or the cast from its master weight.

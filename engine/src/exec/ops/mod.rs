@@ -1,61 +1,50 @@
 //! From an op of the graph to kernel calls: shapes and places of this rank become parameters.
 
-use super::collectives::copy;
-use super::cpu::adamw::AdamwParams;
-use super::cpu::add::AddParams;
-use super::cpu::assign::AssignParams;
-use super::cpu::attention::{APART, AttentionParams, CARRY, CAUSAL};
-use super::cpu::attention_delta::AttentionDeltaParams;
-use super::cpu::attention_grad_kv::AttentionGradKvParams;
-use super::cpu::attention_grad_q::AttentionGradQParams;
-use super::cpu::attention_scores::AttentionScoresParams;
-use super::cpu::attention_scores_grad::AttentionScoresGradParams;
-use super::cpu::attention_softmax::AttentionSoftmaxParams;
-use super::cpu::attention_softmax_grad::AttentionSoftmaxGradParams;
-use super::cpu::attention_values::AttentionValuesParams;
-use super::cpu::attention_values_grad_p::AttentionValuesGradPParams;
-use super::cpu::attention_values_grad_v::AttentionValuesGradVParams;
-use super::cpu::column_sum::ColumnSumParams;
-use super::cpu::combine::CombineParams;
-use super::cpu::combine_grad_weights::CombineGradWeightsParams;
-use super::cpu::copy::CopyParams;
-use super::cpu::cross_entropy::CrossEntropyParams;
-use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
-use super::cpu::dispatch::DispatchParams;
-use super::cpu::embedding::EmbeddingParams;
-use super::cpu::embedding_grad::EmbeddingGradParams;
-use super::cpu::fill::FillParams;
-use super::cpu::gate::GateParams;
-use super::cpu::gate_grad::GateGradParams;
-use super::cpu::gelu::GeluParams;
-use super::cpu::gelu_grad::GeluGradParams;
-use super::cpu::latent_join::LatentJoinParams;
-use super::cpu::latent_join_grad::LatentJoinGradParams;
-use super::cpu::layer_norm::LayerNormParams;
-use super::cpu::layer_norm_grad::LayerNormGradParams;
-use super::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
-use super::cpu::matmul::MatmulParams;
-use super::cpu::momentum::MomentumParams;
-use super::cpu::position::PositionParams;
-use super::cpu::position_grad::PositionGradParams;
-use super::cpu::reduce::ReduceParams;
-use super::cpu::residual::ResidualParams;
-use super::cpu::rms_norm::RmsNormParams;
-use super::cpu::rms_norm_grad::RmsNormGradParams;
-use super::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
-use super::cpu::rope::RopeParams;
-use super::cpu::route::RouteParams;
-use super::cpu::route_grad::RouteGradParams;
-use super::cpu::row_max::RowMaxParams;
-use super::cpu::sgd::SgdParams;
-use super::cpu::silu::SiluParams;
-use super::cpu::silu_grad::SiluGradParams;
-use super::cpu::sum_exp::SumExpParams;
-use super::cpu::sum_squares::SumSquaresParams;
-use super::cpu::swiglu::SwigluParams;
-use super::cpu::swiglu_grad::SwigluGradParams;
-use super::{Dispatch, ExecError, Format, Slice};
-use crate::graph::{DType, Dim, Op, OpKind, Part, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
+mod attention;
+mod experts;
+mod images;
+mod recommenders;
+mod samples;
+
+use crate::exec::collectives::copy;
+use crate::exec::cpu::adamw::AdamwParams;
+use crate::exec::cpu::add::AddParams;
+use crate::exec::cpu::column_sum::ColumnSumParams;
+use crate::exec::cpu::cross_entropy::CrossEntropyParams;
+use crate::exec::cpu::cross_entropy_grad::CrossEntropyGradParams;
+use crate::exec::cpu::embedding::EmbeddingParams;
+use crate::exec::cpu::embedding_grad::EmbeddingGradParams;
+use crate::exec::cpu::fill::FillParams;
+use crate::exec::cpu::gate::GateParams;
+use crate::exec::cpu::gate_grad::GateGradParams;
+use crate::exec::cpu::gelu::GeluParams;
+use crate::exec::cpu::gelu_grad::GeluGradParams;
+use crate::exec::cpu::latent_join::LatentJoinParams;
+use crate::exec::cpu::latent_join_grad::LatentJoinGradParams;
+use crate::exec::cpu::layer_norm::LayerNormParams;
+use crate::exec::cpu::layer_norm_grad::LayerNormGradParams;
+use crate::exec::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
+use crate::exec::cpu::matmul::MatmulParams;
+use crate::exec::cpu::momentum::MomentumParams;
+use crate::exec::cpu::position::PositionParams;
+use crate::exec::cpu::position_grad::PositionGradParams;
+use crate::exec::cpu::reduce::ReduceParams;
+use crate::exec::cpu::residual::ResidualParams;
+use crate::exec::cpu::rms_norm::RmsNormParams;
+use crate::exec::cpu::rms_norm_grad::RmsNormGradParams;
+use crate::exec::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
+use crate::exec::cpu::rope::RopeParams;
+use crate::exec::cpu::row_max::RowMaxParams;
+use crate::exec::cpu::sgd::SgdParams;
+use crate::exec::cpu::silu::SiluParams;
+use crate::exec::cpu::silu_grad::SiluGradParams;
+use crate::exec::cpu::sum_exp::SumExpParams;
+use crate::exec::cpu::sum_squares::SumSquaresParams;
+use crate::exec::cpu::swiglu::SwigluParams;
+use crate::exec::cpu::swiglu_grad::SwigluGradParams;
+use crate::exec::{Dispatch, ExecError, Format, Slice};
+use crate::graph::{DType, Dim, Dims, Op, OpKind, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
+use crate::model::Recommender;
 use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
@@ -68,6 +57,10 @@ pub struct OpContext<'a> {
     pub context_index: u32,
     /// Which slice of its sharding group's flat buffers the rank owns.
     pub flat_index: u32,
+    /// The tables of a recommender.
+    pub recommender: Option<&'a Recommender>,
+    /// The rate at which they learn.
+    pub learning_rate: f64,
 }
 
 type Calls = Result<Vec<Dispatch>, ExecError>;
@@ -127,34 +120,23 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Accumulate => vec![call.accumulate()],
         OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
         OpKind::Compression(_) => return Err(ExecError::Compression),
-        OpKind::Cast => vec![copy(reads[0], 0, writes[0], 0, call.written(0))],
-        OpKind::Relu
-        | OpKind::ReluGrad
-        | OpKind::Tanh
-        | OpKind::TanhGrad
-        | OpKind::GatherRows
-        | OpKind::GatherRowsGrad
-        | OpKind::ClassToken
-        | OpKind::ClassTokenGrad
-        | OpKind::ClassTokenWeightGrad
-        | OpKind::ClassSums
-        | OpKind::ClassSumsGrad
-        | OpKind::Convolution(_)
-        | OpKind::ConvolutionInputGrad(_)
-        | OpKind::ConvolutionWeightGrad(_)
-        | OpKind::BatchNorm
-        | OpKind::BatchNormGrad
-        | OpKind::BatchNormGradParameters
-        | OpKind::Pool(_)
-        | OpKind::PoolGrad(_)
-        | OpKind::EmbeddingBag
-        | OpKind::EmbeddingBagUpdate
-        | OpKind::Interaction
-        | OpKind::InteractionGrad
-        | OpKind::Cross
-        | OpKind::CrossGrad
-        | OpKind::BinaryLoss
-        | OpKind::BinaryLossGrad => return Err(ExecError::Architecture),
+        // Of what all ranks have, each may keep its rows.
+        OpKind::Cast => {
+            let first = if call.read_shape(0) == call.write_shape(0) { 0 } else { call.row_offset(op.writes[0]) };
+            vec![copy(reads[0], first * call.write_shape(0).cols, writes[0], 0, call.written(0))]
+        }
+        OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],
+        OpKind::GatherRows | OpKind::GatherRowsGrad => vec![call.gathered_rows()],
+        OpKind::ClassToken | OpKind::ClassTokenGrad | OpKind::ClassTokenWeightGrad => vec![call.class_token()],
+        OpKind::ClassSums | OpKind::ClassSumsGrad => vec![call.class_sums()],
+        OpKind::Convolution(window) | OpKind::ConvolutionInputGrad(window) | OpKind::ConvolutionWeightGrad(window) => {
+            vec![call.convolution(window)]
+        }
+        OpKind::BatchNorm | OpKind::BatchNormGrad | OpKind::BatchNormGradParameters => vec![call.batch_norm()],
+        OpKind::Pool(window) | OpKind::PoolGrad(window) => vec![call.pool(window)],
+        OpKind::EmbeddingBag | OpKind::EmbeddingBagUpdate => call.embedding_bags(),
+        OpKind::Interaction | OpKind::InteractionGrad | OpKind::Cross | OpKind::CrossGrad => vec![call.interaction()],
+        OpKind::BinaryLoss | OpKind::BinaryLossGrad => vec![call.binary_loss()],
         OpKind::Dropout | OpKind::DropoutGrad => return Err(ExecError::Dropout),
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
@@ -188,7 +170,7 @@ impl Call<'_> {
     }
 
     /// Binds the reads, then the writes, as most kernels do.
-    fn simple<P: super::KernelParams>(&self, params: &P) -> Dispatch {
+    fn simple<P: crate::exec::KernelParams>(&self, params: &P) -> Dispatch {
         Dispatch::new(params, [self.reads, self.writes].concat())
     }
 
@@ -201,7 +183,7 @@ impl Call<'_> {
     fn embedding(&self) -> Vec<Dispatch> {
         let dims = &self.context.step.dims;
         let (seq, stride, first, pad) =
-            (dims.sequence / dims.context, dims.context, self.context.context_index, [0; 2]);
+            (dims.sequence / dims.context, dims.context, self.context.context_index, [0; 1]);
         let (ids, table) = (self.op.reads[0], self.op.writes[0]);
         vec![match self.op.kind {
             OpKind::Embedding => {
@@ -216,11 +198,23 @@ impl Call<'_> {
             }
             OpKind::Position => {
                 let (out, row_offset) = (self.write_shape(0), self.row_offset(self.op.writes[0]));
-                self.simple(&PositionParams { rows: out.rows, cols: out.cols, seq, row_offset, stride, first, pad })
+                let group = positions_of_entry(dims, self.read_shape(1));
+                self.simple(&PositionParams {
+                    rows: out.rows,
+                    cols: out.cols,
+                    seq,
+                    row_offset,
+                    stride,
+                    first,
+                    group,
+                    pad,
+                })
             }
             _ => {
                 let (dy, row_offset) = (self.read_shape(0), self.row_offset(ids));
-                self.simple(&PositionGradParams { rows: dy.rows, cols: dy.cols, seq, row_offset, stride, first, pad })
+                let group = positions_of_entry(dims, self.write_shape(0));
+                let (rows, cols) = (dy.rows, dy.cols);
+                self.simple(&PositionGradParams { rows, cols, seq, row_offset, stride, first, group, pad })
             }
         }]
     }
@@ -271,115 +265,6 @@ impl Call<'_> {
         })
     }
 
-    /// Rows that an expert has of the tokens of one rank.
-    fn capacity(&self) -> u32 {
-        self.context.step.dims.expert_capacity / self.context.step.dims.stream_ranks
-    }
-
-    /// For every expert of this rank its rows with its weights. Rows come from several ranks, one behind the other; of
-    /// each, those of an expert are together.
-    fn grouped_matmul(&self, transpose_b: bool, accumulate: bool) -> Vec<Dispatch> {
-        let (experts, capacity) = (self.context.step.dims.local_experts, self.capacity());
-        let (a, b, c) = (self.read_shape(0), self.read_shape(1), self.write_shape(0));
-        let rows = capacity * experts;
-        let params = if accumulate {
-            // dW = xᵀ·dy of an expert's rows.
-            MatmulParams {
-                m: a.cols,
-                n: b.cols,
-                k: capacity,
-                a_row_stride: 1,
-                a_col_stride: a.cols,
-                b_row_stride: b.cols,
-                b_col_stride: 1,
-                accumulate: 1,
-                a_batch: capacity * a.cols,
-                b_batch: capacity * b.cols,
-                c_batch: a.cols * b.cols,
-                batches: experts,
-                ..MatmulParams::default()
-            }
-        } else {
-            let (b_row_stride, b_col_stride) = if transpose_b { (1, b.cols) } else { (b.cols, 1) };
-            MatmulParams {
-                m: capacity,
-                n: c.cols,
-                k: a.cols,
-                a_row_stride: a.cols,
-                a_col_stride: 1,
-                b_row_stride,
-                b_col_stride,
-                a_batch: capacity * a.cols,
-                b_batch: b.rows / experts.max(1) * b.cols,
-                c_batch: capacity * c.cols,
-                batches: experts,
-                ..MatmulParams::default()
-            }
-        };
-        let of_rank = |from: u32| {
-            let a_offset = from * rows * a.cols;
-            let params = if accumulate {
-                MatmulParams { a_offset, b_offset: from * rows * b.cols, ..params }
-            } else {
-                MatmulParams { a_offset, c_offset: from * rows * c.cols, ..params }
-            };
-            let [a, b] = self.factors();
-            Dispatch::new(&params, [a, b, a, self.writes[0]])
-        };
-        (0..a.rows / rows.max(1)).map(of_rank).collect()
-    }
-
-    fn routing(&self) -> Vec<Dispatch> {
-        let (Shape { rows, cols: experts }, capacity) = (self.read_shape(0), self.capacity());
-        if self.op.kind == OpKind::RouteGrad {
-            let per_token = self.read_shape(1).cols;
-            return vec![self.simple(&RouteGradParams { rows, experts, per_token, capacity })];
-        }
-        let [weights, assignment, choices] = self.writes[..] else { return Vec::new() };
-        let per_token = self.write_shape(0).cols;
-        let assign = AssignParams { n: rows * per_token, experts, capacity, pad: [0] };
-        vec![
-            Dispatch::new(&RouteParams { rows, experts, per_token, pad: [0] }, [self.reads[0], weights, choices]),
-            Dispatch::new(&assign, [choices, assignment]),
-        ]
-    }
-
-    /// Tokens to the rows of their experts, and back. Rows that no token has are zero.
-    fn exchange_rows(&self) -> Vec<Dispatch> {
-        let clear = || {
-            let params = FillParams { n: self.written(0), ..FillParams::default() };
-            Dispatch::new(&params, [self.writes[0]])
-        };
-        let (reads, to) = (self.reads, self.writes[0]);
-        match self.op.kind {
-            OpKind::Dispatch => {
-                let (x, per_token) = (self.read_shape(0), self.read_shape(1).cols);
-                let params = DispatchParams { tokens: x.rows, cols: x.cols, per_token, weighted: 0 };
-                vec![clear(), Dispatch::new(&params, [reads[0], reads[0], reads[1], to])]
-            }
-            OpKind::DispatchGrad => {
-                let (dx, per_token) = (self.write_shape(0), self.read_shape(1).cols);
-                let params = CombineParams { tokens: dx.rows, cols: dx.cols, per_token, weighted: 0 };
-                vec![Dispatch::new(&params, [reads[0], reads[0], reads[1], to])]
-            }
-            OpKind::Combine => {
-                let (y, per_token) = (self.write_shape(0), self.read_shape(2).cols);
-                let params = CombineParams { tokens: y.rows, cols: y.cols, per_token, weighted: 1 };
-                vec![Dispatch::new(&params, [reads[0], reads[1], reads[2], to])]
-            }
-            _ => {
-                let (dy, per_token) = (self.read_shape(3), self.read_shape(2).cols);
-                let params = DispatchParams { tokens: dy.rows, cols: dy.cols, per_token, weighted: 1 };
-                let weights = CombineGradWeightsParams { tokens: dy.rows, cols: dy.cols, per_token, pad: [0] };
-                vec![
-                    clear(),
-                    Dispatch::new(&params, [reads[3], reads[1], reads[2], to]),
-                    Dispatch::new(&weights, [reads[0], reads[2], reads[3], self.writes[1]]),
-                ]
-            }
-        }
-    }
-
     /// Groups of query heads that this rank holds of a fused projection.
     fn groups(&self, qkv: Shape) -> u32 {
         qkv.cols / self.context.step.dims.group_width()
@@ -421,107 +306,6 @@ impl Call<'_> {
         if joins { self.simple(&params) } else { self.simple(&LatentJoinGradParams(params)) }
     }
 
-    /// Attention of whole sequences, as far as this rank's heads go.
-    fn whole_attention(&self, flags: u32) -> AttentionParams {
-        let dims = &self.context.step.dims;
-        let window = dims.window.filter(|window| matches!(self.op.part, Part::Layer(layer) if window.is_in(layer)));
-        let groups = self.groups(self.read_shape(0));
-        let sizes = [dims.batch, dims.sequence, groups, dims.queries_per_group, dims.head_dim];
-        AttentionParams {
-            value_dim: dims.value_dim,
-            window: window.map_or(0, |window| window.tokens),
-            flags: flags | if dims.causal { CAUSAL } else { 0 },
-            ..AttentionParams::causal(sizes, (1.0 / f64::from(dims.head_dim).sqrt()) as f32)
-        }
-    }
-
-    /// Attention of this rank's tokens: to those of all ranks at once, or of one rank after the other.
-    fn context_attention(&self) -> AttentionParams {
-        let (ranks, rank) = (self.context.step.dims.context, self.context.context_index);
-        let (OpKind::ContextAttention { parts, part } | OpKind::ContextAttentionGrad { parts, part }) = self.op.kind
-        else {
-            return AttentionParams::default();
-        };
-        let whole = self.whole_attention(APART | if part > 0 { CARRY } else { 0 });
-        let whole = AttentionParams {
-            queries: whole.queries / ranks,
-            query_stride: ranks,
-            query_first: rank,
-            gather: ranks,
-            ..whole
-        };
-        if parts == 1 {
-            return whole;
-        }
-        // What was handed on `part` times comes from as many ranks before.
-        AttentionParams { keys: whole.keys / ranks, key_first: (rank + ranks - part) % ranks, gather: 1, ..whole }
-    }
-
-    fn attention(&self, kv: Slice, params: AttentionParams, [out, lse]: [Slice; 2]) -> Dispatch {
-        Dispatch::new(&params, [self.reads[0], kv, out, lse])
-    }
-
-    fn attention_gradient(&self) -> Vec<Dispatch> {
-        let [qkv, out, lse, dout] = self.reads[..] else { return Vec::new() };
-        let [dqkv, delta] = self.writes[..] else { return Vec::new() };
-        let params = self.whole_attention(0);
-        vec![
-            Dispatch::new(&AttentionDeltaParams(params), [out, dout, delta]),
-            Dispatch::new(&AttentionGradQParams(params), [qkv, qkv, dout, lse, delta, dqkv]),
-            Dispatch::new(&AttentionGradKvParams(params), [qkv, qkv, dout, lse, delta, dqkv]),
-        ]
-    }
-
-    fn context_attention_gradient(&self, part: u32) -> Vec<Dispatch> {
-        let [qkv, kv, out, lse, dout] = self.reads[..] else { return Vec::new() };
-        let [dqkv, dkv, delta] = self.writes[..] else { return Vec::new() };
-        let params = self.context_attention();
-        // The sums of rows are the same for all parts.
-        let first = (part == 0).then(|| Dispatch::new(&AttentionDeltaParams(params), [out, dout, delta]));
-        let rest = [
-            Dispatch::new(&AttentionGradQParams(params), [qkv, kv, dout, lse, delta, dqkv]),
-            Dispatch::new(&AttentionGradKvParams(params), [qkv, kv, dout, lse, delta, dkv]),
-        ];
-        first.into_iter().chain(rest).collect()
-    }
-
-    /// Takes keys and values out of fused rows, or puts them back.
-    fn keys_values(&self, back: bool) -> Dispatch {
-        let dims = &self.context.step.dims;
-        let fused = if back { self.write_shape(0) } else { self.read_shape(0) };
-        let (queries, width) = (dims.queries_per_group * dims.head_dim, dims.head_dim + dims.value_dim);
-        let (rows, cols) = (fused.rows * self.groups(fused), width);
-        let apart = (0, width);
-        let together = (queries, queries + width);
-        let ((src_offset, src_stride), (dst_offset, dst_stride)) =
-            if back { (apart, together) } else { (together, apart) };
-        self.simple(&CopyParams { rows, cols, src_offset, src_stride, dst_offset, dst_stride, pad: [0; 2] })
-    }
-
-    /// Attention whose scores and weights are stored.
-    fn unfused_attention(&self) -> Vec<Dispatch> {
-        let (reads, writes) = (self.reads, self.writes);
-        let dims = &self.context.step.dims;
-        let keys = dims.sequence;
-        // Scores and weights have a column for each head and key.
-        let groups = match self.op.kind {
-            OpKind::AttentionScores => self.groups(self.read_shape(0)),
-            _ => self.read_shape(0).cols / keys / dims.queries_per_group,
-        };
-        let params = AttentionParams { groups, ..self.whole_attention(0) };
-        match self.op.kind {
-            OpKind::AttentionScores => vec![self.simple(&AttentionScoresParams(params))],
-            OpKind::AttentionSoftmax => vec![self.simple(&AttentionSoftmaxParams(params))],
-            OpKind::AttentionValues => vec![self.simple(&AttentionValuesParams(params))],
-            OpKind::AttentionValuesGrad => vec![
-                Dispatch::new(&AttentionValuesGradPParams(params), [reads[1], reads[2], writes[0]]),
-                Dispatch::new(&AttentionValuesGradVParams(params), [reads[0], reads[2], writes[1]]),
-            ],
-            OpKind::AttentionSoftmaxGrad => vec![self.simple(&AttentionSoftmaxGradParams(params))],
-            _ => vec![self.simple(&AttentionScoresGradParams(params))],
-        }
-    }
-
     /// SwiGLU in two kernels.
     fn eager_activation(&self) -> Dispatch {
         let (written, pad) = (self.written(0), [0; 3]);
@@ -558,7 +342,7 @@ impl Call<'_> {
             OpKind::Add => self.simple(&AddParams { n: self.written(0), pad: [0; 3] }),
             OpKind::ColumnSum => {
                 let Shape { rows, cols } = self.read_shape(0);
-                self.simple(&ColumnSumParams { rows, cols, pad: [0; 2] })
+                self.simple(&ColumnSumParams { rows, cols, stride: cols, pad: [0; 1] })
             }
             _ => {
                 let (cols, bias) = (self.write_shape(0).cols, self.reads.get(2));
@@ -574,8 +358,7 @@ impl Call<'_> {
         let logits = self.tensor(self.op.reads[0]);
         let sharded = logits.placement == Placement::Shard(Dim::Cols);
         let vocab_offset = if sharded { self.context.slice_index * cols } else { 0 };
-        let (vocab_total, scale) =
-            (self.context.step.dims.vocab, (1.0 / self.context.step.dims.loss_tokens as f64) as f32);
+        let (vocab_total, scale) = (self.context.step.dims.vocab, self.loss_factor(self.op.reads[0]));
         match self.op.kind {
             OpKind::RowMax => self.simple(&RowMaxParams { rows, cols, vocab_offset, vocab_total }),
             OpKind::SumExp => self.simple(&SumExpParams { rows, cols, vocab_offset, vocab_total }),
@@ -585,6 +368,13 @@ impl Call<'_> {
                 self.simple(&CrossEntropyGradParams { rows, cols, vocab_offset, vocab_total, scale, pad })
             }
         }
+    }
+
+    /// One over the rows of a loss in the whole batch: as many as here, in every micro-batch of every replica.
+    fn loss_factor(&self, of: TensorId) -> f32 {
+        let dims = &self.context.step.dims;
+        let micro_batches = dims.loss_tokens as f64 / f64::from(dims.tokens());
+        (1.0 / (micro_batches * f64::from(self.tensor(of).shape.rows))) as f32
     }
 
     fn adamw(&self, decayed: u64, sliced: bool) -> Dispatch {
@@ -615,6 +405,11 @@ impl Call<'_> {
         let scale = 1.0 / copies as f32;
         self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
     }
+}
+
+/// Neighbouring positions that share a row of a table: one of learned positions, half a sequence of the texts of a pair.
+fn positions_of_entry(dims: &Dims, table: Shape) -> u32 {
+    dims.sequence.div_ceil(table.rows).max(1)
 }
 
 fn elements(shape: Shape) -> u32 {

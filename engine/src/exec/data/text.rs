@@ -19,7 +19,7 @@ pub type Sequence<'a> = (&'a [u32], &'a [u32]);
 
 /// The text that ships under `name`; names are checked with the scenario.
 pub fn dataset(name: &str) -> Text {
-    Text::new(name, include_str!("../../../assets/datasets/persuasion.txt"))
+    Text::new(name, include_str!("../../../../assets/datasets/persuasion.txt"))
 }
 
 impl Text {
@@ -56,6 +56,17 @@ impl Text {
         }
         let total = self.tokens.len() as f64;
         counts.iter().map(|&n| n as f64 / total).map(|p| -p * p.ln()).sum()
+    }
+
+    /// A place at random from which `length` characters, and as many again, can be read.
+    pub(super) fn start(&self, length: usize, random: &mut impl Rng) -> usize {
+        let starts = self.tokens.len().saturating_sub(2 * length).max(1) as u64;
+        usize::try_from(random.next_u64() % starts).unwrap_or(0)
+    }
+
+    /// Some characters from a place on.
+    pub(super) fn tokens(&self, start: usize, length: usize) -> &[u32] {
+        self.tokens.get(start..start + length).unwrap_or_default()
     }
 
     /// The `sequences` sequences of `length` tokens of step `step`, at random places that depend on the seed and

@@ -28,6 +28,7 @@ use shardlab_engine::exec::{
 use shardlab_engine::trace::{LabelId, Stream};
 
 /// A kernel call: its parameters and the length of each buffer.
+#[derive(Clone)]
 struct Case {
     dispatch: Dispatch,
     lengths: Vec<usize>,
@@ -42,6 +43,8 @@ macro_rules! params {
         $module::$name { $($field: $value,)* ..Default::default() }
     };
 }
+
+mod samples;
 
 /// Sizes that divide nothing: sequences, groups, queries per group, head width.
 const ATTENTION: (u32, u32, u32, u32, u32) = (2, 37, 2, 3, 10);
@@ -221,7 +224,15 @@ fn table_cases() -> Vec<Case> {
             &[91, 637, 77],
         ),
         case(
-            params!(position::PositionParams { rows: 91, cols: 7, seq: 13, row_offset: 17, stride: 2, first: 1 }),
+            params!(position::PositionParams {
+                rows: 91,
+                cols: 7,
+                seq: 13,
+                row_offset: 17,
+                stride: 2,
+                first: 1,
+                group: 1
+            }),
             &[637, 182, 637],
         ),
         case(
@@ -231,7 +242,8 @@ fn table_cases() -> Vec<Case> {
                 seq: 13,
                 row_offset: 17,
                 stride: 2,
-                first: 1
+                first: 1,
+                group: 1,
             }),
             &[637, 182],
         ),
@@ -318,7 +330,7 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(add::AddParams { n: 501 }), &[501; 3]),
         case(params!(residual::ResidualParams { n: 500, cols: 20, has_bias: 1 }), &[500, 500, 20, 500]),
         case(params!(residual::ResidualParams { n: 500, cols: 20 }), &[500, 500, 1, 500]),
-        case(params!(column_sum::ColumnSumParams { rows: 77, cols: 70 }), &[5390, 70]),
+        case(params!(column_sum::ColumnSumParams { rows: 77, cols: 70, stride: 70 }), &[5390, 70]),
         // More elements than one dimension of a grid has threads.
         case(params!(sgd::SgdParams { n: 99 }), &[99, 1, 9, 99]),
         case(params!(momentum::MomentumParams { n: 99 }), &[99, 1, 9, 99, 99]),
@@ -377,7 +389,7 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             data[0].iter_mut().for_each(|x| *x *= 6.0);
             data[0][3..6].copy_from_slice(&[1000.0, -1000.0, 0.0]);
         }
-        _ => {}
+        _ => samples::adapt(case, &mut data),
     }
     poison(case, &mut data);
     data
@@ -434,7 +446,8 @@ fn poison(case: &Case, data: &mut [Vec<f32>]) {
     if attends && case.dispatch.params[13] & attention::CARRY != 0 {
         return;
     }
-    if overwrites.contains(&kernel) || partly.contains(&kernel) && kernel != Adamw {
+    let overwritten = overwrites.contains(&kernel) || samples::OVERWRITES.contains(&kernel);
+    if overwritten || partly.contains(&kernel) && kernel != Adamw {
         for (values, access) in data.iter_mut().zip(kernel.bindings()) {
             if *access == Access::ReadWrite {
                 values.fill(-12_345.0);
@@ -458,7 +471,7 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::AttentionDelta => &[2],
         Kernel::AttentionGradQ | Kernel::AttentionGradKv => &[3, 4],
         Kernel::Adamw | Kernel::Sgd | Kernel::Momentum => &[1, 2, 3, 4, 5],
-        _ => &[],
+        _ => samples::words_of(kernel),
     };
     let of = |(index, access): (usize, &Access)| match access {
         _ if numbers.contains(&index) => Format::Word,
@@ -578,6 +591,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
         routing_cases(),
         loss_cases(),
         elementwise_cases(),
+        samples::cases(),
     ];
     let mut seen = BTreeSet::new();
     for case in cases.into_iter().flatten() {

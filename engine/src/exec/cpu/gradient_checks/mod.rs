@@ -1,5 +1,7 @@
 //! Checks of every gradient kernel against central differences of the forward kernel, in f64.
 
+mod samples;
+
 use bytemuck::Zeroable;
 
 use super::adamw::{AdamwParams, adamw};
@@ -209,8 +211,8 @@ fn embedding_gradient() {
 fn position_gradient() {
     let (rows, cols, seq, row_offset) = (7, 3, 5, 3);
     let (x, table, dout) = (numbers(21, 1), numbers(15, 2), numbers(21, 3));
-    let params = PositionParams { rows, cols, seq, row_offset, stride: 1, ..Zeroable::zeroed() };
-    let params_grad = PositionGradParams { rows, cols, seq, row_offset, stride: 1, ..Zeroable::zeroed() };
+    let params = PositionParams { rows, cols, seq, row_offset, stride: 1, group: 1, ..Zeroable::zeroed() };
+    let params_grad = PositionGradParams { rows, cols, seq, row_offset, stride: 1, group: 1, ..Zeroable::zeroed() };
     let dtable = output(15, |dtable| position_grad(&dout, dtable, &params_grad));
     check(&table, &dtable, |table| dot(&output(21, |out| position(&x, table, out, &params)), &dout));
 }
@@ -420,7 +422,8 @@ fn column_sum_is_the_gradient_of_a_bias() {
     let (x, y, bias, dout) = (numbers(15, 1), numbers(15, 2), numbers(5, 3), numbers(15, 4));
     let params = ResidualParams { n, cols, has_bias: 1, ..Zeroable::zeroed() };
     let loss = |x: &[f64], bias: &[f64]| dot(&output(15, |out| residual(x, &y, bias, out, &params)), &dout);
-    let dbias = output(5, |db| column_sum(&dout, db, &ColumnSumParams { rows: 3, cols, ..Zeroable::zeroed() }));
+    let dbias =
+        output(5, |db| column_sum(&dout, db, &ColumnSumParams { rows: 3, cols, stride: cols, ..Zeroable::zeroed() }));
     check(&bias, &dbias, |bias| loss(&x, bias));
     check(&x, &dout, |x| loss(x, &bias));
 }

@@ -1,0 +1,112 @@
+//! What can be executed on one device, and what of it fits: said from the scenario and its plan, before anything runs.
+
+use super::ExecError;
+use super::pool::plans;
+use crate::graph::{Dims, StepGraph, lower};
+use crate::model::Recommender;
+use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule};
+use crate::units::Bytes;
+
+/// Ranks that share one device, at most.
+const MAX_RANKS: u32 = 16;
+
+/// Memory that an execution may plan, over all ranks.
+const MAX_MEMORY: Bytes = Bytes(1 << 30);
+
+/// Op instances that are recorded, at most.
+const MAX_OPS: usize = 200_000;
+
+/// Whether the scenario can be executed on one device; says why not.
+pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
+    if !matches!(scenario.strategy().precision, Precision::Fp32 | Precision::Tf32 | Precision::Bf16 | Precision::Fp16) {
+        return Err(ExecError::Precision);
+    }
+    let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
+    if !rules.contains(&scenario.strategy().optimizer) {
+        return Err(ExecError::Optimizer);
+    }
+    if scenario.strategy().tensor_chunks > 1 {
+        return Err(ExecError::TensorChunks);
+    }
+    if scenario.strategy().update != UpdateRule::Synchronous {
+        return Err(ExecError::UpdateRule);
+    }
+    let offloads = scenario.strategy().offload_optimizer != Place::Device;
+    if offloads && !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
+        return Err(ExecError::Offload);
+    }
+    if scenario.strategy().compression != Compression::None {
+        return Err(ExecError::Compression);
+    }
+    match scenario.model() {
+        model if model.recommender.as_ref().is_some_and(|tables| !divides_tables(tables, scenario.mesh().ep)) => {
+            return Err(ExecError::Tables);
+        }
+        model if !model.architecture.is_decoder() && !divides_samples(scenario) => return Err(ExecError::Samples),
+        model if model.mixture.is_some() && !divides_capacity(scenario) => return Err(ExecError::Capacity),
+        model if model.dropout > 0.0 => return Err(ExecError::Dropout),
+        _ => {}
+    }
+    let ranks = scenario.mesh().ranks();
+    if ranks > MAX_RANKS {
+        return Err(ExecError::TooManyRanks { ranks, most: MAX_RANKS });
+    }
+    super::data::fits(scenario)
+}
+
+/// Whether every rank over which sequence parallelism spreads rows has as many of those that are picked of samples.
+fn divides_samples(scenario: &Scenario) -> bool {
+    let strategy = scenario.strategy();
+    !strategy.sequence_parallel || strategy.micro_batch.is_multiple_of(strategy.tensor_parallel)
+}
+
+/// Whether every rank has as many tables, and of as many rows and lookups.
+fn divides_tables(recommender: &Recommender, ranks: u32) -> bool {
+    let alike = |list: &[u32]| list.windows(2).all(|pair| pair[0] == pair[1]);
+    let even = alike(&recommender.table_rows) && alike(&recommender.lookups);
+    ranks == 1 || even && recommender.tables().is_multiple_of(ranks)
+}
+
+/// Whether every rank of the tensor group has as many rows of an expert.
+fn divides_capacity(scenario: &Scenario) -> bool {
+    let dims = Dims::of(scenario);
+    dims.expert_capacity.is_multiple_of(dims.stream_ranks)
+}
+
+/// Whether a scenario can be executed on one device, and its lowered step stays within the limits of an execution; says why
+/// not, from the plan.
+///
+/// # Errors
+/// What stands in the way first.
+pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), ExecError> {
+    executable(scenario)?;
+    within_limits(step)
+}
+
+/// Lowers a scenario that can be executed on one device; says why it cannot before anything is lowered or opened in vain.
+///
+/// # Errors
+/// What stands in the way first.
+pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
+    executable(scenario)?;
+    let step = lower(scenario);
+    within_limits(&step)?;
+    if let PoolPolicy::Paging { budget: Some(_) } = scenario.run().pool {
+        plans(&step, scenario.run().pool)?;
+    }
+    Ok(step)
+}
+
+/// Whether the lowered step stays within the limits of an execution.
+pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
+    let per_stage = u64::from(step.mesh.per_stage());
+    let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
+    if needed > MAX_MEMORY {
+        return Err(ExecError::TooMuchMemory { needed, limit: MAX_MEMORY });
+    }
+    let ops = step.op_instances() * usize::try_from(per_stage).unwrap_or(usize::MAX);
+    if ops > MAX_OPS {
+        return Err(ExecError::TooManyOps { ops, most: MAX_OPS });
+    }
+    Ok(())
+}

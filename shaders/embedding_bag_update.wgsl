@@ -1,0 +1,76 @@
+// Row-wise Adagrad on the rows of one table that were looked up: with `g` the sum of `dout` over the lookups of a row,
+// `state += mean of g^2`, `weight -= rate * g / (sqrt(state) + eps)` (Duchi et al. 2011; rows as one, as FBGEMM has it, Khudia
+// et al. 2021).
+//
+// An invocation of the shader has a row of the table: it goes through all lookups in order, twice, so nothing races.
+//
+// CPU twin: engine/src/exec/cpu/embedding_bag_update.rs
+
+struct Params {
+    batch: u32,
+    cols: u32,
+    lookups: u32,
+    of_sample: u32,
+    id_offset: u32,
+    row_offset: u32,
+    table: u32,
+    tables: u32,
+    rows: u32,
+    rate: f32,
+    unscale: f32,
+}
+
+@group(0) @binding(0) var<storage, read> ids: array<u32>;
+@group(0) @binding(1) var<storage, read> dout: array<f32>;
+@group(0) @binding(2) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> state: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+const EPS: f32 = 1e-8;
+
+// Column `j` of the gradient of row `r`.
+fn gradient(r: u32, j: u32) -> f32 {
+    var sum = 0.0;
+    for (var s = 0u; s < params.batch; s++) {
+        for (var l = 0u; l < params.lookups; l++) {
+            if ids[s * params.of_sample + params.id_offset + l] == r {
+                sum += dout[(s * params.tables + params.table) * params.cols + j];
+            }
+        }
+    }
+    return sum * params.unscale;
+}
+
+fn is_looked_up(r: u32) -> bool {
+    for (var s = 0u; s < params.batch; s++) {
+        for (var l = 0u; l < params.lookups; l++) {
+            if ids[s * params.of_sample + params.id_offset + l] == r {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let r = gid.x + gid.y * workgroups.x * 64u;
+    if r >= params.rows || !is_looked_up(r) {
+        return;
+    }
+    var squares = 0.0;
+    for (var j = 0u; j < params.cols; j++) {
+        let g = gradient(r, j);
+        squares += g * g;
+    }
+    // What overflowed updates nothing.
+    if !(squares < 3.0e38) {
+        return;
+    }
+    let row = params.row_offset + r;
+    state[row] += squares / f32(params.cols);
+    let step = params.rate / (sqrt(state[row]) + EPS);
+    for (var j = 0u; j < params.cols; j++) {
+        weight[row * params.cols + j] -= step * gradient(r, j);
+    }
+}
