@@ -2,7 +2,7 @@
 //
 // `x` and `y` are `[rows, cols]`; `stats[cols, 2]` gets `mean` and `rstd = 1 / sqrt(variance + eps)` of each channel, with the
 // variance of what is there (Ioffe & Szegedy 2015, algorithm 1).
-// A workgroup of the shader has a channel; it sums lane by lane and then as a tree.
+// A workgroup of the shader has a channel; it sums by lanes, and then over them.
 //
 // CPU twin: engine/src/exec/cpu/batch_norm.rs
 
@@ -19,25 +19,24 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-const LANES: u32 = 256u;
+const LANES: u32 = 64u;
 
 var<workgroup> lanes: array<f32, LANES>;
 
-// The sum over the workgroup as a tree, so that its order never changes; every invocation gets it.
+// The sum over the workgroup, lane after lane, so that its order never changes; every invocation adds it up for itself,
+// since barriers cost more than that.
 fn total(lane: u32, term: f32) -> f32 {
     workgroupBarrier();
     lanes[lane] = term;
-    for (var half_width = LANES / 2u; half_width > 0u; half_width /= 2u) {
-        workgroupBarrier();
-        if lane < half_width {
-            lanes[lane] += lanes[lane + half_width];
-        }
-    }
     workgroupBarrier();
-    return lanes[0];
+    var sum = 0.0;
+    for (var other = 0u; other < LANES; other++) {
+        sum += lanes[other];
+    }
+    return sum;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let c = workgroup.x;
     let n = f32(params.rows);

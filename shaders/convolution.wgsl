@@ -23,13 +23,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-@compute @workgroup_size(8, 8)
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let i = gid.x + gid.y * workgroups.x * 64u;
     let area = params.behind * params.behind;
     let pixels = params.batch * area;
-    let first = gid.y * 4u;
-    let col = gid.x * 4u;
-    if first >= pixels || col >= params.outputs {
+    let quads = (params.outputs + 3u) / 4u;
+    let first = i / quads * 4u;
+    let col = i % quads * 4u;
+    if first >= pixels {
         return;
     }
     // Pixels and channels beyond the edge are computed from the last one and dropped.

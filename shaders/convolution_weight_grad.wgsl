@@ -20,13 +20,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> dweight: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-@compute @workgroup_size(8, 8)
-fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
-    let quads = (params.inputs + 3u) / 4u;
-    let tap = gid.y / quads;
-    let row = gid.y % quads * 4u;
-    let col = gid.x * 4u;
-    if tap >= params.kernel * params.kernel || col >= params.outputs {
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let i = gid.x + gid.y * workgroups.x * 64u;
+    let across = (params.outputs + 3u) / 4u;
+    let down = (params.inputs + 3u) / 4u;
+    let tap = i / (across * down);
+    let row = i / across % down * 4u;
+    let col = i % across * 4u;
+    if tap >= params.kernel * params.kernel {
         return;
     }
     // Channels beyond the edge are computed from the last one and dropped.

@@ -28,17 +28,20 @@ struct Params {
 
 const EPS: f32 = 1e-8;
 
-// Column `j` of the gradient of row `r`.
-fn gradient(r: u32, j: u32) -> f32 {
-    var sum = 0.0;
+// Four columns, from `j` on, of the gradient of row `r`; those beyond the last are zero.
+fn gradient(r: u32, j: u32) -> vec4<f32> {
+    let columns = vec4<u32>(j) + vec4<u32>(0u, 1u, 2u, 3u);
+    let at = min(columns, vec4<u32>(params.cols - 1u));
+    var sum = vec4<f32>();
     for (var s = 0u; s < params.batch; s++) {
         for (var l = 0u; l < params.lookups; l++) {
             if ids[s * params.of_sample + params.id_offset + l] == r {
-                sum += dout[(s * params.tables + params.table) * params.cols + j];
+                let d = at + (s * params.tables + params.table) * params.cols;
+                sum += vec4<f32>(dout[d.x], dout[d.y], dout[d.z], dout[d.w]);
             }
         }
     }
-    return sum * params.unscale;
+    return select(vec4<f32>(), sum * params.unscale, columns < vec4<u32>(params.cols));
 }
 
 fn is_looked_up(r: u32) -> bool {
@@ -59,9 +62,9 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         return;
     }
     var squares = 0.0;
-    for (var j = 0u; j < params.cols; j++) {
+    for (var j = 0u; j < params.cols; j += 4u) {
         let g = gradient(r, j);
-        squares += g * g;
+        squares += dot(g, g);
     }
     // What overflowed updates nothing.
     if !(squares < 3.0e38) {
@@ -70,7 +73,10 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let row = params.row_offset + r;
     state[row] += squares / f32(params.cols);
     let step = params.rate / (sqrt(state[row]) + EPS);
-    for (var j = 0u; j < params.cols; j++) {
-        weight[row * params.cols + j] -= step * gradient(r, j);
+    for (var j = 0u; j < params.cols; j += 4u) {
+        let g = gradient(r, j);
+        for (var x = 0u; x < 4u && j + x < params.cols; x++) {
+            weight[row * params.cols + j + x] -= step * g[x];
+        }
     }
 }

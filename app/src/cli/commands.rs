@@ -129,12 +129,17 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
     );
     let ways: Vec<_> = trainer.ways().into_iter().map(|(way, calls)| format!("{way} {calls}")).collect();
     let _ = writeln!(text, "  matrix products of a step, by shader: {}", ways.join(", "));
-    let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", "tokens/s");
+    let unit = if scenario.model().has_sequences() { "tokens/s" } else { "samples/s" };
+    let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", unit);
     let every = results.len().div_ceil(20).max(1);
     for (index, result) in results.iter().enumerate() {
         if index % every == 0 || index + 1 == results.len() {
             let (step, loss, norm, wall) = (result.step, result.loss, result.gradient_norm, result.wall.to_string());
-            let _ = writeln!(text, "  {step:>6} {loss:>10.4} {norm:>10.4} {wall:>12} {:>12.0}", result.tokens_per_s);
+            let _ = writeln!(
+                text,
+                "  {step:>6} {loss:>10.4} {norm:>10.4} {wall:>12} {:>12.0}",
+                result.throughput(scenario)
+            );
         }
     }
     if let Some(last) = results.last() {

@@ -134,7 +134,7 @@ impl ExecuteView {
 
     fn add(&mut self, result: Box<StepResult>) {
         self.losses.push((result.step, result.loss));
-        self.rates.push([f64::from(result.step), result.tokens_per_s]);
+        self.rates.push([f64::from(result.step), self.scenario.as_ref().map_or(0.0, |s| result.throughput(s))]);
         self.classes = op_classes(&result.trace, 0);
         self.last = Some(result);
     }
@@ -294,13 +294,19 @@ impl ExecuteView {
         let [loss_color, rate_color] = line_colors();
         ui.columns(2, |cells| {
             curve_ui(&mut cells[0], "execute.loss", &losses, loss_color, false);
-            curve_ui(&mut cells[1], "execute.tokens", &self.rates, rate_color, true);
+            curve_ui(&mut cells[1], self.unit(), &self.rates, rate_color, true);
         });
         let Some(last) = &self.last else { return };
         ui.columns(2, |cells| {
-            figures_ui(&mut cells[0], last);
+            figures_ui(&mut cells[0], last, (self.unit(), self.rates.last().map_or(0.0, |rate| rate[1])));
             self.classes_ui(&mut cells[1]);
         });
+    }
+
+    /// What throughput is counted in.
+    fn unit(&self) -> &'static str {
+        let sequences = self.scenario.as_ref().is_none_or(|scenario| scenario.model().has_sequences());
+        if sequences { "execute.tokens" } else { "execute.samples" }
     }
 
     fn classes_ui(&self, ui: &mut Ui) {
@@ -329,7 +335,7 @@ fn curve_ui(ui: &mut Ui, key: &'static str, points: &[[f64; 2]], color: egui::Co
     });
 }
 
-fn figures_ui(ui: &mut Ui, last: &StepResult) {
+fn figures_ui(ui: &mut Ui, last: &StepResult, (unit, rate): (&'static str, f64)) {
     heading_ui(ui, t("execute.last"));
     ui.group(|ui| {
         figure_ui(ui, "execute.step", &last.step.to_string());
@@ -342,7 +348,7 @@ fn figures_ui(ui: &mut Ui, last: &StepResult) {
             ui.colored_label(signals(ui.visuals()).warn, t("execute.skipped"));
         }
         figure_ui(ui, "execute.wall", &last.wall.to_string());
-        figure_ui(ui, "execute.tokens", &format!("{:.0}", last.tokens_per_s));
+        figure_ui(ui, unit, &format!("{rate:.0}"));
         figure_ui(ui, "execute.reserved", &last.reserved.to_string());
         for (axis, bytes) in &last.moved {
             figure_ui(ui, "execute.moved", &format!("{} {bytes}", t_or_name("axis", axis)));

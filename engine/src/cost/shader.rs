@@ -23,6 +23,8 @@ pub struct Calls {
     pub halves: f64,
     /// Operations beside those of [`Work::flops`]: divisions that find a row, angles.
     pub operations: f64,
+    /// Whether its products are not those of the matrix kernels: they count as other operations.
+    pub scalar: bool,
 }
 
 /// Invocations of a workgroup.
@@ -34,6 +36,9 @@ pub const TILE: [u64; 2] = [64, 32];
 /// Queries, or keys, of an invocation of attention.
 const OWN: u64 = 4;
 
+/// Elements of a result of a convolution that an invocation computes.
+const OF_QUADS: u64 = 16;
+
 /// Classes of ids, each of which reads all tokens.
 const CLASSES: f64 = 16.0;
 
@@ -43,11 +48,22 @@ const ANGLE: f64 = 24.0;
 
 impl Calls {
     fn of(invocations: u64, words: f64) -> Self {
-        Self { count: 1, workgroups: invocations.div_ceil(WORKGROUP).max(1), words, halves: 0.0, operations: 0.0 }
+        Self {
+            count: 1,
+            workgroups: invocations.div_ceil(WORKGROUP).max(1),
+            words,
+            halves: 0.0,
+            operations: 0.0,
+            scalar: false,
+        }
     }
 
     fn times(self, count: u32) -> Self {
         Self { count, workgroups: self.workgroups * u64::from(count), ..self }
+    }
+
+    fn scalar(self) -> Self {
+        Self { scalar: true, ..self }
     }
 
     fn with(self, operations: f64) -> Self {
@@ -143,6 +159,54 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let moved = moved_rows(written, tokens);
             Calls { count: 3, words: moved.words + tokens as f64 * 2.0, ..moved }
         }
+        // Four pixels by four channels of an invocation share what they read: eight words of sixteen products.
+        OpKind::Convolution(window) => {
+            let products = written * u64::from(window.side).pow(2) * cols(reads, 0);
+            Calls::of(written / OF_QUADS, products as f64 / 2.0).scalar()
+        }
+        OpKind::ConvolutionInputGrad(window) => {
+            let products = written * u64::from(window.side).pow(2) * cols(reads, 0);
+            Calls::of(written / OF_QUADS, products as f64 / 2.0).scalar()
+        }
+        OpKind::ConvolutionWeightGrad(_) => Calls::of(written / OF_QUADS, (rows(reads, 1) * written) as f64 / 2.0),
+        // A workgroup for each channel; every invocation adds up all sums.
+        OpKind::BatchNorm | OpKind::BatchNormGrad => {
+            let channels = if op.kind == OpKind::BatchNorm { cols(reads, 0) } else { cols(reads, 3) };
+            let passes = if op.kind == OpKind::BatchNorm { 6.0 } else { 8.0 };
+            let sums = (channels * WORKGROUP * WORKGROUP * 2) as f64;
+            Calls { workgroups: channels, ..Calls::of(1, read as f64 * passes + sums) }
+        }
+        OpKind::Pool(window) => {
+            let seen = (u64::from(window.side).pow(2)) as f64;
+            divided(1.0 + seen, 4.0).with(written as f64 * seen * 4.0)
+        }
+        OpKind::PoolGrad(window) => {
+            let seen = (u64::from(window.side).pow(2)) as f64;
+            divided(2.0 + 2.0 * seen, 4.0).with(written as f64 * seen * 4.0 * DIVISION)
+        }
+        // Every row of a table goes through all lookups, once to find whether it is one of them, twice for every four
+        // columns.
+        OpKind::EmbeddingBagUpdate => {
+            let (width, tables) = (cols(writes, 0), (rows(reads, 1) / u64::from(dims.batch).max(1)).max(1));
+            let through = (rows(writes, 0) * read) as f64 / tables as f64;
+            let words = through * (1.0 + 2.0 * width.div_ceil(4) as f64);
+            let calls = Calls::of(rows(writes, 0), words).with(through * 2.0 * DIVISION);
+            Calls { count: u32::try_from(tables).unwrap_or(1), ..calls }
+        }
+        OpKind::Interaction => divided(2.0 * size(reads, 0) as f64 / rows(reads, 0).max(1) as f64, 2.0).scalar(),
+        OpKind::InteractionGrad => {
+            let vectors = (written + size(writes, 1)) as f64;
+            let of_sample = (size(reads, 1) / size(reads, 0).max(1) + 1) as f64;
+            Calls::of(written + size(writes, 1), vectors * 2.0 * of_sample)
+                .with(vectors * of_sample * DIVISION)
+                .scalar()
+        }
+        OpKind::EmbeddingBag => {
+            let tables = size(writes, 0) / u64::from(dims.hidden * dims.batch).max(1);
+            let looked_up = (read * cols(writes, 0)) as f64;
+            let calls = Calls::of(written, looked_up * 2.0 + written as f64);
+            Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
+        }
         OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
         OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / OWN, 0.0),
         OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
@@ -164,8 +228,10 @@ pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, ma
     let slots = f64::from(rates.at_once.max(1));
     let starting = rates.workgroup.secs() * calls.workgroups as f64 / slots;
     let accesses = (calls.words - calls.halves) / rates.words_per_second + calls.halves / rates.halves_per_second;
-    let operations = (work.flops.0 - work.matmul_flops.0 + calls.operations) / FlopsPerSec(device.fp32.0).0;
-    let busy = (starting + accesses + operations) / filled(rates, calls) + matrix.secs();
+    let products = if calls.scalar { 0.0 } else { work.matmul_flops.0 };
+    let operations = (work.flops.0 - products + calls.operations) / FlopsPerSec(device.fp32.0).0;
+    let busy =
+        (starting + accesses + operations) / filled(rates, calls) + if calls.scalar { 0.0 } else { matrix.secs() };
     device.launch_overhead * i64::from(calls.count) + Nanos::from_secs(busy.max(memory.secs()))
 }
 

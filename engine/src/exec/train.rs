@@ -60,6 +60,16 @@ pub struct StepResult {
     pub trace: Trace,
 }
 
+impl StepResult {
+    /// Tokens per second, or samples where the model knows no sequences.
+    pub fn throughput(&self, scenario: &Scenario) -> f64 {
+        if scenario.model().has_sequences() {
+            return self.tokens_per_s;
+        }
+        self.tokens_per_s * scenario.step_samples() as f64 / scenario.step_tokens() as f64
+    }
+}
+
 /// A model in training, on ranks that share one device.
 #[derive(Debug)]
 pub struct Trainer {

@@ -17,8 +17,14 @@ const MAX_MICRO_BATCHES: u32 = 4096;
 /// Gradient bucket when none is given: that of PyTorch's DDP is 25 MiB, of Megatron-LM 40 M elements and more.
 const DEFAULT_BUCKET: Bytes = Bytes(100_000_000);
 
-/// The text that ships with the program.
-pub const DATASETS: &[&str] = &["persuasion", "digits", "clicks"];
+/// What ships with the program and a model can be trained on: characters of a novel, handwritten digits, made-up clicks.
+pub fn datasets(model: &Model) -> &'static [&'static str] {
+    match (model.image, &model.recommender) {
+        (Some(_), _) => &["digits"],
+        (_, Some(_)) => &["clicks"],
+        _ => &["persuasion"],
+    }
+}
 
 /// A checked value, or what is wrong with it.
 pub(super) type Checked<T> = Result<T, ScenarioError>;
@@ -97,14 +103,10 @@ fn check_data(file: &ScenarioFile, model: &Model) -> Checked<Data> {
         let allowed = format!("at most model.positions = {}", model.positions);
         return Err(invalid("data.sequence_length", sequence_length, allowed, "Shorten it or raise model.positions."));
     }
-    let suits = match (model.image, &model.recommender) {
-        (Some(_), _) => "digits",
-        (_, Some(_)) => "clicks",
-        _ => "persuasion",
-    };
-    let dataset = file.data.dataset.clone().unwrap_or_else(|| suits.to_owned());
-    if dataset != suits {
-        let allowed = format!("left out, or {suits} for {} models", model.architecture.name());
+    let suitable = datasets(model);
+    let dataset = file.data.dataset.clone().unwrap_or_else(|| suitable[0].to_owned());
+    if !suitable.contains(&dataset.as_str()) {
+        let allowed = format!("left out, or {} for {} models", suitable.join(", "), model.architecture.name());
         return Err(invalid("data.dataset", dataset, allowed, "Only what ships with the program can be read yet."));
     }
     Ok(Data { sequence_length, dataset })

@@ -25,7 +25,7 @@ mod presets;
 mod strategy;
 pub mod update_rule;
 
-pub use check::{DATASETS, check, check_parts, check_strategy};
+pub use check::{check, check_parts, check_strategy, datasets};
 pub use check_model::check_model;
 pub use compression::Compression;
 pub use error::ScenarioError;

@@ -4,8 +4,8 @@ use egui::{DragValue, Ui};
 use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
-    AttentionKernel, ChunkLayout, DATASETS, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule,
-    Scenario, ScheduleName, StrategyFile,
+    AttentionKernel, ChunkLayout, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario,
+    ScheduleName, StrategyFile,
 };
 
 use super::Form;
@@ -161,7 +161,8 @@ impl Form<'_> {
         let error = self.error_of("data.dataset");
         let value = &mut self.session.file.data.dataset;
         let mut chosen = value.clone().or(Some(effective.clone()));
-        name_ui(ui, "form.data.dataset", DATASETS, &mut chosen, error.as_deref());
+        let suitable = datasets(self.session.run.scenario.model());
+        name_ui(ui, "form.data.dataset", suitable, &mut chosen, error.as_deref());
         if chosen.as_ref() != Some(&effective) {
             *value = chosen;
         }

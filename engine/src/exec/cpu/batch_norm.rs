@@ -2,9 +2,9 @@
 //!
 //! `x` and `y` are `[rows, cols]`; `stats[cols, 2]` gets `mean` and `rstd = 1 / sqrt(variance + eps)` of each channel, with the
 //! variance of what is there (Ioffe & Szegedy 2015, algorithm 1).
-//! A workgroup of the shader has a channel; it sums lane by lane and then as a tree.
+//! A workgroup of the shader has a channel; it sums by lanes, and then over them.
 
-use super::{Real, lane_sum, real};
+use super::{Real, real};
 use crate::exec::kernel::{Kernel, KernelParams};
 
 /// Parameters of [`batch_norm`].
@@ -42,4 +42,16 @@ pub fn batch_norm<T: Real>(x: &[T], weight: &[T], shift: &[T], y: &mut [T], stat
         }
         (stats[2 * c], stats[2 * c + 1]) = (mean, rstd);
     }
+}
+
+/// Invocations of a workgroup.
+const LANES: usize = 64;
+
+/// Sums `term(0..n)` as a workgroup of the shader does: by lanes, and then over them.
+pub(super) fn lane_sum<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    for i in 0..n {
+        lanes[i % LANES] += term(i);
+    }
+    lanes.into_iter().fold(T::zero(), |sum, lane| sum + lane)
 }

@@ -2,9 +2,10 @@
 //! `dx = weight * rstd * (dy - a / rows - h * b / rows)` (Ioffe & Szegedy 2015, section 3).
 //!
 //! `sums[cols, 2]` gets `a` and `b`, which are the gradients of shift and weight.
-//! A workgroup of the shader has a channel; it sums lane by lane and then as a tree.
+//! A workgroup of the shader has a channel; it sums by lanes, and then over them.
 
-use super::{Real, lane_sum, real};
+use super::batch_norm::lane_sum;
+use super::{Real, real};
 use crate::exec::kernel::{Kernel, KernelParams};
 
 /// Parameters of [`batch_norm_grad`].

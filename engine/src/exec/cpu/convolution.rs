@@ -6,7 +6,7 @@
 //! An invocation of the shader computes 4 pixels by 4 channels in registers.
 
 use super::Real;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`convolution`].
 #[repr(C)]
@@ -34,7 +34,7 @@ impl KernelParams for ConvolutionParams {
     const KERNEL: Kernel = Kernel::Convolution;
 
     fn grid(&self) -> [u32; 3] {
-        [self.outputs.div_ceil(32), (self.batch * self.behind * self.behind).div_ceil(32), 1]
+        elementwise_grid((self.batch * self.behind * self.behind).div_ceil(4) * self.outputs.div_ceil(4))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::Real;
 use super::convolution::ConvolutionParams;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`convolution_input_grad`], those of the convolution.
 #[repr(transparent)]
@@ -15,7 +15,7 @@ impl KernelParams for ConvolutionInputGradParams {
     const KERNEL: Kernel = Kernel::ConvolutionInputGrad;
 
     fn grid(&self) -> [u32; 3] {
-        [self.0.inputs.div_ceil(32), (self.0.batch * self.0.side * self.0.side).div_ceil(32), 1]
+        elementwise_grid((self.0.batch * self.0.side * self.0.side).div_ceil(4) * self.0.inputs.div_ceil(4))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::Real;
 use super::convolution::ConvolutionParams;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`convolution_weight_grad`], those of the convolution.
 #[repr(transparent)]
@@ -15,8 +15,8 @@ impl KernelParams for ConvolutionWeightGradParams {
     const KERNEL: Kernel = Kernel::ConvolutionWeightGrad;
 
     fn grid(&self) -> [u32; 3] {
-        let quads = self.0.kernel * self.0.kernel * self.0.inputs.div_ceil(4);
-        [self.0.outputs.div_ceil(32), quads.div_ceil(8), 1]
+        let quads = self.0.inputs.div_ceil(4) * self.0.outputs.div_ceil(4);
+        elementwise_grid(self.0.kernel * self.0.kernel * quads)
     }
 }
 

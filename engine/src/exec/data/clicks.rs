@@ -63,7 +63,7 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
 
     #[test]
-    fn ids_stay_in_their_tables_and_about_half_are_clicked() {
+    fn ids_stay_in_their_tables_and_both_answers_come() {
         let recommender = Recommender {
             table_rows: vec![3, 100],
             lookups: vec![1, 4],
@@ -76,7 +76,7 @@ mod tests {
         let clicks: Vec<Click> = (0..2000).map(|_| click(&recommender, &mut random)).collect();
         assert!(clicks.iter().all(|c| c.ids.len() == 5 && c.ids[0] < 3 && c.ids[1..].iter().all(|&id| id < 100)));
         let clicked = clicks.iter().filter(|c| c.clicked).count();
-        assert!((600..1400).contains(&clicked), "{clicked} of 2000");
+        assert!((200..1800).contains(&clicked), "{clicked} of 2000");
         let mean = clicks.iter().flat_map(|c| &c.dense).sum::<f32>() / 10_000.0;
         assert!(mean.abs() < 0.05, "{mean}");
     }
