@@ -5,7 +5,7 @@ use shardlab_engine::cluster::MeshAxis;
 use shardlab_engine::scenario::pipeline::slots;
 use shardlab_engine::scenario::{
     AttentionKernel, ChunkLayout, GradientFormat, Kernels, Optimizer, Precision, Recompute, RecomputeModule, Scenario,
-    ScheduleName, StrategyFile,
+    ScheduleName, StrategyFile, datasets,
 };
 
 use super::Form;
