@@ -1,4 +1,4 @@
-// Numbers in 16 bits. All rounding is to the nearest, ties to even, in integers: so every device rounds alike, and as
+// Numbers in 16 and 8 bits. All rounding is to the nearest, ties to even, in integers: so every device rounds alike, and as
 // the CPU does (engine/src/exec/format.rs).
 
 // The upper half of an f32.
@@ -55,4 +55,29 @@ fn from_tf32(value: f32) -> f32 {
         return value;
     }
     return bitcast<f32>((bits + 0xfffu + ((bits >> 13u) & 1u)) & 0xffffe000u);
+}
+
+// Eight bits with `mantissa` of mantissa: E4M3 and E5M2. Codes above the largest number are none (but for infinities of
+// the latter).
+fn from_byte(code: u32, mantissa: u32, bias: u32, largest: u32) -> f32 {
+    let sign = (code & 0x80u) << 24u;
+    let size = code & 0x7fu;
+    if size > largest {
+        return bitcast<f32>(sign | select(0x7fc00000u, 0x7f800000u, mantissa == 2u && size == 0x7cu));
+    }
+    let exponent = size >> mantissa;
+    let digits = size & ((1u << mantissa) - 1u);
+    if exponent == 0u {
+        let small = bitcast<u32>(f32(digits) * bitcast<f32>((128u - bias - mantissa) << 23u));
+        return bitcast<f32>(sign | small);
+    }
+    return bitcast<f32>(sign | ((exponent + 127u - bias) << 23u) | (digits << (23u - mantissa)));
+}
+
+fn from_e4m3(code: u32) -> f32 {
+    return from_byte(code, 3u, 7u, 0x7eu);
+}
+
+fn from_e5m2(code: u32) -> f32 {
+    return from_byte(code, 2u, 15u, 0x7bu);
 }

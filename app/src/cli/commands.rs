@@ -127,6 +127,9 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         backend.detail,
         backend.timing
     );
+    if scenario.strategy().precision.is_emulated() {
+        let _ = writeln!(text, "  fp8 is emulated: rounded exactly as hardware rounds it, multiplied in fp32");
+    }
     let ways: Vec<_> = trainer.ways().into_iter().map(|(way, calls)| format!("{way} {calls}")).collect();
     let _ = writeln!(text, "  matrix products of a step, by shader: {}", ways.join(", "));
     let unit = if scenario.model().has_sequences() { "tokens/s" } else { "samples/s" };

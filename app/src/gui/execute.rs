@@ -179,6 +179,9 @@ impl ExecuteView {
                 Err(error) => too_large_ui(ui, session, &error.to_string()),
             }
             self.device_ui(ui);
+            if session.run.scenario.strategy().precision.is_emulated() {
+                ui.colored_label(signals(ui.visuals()).warn, t("execute.emulated"));
+            }
             if let Some(error) = &self.error {
                 ui.colored_label(signals(ui.visuals()).bad, error);
             }

@@ -60,7 +60,7 @@ pub fn matmul_peak(device: &Device, dtype: DType) -> FlopsPerSec {
     match dtype {
         DType::Bf16 => device.bf16_matmul,
         DType::F16 => device.fp16_matmul,
-        DType::F8 | DType::F8Block => device.fp8_matmul,
+        DType::F8 | DType::F8Gradient | DType::F8Block => device.fp8_matmul,
         DType::F4 => device.fp4_matmul,
         DType::Tf32 => device.tf32_matmul,
         DType::F32 | DType::U32 | DType::U8 => device.fp32_matmul,

@@ -353,7 +353,12 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         // A token is read once for every expert that it goes to.
         OpKind::Dispatch => sum(&op.writes) * 2,
         // Matrix units want both operands by rows of the contraction, so a value in eight bits is written twice.
-        OpKind::Cast if op.writes.iter().any(|id| matches!(tensors[id.index()].dtype, DType::F8 | DType::F8Block)) => {
+        OpKind::Cast
+            if op
+                .writes
+                .iter()
+                .any(|id| matches!(tensors[id.index()].dtype, DType::F8 | DType::F8Gradient | DType::F8Block)) =>
+        {
             sum(&op.reads) + sum(&op.writes) * 2
         }
         // Once for the largest element of the tensor, once more to scale by it.

@@ -13,9 +13,14 @@ pub enum ExecError {
     NotBuiltIn,
     /// The precision cannot be executed yet.
     #[error(
-        "only strategy.precision = fp32, tf32, bf16 and fp16 can be executed yet, others are simulated; set it to \"bf16\""
+        "only strategy.precision = fp32, tf32, bf16, fp16 and fp8 can be executed yet, others are simulated; set it to \"bf16\""
     )]
     Precision,
+    /// Weights in eight bits have a scale of the whole, so they are not dealt out.
+    #[error(
+        "strategy.precision = fp8 can be executed with strategy.zero_stage = 0 only: a weight has one scale; set either to something else"
+    )]
+    Fp8Sharded,
     /// The optimizer cannot be executed yet.
     #[error(
         "only strategy.optimizer = adamw, adam, momentum and sgd can be executed yet, others are simulated; set it to \"adamw\""

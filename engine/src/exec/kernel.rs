@@ -250,6 +250,10 @@ kernels! {
     Sgd "sgd" [read read read write] + "update",
     /// One update with momentum.
     Momentum "momentum" [read read read write write] + "update",
+    /// The scale of a tensor in eight bits.
+    Scale "scale" [read write],
+    /// Numbers in eight bits.
+    Quantize "quantize" [read write],
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.
@@ -310,7 +314,7 @@ mod tests {
             for format in Format::ALL {
                 // What is written is never TF32.
                 let of = |access: &Access| match access {
-                    Access::ReadWrite if !format.is_packed() => Format::Word,
+                    Access::ReadWrite if !format.is_written() => Format::Word,
                     _ => format,
                 };
                 let formats: Vec<Format> = kernel.bindings().iter().map(of).collect();

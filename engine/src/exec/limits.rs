@@ -4,7 +4,7 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{Dims, StepGraph, lower};
 use crate::model::Recommender;
-use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule};
+use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -18,8 +18,10 @@ const MAX_OPS: usize = 200_000;
 
 /// Whether the scenario can be executed on one device; says why not.
 pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
-    if !matches!(scenario.strategy().precision, Precision::Fp32 | Precision::Tf32 | Precision::Bf16 | Precision::Fp16) {
-        return Err(ExecError::Precision);
+    match scenario.strategy().precision {
+        Precision::Fp8Block | Precision::Nvfp4 => return Err(ExecError::Precision),
+        Precision::Fp8 if scenario.strategy().zero != ZeroStage::None => return Err(ExecError::Fp8Sharded),
+        _ => {}
     }
     let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
     if !rules.contains(&scenario.strategy().optimizer) {

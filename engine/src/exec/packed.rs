@@ -76,16 +76,25 @@ fn declaration(source: &str, binding: usize) -> Option<(&str, &str, &str, &str)>
 /// The buffer and the functions that read and write a number of it.
 fn accessors(name: &str, binding: usize, access: &str, format: Format) -> String {
     let writes = access != "read";
-    let (element, word) = match (format.is_packed(), writes) {
-        (false, _) => ("f32", format!("{name}[i]")),
-        (true, false) => ("u32", format!("{name}[i >> 1u]")),
-        (true, true) => ("atomic<u32>", format!("atomicLoad(&{name}[i >> 1u])")),
+    let places = 4 / format.size();
+    // The word of a number, and its place in there.
+    let (word, bits) = (format!("i / {places}u"), 32 / places);
+    let element = match (format.is_packed(), writes) {
+        (false, _) => "f32",
+        (true, false) => "u32",
+        (true, true) => "atomic<u32>",
     };
-    let number = if format.is_packed() { format!("({word} >> ((i & 1u) * 16u)) & 0xffffu") } else { word };
+    let word =
+        if format.is_packed() && writes { format!("atomicLoad(&{name}[{word}])") } else { format!("{name}[{word}]") };
+    let mask = u32::MAX >> (32 - bits);
+    let number = if format.is_packed() { format!("({word} >> (i % {places}u * {bits}u)) & {mask}u") } else { word };
+    // Behind the last number stands what all of them are multiplied by.
+    let scale =
+        if format.is_scaled() { format!(" * bitcast<f32>({name}[arrayLength(&{name}) - 1u])") } else { String::new() };
     let format = format.name();
     let mut text = format!(
         "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;\n\
-         fn {name}_at(i: u32) -> f32 {{ return from_{format}({number}); }}\n"
+         fn {name}_at(i: u32) -> f32 {{ return from_{format}({number}){scale}; }}\n"
     );
     if writes {
         // Writing to a string cannot fail.

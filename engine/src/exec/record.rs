@@ -499,7 +499,7 @@ impl<'a> Recorder<'a> {
             let slice = self.slice_of(rank, None, id);
             Slice { buffer: home.copied().unwrap_or(slice.buffer), ..slice }
         });
-        copy(from, 0, to, 0, from.elements())
+        copy(from, 0, to, 0, to.elements())
     }
 }
 

@@ -29,7 +29,7 @@ impl Slice {
 
     /// Numbers in it.
     pub fn elements(&self) -> u32 {
-        u32::try_from(self.size / self.format.size()).unwrap_or(u32::MAX)
+        u32::try_from(self.format.elements(self.size)).unwrap_or(u32::MAX)
     }
 }
 

@@ -36,8 +36,10 @@ pub enum DType {
     Bf16,
     /// IEEE 754 half precision.
     F16,
-    /// Eight bits, with a scale for the whole tensor.
+    /// Eight bits (E4M3), with a scale for the whole tensor.
     F8,
+    /// Eight bits (E5M2), with a scale for the whole tensor: of gradients.
+    F8Gradient,
     /// Eight bits, with a scale in fp32 for every 128 elements.
     F8Block,
     /// Four bits, with a scale for every 16 elements, by rows and again by columns: about a byte for both.
@@ -56,14 +58,17 @@ impl DType {
         match self {
             Self::F32 | Self::U32 | Self::Tf32 => 4,
             Self::Bf16 | Self::F16 => 2,
-            Self::F8 | Self::F8Block | Self::F4 | Self::U8 => 1,
+            Self::F8 | Self::F8Gradient | Self::F8Block | Self::F4 | Self::U8 => 1,
         }
     }
 
     /// Bytes of some elements with their scales.
     pub fn bytes(self, elements: u64) -> Bytes {
-        let scales = if self == Self::F8Block { elements.div_ceil(128) * 4 } else { 0 };
-        Bytes(elements * self.size() + scales)
+        match self {
+            Self::F8 | Self::F8Gradient => Bytes(elements.next_multiple_of(4) + 4),
+            Self::F8Block => Bytes(elements + elements.div_ceil(128) * 4),
+            _ => Bytes(elements * self.size()),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
     }
     document.insert("note".into(), json!("ranks share one device; scaling cannot be derived from this run"));
     document.insert("backend".into(), json!(backend));
+    document.insert("emulated".into(), json!(scenario.strategy().precision.is_emulated()));
     document.insert(
         "loss".into(),
         steps.iter().map(|s| json!({ "step": s.step, "loss": s.loss, "gradient_norm": s.gradient_norm })).collect(),

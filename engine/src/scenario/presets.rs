@@ -45,6 +45,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-paged-1" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,
+        "tiny-llama-fp8-dp2" true,
         "tiny-resnet-dp2" true,
         "tiny-vit-tp2" true,
         "tiny-bert-pp2" true,

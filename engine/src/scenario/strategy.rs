@@ -197,6 +197,11 @@ impl ZeroStage {
 }
 
 impl Precision {
+    /// Whether an execution rounds numbers as it says and computes with them in fp32.
+    pub fn is_emulated(self) -> bool {
+        matches!(self, Self::Fp8 | Self::Fp8Block | Self::Nvfp4)
+    }
+
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
         match self {

@@ -9,34 +9,37 @@ use shardlab_engine::scenario::Scenario;
 
 use super::{Axes, MIXTURE, Outcome, backend, model, moved, on_cpu, plan_equals_pools, scenario_in};
 
-/// Unit roundoff and the most roundings on a way from the weights to a gradient: of what is kept in fewer bits when it
-/// is written, of what matrix units read in TF32 when it is read.
-fn roundings(step: &StepGraph) -> (f64, u32) {
-    let (mut deepest, mut coarsest) = (BTreeMap::<TensorId, u32>::new(), 0.0_f64);
+/// The squares of the unit roundoffs on the way from the weights to a gradient, added up, of the way where that is most: of
+/// what is kept in fewer bits when it is written, of what matrix units read in TF32 when it is read. Where two values are
+/// multiplied their relative errors add.
+fn roundings(step: &StepGraph) -> f64 {
+    let mut deepest = BTreeMap::<TensorId, f64>::new();
+    let kept = |id: TensorId| Format::of(step.tensor(id).dtype).expect("it is executed");
+    let square = |format: Format| if format == Format::Word { 0.0 } else { format.unit_roundoff().powi(2) };
     for op in step.stages.iter().flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops()) {
-        let known = |id: &TensorId| deepest.get(&step.storage_of(*id)).copied().unwrap_or(1);
-        let read = op.reads.iter().map(known).max().unwrap_or(1);
-        let rounded_when_read = multiplies(op.kind) && step.tensor(op.reads[0]).dtype == DType::Tf32;
+        let known = |id: &TensorId| deepest.get(&step.storage_of(*id)).copied().unwrap_or_else(|| square(kept(*id)));
+        let product = multiplies(op.kind);
+        let read = if product { known(&op.reads[0]) + known(&op.reads[1]) } else { 0.0 };
+        let read = op.reads.iter().map(known).fold(read, f64::max);
+        let rounded_when_read = product && step.tensor(op.reads[0]).dtype == DType::Tf32;
         for &id in &op.writes {
-            let format = Format::of(step.tensor(id).dtype).expect("it is executed");
-            let format = if rounded_when_read { Format::Tf32 } else { format };
-            let rounds = format != Format::Word;
-            coarsest = if rounds { coarsest.max(format.unit_roundoff()) } else { coarsest };
-            let depth = deepest.entry(step.storage_of(id)).or_default();
-            *depth = (*depth).max(read + u32::from(rounds));
+            let format = if rounded_when_read { Format::Tf32 } else { kept(id) };
+            let most = deepest.entry(step.storage_of(id)).or_default();
+            *most = most.max(read + square(format));
         }
     }
-    (coarsest, deepest.values().copied().max().unwrap_or(1))
+    deepest.values().copied().fold(0.0, f64::max)
 }
 
-/// How far gradients may be from those in fp32, relative, in the Euclidean norm: `u √D`.
+/// How far gradients may be from those in fp32, relative, in the Euclidean norm: `√Σ u²`, which is `u √D` where all D values
+/// on the way are kept alike.
 ///
-/// Each of D values on the way is rounded by at most the unit roundoff u of what it is; the errors are independent and
-/// of mean zero, so they add up as a random walk does (Higham & Mary 2019, theorem 2.4, with λ = 1 since a rounding's
-/// mean square is u²/3 at most). Sums are kept in fp32. The weights themselves are rounded once, and count.
+/// Each of them is rounded by at most the unit roundoff u of what it is; the errors are independent and of mean zero, so they
+/// add up as a random walk does (Higham & Mary 2019, theorem 2.4, with λ = 1 since a rounding's mean square is u²/3 at most).
+/// Sums are kept in fp32. The weights themselves are rounded once, and count. Numbers in eight bits are scaled so that the
+/// largest fits: those below the normal ones, 2⁻¹⁴ of it and less, weigh nothing in the norm.
 fn bound(step: &StepGraph) -> f64 {
-    let (unit_roundoff, depth) = roundings(step);
-    unit_roundoff * f64::from(depth).sqrt()
+    roundings(step).sqrt()
 }
 
 fn multiplies(kind: OpKind) -> bool {
@@ -125,6 +128,43 @@ fn shardings_and_schedules_stay_within_the_precision() {
     every_case(model(1), 1, &ALL[..1], &cases);
 }
 
+/// In eight bits the layers' matrix products read both factors, of gradients with two bits of mantissa.
+#[test]
+fn eight_bits_stay_within_their_precision_on_every_axis() {
+    let cases = [
+        ((1, 1, 1), ""),
+        ((2, 2, 2), "recompute = \"full\""),
+        ((1, 4, 1), "sequence_parallel = true"),
+        ((1, 2, 1), "context_parallel = 2"),
+        ((2, 1, 2), "schedule = \"zb-h1\""),
+        ((1, 1, 2), "schedule = \"zb-v\"\noffload_activations = 1"),
+        ((2, 1, 1), "recompute = \"selective\"\nrecompute_modules = [\"mlp\", \"norm\"]\noffload_optimizer = \"host\""),
+    ];
+    for seed in 0..2 {
+        every_case(model(seed), seed, &["fp8"], &cases);
+    }
+}
+
+#[test]
+fn eight_bits_learn_nearly_as_well_as_sixteen_and_are_sent_nowhere() {
+    let last = |precision: &str| {
+        let scenario = scenario_in(precision, model(0), 0, (1, 1, 1), "");
+        pollster::block_on(async {
+            let mut trainer = Trainer::new(&scenario, backend(BackendKind::Cpu)).await.expect("it is executable");
+            let mut loss = f64::NAN;
+            for _ in 0..40 {
+                loss = trainer.step().await.expect("a step runs").loss;
+            }
+            loss
+        })
+    };
+    let (sixteen, eight) = (last("bf16"), last("fp8"));
+    assert!((eight / sixteen - 1.0).abs() < 0.02, "{eight} in eight bits, {sixteen} in sixteen");
+    let sharded = scenario_in("fp8", model(0), 0, (2, 1, 1), "zero_stage = 1");
+    let error = shardlab_engine::exec::executable_graph(&sharded).expect_err("a weight has one scale");
+    assert!(error.to_string().contains("strategy.zero_stage"), "{error}");
+}
+
 /// Every token takes all experts: a rounded score may choose another expert, which no bound on rounding covers.
 #[test]
 fn mixtures_of_experts_stay_within_the_precision() {
@@ -176,9 +216,10 @@ fn gradients_that_overflow_change_nothing_and_halve_the_loss_scale() {
 fn sharded_steps_in_fewer_bits_on_the_gpu_stay_within_the_precision() {
     let exact = scenario_in("fp32", model(0), 0, (1, 1, 1), "");
     let exact = on_cpu(&exact, lower(&exact));
-    for precision in ALL {
+    for precision in ALL.into_iter().chain(["fp8"]) {
         let Some(device) = super::on_the_gpu::gpu() else { return };
-        let sharded = scenario_in(precision, model(0), 0, (2, 2, 1), "zero_stage = 1\nsequence_parallel = true");
+        let zero = if precision == "fp8" { "" } else { "zero_stage = 1\n" };
+        let sharded = scenario_in(precision, model(0), 0, (2, 2, 1), &format!("{zero}sequence_parallel = true"));
         check(&sharded, &super::run(&sharded, lower(&sharded), device), &exact, precision);
     }
 }

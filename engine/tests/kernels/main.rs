@@ -18,9 +18,9 @@ use shardlab_engine::exec::cpu::{
     attention_scores_grad, attention_softmax, attention_softmax_grad, attention_values, attention_values_grad_p,
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
-    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, momentum, peak, position, position_grad, read, reduce,
-    residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, sgd, silu, silu_grad,
-    sum_exp, sum_squares, swiglu, swiglu_grad,
+    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, momentum, peak, position, position_grad, quantize,
+    read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, scale,
+    sgd, silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -336,6 +336,15 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(momentum::MomentumParams { n: 99 }), &[99, 1, 9, 99, 99]),
         case(params!(peak::PeakParams { n: 99, rounds: 5, factor: 0.5 }), &[99]),
         case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
+        case(params!(scale::ScaleParams { n: 1001, words: 251, most: 448.0 }), &[1001, 252]),
+        case(
+            params!(quantize::QuantizeParams { n: 1001, words: 251, mantissa: 3, bias: 7, largest: 0x7e }),
+            &[1001, 252],
+        ),
+        case(
+            params!(quantize::QuantizeParams { n: 1003, words: 251, mantissa: 2, bias: 15, largest: 0x7b }),
+            &[1003, 252],
+        ),
         case(params!(fill::FillParams { n: 5_000_000, value: 2.5 }), &[5_000_000]),
         case(params!(sum_squares::SumSquaresParams { n: 9999, scale: 0.5 }), &[9999, 1]),
         case(
@@ -369,6 +378,14 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         Kernel::Embedding | Kernel::EmbeddingGrad => tokens(&mut data[0]),
         Kernel::SumExp => tokens(&mut data[2]),
         Kernel::Assign => data[0] = choices(random, false),
+        Kernel::Scale => data[0][7] = f32::INFINITY,
+        Kernel::Quantize => {
+            // All magnitudes that there are, and beyond.
+            let spread = |(i, x): (usize, &mut f32)| *x *= 2.0_f32.powi(i32::try_from(i % 40).unwrap() - 22);
+            data[0].iter_mut().enumerate().for_each(spread);
+            data[0][3..7].copy_from_slice(&[1e30, -1e30, f32::INFINITY, 0.0]);
+            *data[1].last_mut().unwrap() = 2.0_f32.powi(-3);
+        }
         Kernel::RouteGrad | Kernel::CombineGradWeights => data[1] = choices(random, true),
         Kernel::Dispatch | Kernel::Combine => data[2] = choices(random, true),
         Kernel::CrossEntropy => positive(&mut data[0], 0.5),
@@ -462,6 +479,7 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
     let numbers: &[usize] = match kernel {
         Kernel::Embedding | Kernel::EmbeddingGrad => &[0],
         Kernel::Assign => &[0, 1],
+        Kernel::Scale | Kernel::Quantize => &[1],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
         Kernel::Dispatch | Kernel::Combine | Kernel::Route => &[2],
         Kernel::RowMax => &[1],
@@ -475,7 +493,7 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
     };
     let of = |(index, access): (usize, &Access)| match access {
         _ if numbers.contains(&index) => Format::Word,
-        Access::ReadWrite if !format.is_packed() => Format::Word,
+        Access::ReadWrite if !format.is_written() => Format::Word,
         _ => format,
     };
     kernel.bindings().iter().enumerate().map(of).collect()
@@ -484,13 +502,19 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
 /// Runs the case on a backend and returns all buffers; what is behind them must not change.
 fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]) -> Vec<Vec<f32>> {
     const GUARD: u32 = 0x4442_4140;
-    let mut bindings = Vec::new();
+    let (mut bindings, mut before) = (Vec::new(), Vec::new());
     for (values, &format) in data.iter().zip(formats) {
         let mut words = vec![GUARD; format.words(values.len()) + 8];
         format.pack(values, &mut words);
         let buffer = backend.create(words.len() as u64 * 4);
         backend.write(buffer, 0, &words);
-        bindings.push(Slice { buffer, offset: 0, size: values.len() as u64 * format.size(), format });
+        let size = if format.is_scaled() {
+            format.words(values.len()) as u64 * 4
+        } else {
+            values.len() as u64 * format.size()
+        };
+        bindings.push(Slice { buffer, offset: 0, size, format });
+        before.push(words);
     }
     let dispatch = Dispatch { bindings: bindings.clone(), ..case.dispatch.clone() };
     let scope =
@@ -500,7 +524,14 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]
         backend.prepare(&recording).await.expect("it prepares");
         backend.replay(&recording).await.expect("it runs");
         let mut results = Vec::new();
-        for slice in bindings {
+        for (slice, before) in bindings.into_iter().zip(before) {
+            if slice.format.is_scaled() {
+                let words = backend.read(slice.buffer, 0, before.len()).await.expect("it is read back");
+                let words: Vec<u32> = words.into_iter().map(f32::to_bits).collect();
+                assert_eq!(words, before, "{} wrote what it may only read", case.dispatch.kernel.name());
+                results.push(Vec::new());
+                continue;
+            }
             // TF32 lies in memory as fp32 does.
             let n = slice.elements() as usize;
             let format = if slice.format.is_packed() { slice.format } else { Format::Word };
@@ -531,7 +562,7 @@ fn tolerance(kernel: Kernel) -> f32 {
 
 /// Whether a buffer holds numbers of experts or rows.
 fn is_numbers(kernel: Kernel, index: usize) -> bool {
-    matches!((kernel, index), (Kernel::Route, 2) | (Kernel::Assign, 1))
+    matches!((kernel, index), (Kernel::Route, 2) | (Kernel::Assign | Kernel::Scale | Kernel::Quantize, 1))
 }
 
 /// How often a result in fewer bits is rounded on the GPU, at most: once, or whenever something is added to it.

@@ -72,6 +72,7 @@ pub mod pool;
 pub mod pool_grad;
 pub mod position;
 pub mod position_grad;
+pub mod quantize;
 pub mod read;
 pub mod reduce;
 pub mod relu;
@@ -84,6 +85,7 @@ pub mod rope;
 pub mod route;
 pub mod route_grad;
 pub mod row_max;
+pub mod scale;
 pub mod sgd;
 pub mod silu;
 pub mod silu_grad;
@@ -311,6 +313,8 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Momentum => twin!(momentum: read grad, read norm_sq, read hyper, write param, write m),
         Kernel::Peak => twin!(peak: write out),
         Kernel::Read => twin!(read: read x, write out),
+        Kernel::Scale => twin!(scale: read x, numbers out),
+        Kernel::Quantize => twin!(quantize: read x, numbers out),
         Kernel::Copy => twin!(copy: read src, write dst),
     }
 }

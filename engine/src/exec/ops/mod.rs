@@ -28,6 +28,7 @@ use crate::exec::cpu::matmul::MatmulParams;
 use crate::exec::cpu::momentum::MomentumParams;
 use crate::exec::cpu::position::PositionParams;
 use crate::exec::cpu::position_grad::PositionGradParams;
+use crate::exec::cpu::quantize::QuantizeParams;
 use crate::exec::cpu::reduce::ReduceParams;
 use crate::exec::cpu::residual::ResidualParams;
 use crate::exec::cpu::rms_norm::RmsNormParams;
@@ -35,6 +36,7 @@ use crate::exec::cpu::rms_norm_grad::RmsNormGradParams;
 use crate::exec::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
 use crate::exec::cpu::rope::RopeParams;
 use crate::exec::cpu::row_max::RowMaxParams;
+use crate::exec::cpu::scale::ScaleParams;
 use crate::exec::cpu::sgd::SgdParams;
 use crate::exec::cpu::silu::SiluParams;
 use crate::exec::cpu::silu_grad::SiluGradParams;
@@ -111,7 +113,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Update { .. } | OpKind::Momentum | OpKind::Orthogonalize | OpKind::FactorSums => {
             return Err(ExecError::Optimizer);
         }
-        OpKind::ToHost | OpKind::FromHost => vec![copy(reads[0], 0, writes[0], 0, call.written(0))],
+        OpKind::ToHost | OpKind::FromHost => vec![call.moved()],
         OpKind::HostUpdate { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, .. } => {
             call.host_update(decayed, sliced)
         }
@@ -120,11 +122,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Accumulate => vec![call.accumulate()],
         OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
         OpKind::Compression(_) => return Err(ExecError::Compression),
-        // Of what all ranks have, each may keep its rows.
-        OpKind::Cast => {
-            let first = if call.read_shape(0) == call.write_shape(0) { 0 } else { call.row_offset(op.writes[0]) };
-            vec![copy(reads[0], first * call.write_shape(0).cols, writes[0], 0, call.written(0))]
-        }
+        OpKind::Cast => call.cast(),
         OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],
         OpKind::GatherRows | OpKind::GatherRowsGrad => vec![call.gathered_rows()],
         OpKind::ClassToken | OpKind::ClassTokenGrad | OpKind::ClassTokenWeightGrad => vec![call.class_token()],
@@ -172,6 +170,32 @@ impl Call<'_> {
     /// Binds the reads, then the writes, as most kernels do.
     fn simple<P: crate::exec::KernelParams>(&self, params: &P) -> Dispatch {
         Dispatch::new(params, [self.reads, self.writes].concat())
+    }
+
+    /// As it lies, scales and all.
+    fn moved(&self) -> Dispatch {
+        let [from, to] =
+            [self.reads[0], self.writes[0]].map(|slice| Slice::of_words(slice.buffer, slice.offset, slice.size));
+        if self.reads[0].format == self.writes[0].format && self.reads[0].format.is_scaled() {
+            return copy(from, 0, to, 0, from.elements());
+        }
+        copy(self.reads[0], 0, self.writes[0], 0, self.written(0))
+    }
+
+    /// Of what all ranks have, each may keep its rows. Numbers in eight bits have a scale, for which all of them are needed.
+    fn cast(&self) -> Vec<Dispatch> {
+        let (from, to, n) = (self.reads[0], self.writes[0], self.written(0));
+        let Some([mantissa, bias, largest]) = to.format.byte() else {
+            let first = if self.read_shape(0) == self.write_shape(0) { 0 } else { self.row_offset(self.op.writes[0]) };
+            return vec![copy(from, first * self.write_shape(0).cols, to, 0, n)];
+        };
+        let words = n.div_ceil(4);
+        let most = to.format.decode(largest);
+        let to = Slice { format: Format::Word, ..to };
+        vec![
+            Dispatch::new(&ScaleParams { n, words, most, pad: [0; 1] }, [from, to]),
+            Dispatch::new(&QuantizeParams { n, words, mantissa, bias, largest, pad: [0; 3] }, [from, to]),
+        ]
     }
 
     /// The first row of the whole that this rank holds of a tensor.

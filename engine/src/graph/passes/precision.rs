@@ -1,7 +1,7 @@
 //! Sixth pass: number formats. Mixed precision keeps fp32 master weights and accumulates gradients in fp32
 //! (Micikevicius et al. 2018; bf16 needs no loss scale).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::{DType, Op, OpGraph, OpKind, Part, Role, Storage, Tensor, TensorId};
 use crate::scenario::{GradientFormat, Precision, Strategy};
@@ -35,11 +35,21 @@ fn tf32(mut graph: OpGraph) -> OpGraph {
 /// micro-batch finds them; embedding and head stay in 16 bits, as Transformer Engine leaves them.
 fn narrow(mut graph: OpGraph, format: DType) -> OpGraph {
     let mut casts: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+    let mut gradients: BTreeSet<TensorId> = BTreeSet::new();
     for mut op in std::mem::take(&mut graph.ops) {
+        // Of what was computed backwards, and what of it was handed around.
+        let backward = match op.kind {
+            OpKind::Collective { .. } => op.reads.first().is_some_and(|id| gradients.contains(id)),
+            _ => op.phase == Phase::Backward,
+        };
+        gradients.extend(op.writes.iter().filter(|_| backward));
         if matches!(op.kind, OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. }) && matches!(op.part, Part::Layer(_))
         {
             for read in 0..2 {
                 let id = op.reads[read];
+                // Gradients need range more than digits (Micikevicius et al. 2022, section 3.2).
+                let of_gradient = format == DType::F8 && gradients.contains(&id);
+                let format = if of_gradient { DType::F8Gradient } else { format };
                 let cast = casts.get(&id).copied().unwrap_or_else(|| cast_to(&mut graph, id, &op, format));
                 casts.insert(id, cast);
                 op.reads[read] = cast;
