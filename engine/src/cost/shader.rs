@@ -176,6 +176,11 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let sums = (channels * WORKGROUP * WORKGROUP * 2) as f64;
             Calls { workgroups: channels, ..Calls::of(1, read as f64 * passes + sums) }
         }
+        // The scale of all numbers, then four of them for each word.
+        OpKind::Cast if writes.first().is_some_and(|id| tensors[id.index()].dtype.size() == 1) => {
+            let calls = Calls::of(written.div_ceil(4), 2.0 * read as f64 + written as f64 / 4.0);
+            Calls { count: 2, ..calls }
+        }
         OpKind::Pool(window) => {
             let seen = (u64::from(window.side).pow(2)) as f64;
             divided(1.0 + seen, 4.0).with(written as f64 * seen * 4.0)

@@ -136,7 +136,7 @@ impl Format {
             }
         }
         if let Some(last) = self.words(values.len()).checked_sub(1).filter(|_| self.is_scaled()) {
-            words.iter_mut().nth(last).into_iter().for_each(|word| *word = scale.to_bits());
+            words.get_mut(last).into_iter().for_each(|word| *word = scale.to_bits());
         }
     }
 

@@ -1,5 +1,5 @@
-//! Gradient of `convolution` for its input: `dx[p, c] = sum over (ky, kx, o) of dy[q, o] * weight[(ky * kernel + kx) * inputs
-//! + c, o]` over the pixels `q` that see `p` through `(ky, kx)`: `q * stride + (ky, kx) - pad = p`.
+//! Gradient of `convolution` for its input: `dx[p, c] = sum of dy[q, o] * weight[(ky * kernel + kx) * inputs + c, o]` over all
+//! `(ky, kx, o)` and the pixels `q` that see `p` through `(ky, kx)`: `q * stride + (ky, kx) - pad = p`.
 //! An invocation of the shader computes 4 pixels by 4 channels in registers.
 
 use super::Real;
