@@ -358,3 +358,47 @@ fn what_can_only_be_simulated_is_not_executed() {
         assert!(text(&executed.stderr).contains(reason), "{}", text(&executed.stderr));
     }
 }
+
+/// The processes that a process has started.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<String> {
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.split_whitespace().nth(1) == Some(&parent.to_string()))
+    };
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_whose_device_is_gone_says_where_it_can_go_on_and_ends_there_with_the_same_bits() {
+    let file = folder("checkpoint").join("run.safetensors");
+    let path = file.to_str().expect("text");
+    let run = ["execute", "tiny-llama-processes-4", "--backend", "cpu", "--steps", "10", "--json"];
+    let checkpoint = ["--checkpoint", path, "--checkpoint-interval", "2"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_shardlab"));
+    program.args(run).args(checkpoint).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let program = program.spawn().expect("the program starts");
+    while !file.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let workers = children(program.id());
+    assert_eq!(workers.len(), 4, "each rank is a process");
+    Command::new("kill").args(["-9", &workers[2]]).status().expect("it runs");
+    let output = program.wait_with_output().expect("it ends");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("worker 2 has ended") && said.contains("--resume"), "{said}");
+
+    let resumed = json(&[&run[..], &["--placement", "device", "--resume", path]].concat());
+    let whole = json(&[&run[..], &["--placement", "adapters", "--workers", "2"]].concat());
+    let last = |document: &Value| document["loss"].as_array().and_then(|steps| steps.last().cloned()).expect("steps");
+    assert_eq!((&last(&resumed)["loss"], &last(&resumed)["step"]), (&last(&whole)["loss"], &last(&whole)["step"]));
+
+    let bytes = std::fs::read(&file).expect("it is there");
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("a file is written");
+    let refused = shardlab(&[&run[..], &["--resume", path]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("the checkpoint cannot be used"), "{}", text(&refused.stderr));
+}

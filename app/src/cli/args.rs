@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shardlab_engine::exec::BackendKind;
-use shardlab_engine::scenario::{DEFAULT_PRESET, PoolName};
+use shardlab_engine::scenario::{DEFAULT_PRESET, PlacementName, PoolName};
 use shardlab_engine::units::Bytes;
 
 /// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
@@ -177,6 +177,28 @@ impl PoolChoice {
     }
 }
 
+/// Where ranks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlacementChoice {
+    /// All on one device, in this process
+    Device,
+    /// In threads with a device each, on the adapters in turn, connected by loopback TCP
+    Adapters,
+    /// In processes with a device each, on the adapters in turn, connected by loopback TCP
+    Processes,
+}
+
+impl PlacementChoice {
+    /// The place in the engine's words.
+    pub fn name(self) -> PlacementName {
+        match self {
+            Self::Device => PlacementName::Device,
+            Self::Adapters => PlacementName::Adapters,
+            Self::Processes => PlacementName::Processes,
+        }
+    }
+}
+
 /// `shardlab pool`.
 #[derive(Clone, Debug, Args)]
 pub struct PoolOptions {
@@ -212,6 +234,21 @@ pub struct ExecuteOptions {
     /// What a rank may take of the device when paging, for example 8MB; run.pool_budget when left out
     #[arg(long, value_name = "SIZE")]
     pub pool_budget: Option<Bytes>,
+    /// Where ranks run; run.placement of the scenario when left out
+    #[arg(long, value_enum)]
+    pub placement: Option<PlacementChoice>,
+    /// Threads or processes among which ranks are dealt out; one for each rank when left out
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+    /// Save what the run can go on from in FILE (safetensors): every --checkpoint-interval steps and after the last
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "STEPS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_interval: u32,
+    /// Go on from a checkpoint of the same scenario; --steps counts from the beginning
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub export: ExportOptions,
 }

@@ -9,18 +9,17 @@ use clap_complete::Shell;
 use pollster::block_on;
 use shardlab_engine::analysis::step_report;
 use shardlab_engine::compare::predict_and_execute;
-use shardlab_engine::exec::{self, Backend, BackendKind, StepResult, Trainer};
+use shardlab_engine::exec::{self, Backend, BackendKind};
 use shardlab_engine::graph::{dot, lower};
-use shardlab_engine::scenario::{self, Scenario};
-use shardlab_engine::units::Bytes;
+use shardlab_engine::scenario;
 use shardlab_engine::{analysis, report, sim, validate};
 
 use super::args::{
-    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExecuteOptions, ExplainOptions, FitOptions,
-    GraphFormat, GraphOptions, PoolChoice, PoolOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
+    Arguments, BackendChoice, CalibrateOptions, CompareOptions, ExplainOptions, FitOptions, GraphFormat, GraphOptions,
+    PoolOptions, SimulateOptions, ValidateOptions, WhatIfOptions,
 };
 use super::output::{export, note, percentage, print, progress, write_file};
-use super::{Answer, input, tuning};
+use super::{Answer, input};
 
 /// `shardlab simulate`.
 pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
@@ -62,31 +61,6 @@ pub fn what_if(options: &WhatIfOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
-/// `shardlab execute`.
-pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
-    let word = &options.scenario.scenario;
-    let mut file = input::scenario_file(word)?;
-    file.run.pool = options.pool.map_or(file.run.pool, PoolChoice::name);
-    file.run.pool_budget = options.pool_budget.or(file.run.pool_budget);
-    let scenario = input::checked(word, &file)?;
-    let graph = exec::executable_graph(&scenario)?;
-    let backend = open(options.backend.backend)?;
-    let steps = options.steps.unwrap_or(scenario.run().steps).max(1);
-    let mut trainer = block_on(Trainer::of_graph(&scenario, graph, backend))?;
-    if let Some(file) = &options.tune {
-        tuning::tune(&mut trainer, file)?;
-    }
-    let results = train(&mut trainer, steps)?;
-    let last = results.last().context("no step was trained")?;
-    export(&options.export, &last.trace)?;
-    print(&if options.export.json {
-        report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results)
-    } else {
-        execution_table(&scenario, &trainer, &results)
-    })?;
-    Ok(Answer::Yes)
-}
-
 /// `shardlab pool`.
 pub fn pool(options: &PoolOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
@@ -96,78 +70,6 @@ pub fn pool(options: &PoolOptions) -> anyhow::Result<Answer> {
     }
     print(&if options.json { report::pool_json(&rows) } else { report::pool_table(scenario.name(), &rows) })?;
     Ok(Answer::Yes)
-}
-
-fn train(trainer: &mut Trainer, steps: u32) -> anyhow::Result<Vec<StepResult>> {
-    let bar = progress(steps.into());
-    let mut results: Vec<StepResult> = Vec::new();
-    for _ in 0..steps {
-        let result = block_on(trainer.step())?;
-        bar.set_message(format!("loss {:.4}", result.loss));
-        bar.inc(1);
-        // Only the last step's trace is reported; thousands of them would fill the memory.
-        if let Some(previous) = results.last_mut() {
-            previous.trace.spans = Vec::new();
-            previous.trace.memory = Vec::new();
-        }
-        results.push(result);
-    }
-    bar.finish_and_clear();
-    Ok(results)
-}
-
-fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult]) -> String {
-    let (mut text, backend, ranks) = (String::new(), trainer.backend(), scenario.mesh().ranks());
-    let _ = writeln!(text, "{}   [executed on this device; {ranks} rank(s) share it]", scenario.name());
-    let _ = writeln!(
-        text,
-        "  backend   {} {} ({}), timed by {}",
-        backend.kind.name(),
-        backend.name,
-        backend.detail,
-        backend.timing
-    );
-    if scenario.strategy().precision.is_emulated() {
-        let _ = writeln!(text, "  fp8 is emulated: rounded exactly as hardware rounds it, multiplied in fp32");
-    }
-    let ways: Vec<_> = trainer.ways().into_iter().map(|(way, calls)| format!("{way} {calls}")).collect();
-    let _ = writeln!(text, "  matrix products of a step, by shader: {}", ways.join(", "));
-    let unit = if scenario.model().has_sequences() { "tokens/s" } else { "samples/s" };
-    let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", unit);
-    let every = results.len().div_ceil(20).max(1);
-    for (index, result) in results.iter().enumerate() {
-        if index % every == 0 || index + 1 == results.len() {
-            let (step, loss, norm, wall) = (result.step, result.loss, result.gradient_norm, result.wall.to_string());
-            let _ = writeln!(
-                text,
-                "  {step:>6} {loss:>10.4} {norm:>10.4} {wall:>12} {:>12.0}",
-                result.throughput(scenario)
-            );
-        }
-    }
-    if let Some(last) = results.last() {
-        if let Some(scale) = last.loss_scale {
-            let skipped = results.iter().filter(|result| result.skipped).count();
-            let _ = writeln!(text, "\n  loss scale {scale}, steps skipped since gradients overflowed: {skipped}");
-        }
-        let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
-        let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
-        let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
-        let (reserved, staging) = (last.reserved, trainer.staging());
-        let _ = writeln!(text, "  buffers on the device: {reserved}, of which batches and messages {staging}");
-        let policy = scenario.run().pool.name().name();
-        for (rank, pool) in last.pools.iter().enumerate() {
-            let _ = writeln!(text, "  pool of rank {rank}, {policy}: {}", report::pool_line(pool));
-        }
-        let outside: Bytes = trainer.outside().iter().map(|pool| pool.usage.at_peak.total()).sum();
-        if outside > Bytes::ZERO {
-            let _ = writeln!(text, "  for what is outside the device, of all ranks, in buffers of this one: {outside}");
-        }
-        let figures = step_report(trainer.step_graph(), scenario, &last.trace);
-        text.push_str(&report::op_class_table(&last.trace, 0));
-        text.push_str(&report::memory_table(&figures));
-    }
-    text
 }
 
 /// `shardlab compare`.
@@ -296,14 +198,21 @@ fn validate_collectives(options: &ValidateOptions, bytes: &[u8]) -> anyhow::Resu
 
 /// Opens the backend that was asked for; `auto` falls back to the CPU and says so.
 pub fn open(choice: BackendChoice) -> anyhow::Result<Backend> {
+    open_by(choice, &|kind| block_on(exec::open(kind)))
+}
+
+pub fn open_by(
+    choice: BackendChoice,
+    open: &dyn Fn(BackendKind) -> Result<Backend, exec::ExecError>,
+) -> anyhow::Result<Backend> {
     if let Some(kind) = choice.kind() {
-        return Ok(block_on(exec::open(kind))?);
+        return Ok(open(kind)?);
     }
-    match block_on(exec::open(BackendKind::Wgpu)) {
+    match open(BackendKind::Wgpu) {
         Ok(backend) => Ok(backend),
         Err(error) => {
             note(&format!("shardlab: {error}; kernels run on the CPU"));
-            Ok(block_on(exec::open(BackendKind::Cpu))?)
+            Ok(open(BackendKind::Cpu)?)
         }
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod commands;
+mod execute;
 mod input;
 mod output;
 mod search;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Arguments, Command};
+use shardlab_engine::exec::{Launch, run_worker};
 
 /// The answer of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub enum Answer {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if let Some(launch) = Launch::of_this_process() {
+        // The process that started this one says what became of it.
+        return run_worker(&launch).map_or(ExitCode::from(2), |()| ExitCode::SUCCESS);
+    }
     match run(Arguments::parse()) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
@@ -40,7 +46,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<Answer> {
     match arguments.command.unwrap_or_else(Command::default_for_this_machine) {
         Command::Simulate(options) => commands::simulate(&options),
-        Command::Execute(options) => commands::execute(&options),
+        Command::Execute(options) => execute::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Calibrate(options) => commands::calibrate(&options),

@@ -336,8 +336,8 @@ impl App {
             self.selection = Selection::default();
             self.timeline.fit();
         }
-        for (name, text) in self.session.saves.drain(..) {
-            self.exporter.text(context, name, text);
+        for (name, content) in self.session.saves.drain(..) {
+            self.exporter.made(context, name, content);
         }
         for outcome in self.exporter.outcomes() {
             match outcome {

@@ -127,10 +127,10 @@ impl BenchView {
 
 fn save_ui(ui: &mut Ui, report: &BenchReport, session: &mut Session) {
     if ui.button(t("bench.save_json")).clicked() {
-        session.saves.push((format!("bench of {}.json", report.backend.name), report::bench_json(report)));
+        session.save(format!("bench of {}.json", report.backend.name), report::bench_json(report));
     }
     if ui.button(t("bench.save_csv")).clicked() {
-        session.saves.push((format!("bench of {}.csv", report.backend.name), report::bench_csv(report)));
+        session.save(format!("bench of {}.csv", report.backend.name), report::bench_csv(report));
     }
 }
 

@@ -90,7 +90,7 @@ impl CompareView {
             result_ui(ui, &self.of, result);
             ui.horizontal(|ui| {
                 if ui.button(t("compare.save")).clicked() {
-                    session.saves.push((format!("{}.comparison.json", self.of), report::comparison_json(result)));
+                    session.save(format!("{}.comparison.json", self.of), report::comparison_json(result));
                 }
                 if ui.button(t("compare.take_device")).on_hover_text(t("compare.take_device.tip")).clicked() {
                     take_device(session, result);
@@ -195,7 +195,7 @@ fn baseline_ui(ui: &mut Ui, session: &mut Session) {
     let rows = differences(&baseline, &run);
     difference_ui(ui, &rows);
     if ui.button(t("compare.save_differences")).clicked() {
-        session.saves.push((format!("{}.baseline.csv", run.scenario.name()), differences_csv(&rows)));
+        session.save(format!("{}.baseline.csv", run.scenario.name()), differences_csv(&rows));
     }
 }
 

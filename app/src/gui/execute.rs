@@ -12,7 +12,8 @@ use shardlab_engine::trace::{MemoryCategory, Origin};
 
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
 use super::i18n::{t, t_or_name, t_with};
-use super::job::{Job, Message};
+use super::job::{Checkpoint, Job, Message, Training};
+use super::placement::placement_ui;
 use super::pool::PoolView;
 use super::session::{Run, Session};
 use super::widgets::{even_grid, figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
@@ -46,6 +47,8 @@ pub struct ExecuteView {
     tuned: Option<f32>,
     /// Looks once whether there is a GPU, so that its absence is told before anybody waits for it.
     probe: Option<Job>,
+    /// What the run can go on from.
+    checkpoint: Option<Checkpoint>,
     pool: PoolView,
 }
 
@@ -66,6 +69,7 @@ impl Default for ExecuteView {
             tune: false,
             tuned: None,
             probe: None,
+            checkpoint: None,
             pool: PoolView::default(),
         }
     }
@@ -93,6 +97,7 @@ impl ExecuteView {
                 "out_moves": pool.out.moves,
                 "in_moves": pool.back.moves,
             })).collect::<Vec<_>>()),
+            "checkpoint": self.checkpoint.as_ref().map(|(step, _)| step),
             "error": self.error,
         })
     }
@@ -117,6 +122,7 @@ impl ExecuteView {
                     self.note = note.or(self.note.take());
                 }
                 Message::Step(result) => self.add(result),
+                Message::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint),
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
                     errors.push(error);
@@ -155,7 +161,38 @@ impl ExecuteView {
         let (probe, note, tune, pool) =
             (self.probe.take(), self.note.take(), self.tune, std::mem::take(&mut self.pool));
         *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, tune, pool, ..Self::default() };
-        self.job = Some(Job::train(context, scenario, kind, steps, tuning.clone(), tune));
+        let tuning = tuning.clone();
+        self.job = Some(Job::train(context, Training { scenario, kind, steps, tuning, tune, from: None }));
+    }
+
+    /// Goes on where the last checkpoint was made: to the end, or as many steps again where it is reached.
+    fn go_on(&mut self, context: &egui::Context, tuning: &Tuning) {
+        let (Some(scenario), Some(from)) = (self.scenario.clone(), self.checkpoint.clone()) else { return };
+        if from.0 >= self.steps {
+            self.steps += scenario.run().steps;
+        }
+        self.error = None;
+        // What was trained after the checkpoint is trained again.
+        let kept = self.losses.iter().take_while(|(step, _)| *step <= from.0).count();
+        self.losses.truncate(kept);
+        self.rates.truncate(kept);
+        let (kind, steps, tuning, tune) = (self.kind, self.steps, tuning.clone(), self.tune);
+        self.job = Some(Job::train(context, Training { scenario, kind, steps, tuning, tune, from: Some(from) }));
+    }
+
+    /// Where a run that has ended can go on, and a file to keep.
+    fn checkpoint_ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        let Some((step, bytes)) = self.checkpoint.clone().filter(|_| !self.is_running()) else { return };
+        ui.horizontal(|ui| {
+            ui.label(t_with("execute.checkpoint", step)).on_hover_text(t("execute.checkpoint.tip"));
+            if ui.button(t("execute.go_on")).on_hover_text(t("execute.go_on.tip")).clicked() {
+                self.go_on(ui.ctx(), &session.tuning);
+            }
+            if ui.button(t("execute.keep")).on_hover_text(t("execute.keep.tip")).clicked() {
+                let name = self.scenario.as_ref().map_or("", Scenario::name);
+                session.save(format!("{name}.{step}.safetensors"), bytes.to_vec());
+            }
+        });
     }
 
     /// Draws the view.
@@ -169,6 +206,9 @@ impl ExecuteView {
                 }
             });
             ui.weak(t("execute.about"));
+            if !self.is_running() {
+                placement_ui(ui, session);
+            }
             match executable_step(&session.run.scenario, &session.run.step) {
                 // What runs can be paused and stopped whatever is on screen by now.
                 _ if self.is_running() => self.running_ui(ui),
@@ -185,6 +225,7 @@ impl ExecuteView {
             if let Some(error) = &self.error {
                 ui.colored_label(signals(ui.visuals()).bad, error);
             }
+            self.checkpoint_ui(ui, session);
             if self.last.is_some() {
                 ui.horizontal(|ui| self.after_ui(ui, session));
                 self.result_ui(ui);
@@ -280,7 +321,7 @@ impl ExecuteView {
         if ui.button(t("execute.save")).on_hover_text(t("execute.save.tip")).clicked() {
             let steps = self.losses.iter().zip(&self.rates).map(|(&(step, loss), rate)| (step, loss, rate[1]));
             let name = self.scenario.as_ref().map_or("", Scenario::name);
-            session.saves.push((format!("{name}.loss.csv"), report::loss_csv(steps)));
+            session.save(format!("{name}.loss.csv"), report::loss_csv(steps));
         }
     }
 

@@ -28,7 +28,9 @@ impl Exporter {
     pub fn scenario(&self, context: &egui::Context, session: &Session) {
         let text = toml::to_string_pretty(&session.file);
         let name = session.file.name.clone().unwrap_or_else(|| "scenario".to_owned());
-        self.save(context, format!("{name}.toml"), move || text.map_err(|error| error.to_string()));
+        self.save(context, format!("{name}.toml"), move || {
+            text.map(String::into_bytes).map_err(|error| error.to_string())
+        });
     }
 
     /// Saves the figures as JSON.
@@ -56,14 +58,14 @@ impl Exporter {
         self.of_run(context, run, "dot", |run| dot(&run.step));
     }
 
-    /// Saves a text that a view has made.
-    pub fn text(&self, context: &egui::Context, name: String, text: String) {
-        self.save(context, name, move || Ok(text));
+    /// Saves what a view has made.
+    pub fn made(&self, context: &egui::Context, name: String, content: Vec<u8>) {
+        self.save(context, name, move || Ok(content));
     }
 
     fn of_run(&self, context: &egui::Context, run: &Arc<Run>, suffix: &str, text: fn(&Run) -> String) {
         let run = Arc::clone(run);
-        self.save(context, format!("{}.{suffix}", run.scenario.name()), move || Ok(text(&run)));
+        self.save(context, format!("{}.{suffix}", run.scenario.name()), move || Ok(text(&run).into_bytes()));
     }
 
     /// Asks where to, and only then makes the text: a trace has tens of megabytes.
@@ -71,13 +73,13 @@ impl Exporter {
         &self,
         context: &egui::Context,
         name: String,
-        text: impl FnOnce() -> Result<String, String> + Send + 'static,
+        content: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static,
     ) {
         let (send, context) = (self.send.clone(), context.clone());
         spawn("export", async move {
             let Some(handle) = rfd::AsyncFileDialog::new().set_file_name(&name).save_file().await else { return };
-            let outcome = match text() {
-                Ok(text) => handle.write(text.as_bytes()).await.map_err(|error| error.to_string()),
+            let outcome = match content() {
+                Ok(content) => handle.write(&content).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error),
             };
             let told = outcome.map(|()| t_with("export.done", &name)).map_err(|error| format!("{name}: {error}"));

@@ -3,13 +3,17 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{
     Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
 };
+#[cfg(not(target_arch = "wasm32"))]
+use shardlab_engine::exec::{Launcher, open_placed};
 use shardlab_engine::scenario::Scenario;
 use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
+use web_time::Instant;
 
 /// Runs a future to its end without blocking the interface.
 #[cfg(not(target_arch = "wasm32"))]
@@ -69,6 +73,8 @@ pub enum Message {
     Opened(BackendInfo, Option<String>),
     /// A step was trained.
     Step(Box<StepResult>),
+    /// What the run can go on from, and how many steps it has by then.
+    Checkpoint(Checkpoint),
     /// Share done.
     Progress(f32),
     /// How far a search is.
@@ -89,6 +95,29 @@ pub enum Message {
     Done,
 }
 
+/// Time between checkpoints: on slow devices reading all weights back takes as long as some steps.
+const CHECKPOINTS_APART: Duration = Duration::from_secs(10);
+
+/// What a run can go on from: how many steps were trained, and a safetensors file.
+pub type Checkpoint = (u32, Arc<Vec<u8>>);
+
+/// What is trained, and how.
+#[derive(Clone, Debug)]
+pub struct Training {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// On which kind of device.
+    pub kind: BackendKind,
+    /// Until so many steps were trained.
+    pub steps: u32,
+    /// What is known of kernels.
+    pub tuning: Tuning,
+    /// Whether unknown ones are measured.
+    pub tune: bool,
+    /// Where it goes on; from the beginning when left out.
+    pub from: Option<Checkpoint>,
+}
+
 /// A job that runs.
 #[derive(Debug)]
 pub struct Job {
@@ -107,17 +136,8 @@ impl Job {
     }
 
     /// Trains `steps` steps with the fastest known kernels; measures those that are not known if `tune`.
-    pub fn train(
-        context: &egui::Context,
-        scenario: Scenario,
-        kind: BackendKind,
-        steps: u32,
-        tuning: Tuning,
-        tune: bool,
-    ) -> Self {
-        Self::start(context, "train", move |reporter| async move {
-            train(&reporter, &scenario, kind, steps, (tuning, tune)).await
-        })
+    pub fn train(context: &egui::Context, training: Training) -> Self {
+        Self::start(context, "train", move |reporter| async move { train(&reporter, training).await })
     }
 
     /// Measures a device.
@@ -228,7 +248,7 @@ impl Reporter {
 /// A short rest in a pause.
 #[cfg(not(target_arch = "wasm32"))]
 async fn rest() {
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// A short rest in a pause.
@@ -259,6 +279,24 @@ async fn open_or_cpu(reporter: &Reporter, kind: BackendKind) -> Result<Backend, 
     Ok(backend)
 }
 
+/// The same with ranks where the scenario wants them. What goes wrong with workers is told, not worked around.
+#[cfg(not(target_arch = "wasm32"))]
+async fn open_for(reporter: &Reporter, scenario: &Scenario, kind: BackendKind) -> Result<Backend, ExecError> {
+    let (placement, ranks) = (scenario.run().placement, scenario.mesh().ranks());
+    if placement.workers(ranks) == 1 {
+        return open_or_cpu(reporter, kind).await;
+    }
+    let backend = open_placed(kind, placement, ranks, &Launcher::this_program()?).await?;
+    reporter.tell(Message::Opened(backend.info().clone(), None));
+    Ok(backend)
+}
+
+/// In a page all ranks are on one device.
+#[cfg(target_arch = "wasm32")]
+async fn open_for(reporter: &Reporter, _: &Scenario, kind: BackendKind) -> Result<Backend, ExecError> {
+    open_or_cpu(reporter, kind).await
+}
+
 async fn bench(
     reporter: &Reporter,
     kind: BackendKind,
@@ -278,28 +316,32 @@ async fn bench(
     Ok(())
 }
 
-async fn train(
-    reporter: &Reporter,
-    scenario: &Scenario,
-    kind: BackendKind,
-    steps: u32,
-    (mut tuning, tune): (Tuning, bool),
-) -> Result<(), ExecError> {
-    let graph = shardlab_engine::exec::executable_graph(scenario)?;
-    let backend = open_or_cpu(reporter, kind).await?;
-    let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;
+async fn train(reporter: &Reporter, training: Training) -> Result<(), ExecError> {
+    let Training { scenario, kind, steps, mut tuning, tune, from } = training;
+    let graph = shardlab_engine::exec::executable_graph(&scenario)?;
+    let backend = open_for(reporter, &scenario, kind).await?;
+    let mut trainer = Trainer::of_graph(&scenario, graph, backend).await?;
     let mut progress = |done: usize, all: usize| {
         reporter.tell(Message::Measuring("tune".to_owned(), done as f32 / all.max(1) as f32));
         !reporter.control.is_cancelled()
     };
     trainer.tune(&mut tuning, tune, &mut progress).await?;
     reporter.tell(Message::Tuned(Box::new(tuning)));
-    for _ in 0..steps {
+    let trained = match &from {
+        Some((_, bytes)) => trainer.resume(bytes).await?,
+        None => 0,
+    };
+    let mut kept = Instant::now();
+    for step in trained..steps {
         if !reporter.go_on().await {
             break;
         }
         let result = trainer.step().await?;
         reporter.tell(Message::Step(Box::new(result)));
+        if kept.elapsed() > CHECKPOINTS_APART || step + 1 == steps || reporter.control.is_cancelled() {
+            kept = Instant::now();
+            reporter.tell(Message::Checkpoint((step + 1, Arc::new(trainer.checkpoint().await?))));
+        }
     }
     Ok(())
 }
@@ -328,7 +370,7 @@ async fn search(reporter: &Reporter, space: &Space, goal: Goal) -> Outcome {
 /// Searches in slices, so that the page stays alive: each goes on where the one before was stopped.
 #[cfg(target_arch = "wasm32")]
 async fn search(reporter: &Reporter, space: &Space, goal: Goal) -> Outcome {
-    const SLICE: std::time::Duration = std::time::Duration::from_millis(80);
+    const SLICE: Duration = Duration::from_millis(80);
     let options = Options { goal, ..Options::default() };
     let mut saved = Saved::default();
     loop {

@@ -23,6 +23,7 @@ mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod open_file;
+mod placement;
 mod pool;
 mod search;
 mod session;

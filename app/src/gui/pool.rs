@@ -50,7 +50,7 @@ impl PoolView {
                 forecast_ui(ui, rows, run.scenario.run().pool.name());
                 if ui.button(t("pool.save")).on_hover_text(t("pool.save.tip")).clicked() {
                     let name = format!("{}.pool.csv", run.scenario.name());
-                    session.saves.push((name, report::pool_csv(rows)));
+                    session.save(name, report::pool_csv(rows));
                 }
             }
             Err(error) => {

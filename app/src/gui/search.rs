@@ -211,7 +211,7 @@ fn counts_ui(ui: &mut Ui, outcome: &Outcome, seconds: f64) {
 
 fn save_ui(ui: &mut Ui, space: &Space, outcome: &Outcome, seconds: f64, session: &mut Session) {
     if ui.button(t("search.save")).clicked() {
-        session.saves.push(("strategies.json".to_owned(), report::search_json(space, outcome, seconds)));
+        session.save("strategies.json".to_owned(), report::search_json(space, outcome, seconds));
     }
 }
 

@@ -120,7 +120,7 @@ pub struct Session {
     /// What was measured of the ways to compute kernels, on the devices of this machine.
     pub tuning: Tuning,
     /// Files that views want to save: name and text.
-    pub saves: Vec<(String, String)>,
+    pub saves: Vec<(String, Vec<u8>)>,
     past: Vec<ScenarioFile>,
     future: Vec<ScenarioFile>,
     /// Seconds of the interface's clock at the last edit.
@@ -131,6 +131,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Asks the person where to keep something.
+    pub fn save(&mut self, name: String, content: impl Into<Vec<u8>>) {
+        self.saves.push((name, content.into()));
+    }
+
     /// The default scenario, already simulated: the first thing to see is a finished run.
     ///
     /// # Errors

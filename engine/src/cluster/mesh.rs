@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct RankId(pub u32);
 
 /// A set of ranks that communicate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
     /// Ranks that share a layer's weights by slices.

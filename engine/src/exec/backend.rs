@@ -1,9 +1,15 @@
-//! Where a recording runs: on the CPU twins, or on a wgpu device.
+//! Where a recording runs: on the CPU twins, on a wgpu device, or on several of either.
+
+use std::ops::Range;
 
 use super::cpu::backend::CpuBackend;
 #[cfg(feature = "gpu")]
 use super::gpu::GpuBackend;
+#[cfg(not(target_arch = "wasm32"))]
+use super::workers::{Launcher, Sent, Workers};
 use super::{BufferId, ExecError, Recording};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::scenario::{Placement, PlacementName};
 use crate::units::Nanos;
 
 /// The kinds of backends.
@@ -39,6 +45,14 @@ pub struct BackendInfo {
     pub timing: &'static str,
 }
 
+impl BackendInfo {
+    /// What is known of a device that is not open yet.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn unknown(kind: BackendKind) -> Self {
+        Self { kind, name: String::new(), detail: String::new(), timing: TIMINGS[0] }
+    }
+}
+
 /// Ways to time ops, as they are written.
 const TIMINGS: [&str; 4] = ["timestamp queries", "timestamp queries at pass ends", "queue time", "cpu clock"];
 
@@ -68,6 +82,8 @@ enum Inner {
     Cpu(CpuBackend),
     #[cfg(feature = "gpu")]
     Gpu(Box<GpuBackend>),
+    #[cfg(not(target_arch = "wasm32"))]
+    Workers(Box<Workers>),
 }
 
 /// Opens a device.
@@ -81,6 +97,63 @@ pub async fn open(kind: BackendKind) -> Result<Backend, ExecError> {
     }
 }
 
+/// Opens a device for worker `number`: adapters are dealt out in turn.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) async fn open_nth(kind: BackendKind, number: u32) -> Result<Backend, ExecError> {
+    match kind {
+        #[cfg(feature = "gpu")]
+        BackendKind::Wgpu => Ok(Backend(Inner::Gpu(Box::new(GpuBackend::open_nth(number).await?)))),
+        _ => {
+            let _ = number;
+            open(kind).await
+        }
+    }
+}
+
+/// Opens a device, or as many workers as `placement` asks for with one each.
+///
+/// # Errors
+/// When there is no device, or a worker cannot be started.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn open_placed(
+    kind: BackendKind,
+    placement: Placement,
+    ranks: u32,
+    launcher: &Launcher,
+) -> Result<Backend, ExecError> {
+    match (placement.kind, placement.workers(ranks)) {
+        (PlacementName::Device, _) => open(kind).await,
+        (name, count) => Ok(Backend(Inner::Workers(Box::new(Workers::start(kind, name, count, launcher)?)))),
+    }
+}
+
+/// Start and end of every scope of a recording, on each of the devices that replayed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopeTimes(Vec<Vec<(Nanos, Nanos)>>);
+
+impl ScopeTimes {
+    /// From the times on every device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn of_places(places: Vec<Vec<(Nanos, Nanos)>>) -> Self {
+        Self(places)
+    }
+
+    /// The times on a device.
+    pub fn at(&self, place: u32) -> &[(Nanos, Nanos)] {
+        self.0.get(place as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The times where there is one device only.
+    pub fn of_one(self) -> Vec<(Nanos, Nanos)> {
+        self.0.into_iter().next().unwrap_or_default()
+    }
+
+    /// When the last scope has ended everywhere.
+    pub fn end(&self) -> Nanos {
+        self.0.iter().filter_map(|times| times.last()).map(|(_, end)| *end).max().unwrap_or(Nanos::ZERO)
+    }
+}
+
 impl Backend {
     /// What it is.
     pub fn info(&self) -> &BackendInfo {
@@ -88,6 +161,31 @@ impl Backend {
             Inner::Cpu(backend) => backend.info(),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.info(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.info(),
+        }
+    }
+
+    /// How many devices it has, among which ranks are dealt out.
+    pub fn places(&self) -> u32 {
+        match &self.0 {
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.count(),
+            _ => 1,
+        }
+    }
+
+    /// The device of a rank: neighbours share one.
+    pub fn place_of(&self, rank: u32, ranks: u32) -> u32 {
+        rank * self.places() / ranks.max(1)
+    }
+
+    /// What goes over sockets each time that the prepared recording is replayed; none where there is one device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn sent(&self) -> Option<Sent> {
+        match &self.0 {
+            Inner::Workers(backend) => Some(backend.sent()),
+            _ => None,
         }
     }
 
@@ -97,15 +195,25 @@ impl Backend {
             Inner::Cpu(backend) => backend.created_bytes(),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.created_bytes(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.created_bytes(),
         }
     }
 
-    /// Creates a buffer of `bytes`, filled with zeros.
+    /// Creates a buffer of `bytes`, filled with zeros, on the first device.
     pub fn create(&mut self, bytes: u64) -> BufferId {
+        self.create_at(0, bytes)
+    }
+
+    /// The same on another.
+    pub fn create_at(&mut self, place: u32, bytes: u64) -> BufferId {
+        let _ = place;
         match &mut self.0 {
             Inner::Cpu(backend) => backend.create(bytes),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.create(bytes),
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.create(place, bytes),
         }
     }
 
@@ -115,6 +223,8 @@ impl Backend {
             Inner::Cpu(backend) => backend.write(buffer, offset, words),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.write(buffer, offset, words),
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.write(buffer, offset, words),
         }
     }
 
@@ -124,15 +234,33 @@ impl Backend {
             Inner::Cpu(backend) => backend.prepare(recording),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.prepare(recording).await,
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.prepare(recording),
         }
     }
 
     /// Replays the recording that was prepared last; returns start and end of every scope.
-    pub async fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
+    pub async fn replay(&mut self, recording: &Recording) -> Result<ScopeTimes, ExecError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Inner::Workers(backend) = &mut self.0 {
+            return backend.replay(recording);
+        }
+        let times = self.replay_scopes(recording, 0..recording.scopes.len()).await?;
+        Ok(ScopeTimes(vec![times]))
+    }
+
+    /// Replays some scopes of the recording that was prepared last, on one device.
+    pub(super) async fn replay_scopes(
+        &mut self,
+        recording: &Recording,
+        scopes: Range<usize>,
+    ) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         match &mut self.0 {
-            Inner::Cpu(backend) => backend.replay(recording),
+            Inner::Cpu(backend) => backend.replay(recording, scopes),
             #[cfg(feature = "gpu")]
-            Inner::Gpu(backend) => backend.replay(recording).await,
+            Inner::Gpu(backend) => backend.replay(recording, scopes).await,
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(_) => Err(ExecError::Kernel("workers have no workers".to_owned())),
         }
     }
 
@@ -142,6 +270,8 @@ impl Backend {
             Inner::Cpu(backend) => Ok(backend.read(buffer, offset, words)),
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.read(buffer, offset, words).await,
+            #[cfg(not(target_arch = "wasm32"))]
+            Inner::Workers(backend) => backend.read(buffer, offset, words),
         }
     }
 }

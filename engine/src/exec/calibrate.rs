@@ -410,7 +410,7 @@ async fn replay_each(backend: &mut Backend, dispatches: Vec<Dispatch>) -> Result
     let count = u32::try_from(dispatches.len()).unwrap_or(u32::MAX);
     let recording = Recording { dispatches, scopes: (0..count).map(|call| scope(call, call + 1)).collect() };
     backend.prepare(&recording).await?;
-    let times = backend.replay(&recording).await?;
+    let times = backend.replay(&recording).await?.of_one();
     Ok(times.iter().map(|&(start, end)| end - start).collect())
 }
 

@@ -130,6 +130,15 @@ pub enum ExecError {
         /// Those of the model.
         found: u32,
     },
+    /// What was saved of a run cannot be read.
+    #[error("the checkpoint cannot be used: {0}; choose another one, or start from the beginning")]
+    Checkpoint(String),
+    /// A worker could not be started, or has stopped.
+    #[error("{0}; the run has ended, start it again or set run.placement to \"device\"")]
+    Workers(String),
+    /// Ranks cannot be placed elsewhere in a browser.
+    #[error("run.placement = {0} needs threads and sockets, which a page has not; set it to \"device\"")]
+    Placement(&'static str),
     /// The device reported an error, or was lost.
     #[error("the device stopped: {0}; the run has ended, start it again or use the cpu backend")]
     Device(String),

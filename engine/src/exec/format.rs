@@ -6,7 +6,7 @@
 use crate::graph::DType;
 
 /// Numbers as they lie in a buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Format {
     /// 32 bits: floats, or numbers of tokens and rows.
     #[default]

@@ -39,7 +39,7 @@ pub fn elementwise_grid(n: u32) -> [u32; 3] {
 macro_rules! kernels {
     ($($(#[$doc:meta])* $variant:ident $name:literal [$($access:ident)*] $(+ $part:literal)*,)*) => {
         /// A compute kernel.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Kernel {
             $($(#[$doc])* $variant,)*
         }

@@ -4,7 +4,9 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{Dims, StepGraph, lower};
 use crate::model::Recommender;
-use crate::scenario::{Compression, Optimizer, Place, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
+use crate::scenario::{
+    Compression, Optimizer, Place, PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage,
+};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -26,6 +28,10 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
     if !rules.contains(&scenario.strategy().optimizer) {
         return Err(ExecError::Optimizer);
+    }
+    let placement = scenario.run().placement.kind;
+    if cfg!(target_arch = "wasm32") && placement != PlacementName::Device {
+        return Err(ExecError::Placement(placement.name()));
     }
     if scenario.strategy().tensor_chunks > 1 {
         return Err(ExecError::TensorChunks);

@@ -14,7 +14,7 @@ const GROWTH_INTERVAL: u32 = 2000;
 const MOST: f64 = 16_777_216.0;
 
 /// A loss scale, a power of two.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LossScale {
     value: f64,
     good_steps: u32,

@@ -5,20 +5,21 @@
 //! * `backend` replays a [`Recording`]: the wgpu device in `gpu`, the CPU twins in `cpu`,
 //! * `pool` plans by one of several policies which buffer holds what, and accounts for it by category,
 //! * `collectives` writes rings: chunks really move between the buffers of ranks,
-//! * `train` feeds batches, replays the step and reads the results,
+//! * `train` feeds batches, replays the step and reads the results; `checkpoint` is what a run can go on from,
 //! * `format` and `packed` are about numbers in fewer bits than 32,
 //! * `families` and `tune` are about kernels that can be computed in several ways,
 //! * `bench` measures what a device can do, and what kernels reach of it,
 //! * `calibrate` measures the rates that the cost model needs.
 //!
 //! Ranks are sets of buffers on one device, so a step on N ranks takes about N times as long as on one;
-//! scaling is never derived from it.
+//! scaling is never derived from it. Natively they may also run on several devices, each in a thread or process (`workers`).
 //!
 //! **Invariant:** no wgpu type appears outside `exec::gpu`. Everything is async: a browser can never block.
 
 mod backend;
 mod bench;
 mod calibrate;
+mod checkpoint;
 mod collectives;
 pub mod cpu;
 mod data;
@@ -38,8 +39,12 @@ mod record;
 mod recording;
 mod train;
 mod tune;
+#[cfg(not(target_arch = "wasm32"))]
+mod workers;
 
-pub use backend::{Backend, BackendInfo, BackendKind, open};
+#[cfg(not(target_arch = "wasm32"))]
+pub use backend::open_placed;
+pub use backend::{Backend, BackendInfo, BackendKind, ScopeTimes, open};
 pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit, bench};
 pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use data::{Digits, Text, dataset};
@@ -53,3 +58,5 @@ pub use record::record;
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use train::{StepResult, Trainer};
 pub use tune::{Timed, Tuned, Tuning, shape_key};
+#[cfg(not(target_arch = "wasm32"))]
+pub use workers::{Launch, Launcher, Sent, run_worker};

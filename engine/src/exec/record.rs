@@ -13,7 +13,7 @@ use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent_outside};
 use crate::graph::{Collective, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
 use crate::scenario::{Place, Scenario};
-use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
+use crate::trace::{Label, LabelId, MemoryCategory, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
 
 /// A step written down, with what is needed to feed it and to read its results.
@@ -25,8 +25,8 @@ pub struct Recorded {
     pub staging: Bytes,
     /// Persistent buffers: of each rank, by tensor.
     pub persistent: Vec<BTreeMap<TensorId, BufferId>>,
-    /// Where the batch of each replica is written, for each rank that shares its sequences.
-    pub feeds: Vec<BufferId>,
+    /// Where batches are written: of each replica, for each rank that shares its sequences, on each device that reads it.
+    pub feeds: Feeds,
     /// What lies where in each of them.
     pub layout: FeedLayout,
     /// What each rank's pool handed out.
@@ -37,6 +37,8 @@ pub struct Recorded {
     pub masters: Vec<Dispatch>,
     /// Bytes moved between ranks in a step, by axis.
     pub moved: BTreeMap<&'static str, u64>,
+    /// Numbers of the scopes that send and receive a message.
+    pub flows: Vec<(usize, usize)>,
     /// For each rank, its memory from the given scope on.
     pub memory: Vec<Vec<(usize, MemoryUse)>>,
     /// For each rank, the bytes of the buffers that it needed by the given scope.
@@ -44,6 +46,9 @@ pub struct Recorded {
     /// Labels of copies between the device's memory and the host's; they follow those of the graph's ops.
     pub pages: Vec<Label>,
 }
+
+/// Buffers of batches, by number of the batch and place of the device.
+pub type Feeds = BTreeMap<(u32, u32), BufferId>;
 
 /// Records one step of all ranks.
 ///
@@ -67,7 +72,7 @@ struct Rank {
     persistent_outside: BTreeMap<TensorId, BufferId>,
     values_outside: BTreeMap<(TensorId, Option<u32>), BufferId>,
     /// Messages to this rank, by transfer and micro-batch.
-    inbox: BTreeMap<(u32, Option<u32>), BufferId>,
+    inbox: BTreeMap<(u32, Option<u32>), Letter>,
     /// Collectives passed, by group.
     met: [usize; Group::COUNT],
     /// Whether the current op's memory has been allocated.
@@ -78,6 +83,13 @@ struct Rank {
     reserved: Vec<(usize, Bytes)>,
 }
 
+/// A message on its way: where it lies, and the number of the scope that sent it.
+#[derive(Clone, Copy, Debug)]
+struct Letter {
+    buffer: BufferId,
+    sent: usize,
+}
+
 struct Recorder<'a> {
     step: &'a StepGraph,
     scenario: &'a Scenario,
@@ -85,16 +97,17 @@ struct Recorder<'a> {
     ranks: Vec<Rank>,
     /// First label of each stage's segments.
     labels: Vec<Vec<u32>>,
-    feeds: Vec<BufferId>,
+    feeds: Feeds,
     layout: FeedLayout,
     recording: Recording,
     /// Ranks that wait at each collective, by group, first member and number.
     waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
-    /// Buffers of messages on their way.
-    wire: Pool,
+    /// Buffers of messages on their way, on the device where they arrive.
+    wire: Vec<Pool>,
     /// Parameters of ranks and the copies of them that are updated outside the device.
     masters: Vec<(RankId, TensorId, TensorId)>,
     moved: BTreeMap<&'static str, u64>,
+    flows: Vec<(usize, usize)>,
     /// Numbers of the labels of pages: by tensor, direction and part of the step.
     pages: BTreeMap<(TensorId, bool, Phase), u32>,
     page_labels: Vec<Label>,
@@ -103,7 +116,8 @@ struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     fn new(step: &'a StepGraph, scenario: &'a Scenario, backend: &'a mut Backend) -> Result<Self, ExecError> {
         let layout = FeedLayout::of(step);
-        let feeds = (0..step.mesh.dp * step.mesh.cp).map(|_| backend.create(layout.bytes())).collect();
+        let feeds = feeds(step, backend, layout.bytes());
+        let wire = (0..backend.places()).map(|_| Pool::default()).collect();
         let mut recorder = Self {
             step,
             scenario,
@@ -114,16 +128,19 @@ impl<'a> Recorder<'a> {
             feeds,
             recording: Recording::default(),
             waiting: BTreeMap::new(),
-            wire: Pool::default(),
+            wire,
             masters: Vec::new(),
             moved: BTreeMap::new(),
+            flows: Vec::new(),
             pages: BTreeMap::new(),
             page_labels: Vec::new(),
         };
         let planned = plans(step, scenario.run().pool)?;
         for rank in (0..step.mesh.ranks()).map(RankId) {
             let (course, plan) = &planned[step.mesh.coordinates(rank).pp as usize];
-            let memory = RankMemory::new(Rc::clone(course), Rc::clone(plan), |bytes| recorder.backend.create(bytes.0));
+            let place = recorder.place(rank);
+            let create = |bytes: Bytes| recorder.backend.create_at(place, bytes.0);
+            let memory = RankMemory::new(Rc::clone(course), Rc::clone(plan), create);
             recorder.add_rank(rank, memory);
         }
         Ok(recorder)
@@ -145,10 +162,11 @@ impl<'a> Recorder<'a> {
             used: Vec::new(),
             reserved: Vec::new(),
         };
+        let place = self.place(rank);
         for id in persistent_outside(self.step, &self.step.stages[stage]) {
             let tensor = self.step.tensor(id);
             let (backend, category) = (&mut *self.backend, category(tensor.role, false));
-            let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
+            let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create_at(place, n.0));
             state.persistent_outside.insert(id, buffer);
         }
         self.ranks.push(state);
@@ -169,6 +187,11 @@ impl<'a> Recorder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The device of a rank.
+    fn place(&self, rank: RankId) -> u32 {
+        self.backend.place_of(rank.0, self.step.mesh.ranks())
     }
 
     fn state(&mut self, rank: RankId) -> &mut Rank {
@@ -268,6 +291,7 @@ impl<'a> Recorder<'a> {
 
     /// Brings values to life that wait outside the device, where an op writes them.
     fn allocate_outside(&mut self, rank: RankId, task: Task, op: &Op) {
+        let place = self.place(rank);
         for &id in &op.writes {
             let root = self.step.storage_of(id);
             let tensor = self.step.tensor(root);
@@ -276,7 +300,7 @@ impl<'a> Recorder<'a> {
             let known = state.persistent_outside.contains_key(&root) || values.contains_key(&(root, task.micro_batch));
             if tensor.place != Place::Device && !known {
                 let (backend, category) = (&mut *self.backend, category(tensor.role, true));
-                let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create(n.0));
+                let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create_at(place, n.0));
                 state.values_outside.insert((root, task.micro_batch), buffer);
             }
         }
@@ -307,9 +331,9 @@ impl<'a> Recorder<'a> {
         let coordinates = self.step.mesh.coordinates(rank);
         let tensor = self.step.tensor(id);
         let offset = self.layout.offset(&tensor.name, task.micro_batch.unwrap_or(0));
-        let feed = (coordinates.dp * self.step.mesh.cp + coordinates.cp) as usize;
+        let feed = (coordinates.dp * self.step.mesh.cp + coordinates.cp, self.place(rank));
         let to = self.slice(rank, task, id);
-        let from = Slice { buffer: self.feeds[feed], offset, ..to };
+        let from = Slice { buffer: self.feeds[&feed], offset, ..to };
         self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
     }
 
@@ -434,24 +458,28 @@ impl<'a> Recorder<'a> {
 
     fn send(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) {
         let from = self.slice(rank, task, op.reads[0]);
-        let backend = &mut *self.backend;
-        let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
-        let buffer = self.wire.allocate(bytes, crate::trace::MemoryCategory::Buffers, |n| backend.create(n.0));
-        self.transfer(from, Slice { buffer, offset: 0, ..from });
-        *self.moved.entry("pp").or_default() += from.size;
         let mesh = self.step.mesh;
         let steps = if transfer.direction == Direction::Next { 1 } else { mesh.pp - 1 };
         let to = (rank.0 + mesh.per_stage() * steps) % mesh.ranks();
-        self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), buffer);
+        let (place, backend) = (self.place(RankId(to)), &mut *self.backend);
+        let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
+        let wire = &mut self.wire[place as usize];
+        let buffer = wire.allocate(bytes, MemoryCategory::Buffers, |n| backend.create_at(place, n.0));
+        self.transfer(from, Slice { buffer, offset: 0, ..from });
+        *self.moved.entry("pp").or_default() += from.size;
+        let letter = Letter { buffer, sent: self.recording.scopes.len() };
+        self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), letter);
         self.close_scope(rank, None, task, op);
     }
 
     fn receive(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) -> bool {
         let message = (transfer.number, task.micro_batch);
-        let Some(buffer) = self.state(rank).inbox.remove(&message) else { return false };
+        let Some(Letter { buffer, sent }) = self.state(rank).inbox.remove(&message) else { return false };
+        self.flows.push((sent, self.recording.scopes.len()));
         let to = self.slice(rank, task, op.writes[0]);
         self.transfer(Slice { buffer, offset: 0, ..to }, to);
-        self.wire.free(buffer);
+        let place = self.place(rank) as usize;
+        self.wire[place].free(buffer);
         self.close_scope(rank, None, task, op);
         true
     }
@@ -474,7 +502,7 @@ impl<'a> Recorder<'a> {
         let persistent: Vec<BTreeMap<TensorId, BufferId>> = persistent.collect();
         Recorded {
             masters: self.masters.iter().map(|&master| self.copy_of_parameter(&persistent, master)).collect(),
-            staging: feeds + self.wire.statistics().reserved,
+            staging: feeds + self.wire.iter().map(|wire| wire.statistics().reserved).sum(),
             pools: self.ranks.iter().map(|rank| rank.memory.statistics()).collect(),
             outside: self.ranks.iter().map(|rank| rank.outside.statistics()).collect(),
             memory: self.ranks.iter_mut().map(|rank| std::mem::take(&mut rank.used)).collect(),
@@ -484,6 +512,7 @@ impl<'a> Recorder<'a> {
             feeds: self.feeds,
             layout: self.layout,
             moved: self.moved,
+            flows: self.flows,
             pages: self.page_labels,
         }
     }
@@ -501,6 +530,16 @@ impl<'a> Recorder<'a> {
         });
         copy(from, 0, to, 0, to.elements())
     }
+}
+
+/// A feed for every replica and rank that shares its sequences, on every device that has a rank which reads it.
+fn feeds(step: &StepGraph, backend: &mut Backend, bytes: u64) -> Feeds {
+    let mut feeds = Feeds::new();
+    for rank in (0..step.mesh.ranks()).map(RankId) {
+        let (at, place) = (step.mesh.coordinates(rank), backend.place_of(rank.0, step.mesh.ranks()));
+        feeds.entry((at.dp * step.mesh.cp + at.cp, place)).or_insert_with(|| backend.create_at(place, bytes));
+    }
+    feeds
 }
 
 /// The label of the first op of every segment, numbered as the simulator numbers them.

@@ -1,15 +1,17 @@
 //! Work on a device written down as data: it can be replayed on any backend, counted and profiled.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Format, Kernel, KernelParams};
 use crate::cluster::Group;
 use crate::trace::{LabelId, Stream};
 
 /// A buffer of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BufferId(pub u32);
 
 /// A part of a buffer; `offset` and `size` in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The buffer.
     pub buffer: BufferId,
@@ -34,7 +36,7 @@ impl Slice {
 }
 
 /// One kernel call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispatch {
     /// Which kernel.
     pub kernel: Kernel,
@@ -68,7 +70,7 @@ impl Dispatch {
 }
 
 /// The dispatches of one op on one rank: the unit that is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// The rank; for a collective the first of its group.
     pub rank: u32,
@@ -87,7 +89,7 @@ pub struct Scope {
 }
 
 /// A step, recorded once and replayed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
     /// Kernel calls in order.
     pub dispatches: Vec<Dispatch>,

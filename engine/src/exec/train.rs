@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 use super::calibrate::scopes_of_one;
+use super::checkpoint::{Checkpoint, Progress, Saved, unusable};
 use super::cpu::binary_loss_grad::BinaryLossGradParams;
 use super::cpu::class_sums_grad::ClassSumsGradParams;
 use super::cpu::cross_entropy_grad::CrossEntropyGradParams;
@@ -14,7 +15,7 @@ use super::limits::within_limits;
 use super::loss_scale::LossScale;
 use super::record::{Recorded, record};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, Tuning,
+    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, ScopeTimes, Tuning,
     executable_graph, parameters,
 };
 use super::{Calibration, Calibrator};
@@ -23,7 +24,7 @@ use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
 use crate::model::{Architecture, Recommender};
 use crate::scenario::Scenario;
-use crate::trace::{Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
+use crate::trace::{Flow, Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
 
 /// AdamW's decay rates of the moments and its stabiliser (Kingma & Ba 2015; the rates of GPT-3).
@@ -240,6 +241,12 @@ impl Trainer {
         &self.recorded.outside
     }
 
+    /// What goes over sockets in a step; none where all ranks are on one device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn sent(&self) -> Option<super::Sent> {
+        self.backend.sent()
+    }
+
     /// Statistics of every rank's pool.
     pub fn pools(&self) -> &[PoolStatistics] {
         &self.recorded.pools
@@ -253,6 +260,70 @@ impl Trainer {
     /// Bytes of buffers that belong to no rank: batches that are fed, and messages on their way between stages.
     pub fn staging(&self) -> Bytes {
         self.recorded.staging
+    }
+
+    /// What the run can go on from, as a safetensors file: what every rank keeps from step to step.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub async fn checkpoint(&mut self) -> Result<Vec<u8>, ExecError> {
+        // Masters are made from parameters before the first step.
+        self.copy_masters().await?;
+        let mut tensors = Vec::new();
+        for (blank, buffer) in self.kept() {
+            let words = self.backend.read(buffer, 0, blank.words()).await?;
+            tensors.push(Saved { words: bytemuck::cast_slice(&words).to_vec(), ..blank });
+        }
+        let progress = Progress { steps: self.steps, updates: self.updates, loss_scale: self.loss_scale };
+        Checkpoint { progress, tensors }.to_bytes()
+    }
+
+    /// Goes on from a checkpoint of the same scenario; returns how many steps were trained.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of another model or strategy; then nothing has changed.
+    pub async fn resume(&mut self, bytes: &[u8]) -> Result<u32, ExecError> {
+        let Checkpoint { progress, tensors } = Checkpoint::of_bytes(bytes)?;
+        let mut saved: BTreeMap<String, Saved> = tensors.into_iter().map(|saved| (saved.name.clone(), saved)).collect();
+        let mut fitting = Vec::new();
+        for (blank, buffer) in self.kept() {
+            let same = |saved: &Saved| (saved.shape, saved.format) == (blank.shape, blank.format);
+            let Some(saved) = saved.remove(&blank.name).filter(same) else {
+                let Saved { name, shape, .. } = blank;
+                return Err(unusable(format!(
+                    "it has no `{name}` of {shape:?}, so it is of another model or strategy"
+                )));
+            };
+            fitting.push((buffer, saved.words));
+        }
+        if let Some(name) = saved.keys().next() {
+            return Err(unusable(format!("it has `{name}` too, so it is of another model or strategy")));
+        }
+        for (buffer, words) in fitting {
+            self.backend.write(buffer, 0, &words);
+        }
+        (self.steps, self.updates, self.loss_scale) = (progress.steps, progress.updates, progress.loss_scale);
+        self.stale_masters = false;
+        Ok(self.steps)
+    }
+
+    /// What a step needs of the one before: each as it stands in a file, and where it lies.
+    fn kept(&self) -> Vec<(Saved, BufferId)> {
+        let is_kept = |id: TensorId| {
+            let written_anew = [Role::Gradient, Role::ComputedGradient, Role::Bucket, Role::Scalar];
+            !written_anew.contains(&self.step_graph.tensor(id).role)
+        };
+        let blank = |rank: usize, id: TensorId| {
+            let tensor = self.step_graph.tensor(id);
+            let shape = [tensor.local.rows, tensor.local.cols].map(|size| size as usize);
+            let name = format!("{rank}/{}/{}", id.index(), tensor.name);
+            Saved::blank(name, Format::of(tensor.dtype).unwrap_or_default(), shape)
+        };
+        let of_rank = |(rank, persistent): (usize, &BTreeMap<TensorId, BufferId>)| {
+            let kept = persistent.iter().filter(|(id, _)| is_kept(**id));
+            kept.map(|(&id, &buffer)| (blank(rank, id), buffer)).collect::<Vec<_>>()
+        };
+        self.recorded.persistent.iter().enumerate().flat_map(of_rank).collect()
     }
 
     /// The whole gradient of every parameter after the last step, by name, put together from the shards of the
@@ -468,9 +539,9 @@ impl Trainer {
         let (replicas, per_batch) = (strategy.data_parallel as usize, strategy.micro_batch as usize);
         let context = self.step_graph.mesh.cp as usize;
         let owners = self.scenario.model().recommender.as_ref().map_or(1, |_| self.step_graph.mesh.ep as usize);
-        for (feed, &buffer) in self.recorded.feeds.iter().enumerate() {
+        for (&(feed, _), &buffer) in &self.recorded.feeds {
             // Ranks that share a sequence have every n-th token of it, so that each has as much to attend to.
-            let (replica, rank) = (feed / context, feed % context);
+            let (replica, rank) = (feed as usize / context, feed as usize % context);
             let samples = |m: u32| &batch[(m as usize * replicas + replica) * per_batch..][..per_batch];
             let words = self.recorded.layout.words(samples, |input, parts| match input {
                 "embedding ids" => by_owner(parts, owners),
@@ -527,29 +598,34 @@ impl Trainer {
         Ok(words.first().map_or(f64::NAN, |&value| f64::from(value)))
     }
 
-    fn trace(&self, times: &[(Nanos, Nanos)]) -> Trace {
+    fn trace(&self, times: &ScopeTimes) -> Trace {
         let mesh = self.step_graph.mesh;
         let ranks = (0..mesh.ranks()).map(RankId);
         let tracks = ranks.flat_map(|rank| {
             let stage = mesh.coordinates(rank).pp;
             Stream::ALL.map(|stream| Track { group: rank.0, stage, rank: rank.0, ranks: 1, stream })
         });
-        let mut spans = Vec::with_capacity(times.len());
-        for (scope, &(start, end)) in self.recorded.recording.scopes.iter().zip(times) {
+        let scopes = &self.recorded.recording.scopes;
+        let mut spans = Vec::with_capacity(scopes.len());
+        // The first span of every scope.
+        let mut first = Vec::with_capacity(scopes.len());
+        for (number, scope) in scopes.iter().enumerate() {
+            first.push(u32::try_from(spans.len()).unwrap_or(u32::MAX));
             for rank in self.ranks_of(scope) {
+                let Some(&(start, end)) = self.times_of(rank.0, times).get(number) else { continue };
                 let index = rank.0 as usize * Stream::ALL.len() + scope.stream.index();
                 let track = TrackId(u32::try_from(index).unwrap_or(u32::MAX));
                 let (label, micro_batch) = (scope.label, scope.micro_batch);
                 spans.push(Span { track, label, start, duration: end - start, micro_batch });
             }
         }
-        let step_time = times.last().map_or(Nanos::ZERO, |&(_, end)| end);
+        let step_time = times.end();
         Trace {
             origin: Origin::Executed,
             labels: self.labels.clone(),
             tracks: tracks.collect(),
             spans,
-            flows: Vec::new(),
+            flows: self.recorded.flows.iter().map(|&(from, to)| Flow { from: first[from], to: first[to] }).collect(),
             host_waits: Vec::new(),
             memory: self.memory_curves(times),
             step_time,
@@ -563,19 +639,27 @@ impl Trainer {
         }
     }
 
-    fn reserved_curves(&self, times: &[(Nanos, Nanos)]) -> Vec<Vec<(Nanos, Bytes)>> {
-        let at = |scope: usize| times.get(scope).or(times.last()).map_or(Nanos::ZERO, |&(start, _)| start);
-        let curve = |rank: &Vec<(usize, Bytes)>| rank.iter().map(|&(scope, bytes)| (at(scope), bytes)).collect();
-        self.recorded.reserved.iter().map(curve).collect()
+    /// The times of the scopes on the device of a rank.
+    fn times_of<'a>(&self, rank: u32, times: &'a ScopeTimes) -> &'a [(Nanos, Nanos)] {
+        times.at(self.backend.place_of(rank, self.step_graph.mesh.ranks()))
     }
 
-    fn memory_curves(&self, times: &[(Nanos, Nanos)]) -> Vec<MemoryCurve> {
-        let end = times.last().map_or(Nanos::ZERO, |&(_, end)| end);
-        let at = |scope: usize| times.get(scope).map_or(end, |&(start, _)| start);
-        let curve = |(rank, memory): (u32, &Vec<(usize, MemoryUse)>)| MemoryCurve {
-            group: rank,
-            stage: self.step_graph.mesh.coordinates(RankId(rank)).pp,
-            samples: memory.iter().map(|&(scope, used)| MemorySample { at: at(scope), used }).collect(),
+    fn reserved_curves(&self, times: &ScopeTimes) -> Vec<Vec<(Nanos, Bytes)>> {
+        let curve = |(rank, reserved): (u32, &Vec<(usize, Bytes)>)| {
+            let times = self.times_of(rank, times);
+            let at = |scope: usize| times.get(scope).or(times.last()).map_or(Nanos::ZERO, |&(start, _)| start);
+            reserved.iter().map(|&(scope, bytes)| (at(scope), bytes)).collect()
+        };
+        (0..).zip(&self.recorded.reserved).map(curve).collect()
+    }
+
+    fn memory_curves(&self, times: &ScopeTimes) -> Vec<MemoryCurve> {
+        let curve = |(rank, memory): (u32, &Vec<(usize, MemoryUse)>)| {
+            let of_rank = self.times_of(rank, times);
+            let at = |scope: usize| of_rank.get(scope).map_or(times.end(), |&(start, _)| start);
+            let stage = self.step_graph.mesh.coordinates(RankId(rank)).pp;
+            let samples = memory.iter().map(|&(scope, used)| MemorySample { at: at(scope), used }).collect();
+            MemoryCurve { group: rank, stage, samples }
         };
         (0..).zip(&self.recorded.memory).map(curve).collect()
     }

@@ -33,7 +33,10 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
     for key in ["mfu", "hfu", "bubble_fraction"] {
         document.insert(key.into(), Value::Null);
     }
-    document.insert("note".into(), json!("ranks share one device; scaling cannot be derived from this run"));
+    document.insert("note".into(), json!("ranks share one machine; scaling cannot be derived from this run"));
+    let (placement, ranks) = (scenario.run().placement, scenario.mesh().ranks());
+    let workers = placement.workers(ranks);
+    document.insert("placement".into(), json!({ "ranks": ranks, "on": placement.kind.name(), "workers": workers }));
     document.insert("backend".into(), json!(backend));
     document.insert("emulated".into(), json!(scenario.strategy().precision.is_emulated()));
     document.insert(

@@ -51,6 +51,9 @@ fn an_executed_step_opens_in_perfetto_too() {
     });
     trace.verify().expect("well-formed");
     slices_are_disjoint(&trace);
+    // Of 2 tensor ranks and as many micro-batches, an activation forward and a gradient back.
+    let micro_batches = scenario.micro_batches();
+    assert_eq!(trace.flows.len() as u32, 2 * 2 * micro_batches, "every message joins its two ends");
 }
 
 fn slices_are_disjoint(trace: &crate::trace::Trace) {

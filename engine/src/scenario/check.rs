@@ -1,8 +1,8 @@
 //! From [`ScenarioFile`] to [`Scenario`]: every constraint that the lowering relies on.
 
 use super::{
-    Data, PipelineSchedule, RecomputeModule, Run, Scenario, ScenarioError, ScenarioFile, Strategy, StrategyFile,
-    check_cluster, check_expert, strategy::DEFAULT_RANK,
+    Data, PipelineSchedule, Placement, RecomputeModule, Run, Scenario, ScenarioError, ScenarioFile, Strategy,
+    StrategyFile, check_cluster, check_expert, strategy::DEFAULT_RANK,
 };
 use crate::cluster::{Cluster, MeshAxis};
 use crate::model::Model;
@@ -331,5 +331,9 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
         weight_decay: number(run.weight_decay, "run.weight_decay")?,
         gradient_clip: number(run.gradient_clip, "run.gradient_clip")?,
         pool: run.pool.with_budget(run.pool_budget),
+        placement: Placement {
+            kind: run.placement,
+            workers: run.workers.map(|workers| bounded(Some(workers), "run.workers", 64)).transpose()?,
+        },
     })
 }

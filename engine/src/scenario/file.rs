@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer,
-    Place, PoolName, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
+    Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -316,6 +316,12 @@ pub struct RunFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub pool_budget: Option<Bytes>,
+    /// Where ranks run: on one `device`, on `adapters`, or in `processes`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub placement: PlacementName,
+    /// Workers among which ranks are dealt out, for `adapters` and `processes`; one for each rank when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
 }
 
 impl Default for RunFile {
@@ -328,6 +334,8 @@ impl Default for RunFile {
             gradient_clip: 1.0,
             pool: PoolName::BestFit,
             pool_budget: None,
+            placement: PlacementName::Device,
+            workers: None,
         }
     }
 }

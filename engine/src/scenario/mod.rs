@@ -21,6 +21,7 @@ pub mod offload;
 pub mod optimizer;
 mod parse;
 pub mod pipeline;
+pub mod placement;
 mod presets;
 mod strategy;
 pub mod update_rule;
@@ -35,6 +36,7 @@ pub use offload::Place;
 pub use optimizer::Optimizer;
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
 pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
+pub use placement::{Placement, PlacementName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 use serde::Serialize;
 pub use strategy::{
@@ -72,6 +74,8 @@ pub struct Run {
     pub gradient_clip: f64,
     /// How memory is handed out.
     pub pool: PoolPolicy,
+    /// Where ranks run.
+    pub placement: Placement,
 }
 
 /// A checked scenario.

@@ -4,7 +4,7 @@
 //! them, **flows** that join a send to its receive, and **counters** over time.
 //! Spans on one track never overlap; a verifier checks it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Nanos};
 
@@ -33,7 +33,7 @@ pub enum Origin {
 }
 
 /// An in-order queue of one rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// Kernels.
@@ -145,7 +145,7 @@ impl Phase {
 }
 
 /// An index into [`Trace::labels`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LabelId(pub u32);
 
 /// An index into [`Trace::tracks`].

@@ -19,9 +19,11 @@ use shardlab_engine::graph::{Collective, Dim, Op, OpKind, Placement, StepGraph, 
 use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
 use shardlab_engine::units::Bytes;
 
+mod checkpoints;
 mod families;
 mod pools;
 mod precisions;
+mod workers;
 
 /// Data, tensor and pipeline parallel ranks.
 type Axes = (u32, u32, u32);

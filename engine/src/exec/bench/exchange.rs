@@ -81,7 +81,7 @@ impl Bench<'_> {
         let mut wrong = 0;
         for round in 0..4 {
             self.fill(&members);
-            let of_scopes = self.backend.replay(&recording).await?;
+            let of_scopes = self.backend.replay(&recording).await?.of_one();
             if round == 0 {
                 wrong = self.wrong(exchange, &members).await?;
             } else {

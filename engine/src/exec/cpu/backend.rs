@@ -1,5 +1,7 @@
 //! Replays recordings on the CPU twins.
 
+use std::ops::Range;
+
 use web_time::Instant;
 
 use super::{Binding, execute};
@@ -63,12 +65,12 @@ impl CpuBackend {
         recording.dispatches.iter().find(wrong).map_or(Ok(()), |dispatch| Err(aliased(dispatch)))
     }
 
-    /// Runs every dispatch in order.
-    pub fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
+    /// Runs every dispatch of some scopes in order.
+    pub fn replay(&mut self, recording: &Recording, scopes: Range<usize>) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let origin = Instant::now();
         let now = || Nanos(i64::try_from(origin.elapsed().as_nanos()).unwrap_or(i64::MAX));
-        let mut times = Vec::with_capacity(recording.scopes.len());
-        for scope in &recording.scopes {
+        let mut times = Vec::with_capacity(scopes.len());
+        for scope in &recording.scopes[scopes] {
             let start = now();
             for dispatch in &recording.dispatches[scope.first as usize..scope.last as usize] {
                 self.dispatch(dispatch)?;
@@ -165,7 +167,7 @@ impl Default for CpuBackend {
     }
 }
 
-fn words(slice: &Slice) -> std::ops::Range<usize> {
+fn words(slice: &Slice) -> Range<usize> {
     let word = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
     word(slice.offset)..word(slice.offset.saturating_add(slice.size).saturating_add(3))
 }

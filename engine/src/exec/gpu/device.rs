@@ -26,6 +26,32 @@ impl OpenDevice {
         };
         let adapter =
             instance.request_adapter(&options).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
+        Self::of(&adapter).await
+    }
+
+    /// Opens adapter `number` of those that wgpu would choose from, counted round: all of the API of the one that it
+    /// prefers, and software only where there is nothing else.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn open_nth(number: u32) -> Result<Self, ExecError> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let all = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        let computes = |adapter: &&wgpu::Adapter| {
+            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        };
+        let software = |adapter: &wgpu::Adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu;
+        let mut known: Vec<&wgpu::Adapter> = all.iter().filter(computes).collect();
+        if known.iter().any(|adapter| !software(adapter)) {
+            known.retain(|adapter| !software(adapter));
+        }
+        let api = known.first().map(|adapter| adapter.get_info().backend);
+        known.retain(|adapter| Some(adapter.get_info().backend) == api);
+        match known.get(number as usize % known.len().max(1)) {
+            Some(adapter) => Self::of(adapter).await,
+            None => Err(ExecError::NoAdapter("there is none".to_owned())),
+        }
+    }
+
+    async fn of(adapter: &wgpu::Adapter) -> Result<Self, ExecError> {
         if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Err(ExecError::NoAdapter("the adapter has no compute shaders".to_owned()));
         }

@@ -10,6 +10,7 @@ mod replay;
 mod timing;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 pub(super) use device::OpenDevice;
 
@@ -42,9 +43,18 @@ pub struct GpuBackend {
 impl GpuBackend {
     /// Opens the default adapter.
     pub async fn open() -> Result<Self, ExecError> {
-        let device = OpenDevice::open().await?;
+        Ok(Self::of(OpenDevice::open().await?))
+    }
+
+    /// Opens adapter `number` of those that can compute, counted round.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub async fn open_nth(number: u32) -> Result<Self, ExecError> {
+        Ok(Self::of(OpenDevice::open_nth(number).await?))
+    }
+
+    fn of(device: OpenDevice) -> Self {
         let (buffers, pipelines) = (Vec::new(), BTreeMap::new());
-        Ok(Self { device, buffers, created_bytes: 0, pipelines, prepared: None })
+        Self { device, buffers, created_bytes: 0, pipelines, prepared: None }
     }
 
     /// What it is.
@@ -83,12 +93,17 @@ impl GpuBackend {
         self.device.wait().await
     }
 
-    /// Runs the recording; returns start and end of every scope.
-    pub async fn replay(&mut self, recording: &Recording) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
+    /// Runs some scopes of the recording; returns start and end of each.
+    pub async fn replay(
+        &mut self,
+        recording: &Recording,
+        scopes: Range<usize>,
+    ) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let Some(prepared) = &self.prepared else { return Err(ExecError::Kernel("nothing is prepared".into())) };
+        let scopes = &recording.scopes[scopes];
         match self.device.timing {
-            TimingMode::Queue => replay::by_queue_time(&self.device, prepared, recording).await,
-            mode => replay::by_timestamps(&self.device, prepared, recording, mode).await,
+            TimingMode::Queue => replay::by_queue_time(&self.device, prepared, recording, scopes).await,
+            mode => replay::by_timestamps(&self.device, prepared, recording, scopes, mode).await,
         }
     }
 

@@ -22,11 +22,12 @@ pub async fn by_queue_time(
     device: &OpenDevice,
     prepared: &Prepared,
     recording: &Recording,
+    scopes: &[Scope],
 ) -> Result<ScopeTimes, ExecError> {
     let origin = Instant::now();
     let now = || Nanos(i64::try_from(origin.elapsed().as_nanos()).unwrap_or(i64::MAX));
-    let mut times = Vec::with_capacity(recording.scopes.len());
-    for scope in &recording.scopes {
+    let mut times = Vec::with_capacity(scopes.len());
+    for scope in scopes {
         let start = now();
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
@@ -45,10 +46,11 @@ pub async fn by_timestamps(
     device: &OpenDevice,
     prepared: &Prepared,
     recording: &Recording,
+    scopes: &[Scope],
     mode: TimingMode,
 ) -> Result<ScopeTimes, ExecError> {
     let mut submitted = Vec::new();
-    for (number, scopes) in recording.scopes.chunks(SCOPES_PER_SUBMISSION).enumerate() {
+    for (number, scopes) in scopes.chunks(SCOPES_PER_SUBMISSION).enumerate() {
         let queries = Queries::new(device, scopes.len());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         match mode {
@@ -62,7 +64,7 @@ pub async fn by_timestamps(
             device.wait().await?;
         }
     }
-    let mut ticks = Vec::with_capacity(recording.scopes.len());
+    let mut ticks = Vec::with_capacity(scopes.len());
     for queries in &submitted {
         ticks.extend(queries.read(device).await?);
     }
