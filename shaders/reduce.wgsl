@@ -1,4 +1,4 @@
-// The arithmetic of a collective: adds a received chunk to a part of a buffer, or takes the larger.
+// The arithmetic of a collective: adds a part of what was received to a part of a buffer, or takes the larger.
 //
 // CPU twin: engine/src/exec/cpu/reduce.rs
 
@@ -6,6 +6,7 @@ struct Params {
     n: u32,
     op: u32,
     dst_offset: u32,
+    src_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read> src: array<f32>;
@@ -19,9 +20,10 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         return;
     }
     let j = params.dst_offset + i;
+    let x = src[params.src_offset + i];
     if params.op == 0u {
-        dst[j] += src[i];
+        dst[j] += x;
     } else {
-        dst[j] = max(dst[j], src[i]);
+        dst[j] = max(dst[j], x);
     }
 }

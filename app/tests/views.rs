@@ -16,6 +16,7 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use serde_json::Value;
 use shardlab::gui::{App, Language, Remote, Tab, set_language};
+use shardlab_engine::scenario::Scenario;
 
 /// The language is one for the whole process, so the tests take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -297,6 +298,32 @@ fn a_policy_of_the_memory_pool_is_chosen_and_what_it_did_is_shown() {
     });
     window.harness.run_ok();
     picture(&mut window, "pool");
+}
+
+#[test]
+fn ranks_are_placed_in_threads_and_a_run_goes_on_from_its_checkpoint() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Preset("tiny-llama-pp2-tp2".to_owned()));
+    window.until("the preset", |state| state["ready"] == true && state["preset"] == "tiny-llama-pp2-tp2");
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.harness.run_ok();
+    window.harness.get_by_label("adapters").click();
+    window.harness.run_ok();
+    window.remote(&Remote::Execute { steps: 2, backend: "cpu".to_owned() });
+    let trained = |steps: usize| {
+        move |state: &Value| {
+            let execute = &state["execute"];
+            execute["running"] == false && execute["steps"].as_array().map(Vec::len) == Some(steps)
+        }
+    };
+    let state = window.until("two steps", trained(2));
+    assert_eq!(state["execute"]["checkpoint"], 2, "{state:#}");
+    picture(&mut window, "placement");
+    window.harness.get_by_label("Go on from there").click();
+    let every = Scenario::preset("tiny-llama-pp2-tp2").unwrap().run().steps as usize;
+    let state = window.until("as many steps again", trained(2 + every));
+    assert_eq!(state["execute"]["error"], Value::Null);
+    assert!(window.harness.query_by_label("Save checkpoint").is_some());
 }
 
 #[test]

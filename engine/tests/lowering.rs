@@ -9,7 +9,7 @@ use shardlab_engine::graph::passes::{
     context, differentiate, experts, forward, offload, optimize, overlap, plan_memory, precision, recompute, schedule,
     shard,
 };
-use shardlab_engine::graph::{Collective, GraphError, Op, OpGraph, OpKind, StepGraph, lower};
+use shardlab_engine::graph::{Collective, GraphError, Op, OpGraph, OpKind, StepGraph, Storage, TensorId, lower};
 use shardlab_engine::scenario::{Opened, Recompute, Scenario, check, open, presets};
 
 /// The passes of `lower`, one by one.
@@ -214,6 +214,18 @@ fn a_task_too_few_is_noticed() {
 }
 
 /// Persistent bytes of the only stage of a 7B Llama on 64 replicas.
+#[test]
+fn chunks_of_another_value_are_noticed() {
+    let mut step = lower(&Scenario::preset("tiny-llama-chunks-tp2").expect("a preset"));
+    assert_eq!(step.verify(), Ok(()));
+    let segments = step.stages.iter().flat_map(|stage| &stage.segments);
+    let split =
+        segments.flat_map(|segment| segment.ops()).find(|op| op.kind == OpKind::Split).expect("there are chunks");
+    let (view, other) = (split.writes[0], split.writes[0].index() - 1);
+    step.tensors[view.index()].storage = Storage::View { of: TensorId::new(other), offset: 0 };
+    assert!(matches!(step.verify(), Err(GraphError::Shape { what, .. }) if what.contains("views of its whole")));
+}
+
 fn persistent(zero_stage: u32) -> shardlab_engine::trace::MemoryUse {
     let text = format!(
         "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n[strategy]\n\

@@ -48,6 +48,13 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     Ok(Answer::Yes)
 }
 
+/// What the host did for the calls of a step, where that is measured.
+fn of_host(last: &StepResult) -> String {
+    let (Some(host), Some(each)) = (last.host, last.encoding_per_call()) else { return String::new() };
+    let calls = last.calls;
+    format!("; the host encodes {calls} calls, {:.2} µs each, and submits in {}", each / 1e3, host.submitting)
+}
+
 /// The same where the scenario wants its ranks.
 fn open_placed(choice: BackendChoice, scenario: &Scenario) -> anyhow::Result<Backend> {
     let (launcher, ranks) = (exec::Launcher::this_program()?, scenario.mesh().ranks());
@@ -158,6 +165,12 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
         let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
+        let _ = writeln!(
+            text,
+            "  outside kernels: {:.1} % of the last step{}",
+            last.outside_kernels() * 100.0,
+            of_host(last)
+        );
         if let Some(sent) = trainer.sent() {
             let _ = writeln!(text, "  over sockets each step: {} in {} messages", sent.bytes, sent.messages);
         }

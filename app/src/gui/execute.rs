@@ -392,6 +392,10 @@ fn figures_ui(ui: &mut Ui, last: &StepResult, (unit, rate): (&'static str, f64))
             ui.colored_label(signals(ui.visuals()).warn, t("execute.skipped"));
         }
         figure_ui(ui, "execute.wall", &last.wall.to_string());
+        figure_ui(ui, "execute.outside", &format!("{:.1} %", last.outside_kernels() * 100.0));
+        if let Some(each) = last.encoding_per_call() {
+            figure_ui(ui, "execute.encoding", &format!("{} × {:.2} µs", last.calls, each / 1e3));
+        }
         figure_ui(ui, unit, &format!("{rate:.0}"));
         figure_ui(ui, "execute.reserved", &last.reserved.to_string());
         for (axis, bytes) in &last.moved {

@@ -127,6 +127,15 @@ pub async fn open_placed(
     }
 }
 
+/// What the host does before a device can run a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct HostTime {
+    /// Writing kernel calls into command buffers.
+    pub encoding: Nanos,
+    /// Handing these to the driver.
+    pub submitting: Nanos,
+}
+
 /// Start and end of every scope of a recording, on each of the devices that replayed it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopeTimes(Vec<Vec<(Nanos, Nanos)>>);
@@ -247,6 +256,15 @@ impl Backend {
         }
         let times = self.replay_scopes(recording, 0..recording.scopes.len()).await?;
         Ok(ScopeTimes(vec![times]))
+    }
+
+    /// What the last replay cost the host, where that is measured.
+    pub fn host(&self) -> Option<HostTime> {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => Some(backend.host()),
+            _ => None,
+        }
     }
 
     /// Replays some scopes of the recording that was prepared last, on one device.

@@ -21,6 +21,8 @@ pub struct Member {
 pub struct Ring<'a> {
     members: &'a [Member],
     dispatches: &'a mut Vec<Dispatch>,
+    /// Blocks of which a rank's chunk of a value consists, each from another part of it.
+    blocks: u32,
     /// Bytes moved so far, over all ranks.
     pub moved: u64,
 }
@@ -28,7 +30,12 @@ pub struct Ring<'a> {
 impl<'a> Ring<'a> {
     /// A ring of `members` in order.
     pub fn new(members: &'a [Member], dispatches: &'a mut Vec<Dispatch>) -> Self {
-        Self { members, dispatches, moved: 0 }
+        Self { members, dispatches, blocks: 1, moved: 0 }
+    }
+
+    /// The same, where a rank has a block of every one of so many parts of a value.
+    pub fn dealt(self, blocks: u32) -> Self {
+        Self { blocks, ..self }
     }
 
     /// Writes down `collective`.
@@ -57,7 +64,7 @@ impl<'a> Ring<'a> {
         for rank in (1..self.ranks()).rev() {
             let (from, to) = (self.members[rank], self.members[(rank - 1) / 2]);
             self.copy(from.input, 0, to.scratch.unwrap_or(to.output), 0, elements);
-            self.reduce(to, 0, elements, Reduction::Sum);
+            self.reduce(to, 0, 0, elements, Reduction::Sum);
             self.moved += self.bytes(elements);
         }
         for rank in 1..self.ranks() {
@@ -96,20 +103,37 @@ impl<'a> Ring<'a> {
         (word(start), word(end - start))
     }
 
+    /// The blocks of chunk `index` of a value of `elements`: where each begins in the value, and how long it is.
+    fn blocks(&self, elements: u64, index: usize) -> Vec<(u32, u32)> {
+        if self.blocks == 1 {
+            return vec![self.chunk(elements, index)];
+        }
+        let part = u32::try_from(elements).unwrap_or(u32::MAX) / self.blocks;
+        let block = part / u32::try_from(self.ranks()).unwrap_or(1);
+        let first = block * u32::try_from(index).unwrap_or(u32::MAX);
+        (0..self.blocks).map(|number| (number * part + first, block)).collect()
+    }
+
     /// After `n - 1` rounds, rank `r` holds the reduction of chunk `r` in its input buffer.
     fn reduce_scatter(&mut self, reduction: Reduction) {
         let (n, elements) = (self.ranks(), u64::from(self.members[0].input.elements()));
         for round in 0..n - 1 {
             let sent = |rank: usize| (rank + 2 * n - round - 1) % n;
             for rank in 0..n {
-                let (start, count) = self.chunk(elements, sent(rank));
                 let to = self.members[(rank + 1) % n];
-                self.copy(self.members[rank].input, start, to.scratch.unwrap_or(to.output), 0, count);
-                self.moved += self.bytes(count);
+                let mut received = 0;
+                for (start, count) in self.blocks(elements, sent(rank)) {
+                    self.copy(self.members[rank].input, start, to.scratch.unwrap_or(to.output), received, count);
+                    self.moved += self.bytes(count);
+                    received += count;
+                }
             }
             for rank in 0..n {
-                let (start, count) = self.chunk(elements, sent((rank + n - 1) % n));
-                self.reduce(self.members[rank], start, count, reduction);
+                let mut received = 0;
+                for (start, count) in self.blocks(elements, sent((rank + n - 1) % n)) {
+                    self.reduce(self.members[rank], received, start, count, reduction);
+                    received += count;
+                }
             }
         }
     }
@@ -119,10 +143,11 @@ impl<'a> Ring<'a> {
         let (n, elements) = (self.ranks(), u64::from(self.members[0].output.elements()));
         for round in 0..n - 1 {
             for rank in 0..n {
-                let (start, count) = self.chunk(elements, (rank + n - round) % n);
                 let (from, to) = (self.members[rank].output, self.members[(rank + 1) % n].output);
-                self.copy(from, start, to, start, count);
-                self.moved += self.bytes(count);
+                for (start, count) in self.blocks(elements, (rank + n - round) % n) {
+                    self.copy(from, start, to, start, count);
+                    self.moved += self.bytes(count);
+                }
             }
         }
     }
@@ -173,15 +198,21 @@ impl<'a> Ring<'a> {
 
     fn keep_own_chunk(&mut self) {
         for (rank, member) in self.members.iter().enumerate() {
-            let (start, count) = self.chunk(member.input.elements().into(), rank);
-            self.copy(member.input, start, member.output, 0, count);
+            let mut kept = 0;
+            for (start, count) in self.blocks(member.input.elements().into(), rank) {
+                self.copy(member.input, start, member.output, kept, count);
+                kept += count;
+            }
         }
     }
 
     fn place_own_chunk(&mut self) {
         for (rank, member) in self.members.iter().enumerate() {
-            let (start, count) = self.chunk(member.output.elements().into(), rank);
-            self.copy(member.input, 0, member.output, start, count);
+            let mut placed = 0;
+            for (start, count) in self.blocks(member.output.elements().into(), rank) {
+                self.copy(member.input, placed, member.output, start, count);
+                placed += count;
+            }
         }
     }
 
@@ -194,12 +225,14 @@ impl<'a> Ring<'a> {
         }
     }
 
-    fn reduce(&mut self, member: Member, start: u32, count: u32, reduction: Reduction) {
+    /// Reduces what lies in the scratch space from element `from` on into the input from element `start` on.
+    fn reduce(&mut self, member: Member, from: u32, start: u32, count: u32, reduction: Reduction) {
         if count > 0 {
             let op = if reduction == Reduction::Sum { 0 } else { 1 };
-            let params = ReduceParams { n: count, op, dst_offset: start, pad: 0 };
-            let scratch = member.scratch.unwrap_or(member.output);
-            self.dispatches.push(Dispatch::new(&params, [scratch, member.input]));
+            let (scratch, src) = member.scratch.unwrap_or(member.output).aligned();
+            let (input, dst) = member.input.aligned();
+            let params = ReduceParams { n: count, op, dst_offset: dst + start, src_offset: src + from };
+            self.dispatches.push(Dispatch::new(&params, [scratch, input]));
         }
     }
 }
@@ -207,6 +240,8 @@ impl<'a> Ring<'a> {
 /// Copies `count` elements from element `source` of `from` to element `target` of `to`, in another format where these
 /// differ.
 pub fn copy(from: Slice, source: u32, to: Slice, target: u32, count: u32) -> Dispatch {
+    let ((from, before), (to, ahead)) = (from.aligned(), to.aligned());
+    let (source, target) = (source + before, target + ahead);
     let [pairs_from, pairs_to] = [from, to].map(|slice| Slice { format: Format::Word, ..slice });
     let alike = from.format == to.format && from.format.is_packed();
     if alike && [source, target, count].iter().all(|n| n.is_multiple_of(2)) {

@@ -26,8 +26,10 @@ pub enum ExecError {
         "only strategy.optimizer = adamw, adam, momentum and sgd can be executed yet, others are simulated; set it to \"adamw\""
     )]
     Optimizer,
-    /// Chunked tensor communication cannot be executed yet.
-    #[error("strategy.tensor_chunks above 1 can be simulated but not executed yet; set it to 1")]
+    /// Kernels cannot be bound to the chunks in which tensor ranks communicate.
+    #[error(
+        "with learned positions a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"
+    )]
     TensorChunks,
     /// The optimizer cannot be executed outside the device.
     #[error(

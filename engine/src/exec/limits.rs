@@ -2,7 +2,7 @@
 
 use super::ExecError;
 use super::pool::plans;
-use crate::graph::{Dims, StepGraph, lower};
+use crate::graph::{ALLOCATION_ALIGNMENT, Dims, OpKind, Segment, StepGraph, Tensor, lower};
 use crate::model::Recommender;
 use crate::scenario::{
     Compression, Optimizer, Place, PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage,
@@ -32,9 +32,6 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     let placement = scenario.run().placement.kind;
     if cfg!(target_arch = "wasm32") && placement != PlacementName::Device {
         return Err(ExecError::Placement(placement.name()));
-    }
-    if scenario.strategy().tensor_chunks > 1 {
-        return Err(ExecError::TensorChunks);
     }
     if scenario.strategy().update != UpdateRule::Synchronous {
         return Err(ExecError::UpdateRule);
@@ -105,8 +102,20 @@ pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
     Ok(step)
 }
 
+/// Whether the kernel of learned positions can be bound to each run of rows that a rank has.
+fn is_aligned(step: &StepGraph) -> bool {
+    let segments = step.stages.iter().flat_map(|stage| &stage.segments);
+    let mut positions = segments.flat_map(Segment::ops).filter(|op| op.kind == OpKind::Position);
+    let bytes = |tensor: &Tensor| tensor.bytes().0 / u64::from(step.dims.stream_blocks);
+    step.dims.stream_blocks == 1
+        || positions.all(|op| bytes(step.tensor(op.writes[0])).is_multiple_of(ALLOCATION_ALIGNMENT))
+}
+
 /// Whether the lowered step stays within the limits of an execution.
 pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
+    if !is_aligned(step) {
+        return Err(ExecError::TensorChunks);
+    }
     let per_stage = u64::from(step.mesh.per_stage());
     let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
     if needed > MAX_MEMORY {

@@ -44,7 +44,7 @@ mod workers;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use backend::open_placed;
-pub use backend::{Backend, BackendInfo, BackendKind, ScopeTimes, open};
+pub use backend::{Backend, BackendInfo, BackendKind, HostTime, ScopeTimes, open};
 pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit, bench};
 pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use data::{Digits, Text, dataset};

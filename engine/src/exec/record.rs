@@ -430,7 +430,8 @@ impl<'a> Recorder<'a> {
 
     fn ring(&mut self, members: &[RankId], task: Task, op: &Op, collective: Collective, group: Group) {
         let taking_part: Vec<Member> = members.iter().map(|&member| self.member(member, task, op)).collect();
-        let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches);
+        let blocks = self.blocks(op, collective, group);
+        let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches).dealt(blocks);
         match (group, collective) {
             (Group::Context, Collective::AllToAll) => {
                 let local = |id: TensorId| self.step.tensor(id).local;
@@ -441,6 +442,18 @@ impl<'a> Recorder<'a> {
         let moved = ring.moved;
         *self.moved.entry(group.axis()).or_default() += moved;
         self.close_scope(members[0], Some(group), task, op);
+    }
+
+    /// In how many blocks a rank has its rows of what the tensor group gathers or reduces.
+    fn blocks(&self, op: &Op, collective: Collective, group: Group) -> u32 {
+        let whole = match collective {
+            Collective::AllGather => op.writes[0],
+            Collective::ReduceScatter => op.reads[0],
+            _ => return 1,
+        };
+        let tensor = self.step.tensor(whole);
+        let stream = tensor.role == Role::Activation && tensor.local.rows == self.step.dims.tokens();
+        if group == Group::Tensor && stream { self.step.dims.stream_blocks } else { 1 }
     }
 
     /// A member's buffers. Members on other stages (tied embeddings, the norm) run the op under other handles.

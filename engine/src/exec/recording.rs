@@ -6,6 +6,9 @@ use super::{Format, Kernel, KernelParams};
 use crate::cluster::Group;
 use crate::trace::{LabelId, Stream};
 
+/// Bindings start at multiples of this, in bytes, on every device.
+const BINDING_ALIGNMENT: u64 = 256;
+
 /// A buffer of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BufferId(pub u32);
@@ -15,7 +18,7 @@ pub struct BufferId(pub u32);
 pub struct Slice {
     /// The buffer.
     pub buffer: BufferId,
-    /// First byte; a multiple of 256.
+    /// First byte; a multiple of 256 where it is bound.
     pub offset: u64,
     /// Number of bytes.
     pub size: u64,
@@ -27,6 +30,14 @@ impl Slice {
     /// A part of a buffer that holds numbers of 32 bits; all in bytes.
     pub fn of_words(buffer: BufferId, offset: u64, size: u64) -> Self {
         Self { buffer, offset, size, format: Format::Word }
+    }
+
+    /// The same from the last place on at which a buffer can be bound, and how many numbers lie between: views of chunks may
+    /// start anywhere.
+    pub fn aligned(self) -> (Self, u32) {
+        let before = self.offset % BINDING_ALIGNMENT;
+        let whole = Self { offset: self.offset - before, size: self.size + before, ..self };
+        (whole, u32::try_from(before / self.format.size()).unwrap_or(0))
     }
 
     /// Numbers in it.

@@ -15,8 +15,8 @@ use super::limits::within_limits;
 use super::loss_scale::LossScale;
 use super::record::{Recorded, record};
 use super::{
-    Backend, BackendInfo, BufferId, ExecError, Format, Kernel, PoolStatistics, Recording, Scope, ScopeTimes, Tuning,
-    executable_graph, parameters,
+    Backend, BackendInfo, BufferId, ExecError, Format, HostTime, Kernel, PoolStatistics, Recording, Scope, ScopeTimes,
+    Tuning, executable_graph, parameters,
 };
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
@@ -47,6 +47,10 @@ pub struct StepResult {
     pub skipped: bool,
     /// From feeding the batch to having the loss, on the host's clock.
     pub wall: Nanos,
+    /// Kernel calls.
+    pub calls: usize,
+    /// What they cost the host, where that is measured.
+    pub host: Option<HostTime>,
     /// Tokens of the batch over `wall`.
     pub tokens_per_s: f64,
     /// What the pool of every rank handed out.
@@ -62,6 +66,25 @@ pub struct StepResult {
 }
 
 impl StepResult {
+    /// The share of the step in which no rank ran anything: feeding, reading back, and gaps between ops.
+    pub fn outside_kernels(&self) -> f64 {
+        let mut spans: Vec<(Nanos, Nanos)> =
+            self.trace.spans.iter().map(|span| (span.start, span.start + span.duration)).collect();
+        spans.sort_unstable();
+        let (mut busy, mut last) = (Nanos::ZERO, Nanos::ZERO);
+        for (start, end) in spans {
+            busy += (end - start.max(last)).max(Nanos::ZERO);
+            last = last.max(end);
+        }
+        1.0 - busy.secs() / self.wall.secs().max(1e-12)
+    }
+
+    /// Nanoseconds in which the host writes one call down, where that is measured.
+    pub fn encoding_per_call(&self) -> Option<f64> {
+        let host = self.host?;
+        Some(host.encoding.0 as f64 / self.calls.max(1) as f64)
+    }
+
     /// Tokens per second, or samples where the model knows no sequences.
     pub fn throughput(&self, scenario: &Scenario) -> f64 {
         if scenario.model().has_sequences() {
@@ -193,6 +216,8 @@ impl Trainer {
             loss_scale,
             skipped,
             wall,
+            calls: self.recorded.recording.dispatches.len(),
+            host: self.backend.host().filter(|host| host.encoding > Nanos::ZERO),
             tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
             pools: self.recorded.pools.clone(),
             pool_reserved: self.reserved_curves(&times),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Part;
 use crate::model::{Mixture, Window};
-use crate::scenario::{AttentionKernel, Kernels, Scenario};
+use crate::scenario::{AttentionKernel, Kernels, Scenario, Strategy};
 
 /// Sizes of one micro-batch on one replica, before sharding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -49,8 +49,18 @@ pub struct Dims {
     pub expert_capacity: u32,
     /// Ranks over which the tokens of the residual stream are spread.
     pub stream_ranks: u32,
+    /// Blocks in which a rank has its tokens of the residual stream: one of each chunk in which they are gathered, and of
+    /// each chunk the ranks have neighbouring blocks, so that a chunk that is gathered is a run of tokens.
+    pub stream_blocks: u32,
     /// Of the rows that experts compute, the share that tokens were routed to; the others are slack of the capacity.
     pub routed_share: f64,
+}
+
+/// Chunks are cut where they divide (`passes::overlap`).
+fn stream_blocks(strategy: &Strategy, tokens: u32) -> u32 {
+    let (chunks, ranks) = (strategy.tensor_chunks, strategy.tensor_parallel);
+    let cut = strategy.sequence_parallel && ranks > 1 && tokens.is_multiple_of(chunks * ranks);
+    if cut { chunks } else { 1 }
 }
 
 impl Dims {
@@ -80,6 +90,7 @@ impl Dims {
             experts: model.mixture.map_or(0, |mixture| mixture.experts),
             local_experts: model.mixture.map_or(0, |mixture| mixture.experts / strategy.expert_parallel),
             expert_capacity,
+            stream_blocks: stream_blocks(strategy, tokens),
             stream_ranks: if strategy.sequence_parallel { strategy.tensor_parallel } else { 1 },
             routed_share,
         }

@@ -317,6 +317,7 @@ impl StepGraph {
         let mut written: BTreeSet<(TensorId, Option<u32>)> = BTreeSet::new();
         for task in &program.tasks {
             for op in program.segment(*task).ops() {
+                self.verify_views(op)?;
                 let computed = |id: &&TensorId| self.tensor(**id).role == Role::Activation;
                 let there = |id: TensorId| written.contains(&(id, task.micro_batch)) || written.contains(&(id, None));
                 if let Some(&id) = op.reads.iter().filter(computed).find(|&&id| !there(self.storage_of(id))) {
@@ -327,6 +328,16 @@ impl StepGraph {
             }
         }
         Ok(())
+    }
+
+    /// Splitting and joining moves nothing, so the parts must lie where the whole lies.
+    fn verify_views(&self, op: &Op) -> Result<(), GraphError> {
+        let mut ids = op.reads.iter().chain(&op.writes).map(|&id| self.storage_of(id));
+        let whole = ids.next();
+        if !matches!(op.kind, OpKind::Split | OpKind::Join) || ids.all(|id| Some(id) == whole) {
+            return Ok(());
+        }
+        Err(GraphError::Shape { op: op.name.clone(), what: "its parts are not views of its whole".into() })
     }
 
     /// Every micro-batch frees what it allocates, once, and nothing is used before or after.

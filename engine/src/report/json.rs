@@ -44,6 +44,9 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
         steps.iter().map(|s| json!({ "step": s.step, "loss": s.loss, "gradient_norm": s.gradient_norm })).collect(),
     );
     document.insert("tokens_per_s".into(), json!(last.tokens_per_s));
+    document.insert("calls".into(), json!(last.calls));
+    document.insert("outside_kernels".into(), json!(last.outside_kernels()));
+    document.insert("encoding_per_call_ns".into(), json!(last.encoding_per_call()));
     document.insert("ops".into(), ops(&last.trace, 0));
     let moved = last.moved.iter().map(|(axis, bytes)| ((*axis).to_owned(), json!(bytes.0)));
     document.insert("bytes_moved".into(), Value::Object(moved.collect()));

@@ -43,6 +43,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "llama3-8b-capped-8xh100" false,
         "tiny-llama-1" true,
         "tiny-llama-paged-1" true,
+        "tiny-llama-chunks-tp2" true,
         "tiny-llama-processes-4" true,
         "tiny-gpt-dp2-tp2" true,
         "tiny-llama-pp2-tp2" true,

@@ -233,6 +233,26 @@ fn every_pipeline_schedule_equals_one_rank() {
 }
 
 #[test]
+fn chunks_of_tensor_communication_equal_one_rank() {
+    let cases = [
+        ((1, 2, 1), "tensor_chunks = 2\nmicro_batch = 4"),
+        ((1, 2, 1), "tensor_chunks = 2\nsequence_parallel = true\nmicro_batch = 4"),
+        ((1, 2, 2), "tensor_chunks = 4\nsequence_parallel = true\nrecompute = \"full\"\nmicro_batch = 8"),
+        ((2, 2, 1), "tensor_chunks = 2\nsequence_parallel = true\nkeep_gathered = true\nmicro_batch = 4"),
+        ((1, 4, 1), "tensor_chunks = 2\nsequence_parallel = true\nmicro_batch = 8"),
+        ((1, 2, 1), "tensor_chunks = 2\nsequence_parallel = true\ncontext_parallel = 2\nmicro_batch = 8"),
+        (
+            (1, 2, 2),
+            "tensor_chunks = 2\nsequence_parallel = true\nschedule = \"zb-v\"\nzero_stage = 1\nmicro_batch = 4",
+        ),
+    ];
+    // An untied Llama, and a tied GPT with learned positions.
+    every_case_equals_one_rank(&[0, 1], &cases);
+    let mixture = "tensor_chunks = 2\nsequence_parallel = true\ncapacity_factor = 4.0\nmicro_batch = 4";
+    every_case_of_a_model(MIXTURE, 0, &[((1, 2, 1), mixture)]);
+}
+
+#[test]
 fn every_way_to_share_sequences_equals_one_rank() {
     let cases = [
         ((1, 1, 1), "context_parallel = 2"),

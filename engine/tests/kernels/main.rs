@@ -360,7 +360,10 @@ fn elementwise_cases() -> Vec<Case> {
         ),
         // Beyond one row of work groups: the grid folds.
     ];
-    cases.extend([0, 1].map(|op| case(params!(reduce::ReduceParams { n: 40, op: op, dst_offset: 59 }), &[40, 99])));
+    cases.extend(
+        [0, 1]
+            .map(|op| case(params!(reduce::ReduceParams { n: 40, op: op, dst_offset: 59, src_offset: 7 }), &[47, 99])),
+    );
     cases.extend(
         [0, 40, 99]
             .map(|decayed| case(params!(adamw::AdamwParams { n: 99, decayed: decayed }), &[99, 1, 9, 99, 99, 99])),

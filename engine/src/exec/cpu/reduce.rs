@@ -1,4 +1,4 @@
-//! The arithmetic of a collective: adds a received chunk to a part of a buffer, or takes the larger.
+//! The arithmetic of a collective: adds a part of what was received to a part of a buffer, or takes the larger.
 
 use super::Real;
 use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
@@ -13,8 +13,8 @@ pub struct ReduceParams {
     pub op: u32,
     /// First element of `dst`.
     pub dst_offset: u32,
-    /// Fills up 16 bytes.
-    pub pad: u32,
+    /// First element of `src`.
+    pub src_offset: u32,
 }
 
 impl KernelParams for ReduceParams {
@@ -27,9 +27,9 @@ impl KernelParams for ReduceParams {
 
 /// Updates `dst`.
 pub fn reduce<T: Real>(src: &[T], dst: &mut [T], p: &ReduceParams) {
-    let target = p.dst_offset as usize;
-    for i in 0..p.n as usize {
-        let j = target + i;
-        dst[j] = if p.op == 0 { dst[j] + src[i] } else { dst[j].max(src[i]) };
+    let src = &src[p.src_offset as usize..][..p.n as usize];
+    let dst = &mut dst[p.dst_offset as usize..][..p.n as usize];
+    for (y, x) in dst.iter_mut().zip(src) {
+        *y = if p.op == 0 { *y + *x } else { y.max(*x) };
     }
 }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 pub(super) use device::OpenDevice;
 
+use super::backend::HostTime;
 use super::{BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 use prepare::Prepared;
@@ -38,6 +39,7 @@ pub struct GpuBackend {
     created_bytes: u64,
     pipelines: Pipelines,
     prepared: Option<Prepared>,
+    host: HostTime,
 }
 
 impl GpuBackend {
@@ -54,7 +56,7 @@ impl GpuBackend {
 
     fn of(device: OpenDevice) -> Self {
         let (buffers, pipelines) = (Vec::new(), BTreeMap::new());
-        Self { device, buffers, created_bytes: 0, pipelines, prepared: None }
+        Self { device, buffers, created_bytes: 0, pipelines, prepared: None, host: HostTime::default() }
     }
 
     /// What it is.
@@ -101,10 +103,16 @@ impl GpuBackend {
     ) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let Some(prepared) = &self.prepared else { return Err(ExecError::Kernel("nothing is prepared".into())) };
         let scopes = &recording.scopes[scopes];
+        self.host = HostTime::default();
         match self.device.timing {
             TimingMode::Queue => replay::by_queue_time(&self.device, prepared, recording, scopes).await,
-            mode => replay::by_timestamps(&self.device, prepared, recording, scopes, mode).await,
+            mode => replay::by_timestamps(&self.device, prepared, recording, scopes, mode, &mut self.host).await,
         }
+    }
+
+    /// What the last replay cost the host; nothing where ops are timed by the queue.
+    pub fn host(&self) -> HostTime {
+        self.host
     }
 
     /// Reads words back.

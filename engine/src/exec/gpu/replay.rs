@@ -5,6 +5,7 @@ use web_time::Instant;
 use super::OpenDevice;
 use super::prepare::Prepared;
 use super::timing::TimingMode;
+use crate::exec::backend::HostTime;
 use crate::exec::{ExecError, Recording, Scope};
 use crate::units::Nanos;
 
@@ -25,7 +26,7 @@ pub async fn by_queue_time(
     scopes: &[Scope],
 ) -> Result<ScopeTimes, ExecError> {
     let origin = Instant::now();
-    let now = || Nanos(i64::try_from(origin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+    let now = || nanos(origin.elapsed());
     let mut times = Vec::with_capacity(scopes.len());
     for scope in scopes {
         let start = now();
@@ -48,9 +49,11 @@ pub async fn by_timestamps(
     recording: &Recording,
     scopes: &[Scope],
     mode: TimingMode,
+    host: &mut HostTime,
 ) -> Result<ScopeTimes, ExecError> {
     let mut submitted = Vec::new();
     for (number, scopes) in scopes.chunks(SCOPES_PER_SUBMISSION).enumerate() {
+        let begin = Instant::now();
         let queries = Queries::new(device, scopes.len());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         match mode {
@@ -58,7 +61,11 @@ pub async fn by_timestamps(
             _ => pass_for_each(&mut encoder, &queries, scopes, prepared, recording),
         }
         queries.resolve(&mut encoder);
-        device.queue.submit([encoder.finish()]);
+        let commands = encoder.finish();
+        let encoded = Instant::now();
+        device.queue.submit([commands]);
+        host.encoding += nanos(encoded - begin);
+        host.submitting += nanos(encoded.elapsed());
         submitted.push(queries);
         if (number + 1) % SUBMISSIONS_IN_FLIGHT == 0 {
             device.wait().await?;
@@ -69,6 +76,10 @@ pub async fn by_timestamps(
         ticks.extend(queries.read(device).await?);
     }
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
+}
+
+fn nanos(time: std::time::Duration) -> Nanos {
+    Nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// All scopes in one open pass, a timestamp before and after each.

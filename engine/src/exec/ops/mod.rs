@@ -71,7 +71,8 @@ type Calls = Result<Vec<Dispatch>, ExecError>;
 pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[Slice]) -> Calls {
     let call = Call { context, op, reads, writes };
     Ok(match op.kind {
-        OpKind::Embedding | OpKind::EmbeddingGrad | OpKind::Position | OpKind::PositionGrad => call.embedding(),
+        OpKind::Embedding | OpKind::EmbeddingGrad => vec![call.embedding()],
+        OpKind::Position | OpKind::PositionGrad => call.positions(),
         OpKind::Norm | OpKind::NormGrad | OpKind::NormGradParameters => call.norm(),
         OpKind::Matmul { transpose_a, transpose_b, bias, accumulate } => {
             vec![call.matmul(transpose_a, transpose_b, bias, accumulate)]
@@ -120,7 +121,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::HostUpdate { .. } => return Err(ExecError::Optimizer),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => vec![call.accumulate()],
-        OpKind::Split | OpKind::Join => return Err(ExecError::TensorChunks),
+        // Chunks lie where the whole lies.
+        OpKind::Split | OpKind::Join => Vec::new(),
         OpKind::Compression(_) => return Err(ExecError::Compression),
         OpKind::Cast => call.cast(),
         OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],
@@ -140,6 +142,14 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }
     })
+}
+
+/// A run of rows that a rank has: where it lies among its own, and among all.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    own: u32,
+    whole: u32,
+    rows: u32,
 }
 
 struct Call<'a> {
@@ -186,8 +196,12 @@ impl Call<'_> {
     fn cast(&self) -> Vec<Dispatch> {
         let (from, to, n) = (self.reads[0], self.writes[0], self.written(0));
         let Some([mantissa, bias, largest]) = to.format.byte() else {
-            let first = if self.read_shape(0) == self.write_shape(0) { 0 } else { self.row_offset(self.op.writes[0]) };
-            return vec![copy(from, first * self.write_shape(0).cols, to, 0, n)];
+            if self.read_shape(0) == self.write_shape(0) {
+                return vec![copy(from, 0, to, 0, n)];
+            }
+            let (id, cols) = (self.op.writes[0], self.write_shape(0).cols);
+            let block = |block: Block| copy(from, block.whole * cols, to, block.own * cols, block.rows * cols);
+            return self.blocks(id).into_iter().map(block).collect();
         };
         let words = n.div_ceil(4);
         let most = to.format.decode(largest);
@@ -204,43 +218,62 @@ impl Call<'_> {
         if tensor.placement == Placement::Shard(Dim::Rows) { self.context.slice_index * tensor.local.rows } else { 0 }
     }
 
-    fn embedding(&self) -> Vec<Dispatch> {
+    /// The rows that this rank has of what is spread over the tensor group, as runs of rows of the whole: several, where they
+    /// are gathered by chunks.
+    fn blocks(&self, id: TensorId) -> Vec<Block> {
+        let (tensor, dims) = (self.tensor(id), &self.context.step.dims);
+        let rows = tensor.local.rows;
+        let stream = tensor.placement == Placement::Shard(Dim::Rows) && tensor.shape.rows == dims.tokens();
+        if !stream || dims.stream_blocks == 1 {
+            return vec![Block { own: 0, whole: self.row_offset(id), rows }];
+        }
+        let (chunk, rows) = (tensor.shape.rows / dims.stream_blocks, rows / dims.stream_blocks);
+        let first = self.context.slice_index * rows;
+        (0..dims.stream_blocks)
+            .map(|number| Block { own: number * rows, whole: number * chunk + first, rows })
+            .collect()
+    }
+
+    /// Some rows of a slice.
+    fn rows_of(slice: Slice, first: u32, rows: u32, cols: u32) -> Slice {
+        let bytes = |rows: u32| u64::from(rows) * u64::from(cols) * slice.format.size();
+        Slice { offset: slice.offset + bytes(first), size: bytes(rows), ..slice }
+    }
+
+    /// Learned positions and their gradient, for each run of rows.
+    fn positions(&self) -> Vec<Dispatch> {
         let dims = &self.context.step.dims;
         let (seq, stride, first, pad) =
             (dims.sequence / dims.context, dims.context, self.context.context_index, [0; 1]);
-        let (ids, table) = (self.op.reads[0], self.op.writes[0]);
-        vec![match self.op.kind {
-            OpKind::Embedding => {
-                let (out, table) = (self.write_shape(0), self.op.reads[1]);
-                let (vocab_offset, vocab_local) = (self.row_offset(table), self.tensor(table).local.rows);
-                self.simple(&EmbeddingParams { rows: out.rows, cols: out.cols, vocab_offset, vocab_local })
-            }
-            OpKind::EmbeddingGrad => {
-                let (dx, vocab_offset) = (self.read_shape(1), self.row_offset(table));
-                let vocab_local = self.tensor(table).local.rows;
-                self.simple(&EmbeddingGradParams { rows: dx.rows, cols: dx.cols, vocab_offset, vocab_local })
-            }
-            OpKind::Position => {
-                let (out, row_offset) = (self.write_shape(0), self.row_offset(self.op.writes[0]));
-                let group = positions_of_entry(dims, self.read_shape(1));
-                self.simple(&PositionParams {
-                    rows: out.rows,
-                    cols: out.cols,
-                    seq,
-                    row_offset,
-                    stride,
-                    first,
-                    group,
-                    pad,
-                })
-            }
-            _ => {
-                let (dy, row_offset) = (self.read_shape(0), self.row_offset(ids));
-                let group = positions_of_entry(dims, self.write_shape(0));
-                let (rows, cols) = (dy.rows, dy.cols);
-                self.simple(&PositionGradParams { rows, cols, seq, row_offset, stride, first, group, pad })
-            }
-        }]
+        let cut = |slice: Slice, block: Block, cols: u32| Self::rows_of(slice, block.own, block.rows, cols);
+        let forward = |block: Block| {
+            let (cols, group) = (self.write_shape(0).cols, positions_of_entry(dims, self.read_shape(1)));
+            let (rows, row_offset) = (block.rows, block.whole);
+            let params = PositionParams { rows, cols, seq, row_offset, stride, first, group, pad };
+            let [x, out] = [self.reads[0], self.writes[0]].map(|slice| cut(slice, block, cols));
+            Dispatch::new(&params, [x, self.reads[1], out])
+        };
+        let backward = |block: Block| {
+            let (cols, group) = (self.read_shape(0).cols, positions_of_entry(dims, self.write_shape(0)));
+            let (rows, row_offset) = (block.rows, block.whole);
+            let params = PositionGradParams { rows, cols, seq, row_offset, stride, first, group, pad };
+            Dispatch::new(&params, [cut(self.reads[0], block, cols), self.writes[0]])
+        };
+        match self.op.kind {
+            OpKind::Position => self.blocks(self.op.writes[0]).into_iter().map(forward).collect(),
+            _ => self.blocks(self.op.reads[0]).into_iter().map(backward).collect(),
+        }
+    }
+
+    fn embedding(&self) -> Dispatch {
+        if self.op.kind == OpKind::Embedding {
+            let (out, table) = (self.write_shape(0), self.op.reads[1]);
+            let (vocab_offset, vocab_local) = (self.row_offset(table), self.tensor(table).local.rows);
+            return self.simple(&EmbeddingParams { rows: out.rows, cols: out.cols, vocab_offset, vocab_local });
+        }
+        let (dx, table) = (self.read_shape(1), self.op.writes[0]);
+        let (vocab_offset, vocab_local) = (self.row_offset(table), self.tensor(table).local.rows);
+        self.simple(&EmbeddingGradParams { rows: dx.rows, cols: dx.cols, vocab_offset, vocab_local })
     }
 
     fn norm(&self) -> Vec<Dispatch> {
@@ -262,7 +295,10 @@ impl Call<'_> {
         let strides = |shape: Shape, transposed: bool| if transposed { (1, shape.cols) } else { (shape.cols, 1) };
         let ((a_row_stride, a_col_stride), (b_row_stride, b_col_stride)) =
             (strides(a, transpose_a), strides(b, transpose_b));
+        let ((factor, a_offset), (product, c_offset)) = (self.factors()[0].aligned(), self.writes[0].aligned());
         let params = MatmulParams {
+            a_offset,
+            c_offset,
             m: c.rows,
             n: c.cols,
             k: if transpose_a { a.rows } else { a.cols },
@@ -275,9 +311,8 @@ impl Call<'_> {
             batches: 1,
             ..MatmulParams::default()
         };
-        let [a, b] = self.factors();
-        let bias = if bias { self.reads[2] } else { a };
-        Dispatch::new(&params, [a, b, bias, self.writes[0]])
+        let bias = if bias { self.reads[2] } else { factor };
+        Dispatch::new(&params, [factor, self.factors()[1], bias, product])
     }
 
     /// What a matrix product reads, as matrix units read it.
@@ -355,7 +390,7 @@ impl Call<'_> {
     }
 
     fn accumulate(&self) -> Dispatch {
-        let params = ReduceParams { n: self.written(0), op: 0, dst_offset: 0, pad: 0 };
+        let params = ReduceParams { n: self.written(0), op: 0, dst_offset: 0, src_offset: 0 };
         Dispatch::new(&params, [self.reads[0], self.writes[0]])
     }
 

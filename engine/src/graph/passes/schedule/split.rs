@@ -229,7 +229,19 @@ impl Splitter {
         for id in op.reads.iter_mut().chain(&mut op.writes) {
             *id = self.local(depth, *id, op.phase);
         }
+        if op.kind == OpKind::Split {
+            self.views_of(&op);
+        }
         self.push(depth, op);
+    }
+
+    /// Chunks are views of the whole as it lies on this stage, which may be a received copy.
+    fn views_of(&mut self, split: &Op) {
+        for view in &split.writes {
+            if let Storage::View { of, .. } = &mut self.tensors[view.index()].storage {
+                *of = split.reads[0];
+            }
+        }
     }
 
     fn push(&mut self, depth: u32, op: Op) {
