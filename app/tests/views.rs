@@ -380,7 +380,7 @@ fn training_can_be_paused_stopped_and_cancelled() {
 /// The same training without the app.
 fn engine_losses(steps: usize) -> Vec<f64> {
     use shardlab_engine::exec::{BackendKind, Trainer, open};
-    let scenario = shardlab_engine::scenario::Scenario::preset("tiny-llama-1").expect("a preset");
+    let scenario = Scenario::preset("tiny-llama-1").expect("a preset");
     pollster::block_on(async {
         let backend = open(BackendKind::Cpu).await.expect("the CPU is there");
         let mut trainer = Trainer::new(&scenario, backend).await.expect("it can be trained");

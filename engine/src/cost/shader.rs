@@ -33,7 +33,10 @@ const WORKGROUP: u64 = 64;
 /// Rows and columns of a result that a workgroup of the default matrix product computes.
 pub const TILE: [u64; 2] = [64, 32];
 
-/// Queries, or keys, of an invocation of attention.
+/// Queries of an invocation of attention.
+const QUERIES: u64 = 8;
+
+/// Queries, or keys, of an invocation of its gradients.
 const OWN: u64 = 4;
 
 /// Elements of a result of a convolution that an invocation computes.
@@ -213,7 +216,7 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
         }
         OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
-        OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / OWN, 0.0),
+        OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / QUERIES, 0.0),
         OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
         OpKind::ContextAttentionGrad { .. } => Calls::of(size(writes, 2) / OWN, 0.0).times(3),
         _ => each(reads.len() as f64 + 1.0),

@@ -1,7 +1,7 @@
 //! Kernels that can be computed in several ways. All ways have the same bindings, parameters and CPU twin; which is the
 //! fastest depends on the shape and on the device, so it is measured (`tune`).
 
-use super::kernel::{Kernel, shader};
+use super::kernel::{Kernel, elementwise_grid, shader};
 
 /// A way to compute a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,12 @@ const MATMUL: [Family; 5] = [
     family!("matmul_split" + "matmul", 8, 4),
 ];
 
+/// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
+const ATTENTION: [Family; 2] = [
+    family!("attention" + "attention" + "attention_blocks", 8, 1),
+    family!("attention_narrow" + "attention" + "attention_blocks", 4, 1),
+];
+
 /// Arithmetic by the width of vectors.
 const PEAK: [Family; 3] = [family!("peak", 1, 1), family!("peak_x2", 1, 1), family!("peak_x4", 1, 1)];
 
@@ -37,6 +43,7 @@ impl Kernel {
     pub fn families(self) -> &'static [Family] {
         match self {
             Self::Matmul => &MATMUL,
+            Self::Attention => &ATTENTION,
             Self::Peak => &PEAK,
             _ => &[],
         }
@@ -54,9 +61,14 @@ impl Kernel {
 
     /// The grid of a way to compute it, for a call with `params` whose default grid is `grid`.
     pub fn grid_of(self, family: u8, params: &[u32], grid: [u32; 3]) -> [u32; 3] {
-        let tiled = self.families().get(usize::from(family)).filter(|_| self == Self::Matmul);
-        match (tiled, params) {
-            (Some(Family { tile: [rows, cols], .. }), [m, n, ..]) => [n.div_ceil(*cols), m.div_ceil(*rows), grid[2]],
+        let way = self.families().get(usize::from(family));
+        match (self, way, params) {
+            (Self::Matmul, Some(Family { tile: [rows, cols], .. }), [m, n, ..]) => {
+                [n.div_ceil(*cols), m.div_ceil(*rows), grid[2]]
+            }
+            (Self::Attention, Some(Family { tile: [rows, _], .. }), [batch, queries, _, groups, heads, ..]) => {
+                elementwise_grid(batch * queries.div_ceil(*rows) * groups * heads)
+            }
             _ => grid,
         }
     }

@@ -254,6 +254,10 @@ kernels! {
     Scale "scale" [read write],
     /// Numbers in eight bits.
     Quantize "quantize" [read write],
+    /// Integers in eight bits, with a scale for each row.
+    QuantizeRows "quantize_rows" [read write write],
+    /// Product of integers in eight bits.
+    MatmulInt8 "matmul_int8" [read read read read write],
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.

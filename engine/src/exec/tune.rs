@@ -130,9 +130,13 @@ async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecE
     Ok(Tuned { flops: flops(dispatch), candidates })
 }
 
-/// Operations of a matrix product: sizes and number of products are among its parameters.
+/// Operations of a matrix product, or of attention to all keys: sizes are among their parameters.
 fn flops(dispatch: &Dispatch) -> u64 {
+    let product = |sizes: &[u32]| sizes.iter().map(|&size| u64::from(size)).product::<u64>();
     match dispatch.params[..] {
+        [batch, queries, keys, groups, heads, head_dim, value_dim, ..] if dispatch.kernel == Kernel::Attention => {
+            2 * product(&[batch, queries, keys, groups, heads]) * u64::from(head_dim + value_dim)
+        }
         [m, n, k, .., batches] => 2 * u64::from(m) * u64::from(n) * u64::from(k) * u64::from(batches),
         _ => 0,
     }
@@ -146,13 +150,24 @@ fn device_key(backend: &Backend) -> String {
 /// What calls have in common that are computed in the same way: sizes, which rows are contiguous, number of products;
 /// none where there is only one way.
 pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
-    if dispatch.kernel != Kernel::Matmul {
-        return None;
+    match dispatch.kernel {
+        Kernel::Matmul => {}
+        Kernel::Attention => return attention_key(dispatch),
+        _ => return None,
     }
     let [m, n, k, _, a_col, _, b_col, .., batches] = dispatch.params[..] else { return None };
     let letter = |contiguous: bool| if contiguous { 'n' } else { 't' };
     let (a, b) = (letter(a_col == 1), letter(b_col == 1));
     Some(format!("{} {m}x{n}x{k} {a}{b} x{batches}{}", dispatch.kernel.name(), formats_key(dispatch)))
+}
+
+/// Sizes, and which keys are seen.
+fn attention_key(dispatch: &Dispatch) -> Option<String> {
+    let [batch, queries, keys, groups, heads, head_dim, value_dim, ..] = dispatch.params[..] else { return None };
+    let [.., window, flags, _, _] = dispatch.params[..] else { return None };
+    let (name, formats) = (dispatch.kernel.name(), formats_key(dispatch));
+    let sizes = format!("{queries}x{keys} {groups}x{heads}x{head_dim}+{value_dim} x{batch}");
+    Some(format!("{name} {sizes} w{window} f{flags}{formats}"))
 }
 
 /// The formats of a call's buffers, where they are not all fp32.

@@ -18,9 +18,9 @@ use shardlab_engine::exec::cpu::{
     attention_scores_grad, attention_softmax, attention_softmax_grad, attention_values, attention_values_grad_p,
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
-    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, momentum, peak, position, position_grad, quantize,
-    read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, scale,
-    sgd, silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
+    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, matmul_int8, momentum, peak, position, position_grad,
+    quantize, quantize_rows, read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route,
+    route_grad, row_max, scale, sgd, silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -345,6 +345,16 @@ fn elementwise_cases() -> Vec<Case> {
             params!(quantize::QuantizeParams { n: 1003, words: 251, mantissa: 2, bias: 15, largest: 0x7b }),
             &[1003, 252],
         ),
+        case(
+            params!(quantize_rows::QuantizeRowsParams { rows: 70, cols: 13, row_stride: 13, col_stride: 1 }),
+            &[910, 280, 70],
+        ),
+        case(
+            params!(quantize_rows::QuantizeRowsParams { rows: 3, cols: 16, row_stride: 1, col_stride: 5 }),
+            &[80, 12, 3],
+        ),
+        case(params!(matmul_int8::MatmulInt8Params { m: 37, n: 70, words: 5 }), &[185, 37, 350, 70, 2590]),
+        case(params!(matmul_int8::MatmulInt8Params { m: 1, n: 1, words: 1 }), &[1, 1, 1, 1, 1]),
         case(params!(fill::FillParams { n: 5_000_000, value: 2.5 }), &[5_000_000]),
         case(params!(sum_squares::SumSquaresParams { n: 9999, scale: 0.5 }), &[9999, 1]),
         case(
@@ -388,6 +398,17 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             data[0].iter_mut().enumerate().for_each(spread);
             data[0][3..7].copy_from_slice(&[1e30, -1e30, f32::INFINITY, 0.0]);
             *data[1].last_mut().unwrap() = 2.0_f32.powi(-3);
+        }
+        Kernel::QuantizeRows => {
+            // Ties, an overflow, a row of zeros.
+            data[0][..4].copy_from_slice(&[127.0, 0.5, 1.5, f32::NEG_INFINITY]);
+            let zeros = case.lengths[0] / case.lengths[2];
+            data[0][zeros * 2..zeros * 3].fill(0.0);
+        }
+        Kernel::MatmulInt8 => {
+            for index in [0, 2] {
+                data[index] = data[index].iter().map(|_| f32::from_bits(random.next_u32())).collect();
+            }
         }
         Kernel::RouteGrad | Kernel::CombineGradWeights => data[1] = choices(random, true),
         Kernel::Dispatch | Kernel::Combine => data[2] = choices(random, true),
@@ -483,6 +504,8 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::Embedding | Kernel::EmbeddingGrad => &[0],
         Kernel::Assign => &[0, 1],
         Kernel::Scale | Kernel::Quantize => &[1],
+        Kernel::QuantizeRows => &[1, 2],
+        Kernel::MatmulInt8 => &[0, 1, 2, 3, 4],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
         Kernel::Dispatch | Kernel::Combine | Kernel::Route => &[2],
         Kernel::RowMax => &[1],
@@ -565,7 +588,10 @@ fn tolerance(kernel: Kernel) -> f32 {
 
 /// Whether a buffer holds numbers of experts or rows.
 fn is_numbers(kernel: Kernel, index: usize) -> bool {
-    matches!((kernel, index), (Kernel::Route, 2) | (Kernel::Assign | Kernel::Scale | Kernel::Quantize, 1))
+    matches!(
+        (kernel, index),
+        (Kernel::Route, 2) | (Kernel::Assign | Kernel::Scale | Kernel::Quantize | Kernel::QuantizeRows, 1)
+    )
 }
 
 /// How often a result in fewer bits is rounded on the GPU, at most: once, or whenever something is added to it.

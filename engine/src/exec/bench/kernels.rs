@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Bench, Figure, LONGEST_CALL, Section, Unit};
 use crate::exec::cpu::matmul::MatmulParams;
-use crate::exec::{Dispatch, ExecError, Format, Recording, Trainer, Tuning, shape_key};
+use crate::exec::cpu::matmul_int8::MatmulInt8Params;
+use crate::exec::cpu::quantize_rows::QuantizeRowsParams;
+use crate::exec::{Dispatch, ExecError, Format, Recording, Slice, Trainer, Tuning, shape_key};
 use crate::scenario::{Opened, check, open};
 use crate::trace::Phase;
 use crate::units::{FlopsPerSec, Nanos};
@@ -40,6 +42,37 @@ impl<'a> Bench<'a> {
     pub(super) async fn matmul(&mut self, largest: u32, tuning: &mut Tuning) -> Result<(), ExecError> {
         for format in [Format::Word, Format::Bf16, Format::F16] {
             self.products(largest, format, tuning).await?;
+        }
+        self.integer_products(largest).await
+    }
+
+    /// Square products of integers in eight bits, by packed dot products; what it takes to quantize both factors is in the
+    /// detail.
+    async fn integer_products(&mut self, largest: u32) -> Result<(), ExecError> {
+        let mut side = 64;
+        while side <= largest {
+            self.tell("matmul")?;
+            let elements = u64::from(side) * u64::from(side);
+            let words = |buffer: usize, first: u64, n: u64| Slice { offset: first * 4, ..self.slice(buffer, n) };
+            // The integers of a factor, then its scales.
+            let (packed, scales) = (elements / 4, elements / 4);
+            let [a, b] = [0, 1].map(|buffer| [words(buffer, 0, packed), words(buffer, scales, side.into())]);
+            let c = words(2, 0, elements);
+            let quantize = QuantizeRowsParams { rows: side, cols: side, row_stride: side, col_stride: 1 };
+            let quantize = Dispatch::new(&quantize, [c, a[0], a[1]]);
+            let product = MatmulInt8Params { m: side, n: side, words: side / 4, pad: 0 };
+            let product = Dispatch::new(&product, [a[0], a[1], b[0], b[1], c]);
+            let before = self.time(&quantize).await?;
+            let nanos = self.time(&product).await?;
+            let name = format!("{side} x {side} x {side} in int8");
+            let work = [2 * elements * u64::from(side), 6 * elements];
+            let mut figure = Figure::arithmetic(Section::Matmul, name, nanos, work);
+            figure.detail = format!("{}, quantize_rows {before} for each factor", product.kernel.name());
+            self.add(figure);
+            if nanos > LONGEST_CALL {
+                break;
+            }
+            side *= 2;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@
 //! (`gather`) have every `gather`-th token. With `CARRY` the keys come to those that `out` and `lse` have seen already
 //! (Liu et al. 2023, "Ring Attention").
 //!
-//! The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), eight keys at a time. An invocation of
-//! the shader has four queries of a head, which share what is read of the keys.
+//! The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), sixteen keys at a time. An invocation of
+//! the shader has eight queries of a head, which share what is read of the keys.
 
 use std::ops::Range;
 
@@ -64,7 +64,7 @@ impl KernelParams for AttentionParams {
     const KERNEL: Kernel = Kernel::Attention;
 
     fn grid(&self) -> [u32; 3] {
-        elementwise_grid(self.batch * self.queries.div_ceil(OWN) * self.groups * self.q_per_group)
+        elementwise_grid(self.batch * self.queries.div_ceil(QUERIES) * self.groups * self.q_per_group)
     }
 }
 
@@ -78,10 +78,16 @@ pub fn attention<T: Real>(qkv: &[T], kv: &[T], out: &mut [T], lse: &mut [T], p: 
     }
 }
 
-/// Queries, or keys, of an invocation of the shader.
+/// Queries of an invocation of the shader.
+const QUERIES: u32 = 8;
+
+/// Keys that it meets at once.
+const KEYS: usize = 16;
+
+/// Keys, or queries, of an invocation of the shaders of the gradients.
 pub(super) const OWN: u32 = 4;
 
-/// Keys, or queries, that are handled at once.
+/// Keys, or queries, that these handle at once.
 pub(super) const BLOCK: usize = 8;
 const LOWEST: f64 = -3.0e38;
 
@@ -94,13 +100,13 @@ fn attend<T: Real>(qkv: &[T], kv: &[T], out: &mut [T], lse: T, t: usize, h: usiz
         out.fill(T::zero());
     }
     let seen = p.keys_of(t);
-    for j0 in seen.clone().step_by(BLOCK) {
+    for j0 in seen.clone().step_by(KEYS) {
         // Lanes beyond the last key compute it again, with the lowest score.
-        let rows = lanes(j0, seen.end - 1).map(|j| p.key_row(t / p.queries as usize, j));
+        let rows = lanes::<KEYS>(j0, seen.end - 1).map(|j| p.key_row(t / p.queries as usize, j));
         let k = rows.map(|row| p.key(kv, row, h));
         let v = rows.map(|row| p.value(kv, row, h));
         let mut s = dots(q, k).map(|s| s * real(p.scale));
-        for x in 0..BLOCK {
+        for x in 0..KEYS {
             s[x] = if j0 + x < seen.end { s[x] } else { real(LOWEST) };
         }
 
@@ -119,16 +125,16 @@ fn attend<T: Real>(qkv: &[T], kv: &[T], out: &mut [T], lse: T, t: usize, h: usiz
     m + sum.ln()
 }
 
-/// `BLOCK` indices from `first`, none beyond `last`.
-pub(super) fn lanes(first: usize, last: usize) -> [usize; BLOCK] {
+/// `N` indices from `first`, none beyond `last`.
+pub(super) fn lanes<const N: usize>(first: usize, last: usize) -> [usize; N] {
     std::array::from_fn(|x| (first + x).min(last))
 }
 
 /// The products of `a` with each of `b`.
-pub(super) fn dots<T: Real>(a: &[T], b: [&[T]; BLOCK]) -> [T; BLOCK] {
-    let mut sums = [T::zero(); BLOCK];
+pub(super) fn dots<T: Real, const N: usize>(a: &[T], b: [&[T]; N]) -> [T; N] {
+    let mut sums = [T::zero(); N];
     for d in 0..a.len() {
-        for x in 0..BLOCK {
+        for x in 0..N {
             sums[x] += a[d] * b[x][d];
         }
     }
@@ -136,9 +142,9 @@ pub(super) fn dots<T: Real>(a: &[T], b: [&[T]; BLOCK]) -> [T; BLOCK] {
 }
 
 /// Component `d` of the sum of `vectors`, each times its weight.
-pub(super) fn weigh<T: Real>(weights: [T; BLOCK], vectors: [&[T]; BLOCK], d: usize) -> T {
+pub(super) fn weigh<T: Real, const N: usize>(weights: [T; N], vectors: [&[T]; N], d: usize) -> T {
     let mut sum = T::zero();
-    for x in 0..BLOCK {
+    for x in 0..N {
         sum += weights[x] * vectors[x][d];
     }
     sum

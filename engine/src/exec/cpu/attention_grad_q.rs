@@ -4,9 +4,9 @@
 //! `qkv`, `kv` and `dqkv` are as in `attention`; only the query heads of `dqkv` are written, with `CARRY` added to.
 //! `dout` is `[T, heads * value_dim]`, `lse` and `delta` are `[T, heads]`.
 
-use super::attention::{AttentionParams, BLOCK, CARRY, dots, lanes, weigh};
+use super::attention::{AttentionParams, BLOCK, CARRY, OWN, dots, lanes, weigh};
 use super::{Real, real};
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 
 /// Parameters of [`attention_grad_q`].
 #[repr(transparent)]
@@ -17,7 +17,8 @@ impl KernelParams for AttentionGradQParams {
     const KERNEL: Kernel = Kernel::AttentionGradQ;
 
     fn grid(&self) -> [u32; 3] {
-        self.0.grid()
+        let p = &self.0;
+        elementwise_grid(p.batch * p.queries.div_ceil(OWN) * p.groups * p.q_per_group)
     }
 }
 

@@ -66,6 +66,7 @@ pub mod layer_norm;
 pub mod layer_norm_grad;
 pub mod layer_norm_grad_params;
 pub mod matmul;
+pub mod matmul_int8;
 pub mod momentum;
 pub mod peak;
 pub mod pool;
@@ -73,6 +74,7 @@ pub mod pool_grad;
 pub mod position;
 pub mod position_grad;
 pub mod quantize;
+pub mod quantize_rows;
 pub mod read;
 pub mod reduce;
 pub mod relu;
@@ -315,6 +317,10 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),
         Kernel::Quantize => twin!(quantize: read x, numbers out),
+        Kernel::QuantizeRows => twin!(quantize_rows: read x, numbers out, write scales),
+        Kernel::MatmulInt8 => {
+            twin!(matmul_int8: tokens a, read a_scales, tokens b, read b_scales, write c)
+        }
         Kernel::Copy => twin!(copy: read src, write dst),
     }
 }
