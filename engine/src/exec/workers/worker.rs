@@ -1,9 +1,9 @@
 //! A worker: does what the conductor asks, on a device of its own.
 
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use pollster::block_on;
+use web_time::Instant;
 
 use super::link::{Broken, Door, Link};
 use super::protocol::{Hello, Reply, Request};
@@ -196,7 +196,7 @@ impl State {
     /// Runs the parts in order; returns start and end of every scope.
     fn replay(&mut self, peers: &mut [Option<Peer>]) -> Result<Vec<(Nanos, Nanos)>, End> {
         let nanos = |time: std::time::Duration| Nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
-        let (origin, epoch) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let (origin, epoch) = (Instant::now(), since_the_epoch());
         let mut times = Vec::with_capacity(self.program.recording.scopes.len());
         for part in &self.program.parts {
             for message in &part.receives {
@@ -210,6 +210,13 @@ impl State {
         }
         Ok(times)
     }
+}
+
+/// The clock that all processes of a machine share.
+#[expect(clippy::disallowed_types, reason = "no page has workers, and only times that are reported depend on it")]
+fn since_the_epoch() -> std::time::Duration {
+    let now = web_time::SystemTime::now();
+    now.duration_since(web_time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Sends the messages of a part that has run.
