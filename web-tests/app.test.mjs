@@ -81,7 +81,9 @@ test('the device is measured in the page, and nothing that ranks exchange is wro
   assert.equal(bench.report.backend.kind, 'wgpu');
   const of = (section) => bench.report.figures.filter((figure) => figure.section === section);
   assert.ok(of('peak').length === 3 && of('matmul').length > 1, JSON.stringify(bench.report.figures));
-  assert.ok(of('matmul').every(({ detail }) => detail.includes('matmul_tiled')), 'expected all ways beside the fastest');
+  const [integers, floats] = [true, false].map((packed) => of('matmul').filter(({ name }) => name.endsWith('int8') === packed));
+  assert.ok(floats.every(({ detail }) => detail.includes('matmul_tiled')), 'expected all ways beside the fastest');
+  assert.ok(integers.length > 0 && integers.every(({ detail }) => detail.includes('quantize_rows')), JSON.stringify(integers));
   const wrong = of('collectives').filter(({ detail }) => !detail.endsWith('#wrong 0'));
   assert.deepEqual(wrong, []);
   await screenshot('bench');
