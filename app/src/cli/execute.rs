@@ -143,7 +143,7 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
         let _ = writeln!(text, "  fp8 is emulated: rounded exactly as hardware rounds it, multiplied in fp32");
     }
     let ways: Vec<_> = trainer.ways().into_iter().map(|(way, calls)| format!("{way} {calls}")).collect();
-    let _ = writeln!(text, "  matrix products of a step, by shader: {}", ways.join(", "));
+    let _ = writeln!(text, "  products and attention of a step, by shader: {}", ways.join(", "));
     let unit = if scenario.model().has_sequences() { "tokens/s" } else { "samples/s" };
     let _ = writeln!(text, "\n  {:>6} {:>10} {:>10} {:>12} {:>12}", "step", "loss", "norm", "time", unit);
     let every = results.len().div_ceil(20).max(1);
