@@ -201,6 +201,7 @@ pub fn open(choice: BackendChoice) -> anyhow::Result<Backend> {
     open_by(choice, &|kind| block_on(exec::open(kind)))
 }
 
+/// The same by another way to open a backend of a kind.
 pub fn open_by(
     choice: BackendChoice,
     open: &dyn Fn(BackendKind) -> Result<Backend, exec::ExecError>,

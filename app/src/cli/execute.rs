@@ -55,7 +55,7 @@ fn of_host(last: &StepResult) -> String {
     format!("; the host encodes {calls} calls, {:.2} µs each, and submits in {}", each / 1e3, host.submitting)
 }
 
-/// The same where the scenario wants its ranks.
+/// Opens what the scenario wants its ranks to run on: one device, or workers with one each.
 fn open_placed(choice: BackendChoice, scenario: &Scenario) -> anyhow::Result<Backend> {
     let (launcher, ranks) = (exec::Launcher::this_program()?, scenario.mesh().ranks());
     open_by(choice, &|kind| block_on(exec::open_placed(kind, scenario.run().placement, ranks, &launcher)))
