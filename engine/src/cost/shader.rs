@@ -8,6 +8,8 @@
 use super::Work;
 use crate::cluster::{Device, ShaderRates};
 use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
+use crate::scenario::Optimizer;
+use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 use crate::units::{FlopsPerSec, Nanos};
 
 /// The kernel calls of an op.
@@ -41,6 +43,9 @@ const OWN: u64 = 4;
 
 /// Elements of a result of a convolution that an invocation computes.
 const OF_QUADS: u64 = 16;
+
+/// Iterations of Muon.
+const ITERATIONS: f64 = NEWTON_SCHULZ_ITERATIONS as f64;
 
 /// Classes of ids, each of which reads all tokens.
 const CLASSES: f64 = 16.0;
@@ -135,6 +140,14 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
         // One workgroup, whose invocations add up at its end.
         OpKind::SumSquares { .. } => Calls { workgroups: 1, ..Calls::of(1, read as f64) },
         OpKind::CrossEntropy => Calls { workgroups: 1, ..Calls::of(1, read as f64) },
+        // The norm, then three products and two sums in each iteration; the products count by themselves.
+        OpKind::Orthogonalize => each(3.0 + ITERATIONS * 6.0).times(1 + 5 * NEWTON_SCHULZ_ITERATIONS),
+        OpKind::Update { optimizer: Optimizer::Muon, sliced: false, .. } => {
+            each(20.0 + ITERATIONS * 6.0).times(3 + 5 * NEWTON_SCHULZ_ITERATIONS)
+        }
+        // Rows, columns, then the update, which finds a row for every element.
+        OpKind::Update { optimizer: Optimizer::Adafactor, .. } => divided(14.0, 2.0).times(3),
+        OpKind::FactorSums => by_row(2.0).with(read as f64 * 4.0),
         // The gradient, its norm, eight numbers of the optimizer, and a parameter with its state twice.
         OpKind::Update { .. } => each(10.0 + 2.0 * writes.len() as f64),
         OpKind::HostUpdate { .. } => {

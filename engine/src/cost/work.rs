@@ -388,6 +388,11 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Update { optimizer: Optimizer::Adafactor, sliced: true, .. } => {
             sum(&op.reads[..1]) * (gradient_reads(Optimizer::Adafactor) - 1) + sum(&op.writes) * 2
         }
+        // What Muon's iterations move of the matrices and their products is counted by itself.
+        OpKind::Orthogonalize => sum(&op.reads) + sum(&op.writes[..1]),
+        OpKind::Update { optimizer: Optimizer::Muon, sliced: false, .. } => {
+            sum(&op.reads[..1]) + sum(&op.writes[..op.writes.len().min(3)]) * 2
+        }
         OpKind::Update { optimizer, times, .. } => {
             (sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2) * u64::from(times)
         }

@@ -21,21 +21,11 @@ pub enum ExecError {
         "strategy.precision = fp8 can be executed with strategy.zero_stage = 0 only: a weight has one scale; set either to something else"
     )]
     Fp8Sharded,
-    /// The optimizer cannot be executed yet.
-    #[error(
-        "only strategy.optimizer = adamw, adam, momentum and sgd can be executed yet, others are simulated; set it to \"adamw\""
-    )]
-    Optimizer,
     /// Kernels cannot be bound to the chunks in which tensor ranks communicate.
     #[error(
         "with learned positions a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"
     )]
     TensorChunks,
-    /// The optimizer cannot be executed outside the device.
-    #[error(
-        "strategy.offload_optimizer can be executed with adamw and adam only; set strategy.optimizer to \"adamw\", or strategy.offload_optimizer to \"device\""
-    )]
-    Offload,
     /// Only synchronous updates can be executed yet.
     #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]
     UpdateRule,

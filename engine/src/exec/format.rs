@@ -31,12 +31,13 @@ impl Format {
     /// How tensors of a type are kept; none where kernels cannot read them yet.
     pub fn of(dtype: DType) -> Option<Self> {
         match dtype {
-            DType::F32 | DType::U32 | DType::Tf32 => Some(Self::Word),
+            // Bytes lie four in a word; kernels that read them take the words.
+            DType::F32 | DType::U32 | DType::Tf32 | DType::U8 => Some(Self::Word),
             DType::Bf16 => Some(Self::Bf16),
             DType::F16 => Some(Self::F16),
             DType::F8 => Some(Self::E4m3),
             DType::F8Gradient => Some(Self::E5m2),
-            DType::F8Block | DType::F4 | DType::U8 => None,
+            DType::F8Block | DType::F4 => None,
         }
     }
 

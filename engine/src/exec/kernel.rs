@@ -250,6 +250,22 @@ kernels! {
     Sgd "sgd" [read read read write] + "update",
     /// One update with momentum.
     Momentum "momentum" [read read read write write] + "update",
+    /// One AdamW update with moments in eight bits.
+    Adam8Bit "adam_8bit" [read read read write write write write] + "update",
+    /// Squares of a gradient by rows and columns, or their moments.
+    FactorSums "factor_sums" [read read read write] + "update",
+    /// Moments from sums of squares.
+    FactorMoments "factor_moments" [read read read write] + "update",
+    /// One update from the moments of rows and columns.
+    Adafactor "adafactor" [read read read read read write] + "update",
+    /// Momentum that is to be made orthogonal.
+    MuonMomentum "muon_momentum" [read read read write write] + "update",
+    /// Matrices over their norms.
+    UnitNorm "unit_norm" [write],
+    /// A weighted sum.
+    Blend "blend" [read write],
+    /// Applies an orthogonal update.
+    Muon "muon" [read read read write] + "update",
     /// The scale of a tensor in eight bits.
     Scale "scale" [read write],
     /// Numbers in eight bits.

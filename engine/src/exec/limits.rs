@@ -4,9 +4,7 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{ALLOCATION_ALIGNMENT, Dims, OpKind, Segment, StepGraph, Tensor, lower};
 use crate::model::Recommender;
-use crate::scenario::{
-    Compression, Optimizer, Place, PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage,
-};
+use crate::scenario::{Compression, PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -25,20 +23,12 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         Precision::Fp8 if scenario.strategy().zero != ZeroStage::None => return Err(ExecError::Fp8Sharded),
         _ => {}
     }
-    let rules = [Optimizer::AdamW, Optimizer::Adam, Optimizer::Momentum, Optimizer::Sgd];
-    if !rules.contains(&scenario.strategy().optimizer) {
-        return Err(ExecError::Optimizer);
-    }
     let placement = scenario.run().placement.kind;
     if cfg!(target_arch = "wasm32") && placement != PlacementName::Device {
         return Err(ExecError::Placement(placement.name()));
     }
     if scenario.strategy().update != UpdateRule::Synchronous {
         return Err(ExecError::UpdateRule);
-    }
-    let offloads = scenario.strategy().offload_optimizer != Place::Device;
-    if offloads && !matches!(scenario.strategy().optimizer, Optimizer::AdamW | Optimizer::Adam) {
-        return Err(ExecError::Offload);
     }
     if scenario.strategy().compression != Compression::None {
         return Err(ExecError::Compression);

@@ -318,6 +318,10 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    fn is_parameter(&self, id: TensorId) -> bool {
+        matches!(self.step.tensor(id).role, Role::Parameter | Role::ParameterBucket)
+    }
+
     /// What is made from a master is what the master is copied from when training starts.
     fn cast(&mut self, rank: RankId, op: &Op) {
         let from = self.step.storage_of(op.reads[0]);
@@ -382,8 +386,8 @@ impl<'a> Recorder<'a> {
                 match (op.kind, &op.writes[..]) {
                     (OpKind::FromHost, _) => self.came_back(rank, task, op),
                     (OpKind::Cast, _) => self.cast(rank, op),
-                    (OpKind::HostUpdate { .. }, &[master, _, _, parameter]) => {
-                        self.masters.push((rank, parameter, master));
+                    (OpKind::HostUpdate { .. }, &[master, .., last]) if self.is_parameter(last) => {
+                        self.masters.push((rank, last, master));
                     }
                     _ => {}
                 }

@@ -21,7 +21,7 @@ use super::{
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
+use crate::graph::{DType, FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
 use crate::model::{Architecture, Recommender};
 use crate::scenario::Scenario;
 use crate::trace::{Flow, Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
@@ -340,7 +340,9 @@ impl Trainer {
         };
         let blank = |rank: usize, id: TensorId| {
             let tensor = self.step_graph.tensor(id);
-            let shape = [tensor.local.rows, tensor.local.cols].map(|size| size as usize);
+            let bytes = [usize::try_from(tensor.bytes().0.div_ceil(4)).unwrap_or(0), 1];
+            let sides = [tensor.local.rows, tensor.local.cols].map(|size| size as usize);
+            let shape = if tensor.dtype == DType::U8 { bytes } else { sides };
             let name = format!("{rank}/{}/{}", id.index(), tensor.name);
             Saved::blank(name, Format::of(tensor.dtype).unwrap_or_default(), shape)
         };

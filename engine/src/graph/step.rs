@@ -181,6 +181,8 @@ pub struct FlatPlace {
     pub parameters: TensorId,
     /// Gradient and parameter with their first element in the flat order.
     pub pieces: Vec<(TensorId, TensorId, u64)>,
+    /// The sums of its gradients' squares by rows and columns, piece by piece, where the optimizer needs them.
+    pub sums: Option<TensorId>,
 }
 
 /// The SPMD programs of all pipeline stages for one training step.

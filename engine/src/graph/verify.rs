@@ -220,7 +220,9 @@ impl OpGraph {
             (OpKind::SumSquares { .. }, [_], [norm]) => norm.elements() == 1,
             (OpKind::Update { .. }, [g, norm, _, ..], [p, ..]) => norm.elements() == 1 && p.elements() == g.elements(),
             (OpKind::Momentum, [g, norm, _], [u, m]) => norm.elements() == 1 && u == g && m == g,
-            (OpKind::Orthogonalize, [from], [to]) => from == to,
+            (OpKind::Orthogonalize, [from], [to, gram, square, product]) => {
+                from == to && gram == square && product == to
+            }
             (OpKind::Attention, [qkv], [out, ..]) => qkv.rows == out.rows && qkv.cols > out.cols,
             (OpKind::AttentionScores, [qkv], [scores]) => qkv.rows == scores.rows,
             (OpKind::AttentionSoftmax, [scores], [p]) => scores == p,

@@ -21,6 +21,7 @@ use shardlab_engine::units::Bytes;
 
 mod checkpoints;
 mod families;
+mod optimizers;
 mod pools;
 mod precisions;
 mod workers;

@@ -45,6 +45,7 @@ macro_rules! params {
 }
 
 mod samples;
+mod updates;
 
 /// Sizes that divide nothing: sequences, groups, queries per group, head width.
 const ATTENTION: (u32, u32, u32, u32, u32) = (2, 37, 2, 3, 10);
@@ -430,7 +431,10 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             data[0].iter_mut().for_each(|x| *x *= 6.0);
             data[0][3..6].copy_from_slice(&[1000.0, -1000.0, 0.0]);
         }
-        _ => samples::adapt(case, &mut data),
+        _ => {
+            samples::adapt(case, &mut data);
+            updates::adapt(case, &mut data, random);
+        }
     }
     poison(case, &mut data);
     data
@@ -515,7 +519,8 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::AttentionDelta => &[2],
         Kernel::AttentionGradQ | Kernel::AttentionGradKv => &[3, 4],
         Kernel::Adamw | Kernel::Sgd | Kernel::Momentum => &[1, 2, 3, 4, 5],
-        _ => samples::words_of(kernel),
+        _ if updates::words_of(kernel).is_empty() => samples::words_of(kernel),
+        _ => updates::words_of(kernel),
     };
     let of = |(index, access): (usize, &Access)| match access {
         _ if numbers.contains(&index) => Format::Word,
@@ -607,6 +612,10 @@ fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>], formats: &[Format
         if kernel.bindings()[index] == Access::Read {
             continue;
         }
+        if let Some(code) = updates::code_of(kernel, index) {
+            updates::same_codes(code, gpu, cpu);
+            continue;
+        }
         if is_numbers(kernel, index) {
             let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(gpu), bits(cpu), "{} buffer {index}", kernel.name());
@@ -652,6 +661,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
         loss_cases(),
         elementwise_cases(),
         samples::cases(),
+        updates::cases(),
     ];
     let mut seen = BTreeSet::new();
     for case in cases.into_iter().flatten() {

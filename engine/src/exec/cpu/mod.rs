@@ -11,6 +11,8 @@ use thiserror::Error;
 
 use super::kernel::{Kernel, KernelParams};
 
+pub mod adafactor;
+pub mod adam_8bit;
 pub mod adamw;
 pub mod add;
 pub mod assign;
@@ -31,6 +33,7 @@ pub mod batch_norm_grad;
 pub mod batch_norm_grad_params;
 pub mod binary_loss;
 pub mod binary_loss_grad;
+pub mod blend;
 pub mod class_sums;
 pub mod class_sums_grad;
 pub mod class_token;
@@ -51,6 +54,8 @@ pub mod embedding;
 pub mod embedding_bag;
 pub mod embedding_bag_update;
 pub mod embedding_grad;
+pub mod factor_moments;
+pub mod factor_sums;
 pub mod fill;
 pub mod gate;
 pub mod gate_grad;
@@ -68,6 +73,8 @@ pub mod layer_norm_grad_params;
 pub mod matmul;
 pub mod matmul_int8;
 pub mod momentum;
+pub mod muon;
+pub mod muon_momentum;
 pub mod peak;
 pub mod pool;
 pub mod pool_grad;
@@ -97,6 +104,7 @@ pub mod swiglu;
 pub mod swiglu_grad;
 pub mod tanh;
 pub mod tanh_grad;
+pub mod unit_norm;
 
 #[cfg(test)]
 mod gradient_checks;
@@ -129,6 +137,11 @@ const LANES: usize = 256;
 
 /// Sums `term(0..n)` as a workgroup does: lane by lane, then as a tree, always in the same order.
 fn lane_sum<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
+    tree_sum::<LANES, T>(n, term)
+}
+
+/// The same for a workgroup of another size.
+fn tree_sum<const LANES: usize, T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
     let mut lanes = [T::zero(); LANES];
     for i in 0..n {
         lanes[i % LANES] += term(i);
@@ -313,6 +326,20 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Adamw => twin!(adamw: read grad, read norm_sq, read hyper, write param, write m, write v),
         Kernel::Sgd => twin!(sgd: read grad, read norm_sq, read hyper, write param),
         Kernel::Momentum => twin!(momentum: read grad, read norm_sq, read hyper, write param, write m),
+        Kernel::Adam8Bit => {
+            twin!(adam_8bit: read grad, read norm_sq, read hyper, write param, numbers m, numbers v, write scales)
+        }
+        Kernel::FactorSums => twin!(factor_sums: read grad, read norm_sq, read hyper, write out),
+        Kernel::FactorMoments => twin!(factor_moments: read norm_sq, read hyper, read sums, write moments),
+        Kernel::Adafactor => {
+            twin!(adafactor: read grad, read norm_sq, read hyper, read rows, read columns, write param)
+        }
+        Kernel::MuonMomentum => {
+            twin!(muon_momentum: read grad, read norm_sq, read hyper, write direction, write m)
+        }
+        Kernel::UnitNorm => twin!(unit_norm: write x),
+        Kernel::Blend => twin!(blend: read src, write dst),
+        Kernel::Muon => twin!(muon: read direction, read norm_sq, read hyper, write param),
         Kernel::Peak => twin!(peak: write out),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),

@@ -3,11 +3,11 @@
 mod attention;
 mod experts;
 mod images;
+mod optimizers;
 mod recommenders;
 mod samples;
 
 use crate::exec::collectives::copy;
-use crate::exec::cpu::adamw::AdamwParams;
 use crate::exec::cpu::add::AddParams;
 use crate::exec::cpu::column_sum::ColumnSumParams;
 use crate::exec::cpu::cross_entropy::CrossEntropyParams;
@@ -25,7 +25,6 @@ use crate::exec::cpu::layer_norm::LayerNormParams;
 use crate::exec::cpu::layer_norm_grad::LayerNormGradParams;
 use crate::exec::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
 use crate::exec::cpu::matmul::MatmulParams;
-use crate::exec::cpu::momentum::MomentumParams;
 use crate::exec::cpu::position::PositionParams;
 use crate::exec::cpu::position_grad::PositionGradParams;
 use crate::exec::cpu::quantize::QuantizeParams;
@@ -37,7 +36,6 @@ use crate::exec::cpu::rms_norm_grad_params::RmsNormGradParamsParams;
 use crate::exec::cpu::rope::RopeParams;
 use crate::exec::cpu::row_max::RowMaxParams;
 use crate::exec::cpu::scale::ScaleParams;
-use crate::exec::cpu::sgd::SgdParams;
 use crate::exec::cpu::silu::SiluParams;
 use crate::exec::cpu::silu_grad::SiluGradParams;
 use crate::exec::cpu::sum_exp::SumExpParams;
@@ -47,7 +45,6 @@ use crate::exec::cpu::swiglu_grad::SwigluGradParams;
 use crate::exec::{Dispatch, ExecError, Format, Slice};
 use crate::graph::{DType, Dim, Dims, Op, OpKind, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
 use crate::model::Recommender;
-use crate::scenario::Optimizer;
 
 /// The step, and the place of the rank in its tensor group.
 pub struct OpContext<'a> {
@@ -102,23 +99,13 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
         OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
-        OpKind::Update { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, times: 1 } => {
-            vec![call.adamw(decayed, sliced)]
-        }
-        OpKind::Update { optimizer: Optimizer::Sgd, times: 1, .. } => {
-            vec![call.simple(&SgdParams { n: call.written(0), pad: [0; 3] })]
-        }
-        OpKind::Update { optimizer: Optimizer::Momentum, times: 1, .. } => {
-            vec![call.simple(&MomentumParams { n: call.written(0), pad: [0; 3] })]
-        }
-        OpKind::Update { .. } | OpKind::Momentum | OpKind::Orthogonalize | OpKind::FactorSums => {
-            return Err(ExecError::Optimizer);
-        }
+        OpKind::Update { optimizer, decayed, sliced, times: 1 } => call.update(optimizer, decayed, sliced),
+        OpKind::Update { .. } => return Err(ExecError::UpdateRule),
+        OpKind::Momentum => vec![call.muon_momentum(call.writes[0], call.writes[1])],
+        OpKind::Orthogonalize => call.orthogonal(op.writes[0], call.writes[0], [1, 2, 3].map(|i| call.writes[i])),
+        OpKind::FactorSums => call.factor_sums(),
         OpKind::ToHost | OpKind::FromHost => vec![call.moved()],
-        OpKind::HostUpdate { optimizer: Optimizer::AdamW | Optimizer::Adam, decayed, sliced, .. } => {
-            call.host_update(decayed, sliced)
-        }
-        OpKind::HostUpdate { .. } => return Err(ExecError::Optimizer),
+        OpKind::HostUpdate { optimizer, decayed, sliced, .. } => call.host_update(optimizer, decayed, sliced),
         OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
         OpKind::Accumulate => vec![call.accumulate()],
         // Chunks lie where the whole lies.
@@ -434,25 +421,6 @@ impl Call<'_> {
         let dims = &self.context.step.dims;
         let micro_batches = dims.loss_tokens as f64 / f64::from(dims.tokens());
         (1.0 / (micro_batches * f64::from(self.tensor(of).shape.rows))) as f32
-    }
-
-    fn adamw(&self, decayed: u64, sliced: bool) -> Dispatch {
-        self.simple(&self.adamw_params(decayed, sliced))
-    }
-
-    fn adamw_params(&self, decayed: u64, sliced: bool) -> AdamwParams {
-        let n = self.written(0);
-        let first = if sliced { u64::from(self.context.flat_index) * u64::from(n) } else { 0 };
-        let decayed = decayed.saturating_sub(first).min(u64::from(n));
-        AdamwParams { n, decayed: u32::try_from(decayed).unwrap_or(n), pad: [0; 2] }
-    }
-
-    /// The update of what lies outside the device; a parameter that stays there is the first of the states again.
-    fn host_update(&self, decayed: u64, sliced: bool) -> Vec<Dispatch> {
-        let params = self.adamw_params(decayed, sliced);
-        let update = Dispatch::new(&params, [self.reads, &self.writes[..3]].concat());
-        let stays = self.writes.get(3).map(|&parameter| copy(self.writes[0], 0, parameter, 0, params.n));
-        std::iter::once(update).chain(stays).collect()
     }
 
     /// A replicated gradient stands on every rank of the tensor group; each adds its share.

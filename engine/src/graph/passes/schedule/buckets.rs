@@ -10,8 +10,8 @@ use super::{ChunkPlan, StagePlan, clear, zero};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{
-    ALLOCATION_ALIGNMENT, Collective, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage, Tensor,
-    TensorId,
+    ALLOCATION_ALIGNMENT, Collective, Dims, Op, OpKind, Part, Placement, Reduction, Role, Shape, Spread, Storage,
+    Tensor, TensorId,
 };
 use crate::scenario::{Scenario, Strategy, ZeroStage};
 use crate::trace::Phase;
@@ -36,6 +36,8 @@ pub(super) struct Bucket {
     pub of_experts: bool,
     /// Whether they are updated by a rule for matrices.
     pub of_matrices: bool,
+    /// Matrices that lie below each other in each of them.
+    pub matrices: u32,
 }
 
 impl Bucket {
@@ -60,11 +62,11 @@ pub(super) fn bucket(
     chunks: impl Iterator<Item = usize>,
 ) -> Vec<Flat> {
     let strategy = scenario.strategy();
-    let shared = shared(tensors, plan);
+    let (shared, experts) = (shared(tensors, plan), Dims::of(scenario).local_experts);
     let mut flats = Vec::new();
     for chunk in chunks {
         let ops = plan.chunks[chunk].gradient_ops().to_vec();
-        let layout = Layout::new(tensors, &plan.update, strategy);
+        let layout = Layout { experts, ..Layout::new(tensors, &plan.update, strategy) };
         let buckets = assemble(tensors, &ops, &layout, |id| !shared.contains(id));
         let (sharded, whole) = parted(buckets, strategy);
         clear_whole(tensors, &mut plan.begin, &whole);
@@ -211,6 +213,8 @@ struct Layout {
     decaying: BTreeSet<TensorId>,
     /// Gradients and their parameters start at multiples of this many elements, so that a kernel can bind a part.
     alignment: u64,
+    /// Experts of a rank, whose weights lie below each other.
+    experts: u32,
 }
 
 impl Layout {
@@ -225,6 +229,7 @@ impl Layout {
                 kinds: BTreeMap::new(),
                 decaying: BTreeSet::new(),
                 alignment,
+                experts: 1,
             };
         }
         let whole_units = strategy.zero == ZeroStage::Parameters;
@@ -247,7 +252,14 @@ impl Layout {
         let multiple = groups.map(|group| u64::from(BUCKET_COLS) * u64::from(group));
         let decays = |op: &&Op| matches!(op.kind, OpKind::Update { decayed, .. } if decayed > 0);
         let decaying = update.iter().filter(decays).map(|op| op.reads[0]).collect();
-        Self { elements: if whole_units { u64::MAX } else { elements }, multiple, kinds, decaying, alignment }
+        Self {
+            elements: if whole_units { u64::MAX } else { elements },
+            multiple,
+            kinds,
+            decaying,
+            alignment,
+            experts: 1,
+        }
     }
 
     fn kind(&self, tensors: &[Tensor], gradient: TensorId) -> Kind {
@@ -313,6 +325,7 @@ fn padded(tensors: &[Tensor], gradient: TensorId, alignment: u64) -> u64 {
 impl Bucket {
     /// Gives every gradient its place, those with weight decay first.
     fn lay_out(&mut self, tensors: &mut [Tensor], layout: &Layout) {
+        self.matrices = if self.of_experts { layout.experts.max(1) } else { 1 };
         self.gradients.sort_by_key(|(gradient, _)| !layout.decaying.contains(gradient));
         let mut offset = 0;
         for (gradient, place) in &mut self.gradients {
@@ -340,8 +353,17 @@ fn new_bucket(tensors: &mut Vec<Tensor>, like: TensorId) -> Bucket {
     let like = tensors[like.index()].clone();
     let of_experts = like.spread == Spread::Experts;
     tensors.push(Tensor { name: name.into(), role: Role::Bucket, placement, storage, ..like });
-    let (filled, decayed, of_matrices) = (0, 0, false);
-    Bucket { id, gradients: Vec::new(), filled, decayed, first_write: 0, complete_after: 0, of_experts, of_matrices }
+    Bucket {
+        id,
+        gradients: Vec::new(),
+        filled: 0,
+        decayed: 0,
+        first_write: 0,
+        complete_after: 0,
+        of_experts,
+        of_matrices: false,
+        matrices: 1,
+    }
 }
 
 fn template(bucket: &Tensor) -> Op {

@@ -65,6 +65,8 @@ pub(super) struct Maker<'a> {
     tensors: &'a mut Vec<Tensor>,
     like: Tensor,
     ranks: u32,
+    /// Matrices that lie below each other in a piece.
+    matrices: u32,
 }
 
 impl Maker<'_> {
@@ -94,6 +96,11 @@ impl Maker<'_> {
     /// Of one of them.
     pub fn slice(&self) -> Shape {
         Shape::new(self.like.local.rows / self.ranks, self.like.local.cols)
+    }
+
+    /// Matrices that lie below each other in a piece.
+    pub fn matrices(&self) -> u32 {
+        self.matrices
     }
 
     /// Those of the sharding group.
@@ -132,7 +139,7 @@ impl Flat {
         let ranks = bucket.sharding_group(strategy);
         let copies = if bucket.of_experts { strategy.mesh().expert_copies() } else { strategy.copies() };
         let name = like.name.trim_start_matches("gradient ").to_owned();
-        let mut make = Maker { tensors, like, ranks };
+        let mut make = Maker { tensors, like, ranks, matrices: bucket.matrices };
         let (whole, slice) = (make.whole(), make.slice());
         let in_place = |of| Storage::Slice { of };
         let format = make.like.dtype;
@@ -234,7 +241,8 @@ impl Flat {
     /// Where everything lies, for those who put it together again.
     pub fn place(&self, stage: usize) -> FlatPlace {
         let pieces = self.pieces.iter().map(|piece| (piece.gradient, piece.parameter, piece.offset)).collect();
-        FlatPlace { stage, gradients: self.gradient_slice, parameters: self.parameter_slice, pieces }
+        let sums = self.updates.iter().find(|op| op.kind == OpKind::FactorSums).map(|op| op.writes[0]);
+        FlatPlace { stage, gradients: self.gradient_slice, parameters: self.parameter_slice, pieces, sums }
     }
 
     /// Clears the gradients of a micro-batch.

@@ -46,7 +46,7 @@ fn direction(make: &mut Maker<'_>, piece: &Piece, of: TensorId) -> TensorId {
 fn adafactor(make: &mut Maker<'_>, flat: &Flat, master: TensorId, name: &str) -> Vec<Op> {
     let sides = |piece: &Piece| {
         let gradient = make.tensor(piece.gradient);
-        u64::from(gradient.local.rows) + u64::from(gradient.local.cols)
+        u64::from(gradient.local.rows) + u64::from(gradient.local.cols) * u64::from(make.matrices())
     };
     let count = flat.pieces.iter().map(sides).sum::<u64>();
     let shape = Shape::vector(u32::try_from(count).unwrap_or(u32::MAX));

@@ -9,6 +9,7 @@ mod offload;
 mod pieces;
 mod single;
 mod split;
+mod states;
 mod updates;
 mod weights;
 mod zero;
@@ -25,6 +26,7 @@ use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::pipeline::{Pass, Slot, slots};
 use crate::scenario::{Scenario, Strategy, UpdateRule};
 pub use split::{ChunkPlan, StagePlan};
+pub use states::matrices;
 
 /// Splits the ops of one rank into the programs of all stages.
 pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
@@ -41,6 +43,7 @@ pub fn schedule(graph: OpGraph, scenario: &Scenario) -> StepGraph {
         compression::compress(&mut tensors, plan, scenario);
         offload::offload(&mut tensors, plan, strategy);
         single::copy_gradients(&mut tensors, plan);
+        states::fit(&mut tensors, plan, &dims);
         flats.extend(of_stage.iter().map(|flat| flat.place(stage)));
     }
     let micro_batches = scenario.micro_batches();
