@@ -44,8 +44,10 @@ fn every_way_sends_what_its_paper_says() {
     assert_eq!(sent(""), ring(4 * n));
     assert_eq!(sent("gradient_compression = \"bf16\""), ring(2 * n));
     assert_eq!(sent("gradient_compression = \"fp16\""), ring(2 * n));
-    // ZeRO++, section 3.3: a byte an element and a scale for each block of 256, once exchanged and once gathered.
-    assert_eq!(sent("gradient_compression = \"int8\""), ring(n + n / 256 * 4));
+    // ZeRO++, section 3.3: a byte an element and a scale for each block of 256, once exchanged and once gathered; every rank
+    // has as many blocks.
+    let blocks = (n / 256).next_multiple_of(RANKS);
+    assert_eq!(sent("gradient_compression = \"int8\""), ring(blocks * 260));
     // Of each rank the values and places of one element in a hundred, to all others.
     let kept = n.div_ceil(100);
     assert_eq!(sent("gradient_compression = \"top_k\""), RANKS * (RANKS - 1) * 8 * kept);

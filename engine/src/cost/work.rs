@@ -226,7 +226,7 @@ fn compression(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Work {
         ids.first().map_or(0.0, |id| tensors[id.index()].local.elements() as f64)
     });
     let (flops, bytes) = match step {
-        CompressionStep::Narrow | CompressionStep::Scatter => (elements(&op.reads), once),
+        CompressionStep::Narrow | CompressionStep::Scatter { .. } => (elements(&op.reads), once),
         CompressionStep::Widen { parts } => (elements(&op.writes) * f64::from(parts), once),
         CompressionStep::Select => (elements(&op.reads) * 3.0, kept(&op.reads) + once + kept(&op.writes)),
         CompressionStep::Project { rank } | CompressionStep::Reproject { rank } => {
@@ -235,7 +235,7 @@ fn compression(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Work {
         CompressionStep::Orthogonalize { rank } => {
             (elements(&op.reads) * 2.0 * f64::from(rank), once * u64::from(rank))
         }
-        CompressionStep::Expand { rank } => (elements(&op.writes) * 2.0 * f64::from(rank), once),
+        CompressionStep::Expand { rank, .. } => (elements(&op.writes) * 2.0 * f64::from(rank), once),
     };
     Work { flops: Flops(flops), bytes, ..Work::default() }
 }

@@ -29,9 +29,6 @@ pub enum ExecError {
     /// Only synchronous updates can be executed yet.
     #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]
     UpdateRule,
-    /// Compressed gradients cannot be executed yet.
-    #[error("strategy.gradient_compression can be simulated but not executed yet; set it to \"none\"")]
-    Compression,
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,

@@ -266,6 +266,16 @@ kernels! {
     Blend "blend" [read write],
     /// Applies an orthogonal update.
     Muon "muon" [read read read write] + "update",
+    /// Gradients in eight bits, with a scale for each block.
+    NarrowBlocks "narrow_blocks" [read write],
+    /// The sum of such.
+    WidenBlocks "widen_blocks" [read write],
+    /// The largest elements of what has not been sent.
+    SelectLargest "select_largest" [read write write],
+    /// Adds values to their places.
+    ScatterAdd "scatter_add" [read write],
+    /// Columns made orthogonal.
+    OrthogonalColumns "orthogonal_columns" [write],
     /// The scale of a tensor in eight bits.
     Scale "scale" [read write],
     /// Numbers in eight bits.

@@ -4,7 +4,7 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{ALLOCATION_ALIGNMENT, Dims, OpKind, Segment, StepGraph, Tensor, lower};
 use crate::model::Recommender;
-use crate::scenario::{Compression, PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
+use crate::scenario::{PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -29,9 +29,6 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().update != UpdateRule::Synchronous {
         return Err(ExecError::UpdateRule);
-    }
-    if scenario.strategy().compression != Compression::None {
-        return Err(ExecError::Compression);
     }
     match scenario.model() {
         model if model.recommender.as_ref().is_some_and(|tables| !divides_tables(tables, scenario.mesh().ep)) => {

@@ -21,6 +21,12 @@ pub fn initial(tensor: &Tensor, seed: u64, model: &Model) -> Vec<f32> {
     (0..n).map(|_| (normal(&mut random) * deviation) as f32).collect()
 }
 
+/// Standard normal numbers that depend on the seed and a name alone.
+pub fn random(name: &str, n: usize, seed: u64) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
+    (0..n).map(|_| normal(&mut random) as f32).collect()
+}
+
 /// The deviation of a matrix's elements.
 ///
 /// - Transformers: 0.02, projections back into the residual stream scaled by 1/√(2·layers) (Radford et al. 2019).

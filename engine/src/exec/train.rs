@@ -1,6 +1,6 @@
 //! The training loop: feeds batches, replays the recorded step, reads loss, times and gradients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use web_time::Instant;
 
@@ -21,7 +21,7 @@ use super::{
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{DType, FlatPlace, Role, Spread, StepGraph, Tensor, TensorId};
+use crate::graph::{CompressionStep, DType, FlatPlace, Op, OpKind, Role, Segment, Spread, StepGraph, Tensor, TensorId};
 use crate::model::{Architecture, Recommender};
 use crate::scenario::Scenario;
 use crate::trace::{Flow, Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
@@ -138,6 +138,7 @@ impl Trainer {
             stale_masters: true,
         };
         trainer.write_parameters();
+        trainer.write_factors();
         trainer.backend.prepare(&trainer.recorded.recording).await?;
         Ok(trainer)
     }
@@ -512,6 +513,23 @@ impl Trainer {
         }
     }
 
+    /// The second factors of compressed gradients start at random, alike on every replica, and are kept from step to step
+    /// (Vogels et al. 2019, algorithm 1).
+    fn write_factors(&mut self) {
+        let projects = |op: &&Op| matches!(op.kind, OpKind::Compression(CompressionStep::Project { .. }));
+        let ops = self.step_graph.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
+        let factors: BTreeSet<TensorId> = ops.filter(projects).filter_map(|op| op.reads.last().copied()).collect();
+        for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
+            for &id in &factors {
+                let Some((buffer, offset)) = self.place(rank, id) else { continue };
+                let tensor = self.step_graph.tensor(id);
+                let n = usize::try_from(tensor.local.elements()).unwrap_or(0);
+                let values = parameters::random(&tensor.name, n, self.scenario.run().seed);
+                self.backend.write(buffer, offset, &packed(tensor, &values));
+            }
+        }
+    }
+
     /// Writes whole parameters, as far as there are values, to the parts and slices that a rank holds; returns
     /// whether there were any.
     fn write_to(&mut self, rank: RankId, value: &mut dyn FnMut(&Tensor) -> Option<Vec<f32>>) -> bool {
@@ -712,6 +730,6 @@ fn packed(tensor: &Tensor, values: &[f32]) -> Vec<u32> {
 /// Labels in the order in which the recorder numbers ops.
 fn labels(step: &StepGraph, pages: &[Label]) -> Vec<Label> {
     let segments = step.stages.iter().flat_map(|stage| &stage.segments);
-    let ops = segments.flat_map(crate::graph::Segment::ops).map(|op| crate::cost::label(step, op));
+    let ops = segments.flat_map(Segment::ops).map(|op| crate::cost::label(step, op));
     ops.chain(pages.iter().cloned()).collect()
 }

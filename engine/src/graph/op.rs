@@ -41,9 +41,13 @@ pub enum CompressionStep {
     },
     /// `gradients → largest, error`: values and places; the error is added first, and becomes what is left.
     Select,
-    /// `largest of all → gradients`.
-    Scatter,
-    /// `gradients, error, second → first`: the product of every matrix with its second factor.
+    /// `largest of all → gradients`: the sum of what so many ranks have sent.
+    Scatter {
+        /// Ranks.
+        ranks: u32,
+    },
+    /// `gradients, second → first, error`: the gradients are added to the error, and every matrix of the sum is multiplied
+    /// by its second factor.
     Project {
         /// Columns of a factor.
         rank: u32,
@@ -53,15 +57,17 @@ pub enum CompressionStep {
         /// Columns of a factor.
         rank: u32,
     },
-    /// `gradients, first → second`: the product of every transposed matrix with its first factor.
+    /// `error, first → second`: the product of every transposed matrix with its first factor.
     Reproject {
         /// Columns of a factor.
         rank: u32,
     },
-    /// `first, second → gradients, error`.
+    /// `first, second → gradients, error`: the products, and what the mean of the ranks leaves.
     Expand {
         /// Columns of a factor.
         rank: u32,
+        /// How many ranks' gradients are summed.
+        ranks: u32,
     },
 }
 

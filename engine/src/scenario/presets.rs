@@ -78,6 +78,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-mixture-ep4" true,
         "tiny-llama-offload-dp2" true,
         "tiny-llama-muon-dp2" true,
+        "tiny-llama-powersgd-dp4" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "tiny-llama-bf16-dp2-tp2" true,

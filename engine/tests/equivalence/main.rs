@@ -20,6 +20,7 @@ use shardlab_engine::scenario::{Opened, Scenario, check, open as open_scenario};
 use shardlab_engine::units::Bytes;
 
 mod checkpoints;
+mod compression;
 mod families;
 mod optimizers;
 mod pools;
@@ -155,15 +156,19 @@ fn scenario_of(model: &str, seed: u32, mesh: Axes, extra: &str) -> Scenario {
 }
 
 /// The same in another precision.
-fn scenario_in(precision: &str, model: &str, seed: u32, (dp, tp, pp): Axes, extra: &str) -> Scenario {
-    let text = format!(
+fn scenario_in(precision: &str, model: &str, seed: u32, mesh: Axes, extra: &str) -> Scenario {
+    parsed(&text(precision, model, seed, mesh, extra))
+}
+
+/// The file of such a scenario; it ends in `[run]`.
+fn text(precision: &str, model: &str, seed: u32, (dp, tp, pp): Axes, extra: &str) -> String {
+    format!(
         "[model]\n{}\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n[strategy]\ndata_parallel = {dp}\ntensor_parallel = {tp}\n\
          pipeline_parallel = {pp}\nglobal_batch = 16\nprecision = \"{precision}\"\nbucket = \"20 kB\"\n{extra}\n\
          [data]\nsequence_length = {}\n[run]\nseed = {seed}\ngradient_clip = 0.5\n",
         model,
         8 * (1 + seed)
-    );
-    parsed(&text)
+    )
 }
 
 fn parsed(text: &str) -> Scenario {

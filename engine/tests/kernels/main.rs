@@ -616,7 +616,7 @@ fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>], formats: &[Format
             updates::same_codes(code, gpu, cpu);
             continue;
         }
-        if is_numbers(kernel, index) {
+        if is_numbers(kernel, index) || updates::is_numbers(kernel, index) {
             let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(gpu), bits(cpu), "{} buffer {index}", kernel.name());
             continue;

@@ -5,7 +5,8 @@ use rand_chacha::rand_core::Rng;
 use shardlab_engine::exec::Kernel;
 use shardlab_engine::exec::cpu::adam_8bit::Code;
 use shardlab_engine::exec::cpu::{
-    adafactor, adam_8bit, blend, factor_moments, factor_sums, muon, muon_momentum, unit_norm,
+    adafactor, adam_8bit, blend, factor_moments, factor_sums, muon, muon_momentum, narrow_blocks, orthogonal_columns,
+    scatter_add, select_largest, unit_norm, widen_blocks,
 };
 
 use super::{Case, case};
@@ -56,8 +57,39 @@ fn factors() -> Vec<Case> {
     ]
 }
 
+/// What makes gradients smaller: blocks that end anywhere, ties, more and fewer elements than a workgroup has invocations.
+fn smaller() -> Vec<Case> {
+    let narrow = |n: u32, rows: u32| {
+        case(params!(narrow_blocks::NarrowBlocksParams { n: n, rows: rows }), &[n as usize, 65 * rows as usize])
+    };
+    let widen = |n: u32, parts: u32, distance: u32| {
+        let codes = (parts * distance) as usize;
+        case(params!(widen_blocks::WidenBlocksParams { n: n, parts: parts, distance: distance }), &[codes, n as usize])
+    };
+    let select = |n: u32, kept: u32| {
+        let lengths = [n as usize, 2 * kept as usize, n as usize];
+        case(params!(select_largest::SelectLargestParams { n: n, kept: kept }), &lengths)
+    };
+    let columns = |rows: u32, cols: u32| {
+        let params = params!(orthogonal_columns::OrthogonalColumnsParams { rows: rows, cols: cols, offset: 5 });
+        case(params, &[5 + (rows * cols) as usize])
+    };
+    vec![
+        narrow(1000, 5),
+        narrow(3, 1),
+        widen(1000, 3, 65 * 5),
+        widen(3, 1, 65),
+        select(1000, 77),
+        select(100, 100),
+        select(7, 1),
+        case(params!(scatter_add::ScatterAddParams { n: 30, first: 10 }), &[80, 99]),
+        columns(301, 4),
+        columns(5, 3),
+    ]
+}
+
 pub fn cases() -> Vec<Case> {
-    let mut cases = factors();
+    let mut cases = [factors(), smaller()].concat();
     for (n, decayed) in [(5000_u32, 3000), (2048, 0), (3, 3)] {
         let (length, words, blocks) = (n as usize, n.div_ceil(4) as usize, n.div_ceil(2048) as usize);
         cases.push(case(
@@ -87,6 +119,34 @@ pub fn adapt(case: &Case, data: &mut [Vec<f32>], random: &mut ChaCha8Rng) {
             positive(&mut data[6]);
             (data[1][0], data[2]) = (4.0, hyper);
         }
+        Kernel::NarrowBlocks => {
+            data[0][..3].copy_from_slice(&[127.0, 0.5, 1.5]);
+            // A block of zeros, and one with what is not finite.
+            if let Some(rest) = data[0].get_mut(256..) {
+                rest[..256].fill(0.0);
+                rest[300] = f32::INFINITY;
+            }
+        }
+        Kernel::WidenBlocks => {
+            for (i, word) in data[0].iter_mut().enumerate() {
+                let scale = 2.0_f32.powi(i32::try_from(i % 7).expect("it is small"));
+                *word = if i % 65 == 64 { scale } else { f32::from_bits(random.next_u32()) };
+            }
+        }
+        Kernel::SelectLargest => {
+            // Few values, so that many are alike; sums of them are exact.
+            for values in data.iter_mut() {
+                values.iter_mut().for_each(|x| *x = (*x * 8.0).round());
+            }
+        }
+        Kernel::ScatterAdd => {
+            for (i, word) in data[0].iter_mut().enumerate() {
+                // Other places than those of the pairs before and behind.
+                if i % 2 == 1 {
+                    *word = f32::from_bits(u32::try_from(i / 2 * 7 % 99).expect("it is small"));
+                }
+            }
+        }
         Kernel::FactorMoments => {
             data[0][0] = 4.0;
             data[1] = hyper;
@@ -111,10 +171,18 @@ pub fn words_of(kernel: Kernel) -> &'static [usize] {
         Kernel::FactorMoments => &[0, 1, 2, 3],
         Kernel::FactorSums => &[1, 2, 3],
         Kernel::Adafactor => &[1, 2, 3, 4, 5],
+        Kernel::NarrowBlocks => &[1],
+        Kernel::WidenBlocks | Kernel::ScatterAdd | Kernel::OrthogonalColumns => &[0],
+        Kernel::SelectLargest => &[1, 2],
         Kernel::MuonMomentum => &[1, 2, 4],
         Kernel::Muon => &[1, 2, 3],
         _ => &[],
     }
+}
+
+/// Whether a buffer holds codes or places.
+pub fn is_numbers(kernel: Kernel, index: usize) -> bool {
+    matches!((kernel, index), (Kernel::NarrowBlocks | Kernel::SelectLargest, 1))
 }
 
 /// What the codes of a buffer stand for.

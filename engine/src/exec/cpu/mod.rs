@@ -75,6 +75,8 @@ pub mod matmul_int8;
 pub mod momentum;
 pub mod muon;
 pub mod muon_momentum;
+pub mod narrow_blocks;
+pub mod orthogonal_columns;
 pub mod peak;
 pub mod pool;
 pub mod pool_grad;
@@ -95,6 +97,8 @@ pub mod route;
 pub mod route_grad;
 pub mod row_max;
 pub mod scale;
+pub mod scatter_add;
+pub mod select_largest;
 pub mod sgd;
 pub mod silu;
 pub mod silu_grad;
@@ -105,6 +109,7 @@ pub mod swiglu_grad;
 pub mod tanh;
 pub mod tanh_grad;
 pub mod unit_norm;
+pub mod widen_blocks;
 
 #[cfg(test)]
 mod gradient_checks;
@@ -340,6 +345,11 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::UnitNorm => twin!(unit_norm: write x),
         Kernel::Blend => twin!(blend: read src, write dst),
         Kernel::Muon => twin!(muon: read direction, read norm_sq, read hyper, write param),
+        Kernel::NarrowBlocks => twin!(narrow_blocks: read x, numbers codes),
+        Kernel::WidenBlocks => twin!(widen_blocks: tokens codes, write x),
+        Kernel::SelectLargest => twin!(select_largest: read grad, numbers largest, write error),
+        Kernel::ScatterAdd => twin!(scatter_add: tokens pairs, write x),
+        Kernel::OrthogonalColumns => twin!(orthogonal_columns: write x),
         Kernel::Peak => twin!(peak: write out),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),

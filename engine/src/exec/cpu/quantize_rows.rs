@@ -49,6 +49,6 @@ pub fn quantize_rows<T: Real>(x: &[T], out: &mut [u32], scales: &mut [T], p: &Qu
 }
 
 /// The nearest integer from -127 to 127, ties to even.
-fn integer(x: f32) -> i8 {
+pub(super) fn integer(x: f32) -> i8 {
     x.round_ties_even().clamp(-MOST, MOST) as i8
 }

@@ -1,6 +1,7 @@
 //! From an op of the graph to kernel calls: shapes and places of this rank become parameters.
 
 mod attention;
+mod compression;
 mod experts;
 mod images;
 mod optimizers;
@@ -110,7 +111,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Accumulate => vec![call.accumulate()],
         // Chunks lie where the whole lies.
         OpKind::Split | OpKind::Join => Vec::new(),
-        OpKind::Compression(_) => return Err(ExecError::Compression),
+        OpKind::Compression(step) => call.compression(step)?,
         OpKind::Cast => call.cast(),
         OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],
         OpKind::GatherRows | OpKind::GatherRowsGrad => vec![call.gathered_rows()],

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::StagePlan;
 use crate::cluster::Group;
+use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{Collective, CompressionStep, DType, Op, OpKind, Role, Shape, Storage, Tensor, TensorId};
 use crate::scenario::compression::{BLOCK, Compression};
 use crate::scenario::{Scenario, Strategy};
@@ -29,6 +30,11 @@ pub(super) fn compress(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario
     }
     through(&mut plan.begin);
     through(&mut plan.update);
+}
+
+/// Whether a matrix is sent as two factors of so many columns: vectors are not, nor what is too thin to get smaller.
+pub fn is_factored(shape: Shape, rank: u32) -> bool {
+    u64::from(rank) * (u64::from(shape.rows) + u64::from(shape.cols)) < shape.elements()
 }
 
 struct Compressor<'a> {
@@ -59,7 +65,7 @@ impl Compressor<'_> {
             (Collective::ReduceScatter, Compression::Int8) => self.exchange(&op, group, ranks),
             (Collective::AllReduce(_), Compression::Int8) => self.exchange_and_gather(&op, group, ranks),
             (Collective::AllReduce(_), Compression::TopK) => self.largest(&op, group, ranks),
-            (Collective::AllReduce(_), Compression::LowRank) => self.factors(&op),
+            (Collective::AllReduce(_), Compression::LowRank) => self.factors(&op, ranks),
             _ => vec![op],
         }
     }
@@ -94,16 +100,16 @@ impl Compressor<'_> {
         vec![self.first(op, CompressionStep::Narrow, vec![narrow]), collective, self.last(op, vec![reduced])]
     }
 
-    /// A row of codes with its scale.
-    fn codes(&mut self, of: TensorId) -> TensorId {
+    /// A row of codes with its scale for every block, as many for each of some parts.
+    fn codes(&mut self, of: TensorId, parts: u32) -> TensorId {
         let local = self.tensors[of.index()].local;
         let rows = u32::try_from(local.elements().div_ceil(u64::from(BLOCK))).unwrap_or(u32::MAX);
-        self.scratch("codes", of, Shape::new(rows, BLOCK + 4), DType::U8)
+        self.scratch("codes", of, Shape::new(rows.next_multiple_of(parts), BLOCK + 4), DType::U8)
     }
 
     /// Every rank gets its slice of all ranks' codes and sums them.
     fn exchange(&mut self, op: &Op, group: Group, ranks: u32) -> Vec<Op> {
-        let codes = self.codes(op.reads[0]);
+        let codes = self.codes(op.reads[0], ranks);
         let there = self.scratch("exchanged", codes, self.tensors[codes.index()].local, DType::U8);
         let all_to_all = OpKind::Collective { collective: Collective::AllToAll, group };
         let parts = CompressionStep::Widen { parts: ranks };
@@ -119,7 +125,7 @@ impl Compressor<'_> {
         let local = self.tensors[op.reads[0].index()].local;
         let slice = Shape::new(local.rows.div_ceil(ranks), local.cols);
         let sum = self.scratch("slice", op.reads[0], slice, DType::F32);
-        let (codes, part) = (self.codes(op.reads[0]), self.codes(sum));
+        let (codes, part) = (self.codes(op.reads[0], ranks), self.codes(sum, 1));
         let of_all = self.tensors[codes.index()].local;
         let (there, gathered) =
             (self.scratch("exchanged", codes, of_all, DType::U8), self.scratch("gathered", codes, of_all, DType::U8));
@@ -148,40 +154,53 @@ impl Compressor<'_> {
         vec![
             self.first(op, CompressionStep::Select, vec![chosen, error]),
             like(op, gather, " all-gather", vec![chosen], vec![of_all]),
-            like(op, OpKind::Compression(CompressionStep::Scatter), " sum", vec![of_all], self.results(op)),
+            like(op, OpKind::Compression(CompressionStep::Scatter { ranks }), " sum", vec![of_all], self.results(op)),
         ]
     }
 
-    /// Thin factors of the matrices of a bucket; vectors travel whole, with the first of them.
-    fn factors(&mut self, op: &Op) -> Vec<Op> {
+    /// Thin factors of the matrices of a bucket; vectors travel whole, with the first of them. What was not sent before is
+    /// added to the gradients first, and becomes what is not sent now.
+    fn factors(&mut self, op: &Op, ranks: u32) -> Vec<Op> {
         let bucket = op.reads[0];
         let (rows, cols, rest) = self.sides(op);
         let rank = self.strategy.compression_rank;
         let [error, second] = self.errors(bucket, Some(Shape::new(cols, rank)));
         let first = u32::try_from(u64::from(rows) * u64::from(rank) + rest).unwrap_or(u32::MAX);
         let first = self.scratch("first factors", bucket, Shape::vector(first), DType::F32);
+        let chunks = [first, second].map(|factors| {
+            let tensor = self.tensors[factors.index()].clone();
+            self.tensors.push(scratch_tensor(&tensor, tensor.local, ranks));
+            TensorId::new(self.tensors.len() - 1)
+        });
+        let gradients: Vec<TensorId> =
+            op.writes.iter().copied().filter(|id| self.tensors[id.index()].role == Role::Gradient).collect();
+        let with = |ids: [TensorId; 2]| [&ids[..], &gradients].concat();
         let step = OpKind::Compression;
-        let mut project = self.first(op, CompressionStep::Project { rank }, vec![first]);
-        project.reads.extend([error, second]);
-        let whole = CompressionStep::Expand { rank };
+        let mut project = self.first(op, CompressionStep::Project { rank }, vec![first, error]);
+        project.reads.push(second);
+        let orthogonal = CompressionStep::Orthogonalize { rank };
+        let whole = step(CompressionStep::Expand { rank, ranks });
         vec![
             project,
-            like(op, op.kind, " first factors", vec![first], vec![first]),
-            like(op, step(CompressionStep::Orthogonalize { rank }), " orthogonal", vec![first], vec![first]),
-            like(op, step(CompressionStep::Reproject { rank }), " second factors", vec![bucket, first], vec![second]),
-            like(op, op.kind, " second factors", vec![second], vec![second]),
-            like(op, step(whole), " whole", vec![first, second], [self.results(op), vec![error]].concat()),
+            like(op, op.kind, " first factors", vec![first], vec![first, chunks[0]]),
+            like(op, step(orthogonal), " orthogonal", [&[first][..], &gradients].concat(), vec![first]),
+            like(op, step(CompressionStep::Reproject { rank }), " second factors", with([error, first]), vec![second]),
+            like(op, op.kind, " second factors", vec![second], vec![second, chunks[1]]),
+            like(op, whole, " whole", vec![first, second], [self.results(op), vec![error]].concat()),
         ]
     }
 
-    /// Rows and columns of all matrices of a bucket, and elements of what is no matrix or too thin to be factored.
+    /// Rows and columns of all matrices of a bucket, and elements of what is not factored.
     fn sides(&self, op: &Op) -> (u32, u32, u64) {
         let rank = self.strategy.compression_rank;
         let gradients = op.writes.iter().map(|id| &self.tensors[id.index()]).filter(|t| t.role == Role::Gradient);
         gradients.fold((0, 0, 0), |(rows, cols, rest), tensor| {
             let Shape { rows: r, cols: c } = tensor.local;
-            let thin = u64::from(rank) * (u64::from(r) + u64::from(c)) >= tensor.local.elements();
-            if thin { (rows, cols, rest + tensor.local.elements()) } else { (rows + r, cols + c, rest) }
+            if is_factored(tensor.local, rank) {
+                (rows + r, cols + c, rest)
+            } else {
+                (rows, cols, rest + tensor.local.elements())
+            }
         })
     }
 
