@@ -329,7 +329,7 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::Momentum => 6.0,
         OpKind::FactorSums => 3.0,
         OpKind::OuterGradient => 1.0,
-        OpKind::OuterStep => 6.0,
+        OpKind::OuterStep { .. } => 6.0,
         OpKind::Add
         | OpKind::Accumulate
         | OpKind::RowMax
@@ -347,7 +347,7 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
     let bytes = |id: &TensorId| tensors[id.index()].bytes();
     let sum = |ids: &[TensorId]| ids.iter().map(bytes).sum::<Bytes>();
     match op.kind {
-        OpKind::Split | OpKind::Join => Bytes::ZERO,
+        OpKind::Split | OpKind::Join | OpKind::Rotate => Bytes::ZERO,
         OpKind::Embedding => sum(&op.writes) * 2,
         OpKind::Position => sum(&op.writes) * 3,
         // A token is read once for every expert that it goes to.
@@ -393,14 +393,25 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::Update { optimizer: Optimizer::Muon, sliced: false, .. } => {
             sum(&op.reads[..1]) + sum(&op.writes[..op.writes.len().min(3)]) * 2
         }
+        // Every replica's gradients are read once, the rest for each of them.
         OpKind::Update { optimizer, times, .. } => {
-            (sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2) * u64::from(times)
+            sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2 * u64::from(times)
         }
         OpKind::ToHost => sum(&op.writes),
         OpKind::FromHost => sum(&op.writes),
         OpKind::HostUpdate { optimizer, .. } => sum(&op.reads[..1]) * gradient_reads(optimizer) + sum(&op.writes) * 2,
+        // Views are of what is there already.
+        OpKind::OuterGradient => sum(&op.reads) + sum(&op.writes[..1]),
         // The outer parameters and the momentum are read, too.
-        OpKind::OuterStep => sum(&op.reads) + sum(&op.writes) + sum(&op.writes[..2]),
+        OpKind::OuterStep { .. } => {
+            let of_outer = |id: &&TensorId| {
+                let tensor = &tensors[id.index()];
+                let kept = matches!(tensor.role, Role::MasterWeight | Role::Moment);
+                kept && matches!(tensor.storage, Storage::View { .. })
+            };
+            let parameters: Bytes = op.writes[2..].iter().filter(|id| !of_outer(id)).map(bytes).sum();
+            sum(&op.reads[..1]) + sum(&op.writes[..2]) * 2 + parameters
+        }
         OpKind::Accumulate
         | OpKind::Matmul { accumulate: true, .. }
         | OpKind::ConvolutionWeightGrad(_)

@@ -45,10 +45,12 @@ impl<'a> Ring<'a> {
                 self.reduce_scatter(reduction);
                 self.all_gather();
             }
-            Collective::ReduceScatter | Collective::Push => {
+            Collective::ReduceScatter => {
                 self.reduce_scatter(Reduction::Sum);
                 self.keep_own_chunk();
             }
+            // An owner gets its chunk of every rank.
+            Collective::Push => self.all_to_all(),
             Collective::AllGather | Collective::Pull => {
                 self.place_own_chunk();
                 self.all_gather();

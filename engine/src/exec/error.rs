@@ -26,9 +26,16 @@ pub enum ExecError {
         "with learned positions a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"
     )]
     TensorChunks,
-    /// Only synchronous updates can be executed yet.
-    #[error("only strategy.update = synchronous can be executed yet, others are simulated; set it to \"synchronous\"")]
+    /// Both ends of a pipeline hold a copy of the model, which would step apart.
+    #[error(
+        "a pipeline that holds two copies of the model can be executed with strategy.update = synchronous and bounded_staleness only; set strategy.update or strategy.schedule to something else"
+    )]
     UpdateRule,
+    /// Owners know the norm of no replica's gradient.
+    #[error(
+        "with strategy.update = asynchronous the owner of a slice knows the norm of no replica's gradients, so it cannot clip what it applies; set run.gradient_clip = 0"
+    )]
+    Clipping,
     /// Dropout cannot be executed yet.
     #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
     Dropout,

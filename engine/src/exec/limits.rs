@@ -27,8 +27,11 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     if cfg!(target_arch = "wasm32") && placement != PlacementName::Device {
         return Err(ExecError::Placement(placement.name()));
     }
-    if scenario.strategy().update != UpdateRule::Synchronous {
+    if scenario.strategy().separate_groups() > 1 && scenario.strategy().layout().copies() > 1 {
         return Err(ExecError::UpdateRule);
+    }
+    if scenario.strategy().update == UpdateRule::Asynchronous && scenario.run().gradient_clip > 0.0 {
+        return Err(ExecError::Clipping);
     }
     match scenario.model() {
         model if model.recommender.as_ref().is_some_and(|tables| !divides_tables(tables, scenario.mesh().ep)) => {

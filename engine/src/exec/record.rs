@@ -11,7 +11,7 @@ use super::pool::{Page, Pool, RankMemory, plans};
 use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
 use crate::graph::passes::plan_memory::{category, persistent_outside};
-use crate::graph::{Collective, Direction, Op, OpKind, Role, Spread, StepGraph, Task, TensorId, Transfer};
+use crate::graph::{Collective, Direction, Op, OpKind, Role, SegmentId, Spread, StepGraph, Task, TensorId, Transfer};
 use crate::scenario::{Place, Scenario};
 use crate::trace::{Label, LabelId, MemoryCategory, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
@@ -37,6 +37,10 @@ pub struct Recorded {
     pub masters: Vec<Dispatch>,
     /// Bytes moved between ranks in a step, by axis.
     pub moved: BTreeMap<&'static str, u64>,
+    /// Those of them that only a step with an outer one moves.
+    pub moved_outer: BTreeMap<&'static str, u64>,
+    /// Numbers of the scopes that only such a step has.
+    pub outer: BTreeSet<usize>,
     /// Numbers of the scopes that send and receive a message.
     pub flows: Vec<(usize, usize)>,
     /// For each rank, its memory from the given scope on.
@@ -107,6 +111,10 @@ struct Recorder<'a> {
     /// Parameters of ranks and the copies of them that are updated outside the device.
     masters: Vec<(RankId, TensorId, TensorId)>,
     moved: BTreeMap<&'static str, u64>,
+    moved_outer: BTreeMap<&'static str, u64>,
+    /// Ops of outer steps: stage, segment and number.
+    outer_ops: BTreeSet<(usize, SegmentId, usize)>,
+    outer: BTreeSet<usize>,
     flows: Vec<(usize, usize)>,
     /// Numbers of the labels of pages: by tensor, direction and part of the step.
     pages: BTreeMap<(TensorId, bool, Phase), u32>,
@@ -131,6 +139,9 @@ impl<'a> Recorder<'a> {
             wire,
             masters: Vec::new(),
             moved: BTreeMap::new(),
+            moved_outer: BTreeMap::new(),
+            outer_ops: outer_ops(step),
+            outer: BTreeSet::new(),
             flows: Vec::new(),
             pages: BTreeMap::new(),
             page_labels: Vec::new(),
@@ -385,6 +396,10 @@ impl<'a> Recorder<'a> {
                 self.close_scope(rank, None, task, op);
                 match (op.kind, &op.writes[..]) {
                     (OpKind::FromHost, _) => self.came_back(rank, task, op),
+                    (OpKind::OuterGradient, _) => {
+                        let (anchors, parameters) = op.reads.split_at(op.reads.len() / 2);
+                        self.masters.extend(parameters.iter().zip(anchors).map(|(&from, &to)| (rank, from, to)));
+                    }
                     (OpKind::Cast, _) => self.cast(rank, op),
                     (OpKind::HostUpdate { .. }, &[master, .., last]) if self.is_parameter(last) => {
                         self.masters.push((rank, last, master));
@@ -407,6 +422,9 @@ impl<'a> Recorder<'a> {
         let last = u32::try_from(self.recording.dispatches.len()).unwrap_or(u32::MAX);
         let micro_batch = task.micro_batch.unwrap_or(Span::NO_MICRO_BATCH);
         let stream = op.kind.stream();
+        if self.outer_ops.contains(&(state.stage, segment, state.op)) {
+            self.outer.insert(self.recording.scopes.len());
+        }
         self.recording.scopes.push(Scope { rank: rank.0, group, stream, label, micro_batch, first, last });
     }
 
@@ -445,7 +463,11 @@ impl<'a> Recorder<'a> {
         }
         let moved = ring.moved;
         *self.moved.entry(group.axis()).or_default() += moved;
+        let scope = self.recording.scopes.len();
         self.close_scope(members[0], Some(group), task, op);
+        if self.outer.contains(&scope) {
+            *self.moved_outer.entry(group.axis()).or_default() += moved;
+        }
     }
 
     /// In how many blocks a rank has its rows of what the tensor group gathers or reduces.
@@ -529,6 +551,8 @@ impl<'a> Recorder<'a> {
             feeds: self.feeds,
             layout: self.layout,
             moved: self.moved,
+            moved_outer: self.moved_outer,
+            outer: self.outer,
             flows: self.flows,
             pages: self.page_labels,
         }
@@ -557,6 +581,24 @@ fn feeds(step: &StepGraph, backend: &mut Backend, bytes: u64) -> Feeds {
         feeds.entry((at.dp * step.mesh.cp + at.cp, place)).or_insert_with(|| backend.create_at(place, bytes));
     }
     feeds
+}
+
+/// The ops of outer steps: from how far parameters have moved to moving them.
+fn outer_ops(step: &StepGraph) -> BTreeSet<(usize, SegmentId, usize)> {
+    let mut ops = BTreeSet::new();
+    for (number, stage) in step.stages.iter().enumerate() {
+        for (id, segment) in (0..).map(SegmentId).zip(&stage.segments) {
+            let mut inside = false;
+            for (index, op) in segment.ops().enumerate() {
+                inside |= op.kind == OpKind::OuterGradient;
+                if inside {
+                    ops.insert((number, id, index));
+                }
+                inside &= !matches!(op.kind, OpKind::OuterStep { .. });
+            }
+        }
+    }
+    ops
 }
 
 /// The label of the first op of every segment, numbered as the simulator numbers them.

@@ -1,5 +1,7 @@
 //! Work on a device written down as data: it can be replayed on any backend, counted and profiled.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Format, Kernel, KernelParams};
@@ -106,4 +108,20 @@ pub struct Recording {
     pub dispatches: Vec<Dispatch>,
     /// What they belong to, in order; together they cover all dispatches.
     pub scopes: Vec<Scope>,
+}
+
+impl Recording {
+    /// The same without what some scopes do; these stay where they are, and empty.
+    pub fn without(&self, left_out: &BTreeSet<usize>) -> Self {
+        let mut rest = Self::default();
+        for (number, scope) in self.scopes.iter().enumerate() {
+            let first = u32::try_from(rest.dispatches.len()).unwrap_or(u32::MAX);
+            if !left_out.contains(&number) {
+                rest.dispatches.extend_from_slice(&self.dispatches[scope.first as usize..scope.last as usize]);
+            }
+            let last = u32::try_from(rest.dispatches.len()).unwrap_or(u32::MAX);
+            rest.scopes.push(Scope { first, last, ..*scope });
+        }
+        rest
+    }
 }

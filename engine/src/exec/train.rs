@@ -23,7 +23,7 @@ use crate::cluster::{Coordinates, Group, RankId};
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{CompressionStep, DType, FlatPlace, Op, OpKind, Role, Segment, Spread, StepGraph, Tensor, TensorId};
 use crate::model::{Architecture, Recommender};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, UpdateRule};
 use crate::trace::{Flow, Label, MemoryCurve, MemorySample, MemoryUse, Origin, Span, Stream, Trace, Track, TrackId};
 use crate::units::{Bytes, Nanos};
 
@@ -111,6 +111,8 @@ pub struct Trainer {
     recorded_scale: f64,
     /// Whether parameters were written since their copies outside the device were made.
     stale_masters: bool,
+    /// The recording without outer steps, where it is the one that is prepared.
+    between: Option<Recording>,
 }
 
 impl Trainer {
@@ -136,10 +138,11 @@ impl Trainer {
             loss_scale: LossScale::new(scenario.strategy().precision),
             recorded_scale: 1.0,
             stale_masters: true,
+            between: None,
         };
         trainer.write_parameters();
         trainer.write_factors();
-        trainer.backend.prepare(&trainer.recorded.recording).await?;
+        trainer.prepare_whole().await?;
         Ok(trainer)
     }
 
@@ -158,7 +161,7 @@ impl Trainer {
             tuning.measure(&mut self.backend, &self.recorded.recording, progress).await?;
         }
         tuning.apply(&self.backend, &mut self.recorded.recording);
-        self.backend.prepare(&self.recorded.recording).await
+        self.prepare_whole().await
     }
 
     /// In how many ways kernels are computed that have several: calls of a step by shader.
@@ -191,7 +194,7 @@ impl Trainer {
     /// When a kernel cannot run, or the device is lost.
     pub async fn calibrate(&mut self, calibrator: &Calibrator) -> Result<Calibration, ExecError> {
         let measured = calibrator.measure(&mut self.backend).await?;
-        self.backend.prepare(&self.recorded.recording).await?;
+        self.prepare_whole().await?;
         Ok(measured)
     }
 
@@ -199,11 +202,13 @@ impl Trainer {
     pub async fn step(&mut self) -> Result<StepResult, ExecError> {
         self.copy_masters().await?;
         self.record_scale().await?;
+        self.prepare_next().await?;
         let begin = Instant::now();
         self.steps += 1;
         self.feed();
         self.write_hyper_parameters();
-        let times = self.backend.replay(&self.recorded.recording).await?;
+        let recording = self.between.as_ref().unwrap_or(&self.recorded.recording);
+        let times = self.backend.replay(recording).await?;
         let loss = self.loss().await?;
         let gradient_norm = self.scalar("gradient norm squared", 0).await?.sqrt() / self.recorded_scale;
         let (loss_scale, skipped) = (self.loss_scale.shown(), !gradient_norm.is_finite());
@@ -217,15 +222,53 @@ impl Trainer {
             loss_scale,
             skipped,
             wall,
-            calls: self.recorded.recording.dispatches.len(),
+            calls: self.recording().dispatches.len(),
             host: self.backend.host().filter(|host| host.encoding > Nanos::ZERO),
             tokens_per_s: self.scenario.step_tokens() as f64 / wall.secs().max(1e-9),
             pools: self.recorded.pools.clone(),
             pool_reserved: self.reserved_curves(&times),
             reserved: self.created(),
-            moved: self.recorded.moved.iter().map(|(&axis, &bytes)| (axis, Bytes(bytes))).collect(),
+            moved: self.moved(),
             trace: self.trace(&times),
         })
+    }
+
+    async fn prepare_whole(&mut self) -> Result<(), ExecError> {
+        self.between = None;
+        self.backend.prepare(&self.recorded.recording).await
+    }
+
+    /// Gets ready for the next step, with an outer one or without.
+    async fn prepare_next(&mut self) -> Result<(), ExecError> {
+        let is_outer = match self.scenario.strategy().update {
+            UpdateRule::LocalSgd { interval: Some(interval) } => (self.steps + 1).is_multiple_of(interval),
+            _ => true,
+        };
+        match (is_outer, &self.between) {
+            (true, Some(_)) => self.prepare_whole().await,
+            (false, None) => {
+                let between = self.recorded.recording.without(&self.recorded.outer);
+                self.backend.prepare(&between).await?;
+                self.between = Some(between);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the next step, or the last, replays.
+    fn recording(&self) -> &Recording {
+        self.between.as_ref().unwrap_or(&self.recorded.recording)
+    }
+
+    /// Bytes moved between ranks in it, by axis.
+    fn moved(&self) -> Vec<(&'static str, Bytes)> {
+        let left_out = |axis| self.recorded.moved_outer.get(axis).copied().filter(|_| self.between.is_some());
+        let of_axis = |(&axis, &bytes): (&&'static str, &u64)| match left_out(axis) {
+            Some(outer) => Some((axis, Bytes(bytes - outer))).filter(|(_, rest)| rest.0 > 0),
+            None => Some((axis, Bytes(bytes))),
+        };
+        self.recorded.moved.iter().filter_map(of_axis).collect()
     }
 
     /// Writes the loss scale into the recorded step, where it has changed.
@@ -246,7 +289,7 @@ impl Trainer {
             dispatch.params[word] = (f32::from_bits(dispatch.params[word]) * by).to_bits();
         }
         self.recorded_scale = scale;
-        self.backend.prepare(&self.recorded.recording).await
+        self.prepare_whole().await
     }
 
     /// Makes the copies of parameters that are updated outside the device.
@@ -259,7 +302,7 @@ impl Trainer {
         let copies = Recording { dispatches, scopes };
         self.backend.prepare(&copies).await?;
         self.backend.replay(&copies).await?;
-        self.backend.prepare(&self.recorded.recording).await
+        self.prepare_whole().await
     }
 
     /// Statistics of what stands for the host's memory and its drives, of every rank.
@@ -335,9 +378,13 @@ impl Trainer {
 
     /// What a step needs of the one before: each as it stands in a file, and where it lies.
     fn kept(&self) -> Vec<(Saved, BufferId)> {
+        let ops = self.step_graph.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
+        // What is applied steps later.
+        let older: BTreeSet<TensorId> =
+            ops.filter(|op| op.kind == OpKind::Rotate).flat_map(|op| op.writes.iter().copied()).collect();
         let is_kept = |id: TensorId| {
             let written_anew = [Role::Gradient, Role::ComputedGradient, Role::Bucket, Role::Scalar];
-            !written_anew.contains(&self.step_graph.tensor(id).role)
+            older.contains(&id) || !written_anew.contains(&self.step_graph.tensor(id).role)
         };
         let blank = |rank: usize, id: TensorId| {
             let tensor = self.step_graph.tensor(id);
@@ -598,7 +645,12 @@ impl Trainer {
 
     fn write_hyper_parameters(&mut self) {
         let run = self.scenario.run();
-        let step = f64::from(self.updates + 1);
+        // Owners apply what every replica pushes: the count of updates is that after the last of them.
+        let pushes = match self.scenario.strategy().update {
+            UpdateRule::Asynchronous => self.scenario.strategy().copies(),
+            _ => 1,
+        };
+        let step = f64::from(self.updates + 1) * f64::from(pushes);
         let values: [f64; HYPER_PARAMETERS as usize] = [
             run.learning_rate,
             BETA_1,
@@ -622,12 +674,18 @@ impl Trainer {
 
     /// The loss, after its reduction over the replicas, on the stage that has the head.
     /// A model may have several losses, which are added.
+    /// Where groups of replicas step by themselves, each has the sum of its own.
     async fn loss(&mut self) -> Result<f64, ExecError> {
-        let mut loss = self.scalar("head loss", 0).await?;
-        if self.scenario.model().architecture == Architecture::Bert {
-            loss += self.scalar("head pair loss", 0).await?;
+        let groups = self.scenario.strategy().separate_groups();
+        let replicas = if groups > 1 { self.step_graph.mesh.dp } else { 1 };
+        let mut loss = 0.0;
+        for replica in 0..replicas {
+            loss += self.scalar("head loss", replica).await?;
+            if self.scenario.model().architecture == Architecture::Bert {
+                loss += self.scalar("head pair loss", replica).await?;
+            }
         }
-        Ok(loss)
+        Ok(loss / f64::from(groups))
     }
 
     /// A number by its name, from the first rank of replica `replica` that has it.
@@ -656,6 +714,9 @@ impl Trainer {
         let mut first = Vec::with_capacity(scopes.len());
         for (number, scope) in scopes.iter().enumerate() {
             first.push(u32::try_from(spans.len()).unwrap_or(u32::MAX));
+            if self.between.is_some() && self.recorded.outer.contains(&number) {
+                continue;
+            }
             for rank in self.ranks_of(scope) {
                 let Some(&(start, end)) = self.times_of(rank.0, times).get(number) else { continue };
                 let index = rank.0 as usize * Stream::ALL.len() + scope.stream.index();

@@ -29,7 +29,7 @@ pub struct Dims {
     pub rope_theta: f64,
     /// Stabiliser of norms.
     pub norm_eps: f64,
-    /// Replicas × micro-batches × tokens: what the loss is averaged over.
+    /// Replicas that step together × micro-batches × tokens: what the loss is averaged over.
     pub loss_tokens: u64,
     /// Whether norms subtract the mean and have a shift.
     pub layer_norm: bool,
@@ -81,7 +81,7 @@ impl Dims {
             vocab: model.vocab,
             rope_theta: model.rope_theta,
             norm_eps: 1e-5,
-            loss_tokens: scenario.step_tokens(),
+            loss_tokens: scenario.step_tokens() / u64::from(scenario.strategy().separate_groups()),
             layer_norm: model.has_biases(),
             causal: model.is_causal(),
             window: model.window,

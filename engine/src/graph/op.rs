@@ -283,10 +283,15 @@ pub enum OpKind {
     Orthogonalize,
     /// `gradient → squares`: of a slice, summed by rows and by columns of the matrices in it.
     FactorSums,
-    /// `parameters…, outer parameters → outer gradient`: how far they moved since the last outer step.
+    /// `outer parameters…, parameters… → outer gradient, its views…`: how far each moved since the last outer step.
     OuterGradient,
-    /// `outer gradient → outer parameters, outer momentum, parameters…`.
-    OuterStep,
+    /// `outer gradient, its views… → outer parameters, outer momentum, their views…, parameters…, copies of these…`.
+    OuterStep {
+        /// How many replicas' outer gradients were added up.
+        replicas: u32,
+    },
+    /// `newest, older… → older…`: every value takes the next one's place. Nothing is done where tensors are pointers.
+    Rotate,
     /// `x → x` in the host's memory.
     ToHost,
     /// `x in the host's memory, … → x`; not before all that it reads is there.
@@ -406,7 +411,8 @@ impl OpKind {
             | Self::Orthogonalize
             | Self::FactorSums
             | Self::OuterGradient
-            | Self::OuterStep => "optimizer",
+            | Self::OuterStep { .. }
+            | Self::Rotate => "optimizer",
             Self::Cast => "cast",
             Self::ToHost => "to_host",
             Self::FromHost => "from_host",

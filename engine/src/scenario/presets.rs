@@ -79,6 +79,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-offload-dp2" true,
         "tiny-llama-muon-dp2" true,
         "tiny-llama-powersgd-dp4" true,
+        "tiny-llama-diloco-dp2" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "tiny-llama-bf16-dp2-tp2" true,

@@ -403,6 +403,16 @@ impl Strategy {
         s
     }
 
+    /// How many groups of replicas step by themselves: one, but for rules by which gradients of others reach the parameters
+    /// later.
+    pub fn separate_groups(&self) -> u32 {
+        match self.update {
+            UpdateRule::Synchronous | UpdateRule::BoundedStaleness { .. } => 1,
+            UpdateRule::LocalSgd { .. } if self.shards_over_replicas() => self.copies() / self.sharding_group.max(1),
+            UpdateRule::LocalSgd { .. } | UpdateRule::Asynchronous => self.copies(),
+        }
+    }
+
     /// Whether anything is sharded over replicas.
     pub fn shards_over_replicas(&self) -> bool {
         self.zero != ZeroStage::None && self.sharding_group > 1

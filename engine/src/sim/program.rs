@@ -277,7 +277,7 @@ impl Pricer<'_> {
                 (time + self.device.launch_overhead, if alone { Action::Run } else { Action::Meet(group) })
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
-            OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
+            OpKind::Split | OpKind::Join | OpKind::Rotate => (Nanos::ZERO, Action::Run),
             OpKind::ToHost | OpKind::FromHost if self.device.shaders.is_none() => {
                 let from = self.step.tensor(self.step.storage_of(op.reads[0])).place;
                 (cost::copy_time(self.device, self.touched(op), from), Action::Run)

@@ -25,6 +25,7 @@ mod families;
 mod optimizers;
 mod pools;
 mod precisions;
+mod updates;
 mod workers;
 
 /// Data, tensor and pipeline parallel ranks.

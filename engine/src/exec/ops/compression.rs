@@ -12,8 +12,8 @@ use crate::exec::cpu::reduce::ReduceParams;
 use crate::exec::cpu::scatter_add::ScatterAddParams;
 use crate::exec::cpu::select_largest::SelectLargestParams;
 use crate::exec::cpu::widen_blocks::WidenBlocksParams;
-use crate::graph::passes::schedule::is_factored;
-use crate::graph::{CompressionStep, DType, Role, Shape, TensorId};
+use crate::graph::passes::schedule::{is_factored, is_piece};
+use crate::graph::{CompressionStep, DType, Shape, TensorId};
 
 /// A gradient in a bucket, and where its factors lie among those of all: what is not factored lies behind the first ones.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +97,7 @@ impl Call<'_> {
     /// The gradients of a bucket among some tensors, as they lie in it and in the factors.
     fn pieces(&self, ids: &[TensorId], rank: u32) -> Vec<Piece> {
         let step = self.context.step;
-        let gradients: Vec<TensorId> =
-            ids.iter().copied().filter(|&id| step.tensor(id).role == Role::Gradient).collect();
+        let gradients: Vec<TensorId> = ids.iter().copied().filter(|&id| is_piece(step.tensor(id))).collect();
         let shapes = || gradients.iter().map(|&id| step.tensor(id).local);
         let [mut first, mut second] = [0, 0];
         let mut rest = shapes().filter(|&shape| is_factored(shape, rank)).map(|shape| shape.rows * rank).sum::<u32>();

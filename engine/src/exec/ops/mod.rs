@@ -7,6 +7,7 @@ mod images;
 mod optimizers;
 mod recommenders;
 mod samples;
+mod updates;
 
 use crate::exec::collectives::copy;
 use crate::exec::cpu::add::AddParams;
@@ -100,14 +101,15 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
         OpKind::SumSquares { copies } => vec![call.sum_squares(copies)],
-        OpKind::Update { optimizer, decayed, sliced, times: 1 } => call.update(optimizer, decayed, sliced),
-        OpKind::Update { .. } => return Err(ExecError::UpdateRule),
+        OpKind::Update { optimizer, decayed, sliced, times } => call.updates(optimizer, decayed, sliced, times),
         OpKind::Momentum => vec![call.muon_momentum(call.writes[0], call.writes[1])],
         OpKind::Orthogonalize => call.orthogonal(op.writes[0], call.writes[0], [1, 2, 3].map(|i| call.writes[i])),
         OpKind::FactorSums => call.factor_sums(),
         OpKind::ToHost | OpKind::FromHost => vec![call.moved()],
         OpKind::HostUpdate { optimizer, decayed, sliced, .. } => call.host_update(optimizer, decayed, sliced),
-        OpKind::OuterGradient | OpKind::OuterStep => return Err(ExecError::UpdateRule),
+        OpKind::OuterGradient => call.outer_gradient(),
+        OpKind::OuterStep { replicas } => call.outer_step(replicas),
+        OpKind::Rotate => call.rotate(),
         OpKind::Accumulate => vec![call.accumulate()],
         // Chunks lie where the whole lies.
         OpKind::Split | OpKind::Join => Vec::new(),

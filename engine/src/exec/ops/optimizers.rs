@@ -44,8 +44,18 @@ struct Factored {
 }
 
 impl Call<'_> {
-    /// An update on the device.
-    pub(super) fn update(&self, optimizer: Optimizer, decayed: u64, sliced: bool) -> Vec<Dispatch> {
+    /// The updates on the device: one, or one for every replica whose gradients lie beside each other.
+    pub(super) fn updates(&self, optimizer: Optimizer, decayed: u64, sliced: bool, times: u32) -> Vec<Dispatch> {
+        let of_replica = |number: u32| {
+            let (all, size) = (self.reads[0], self.reads[0].size / u64::from(times));
+            let own = Slice { offset: all.offset + u64::from(number) * size, size, ..all };
+            let reads = [&[own][..], &self.reads[1..]].concat();
+            Call { reads: &reads, ..*self }.update(optimizer, decayed, sliced)
+        };
+        (0..times).flat_map(of_replica).collect()
+    }
+
+    fn update(&self, optimizer: Optimizer, decayed: u64, sliced: bool) -> Vec<Dispatch> {
         match optimizer {
             Optimizer::AdamW | Optimizer::Adam => vec![self.simple(&self.adamw_params(decayed, sliced))],
             Optimizer::Adam8Bit => {

@@ -32,6 +32,11 @@ pub(super) fn compress(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario
     through(&mut plan.update);
 }
 
+/// Whether a tensor is a gradient in a bucket, of this step or of one before.
+pub fn is_piece(tensor: &Tensor) -> bool {
+    matches!(tensor.role, Role::Gradient | Role::Bucket) && matches!(tensor.storage, Storage::View { .. })
+}
+
 /// Whether a matrix is sent as two factors of so many columns: vectors are not, nor what is too thin to get smaller.
 pub fn is_factored(shape: Shape, rank: u32) -> bool {
     u64::from(rank) * (u64::from(shape.rows) + u64::from(shape.cols)) < shape.elements()
@@ -173,7 +178,7 @@ impl Compressor<'_> {
             TensorId::new(self.tensors.len() - 1)
         });
         let gradients: Vec<TensorId> =
-            op.writes.iter().copied().filter(|id| self.tensors[id.index()].role == Role::Gradient).collect();
+            op.writes.iter().copied().filter(|id| is_piece(&self.tensors[id.index()])).collect();
         let with = |ids: [TensorId; 2]| [&ids[..], &gradients].concat();
         let step = OpKind::Compression;
         let mut project = self.first(op, CompressionStep::Project { rank }, vec![first, error]);
@@ -193,7 +198,7 @@ impl Compressor<'_> {
     /// Rows and columns of all matrices of a bucket, and elements of what is not factored.
     fn sides(&self, op: &Op) -> (u32, u32, u64) {
         let rank = self.strategy.compression_rank;
-        let gradients = op.writes.iter().map(|id| &self.tensors[id.index()]).filter(|t| t.role == Role::Gradient);
+        let gradients = op.writes.iter().map(|id| &self.tensors[id.index()]).filter(|tensor| is_piece(tensor));
         gradients.fold((0, 0, 0), |(rows, cols, rest), tensor| {
             let Shape { rows: r, cols: c } = tensor.local;
             if is_factored(tensor.local, rank) {

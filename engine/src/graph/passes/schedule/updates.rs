@@ -7,7 +7,7 @@ use super::compression::sums_copies;
 use super::{StagePlan, clear};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
-use crate::graph::{Collective, Op, OpKind, Reduction, Role, Shape, Storage, Tensor, TensorId};
+use crate::graph::{Collective, DType, Op, OpKind, Reduction, Role, Shape, Storage, Tensor, TensorId};
 use crate::scenario::{Scenario, Strategy, UpdateRule};
 use crate::trace::Phase;
 
@@ -17,7 +17,7 @@ pub(super) fn apply(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario: &
     match strategy.update {
         UpdateRule::Synchronous => {}
         UpdateRule::BoundedStaleness { steps } => stale(tensors, plan, steps),
-        UpdateRule::Asynchronous => asynchronous(plan, strategy),
+        UpdateRule::Asynchronous => asynchronous(tensors, plan, strategy),
         UpdateRule::LocalSgd { interval } => local(tensors, plan, strategy, interval.is_some()),
     }
 }
@@ -53,37 +53,37 @@ fn take_sums(tensors: &[Tensor], plan: &mut StagePlan) -> Vec<Op> {
 }
 
 /// The sums of a step run beside the next one, on a second bucket: after every step the two change their places, which
-/// costs nothing. With more than one step between, the update does not even wait for them.
+/// costs nothing where tensors are pointers. With more than one step between, the update does not even wait for them.
 fn stale(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, steps: u32) {
     let mut earlier: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for sum in take_sums(tensors, plan) {
-        let bucket = sum.reads[0];
-        let kept = tensors[bucket.index()].clone();
-        let (name, rows) = (format!("earlier {}", kept.name), kept.local.rows.saturating_mul(steps));
-        let shape = Shape::new(rows, kept.local.cols);
-        let all =
-            add(tensors, Tensor { name: name.into(), shape, local: shape, storage: Storage::Own, ..kept.clone() });
-        let view = |tensors: &mut Vec<Tensor>, step: u32| {
-            let offset = kept.local.elements() * u64::from(step);
-            add(tensors, Tensor { storage: Storage::View { of: all, offset }, ..kept.clone() })
-        };
-        let (reduced, applied) = (view(tensors, 0), view(tensors, steps - 1));
+        let kept = tensors[sum.reads[0].index()].clone();
+        let buckets: Vec<TensorId> = (1..=steps)
+            .map(|age| {
+                let name = format!("{} of {age} steps before", kept.name).into();
+                add(tensors, Tensor { name, storage: Storage::Own, ..kept.clone() })
+            })
+            .collect();
+        let (reduced, applied) = (buckets[0], buckets[buckets.len() - 1]);
+        let mut writes = vec![reduced];
+        writes.extend(sum.writes.iter().copied().filter(|id| tensors[id.index()].role == Role::Scratch));
         for &id in &sum.reads[1..] {
             let gradient = tensors[id.index()].clone();
             let Storage::View { offset, .. } = gradient.storage else { continue };
-            let storage = Storage::View { of: applied, offset };
-            earlier.insert(id, add(tensors, Tensor { storage, role: Role::Bucket, ..gradient }));
+            let view = |of| Tensor { storage: Storage::View { of, offset }, role: Role::Bucket, ..gradient.clone() };
+            // The update reads the gradients, so it waits for them where they are those that were summed last.
+            writes.push(add(tensors, view(reduced)));
+            let last = TensorId::new(tensors.len() - 1);
+            earlier.insert(id, if steps == 1 { last } else { add(tensors, view(applied)) });
         }
-        let scratch = sum.writes.iter().copied().filter(|id| tensors[id.index()].role == Role::Scratch);
-        let mut writes: Vec<TensorId> = std::iter::once(reduced).chain(scratch).collect();
-        if steps == 1 {
-            // The update reads the gradients, so it waits for them.
-            writes.extend(sum.reads[1..].iter().filter_map(|id| earlier.get(id)));
-        }
+        let name = format!("{} older", kept.name).into();
+        let reads = std::iter::once(sum.reads[0]).chain(buckets[..buckets.len() - 1].iter().copied()).collect();
+        let (kind, phase) = (OpKind::Rotate, Phase::Update);
+        plan.update.push(Op { kind, name, phase, reads, writes: buckets, ..sum.clone() });
         plan.begin.push(Op { reads: vec![reduced], writes, ..sum });
     }
     // Sums over the tensor group, or with the other copy of a tied embedding, are made in place: of the earlier ones too.
-    for op in &mut plan.update {
+    for op in plan.update.iter_mut().filter(|op| op.kind != OpKind::Rotate) {
         for ids in [&mut op.reads, &mut op.writes] {
             *ids = ids.iter().map(|id| earlier.get(id).copied().unwrap_or(*id)).collect();
         }
@@ -95,15 +95,18 @@ fn add(tensors: &mut Vec<Tensor>, tensor: Tensor) -> TensorId {
     TensorId::new(tensors.len() - 1)
 }
 
-/// Gradients are pushed to the owners of their slices, and parameters pulled from them; an owner applies what each
-/// replica pushes, and nobody waits. Norms are those of a replica.
-fn asynchronous(plan: &mut StagePlan, strategy: &Strategy) {
+/// Gradients are pushed to the owners of their slices, and parameters pulled from them; an owner keeps what each replica
+/// pushes beside each other, applies one after the other, and nobody waits.
+fn asynchronous(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Strategy) {
     let pushes = strategy.copies();
+    let mut pushed: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for list in lists(plan) {
         list.retain(|op| !matches!(op.kind, OpKind::Collective { group: Group::Data, .. }));
         for op in list {
             op.kind = match op.kind {
                 OpKind::Collective { collective: Collective::ReduceScatter, group: Group::Shard } => {
+                    let slice = op.writes[0];
+                    pushed.entry(slice).or_insert_with(|| slices_of_all(tensors, slice, pushes));
                     OpKind::Collective { collective: Collective::Push, group: Group::Shard }
                 }
                 OpKind::Collective { collective: Collective::AllGather, group: Group::Shard } => {
@@ -119,6 +122,26 @@ fn asynchronous(plan: &mut StagePlan, strategy: &Strategy) {
             };
         }
     }
+    for op in lists(plan).flatten() {
+        for id in op.reads.iter_mut().chain(&mut op.writes) {
+            *id = pushed.get(id).copied().unwrap_or(*id);
+        }
+        // Space for a chunk of a sum over the tensor group, which is one of all slices now.
+        let sums_slices = matches!(op.kind, OpKind::Collective { group: Group::Tensor, .. })
+            && op.reads.first().is_some_and(|id| pushed.values().any(|of_all| of_all == id));
+        if let Some(&chunk) = op.writes.get(1).filter(|_| sums_slices) {
+            let whole = tensors[op.reads[0].index()].clone();
+            tensors[chunk.index()] = scratch_tensor(&whole, whole.local, strategy.tensor_parallel);
+        }
+    }
+}
+
+/// A slice of a bucket from every replica.
+fn slices_of_all(tensors: &mut Vec<Tensor>, slice: TensorId, replicas: u32) -> TensorId {
+    let tensor = tensors[slice.index()].clone();
+    let shape = Shape::new(tensor.local.rows.saturating_mul(replicas), tensor.local.cols);
+    let name = format!("{} of every replica", tensor.name).into();
+    add(tensors, Tensor { name, shape, local: shape, storage: Storage::Own, ..tensor })
 }
 
 /// No replica hears of the others: losses stay where they are, and norms are summed over the ranks of one replica, or of
@@ -154,7 +177,8 @@ fn local(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Strategy, o
     }
 }
 
-/// The outer step of the parameters whose gradients `sum` would have summed.
+/// The outer step of the parameters whose gradients `sum` would have summed. What belongs to a parameter is a view of what
+/// belongs to all of them, with its gradient's place.
 fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &Strategy) -> Vec<Op> {
     let bucket = tensors[sum.reads[0].index()].clone();
     let updated: Vec<&Op> = plan
@@ -170,15 +194,28 @@ fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &
     let copies: Vec<TensorId> = masters.iter().filter_map(cast).collect();
     let name = bucket.name.trim_start_matches("gradient ").to_owned();
     let mut tensor = |what: &str, role: Role| {
-        let name = format!("{what} of {name}").into();
-        add(tensors, Tensor { name, role, storage: Storage::Own, ..bucket.clone() })
+        let name = format!("{what} of {name}");
+        let (dtype, storage) = (DType::F32, Storage::Own);
+        let of = add(tensors, Tensor { name: name.clone().into(), role, dtype, storage, ..bucket.clone() });
+        let view = |op: &&Op| {
+            let master = tensors[op.writes[0].index()].clone();
+            let offset = match tensors[op.reads[0].index()].storage {
+                Storage::View { offset, .. } => offset,
+                _ => 0,
+            };
+            let name = format!("{what} of {}", master.name).into();
+            add(tensors, Tensor { name, role, dtype, storage: Storage::View { of, offset }, ..master })
+        };
+        let views: Vec<TensorId> = updated.iter().map(view).collect();
+        (of, views)
     };
-    let anchor = tensor("outer parameters", Role::MasterWeight);
-    let momentum = tensor("outer momentum", Role::Moment);
-    let delta = tensor("outer gradient", Role::GradientBuffer);
+    let (anchor, anchors) = tensor("outer parameters", Role::MasterWeight);
+    let (momentum, momenta) = tensor("outer momentum", Role::Moment);
+    let (delta, deltas) = tensor("outer gradient", Role::GradientBuffer);
     let OpKind::Collective { group, .. } = sum.kind else { return Vec::new() };
-    let chunk = scratch_tensor(&bucket, bucket.local, strategy.mesh().group_size(group));
-    let scratch = add(tensors, chunk);
+    let replicas = strategy.mesh().group_size(group);
+    let whole = tensors[delta.index()].clone();
+    let scratch = add(tensors, scratch_tensor(&whole, whole.local, replicas));
     let op = |kind: OpKind, what: &str, reads: Vec<TensorId>, writes: Vec<TensorId>| Op {
         kind,
         name: format!("{name} {what}").into(),
@@ -187,9 +224,11 @@ fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &
         writes,
         ..clear(&name, delta, sum)
     };
+    let with_views = || [&[delta][..], &deltas].concat();
+    let moved = [vec![anchor, momentum], anchors.clone(), momenta, masters.clone(), copies].concat();
     vec![
-        op(OpKind::OuterGradient, "outer gradient", [masters.clone(), vec![anchor]].concat(), vec![delta]),
+        op(OpKind::OuterGradient, "outer gradient", [anchors, masters].concat(), with_views()),
         op(sum.kind, "outer all-reduce", vec![delta], vec![delta, scratch]),
-        op(OpKind::OuterStep, "outer step", vec![delta], [vec![anchor, momentum], masters, copies].concat()),
+        op(OpKind::OuterStep { replicas }, "outer step", with_views(), moved),
     ]
 }
