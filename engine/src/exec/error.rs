@@ -23,7 +23,7 @@ pub enum ExecError {
     Fp8Sharded,
     /// Kernels cannot be bound to the chunks in which tensor ranks communicate.
     #[error(
-        "with learned positions a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"
+        "a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes with learned positions, and be a multiple of 4 numbers with dropout, to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"
     )]
     TensorChunks,
     /// Both ends of a pipeline hold a copy of the model, which would step apart.
@@ -36,9 +36,6 @@ pub enum ExecError {
         "with strategy.update = asynchronous the owner of a slice knows the norm of no replica's gradients, so it cannot clip what it applies; set run.gradient_clip = 0"
     )]
     Clipping,
-    /// Dropout cannot be executed yet.
-    #[error("model.dropout above 0 can be simulated but not executed yet; set it to 0")]
-    Dropout,
     /// Tables of a recommender are not dealt out evenly.
     #[error(
         "on several replicas a recommender can be executed only where all tables have as many rows and lookups and their number divides by strategy.data_parallel; change model.table_rows and model.lookups, or set strategy.data_parallel = 1"

@@ -228,6 +228,12 @@ kernels! {
     Add "add" [read read write],
     /// `out = x + y + bias`.
     Residual "residual" [read read read write],
+    /// Sets some elements to zero.
+    Dropout "dropout" [read read write write] + "dropout",
+    /// The residual with dropout of what is added.
+    DropoutResidual "dropout_residual" [read read read read write write] + "dropout",
+    /// Gradient of both.
+    DropoutGrad "dropout_grad" [read read write],
     /// Adds the sum of each column.
     ColumnSum "column_sum" [read write],
     /// The largest logit of each row in this vocabulary shard.

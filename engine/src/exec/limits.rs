@@ -2,7 +2,7 @@
 
 use super::ExecError;
 use super::pool::plans;
-use crate::graph::{ALLOCATION_ALIGNMENT, Dims, OpKind, Segment, StepGraph, Tensor, lower};
+use crate::graph::{ALLOCATION_ALIGNMENT, Dims, Op, OpKind, Segment, StepGraph, lower};
 use crate::model::Recommender;
 use crate::scenario::{PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
@@ -39,7 +39,6 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
         }
         model if !model.architecture.is_decoder() && !divides_samples(scenario) => return Err(ExecError::Samples),
         model if model.mixture.is_some() && !divides_capacity(scenario) => return Err(ExecError::Capacity),
-        model if model.dropout > 0.0 => return Err(ExecError::Dropout),
         _ => {}
     }
     let ranks = scenario.mesh().ranks();
@@ -92,13 +91,22 @@ pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
     Ok(step)
 }
 
-/// Whether the kernel of learned positions can be bound to each run of rows that a rank has.
+/// Whether kernels can be bound to each run of rows that a rank has of the residual stream: that of learned positions at
+/// the run's first byte, those of dropout at whole words of their masks.
 fn is_aligned(step: &StepGraph) -> bool {
+    let blocks = u64::from(step.dims.stream_blocks);
+    let fits = |op: &Op| {
+        let tensor = step.tensor(op.writes[0]);
+        match op.kind {
+            OpKind::Position => (tensor.bytes().0 / blocks).is_multiple_of(ALLOCATION_ALIGNMENT),
+            OpKind::Dropout | OpKind::Residual { .. } if op.writes.len() > 1 => {
+                (tensor.local.elements() / blocks).is_multiple_of(4)
+            }
+            _ => true,
+        }
+    };
     let segments = step.stages.iter().flat_map(|stage| &stage.segments);
-    let mut positions = segments.flat_map(Segment::ops).filter(|op| op.kind == OpKind::Position);
-    let bytes = |tensor: &Tensor| tensor.bytes().0 / u64::from(step.dims.stream_blocks);
-    step.dims.stream_blocks == 1
-        || positions.all(|op| bytes(step.tensor(op.writes[0])).is_multiple_of(ALLOCATION_ALIGNMENT))
+    blocks == 1 || segments.flat_map(Segment::ops).all(fits)
 }
 
 /// Whether the lowered step stays within the limits of an execution.

@@ -55,7 +55,7 @@ fn normal(random: &mut ChaCha8Rng) -> f64 {
 }
 
 /// FNV-1a: the same hash on every platform.
-fn fnv1a(text: &str) -> u64 {
+pub fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

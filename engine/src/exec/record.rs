@@ -387,6 +387,10 @@ impl<'a> Recorder<'a> {
                     slice_index: at.tp,
                     context_index: at.cp,
                     flat_index,
+                    replica: at.dp,
+                    micro_batch: task.micro_batch.unwrap_or(0),
+                    seed: self.scenario.run().seed,
+                    dropout: self.scenario.model().dropout,
                     recommender: self.scenario.model().recommender.as_ref(),
                     learning_rate: self.scenario.run().learning_rate,
                 };

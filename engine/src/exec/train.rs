@@ -20,6 +20,7 @@ use super::{
 };
 use super::{Calibration, Calibrator};
 use crate::cluster::{Coordinates, Group, RankId};
+use crate::graph::passes::forward::RANDOM_STATE;
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{CompressionStep, DType, FlatPlace, Op, OpKind, Role, Segment, Spread, StepGraph, Tensor, TensorId};
 use crate::model::{Architecture, Recommender};
@@ -665,8 +666,11 @@ impl Trainer {
         let words = values.map(|value| (value as f32).to_bits());
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             for (id, buffer, _) in self.placed(rank, Role::Scalar) {
-                if self.step_graph.tensor(id).shape.rows == HYPER_PARAMETERS {
+                let tensor = self.step_graph.tensor(id);
+                if tensor.shape.rows == HYPER_PARAMETERS {
                     self.backend.write(buffer, 0, &words);
+                } else if &*tensor.name == RANDOM_STATE {
+                    self.backend.write(buffer, 0, &[self.steps]);
                 }
             }
         }

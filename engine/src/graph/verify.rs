@@ -156,7 +156,7 @@ impl OpGraph {
                 qkv == dqkv && kv == dkv && out == dout
             }
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
-            (OpKind::Dropout, [x], [y, mask]) | (OpKind::DropoutGrad, [x, mask], [y]) => x == y && y == mask,
+            (OpKind::Dropout, [x, _], [y, mask]) | (OpKind::DropoutGrad, [x, mask], [y]) => x == y && y == mask,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
             (OpKind::ToHost, [x], [y]) | (OpKind::FromHost, [x, ..], [y]) => x == y,
             (OpKind::Relu | OpKind::Tanh, [x], [y]) => x == y,

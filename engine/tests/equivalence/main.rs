@@ -21,6 +21,7 @@ use shardlab_engine::units::Bytes;
 
 mod checkpoints;
 mod compression;
+mod dropout;
 mod families;
 mod optimizers;
 mod pools;

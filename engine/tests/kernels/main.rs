@@ -595,7 +595,10 @@ fn tolerance(kernel: Kernel) -> f32 {
 fn is_numbers(kernel: Kernel, index: usize) -> bool {
     matches!(
         (kernel, index),
-        (Kernel::Route, 2) | (Kernel::Assign | Kernel::Scale | Kernel::Quantize | Kernel::QuantizeRows, 1)
+        (Kernel::Route, 2)
+            | (Kernel::Dropout, 3)
+            | (Kernel::DropoutResidual, 5)
+            | (Kernel::Assign | Kernel::Scale | Kernel::Quantize | Kernel::QuantizeRows, 1)
     )
 }
 

@@ -4,8 +4,8 @@ use shardlab_engine::exec::Kernel;
 use shardlab_engine::exec::cpu::{
     batch_norm, batch_norm_grad, batch_norm_grad_params, binary_loss, binary_loss_grad, class_sums, class_sums_grad,
     class_token, class_token_grad, convolution, convolution_input_grad, convolution_weight_grad, cross, cross_grad,
-    embedding_bag, embedding_bag_update, gather_rows, gather_rows_grad, interaction, interaction_grad, pool, pool_grad,
-    relu, relu_grad, tanh, tanh_grad,
+    dropout, dropout_grad, dropout_residual, embedding_bag, embedding_bag_update, gather_rows, gather_rows_grad,
+    interaction, interaction_grad, pool, pool_grad, relu, relu_grad, tanh, tanh_grad,
 };
 
 use super::{Case, case};
@@ -136,8 +136,38 @@ fn recommenders() -> Vec<Case> {
     cases
 }
 
+/// Rows and columns that divide nothing, of a rank with every second token and the second half of the columns.
+fn dropped() -> Vec<Case> {
+    let params = |n: u32, offset: u32, has_bias: u32| {
+        params!(dropout::DropoutParams {
+            n: n,
+            cols: 7,
+            offset: offset,
+            row: 11,
+            own_rows: 13,
+            stride: 2,
+            first: 1,
+            sample_rows: 26,
+            sample: 5,
+            column: 7,
+            threshold: 1 << 30,
+            scale: 4.0 / 3.0,
+            key: [12, 34],
+            has_bias: has_bias,
+        })
+    };
+    let residual = |has_bias: u32| dropout_residual::DropoutResidualParams(params(501, 0, has_bias));
+    vec![
+        case(params(501, 0, 0), &[501, 1, 501, 126]),
+        case(params(3, 0, 0), &[3, 1, 3, 1]),
+        case(residual(0), &[501, 501, 1, 1, 501, 126]),
+        case(residual(1), &[501, 501, 7, 1, 501, 126]),
+        case(params!(dropout_grad::DropoutGradParams { n: 501, scale: 1.5 }), &[501, 126, 501]),
+    ]
+}
+
 pub fn cases() -> Vec<Case> {
-    [images(), encoders(), recommenders()].concat()
+    [images(), encoders(), recommenders(), dropped()].concat()
 }
 
 /// Puts what is special into random data.
@@ -175,7 +205,10 @@ fn words(params: &pool::PoolParams) -> Vec<u32> {
 }
 
 /// Kernels whose outputs are all overwritten.
-pub const OVERWRITES: [Kernel; 20] = [
+pub const OVERWRITES: [Kernel; 23] = [
+    Kernel::Dropout,
+    Kernel::DropoutResidual,
+    Kernel::DropoutGrad,
     Kernel::Relu,
     Kernel::ReluGrad,
     Kernel::Tanh,
@@ -205,6 +238,9 @@ pub fn words_of(kernel: Kernel) -> &'static [usize] {
         Kernel::ClassSums | Kernel::ClassSumsGrad | Kernel::BinaryLoss => &[1, 2],
         Kernel::EmbeddingBag | Kernel::BatchNormGradParams => &[0],
         Kernel::EmbeddingBagUpdate => &[0, 2, 3],
+        Kernel::Dropout => &[1, 3],
+        Kernel::DropoutResidual => &[3, 5],
+        Kernel::DropoutGrad => &[1],
         Kernel::BatchNorm => &[4],
         Kernel::BatchNormGrad => &[2, 5],
         _ => &[],

@@ -50,6 +50,9 @@ pub mod cross_entropy;
 pub mod cross_entropy_grad;
 pub mod cross_grad;
 pub mod dispatch;
+pub mod dropout;
+pub mod dropout_grad;
+pub mod dropout_residual;
 pub mod embedding;
 pub mod embedding_bag;
 pub mod embedding_bag_update;
@@ -350,6 +353,11 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::SelectLargest => twin!(select_largest: read grad, numbers largest, write error),
         Kernel::ScatterAdd => twin!(scatter_add: tokens pairs, write x),
         Kernel::OrthogonalColumns => twin!(orthogonal_columns: write x),
+        Kernel::Dropout => twin!(dropout: read x, tokens step, write y, numbers mask),
+        Kernel::DropoutResidual => {
+            twin!(dropout_residual: read x, read y, read bias, tokens step, write out, numbers mask)
+        }
+        Kernel::DropoutGrad => twin!(dropout_grad: read dy, tokens mask, write dx),
         Kernel::Peak => twin!(peak: write out),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),

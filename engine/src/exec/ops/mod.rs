@@ -2,6 +2,7 @@
 
 mod attention;
 mod compression;
+mod dropout;
 mod experts;
 mod images;
 mod optimizers;
@@ -58,6 +59,14 @@ pub struct OpContext<'a> {
     pub context_index: u32,
     /// Which slice of its sharding group's flat buffers the rank owns.
     pub flat_index: u32,
+    /// Number of the rank's replica.
+    pub replica: u32,
+    /// The micro-batch.
+    pub micro_batch: u32,
+    /// Of random numbers.
+    pub seed: u64,
+    /// The share that dropout drops.
+    pub dropout: f64,
     /// The tables of a recommender.
     pub recommender: Option<&'a Recommender>,
     /// The rate at which they learn.
@@ -97,6 +106,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::KeysValues => vec![call.keys_values(false)],
         OpKind::KeysValuesGrad => vec![call.keys_values(true)],
         OpKind::Gelu | OpKind::GeluGrad | OpKind::SwiGlu | OpKind::SwiGluGrad => vec![call.activation()],
+        OpKind::Residual { bias } if op.writes.len() > 1 => call.residual_dropout(bias),
         OpKind::Add | OpKind::Residual { .. } | OpKind::ColumnSum => vec![call.elementwise()],
         OpKind::RowMax | OpKind::SumExp | OpKind::CrossEntropy | OpKind::CrossEntropyGrad => vec![call.loss()],
         OpKind::Fill(value) => vec![call.simple(&FillParams { n: call.written(0), value, ..FillParams::default() })],
@@ -127,7 +137,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::EmbeddingBag | OpKind::EmbeddingBagUpdate => call.embedding_bags(),
         OpKind::Interaction | OpKind::InteractionGrad | OpKind::Cross | OpKind::CrossGrad => vec![call.interaction()],
         OpKind::BinaryLoss | OpKind::BinaryLossGrad => vec![call.binary_loss()],
-        OpKind::Dropout | OpKind::DropoutGrad => return Err(ExecError::Dropout),
+        OpKind::Dropout => call.dropout(),
+        OpKind::DropoutGrad => vec![call.dropout_gradient()],
         OpKind::Collective { .. } | OpKind::Send(_) | OpKind::Receive(_) => {
             return Err(ExecError::Kernel(format!("`{}` is communication, not a kernel", op.name)));
         }

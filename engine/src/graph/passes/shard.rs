@@ -114,7 +114,8 @@ impl Sharder {
             // Of attention's probabilities by heads, of the embedding as the residual stream is.
             OpKind::Dropout | OpKind::DropoutGrad => {
                 let placement = if self.placement(op.reads[0]) == COLS { COLS } else { s };
-                Rule::uniform(op, placement)
+                let second = if op.kind == OpKind::Dropout { Replicate } else { placement };
+                Rule { reads: vec![placement, second], writes: vec![placement; op.writes.len()] }
             }
             OpKind::NormGrad => Rule::new(&[s, Replicate, s, s], &[s]),
             OpKind::NormGradParameters => {

@@ -16,7 +16,8 @@ pub fn forward(scenario: &Scenario) -> OpGraph {
     let graph = OpGraph { dims: Dims::of(scenario), tensors: Vec::new(), ops: Vec::new() };
     let strategy = scenario.strategy();
     let (unfused, eager) = (strategy.attention == AttentionKernel::Unfused, strategy.kernels == Kernels::Eager);
-    let mut builder = Builder { graph, model: scenario.model(), part: Part::Embedding, unfused, eager };
+    let mut builder =
+        Builder { graph, model: scenario.model(), part: Part::Embedding, unfused, eager, random_state: None };
     match scenario.model().architecture {
         Architecture::Gpt | Architecture::Llama => builder.decoder(),
         Architecture::Bert => builder.text_encoder(),
@@ -35,7 +36,12 @@ struct Builder<'a> {
     unfused: bool,
     /// Whether every operation is a kernel of its own.
     eager: bool,
+    /// What masks of dropout depend on, once one does.
+    random_state: Option<TensorId>,
 }
+
+/// The name of the scalar that holds the number of the step, where something is dropped.
+pub const RANDOM_STATE: &str = "head random state";
 
 /// A linear layer's weights.
 struct Linear {
@@ -167,6 +173,7 @@ impl Builder<'_> {
         }
         let (rows, cols) = (self.rows_of(reads[0]), self.model.hidden);
         let (sum, mask) = (self.value(what, rows, cols), self.mask(what, rows, cols));
+        let reads = [reads, vec![self.random_state()]].concat();
         self.push(kind, what, reads, vec![sum, mask]);
         sum
     }
@@ -179,8 +186,21 @@ impl Builder<'_> {
         let what = format!("{what} dropout");
         let (rows, cols) = (self.rows_of(x), self.cols_of(x));
         let (y, mask) = (self.value(&what, rows, cols), self.mask(&what, rows, cols));
-        self.push(OpKind::Dropout, &what, vec![x], vec![y, mask]);
+        let state = self.random_state();
+        self.push(OpKind::Dropout, &what, vec![x, state], vec![y, mask]);
         y
+    }
+
+    /// What masks depend on besides their place: the number of the step.
+    fn random_state(&mut self) -> TensorId {
+        if let Some(known) = self.random_state {
+            return known;
+        }
+        let shape = Shape::vector(1);
+        let state = self.input("random state", Part::Head, shape, DType::U32);
+        self.graph.tensors[state.index()].role = Role::Scalar;
+        self.random_state = Some(state);
+        state
     }
 
     /// Which elements were kept: a byte each, as frameworks store it.

@@ -8,7 +8,7 @@ use super::clear;
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{
-    Collective, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Storage, Tensor, TensorId, Transfer,
+    Collective, DType, Direction, Op, OpGraph, OpKind, Part, Reduction, Role, Storage, Tensor, TensorId, Transfer,
 };
 use crate::scenario::pipeline::Layout;
 use crate::scenario::{ChunkLayout, Scenario};
@@ -268,7 +268,8 @@ impl Splitter {
         let copy = self.copy(id, depth);
         match self.tensors[id.index()].role {
             Role::Activation => self.transfer(id, copy, depth, phase),
-            Role::Scalar => self.clear_norm(copy, stage),
+            // Numbers of steps are written from outside.
+            Role::Scalar if self.tensors[id.index()].dtype == DType::F32 => self.clear_norm(copy, stage),
             _ => {}
         }
         copy
