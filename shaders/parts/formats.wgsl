@@ -81,3 +81,13 @@ fn from_e4m3(code: u32) -> f32 {
 fn from_e5m2(code: u32) -> f32 {
     return from_byte(code, 2u, 15u, 0x7bu);
 }
+
+// Four bits: a sign, and 0, 0.5, 1, 1.5, 2, 3, 4 or 6. The upper half of the byte is not theirs.
+fn from_e2m1_blocks(code: u32) -> f32 {
+    let size = code & 7u;
+    var value = f32(size) * 0.5;
+    if size > 4u {
+        value = select(f32(size) - 2.0, 6.0, size == 7u);
+    }
+    return select(value, -value, (code & 8u) != 0u);
+}

@@ -95,7 +95,9 @@ impl Saved {
         let (format, shape) = match format {
             Format::Word | Format::Tf32 => (Format::Word, [rows, cols]),
             Format::Bf16 | Format::F16 => (format, [rows, cols]),
-            Format::E4m3 | Format::E5m2 => (Format::E4m3, [1, format.words(rows * cols) * 4]),
+            Format::E4m3 | Format::E5m2 | Format::E4m3Blocks | Format::E2m1Blocks => {
+                (Format::E4m3, [1, format.words(rows * cols) * 4])
+            }
         };
         Self { name, format, shape, words: Vec::new() }
     }
@@ -114,7 +116,7 @@ impl Saved {
             Format::Word | Format::Tf32 => Dtype::F32,
             Format::Bf16 => Dtype::BF16,
             Format::F16 => Dtype::F16,
-            Format::E4m3 | Format::E5m2 => Dtype::U8,
+            Format::E4m3 | Format::E5m2 | Format::E4m3Blocks | Format::E2m1Blocks => Dtype::U8,
         }
     }
 }

@@ -11,16 +11,11 @@ pub enum ExecError {
     /// The program was built without the GPU backend.
     #[error("this program was built without the wgpu backend; use the cpu backend")]
     NotBuiltIn,
-    /// The precision cannot be executed yet.
+    /// Narrow weights have scales of many elements, so they are not dealt out.
     #[error(
-        "only strategy.precision = fp32, tf32, bf16, fp16 and fp8 can be executed yet, others are simulated; set it to \"bf16\""
+        "strategy.precision = {0} can be executed with strategy.zero_stage = 0 only: elements of a weight share their scales; set either to something else"
     )]
-    Precision,
-    /// Weights in eight bits have a scale of the whole, so they are not dealt out.
-    #[error(
-        "strategy.precision = fp8 can be executed with strategy.zero_stage = 0 only: a weight has one scale; set either to something else"
-    )]
-    Fp8Sharded,
+    NarrowSharded(&'static str),
     /// Kernels cannot be bound to the chunks in which tensor ranks communicate.
     #[error(
         "a rank's rows of a chunk of strategy.tensor_chunks must take a multiple of 256 bytes with learned positions, and be a multiple of 4 numbers with dropout, to be executed; change strategy.tensor_chunks, strategy.micro_batch or model.hidden"

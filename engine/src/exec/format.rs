@@ -22,22 +22,31 @@ pub enum Format {
     E4m3,
     /// The same with five and two, for gradients.
     E5m2,
+    /// As [`Format::E4m3`], with a scale for every 128 numbers, all of which stand behind the last number (DeepSeek-AI 2024,
+    /// "DeepSeek-V3", section 3.3.2; the scales are powers of two).
+    E4m3Blocks,
+    /// Four bits with two of exponent and one of mantissa, in the lower halves of bytes. Every 16 have a scale in E4M3, whose
+    /// halves lie in the upper ones of their first two bytes, and all have one behind the last (NVIDIA 2025, "Pretraining
+    /// large language models with NVFP4", section 2).
+    E2m1Blocks,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 6] = [Self::Word, Self::Tf32, Self::Bf16, Self::F16, Self::E4m3, Self::E5m2];
+    pub const ALL: [Self; 8] =
+        [Self::Word, Self::Tf32, Self::Bf16, Self::F16, Self::E4m3, Self::E5m2, Self::E4m3Blocks, Self::E2m1Blocks];
 
-    /// How tensors of a type are kept; none where kernels cannot read them yet.
-    pub fn of(dtype: DType) -> Option<Self> {
+    /// How tensors of a type are kept.
+    pub fn of(dtype: DType) -> Self {
         match dtype {
             // Bytes lie four in a word; kernels that read them take the words.
-            DType::F32 | DType::U32 | DType::Tf32 | DType::U8 => Some(Self::Word),
-            DType::Bf16 => Some(Self::Bf16),
-            DType::F16 => Some(Self::F16),
-            DType::F8 => Some(Self::E4m3),
-            DType::F8Gradient => Some(Self::E5m2),
-            DType::F8Block | DType::F4 => None,
+            DType::F32 | DType::U32 | DType::Tf32 | DType::U8 => Self::Word,
+            DType::Bf16 => Self::Bf16,
+            DType::F16 => Self::F16,
+            DType::F8 => Self::E4m3,
+            DType::F8Gradient => Self::E5m2,
+            DType::F8Block => Self::E4m3Blocks,
+            DType::F4 => Self::E2m1Blocks,
         }
     }
 
@@ -50,6 +59,8 @@ impl Format {
             Self::F16 => "f16",
             Self::E4m3 => "e4m3",
             Self::E5m2 => "e5m2",
+            Self::E4m3Blocks => "e4m3_blocks",
+            Self::E2m1Blocks => "e2m1_blocks",
         }
     }
 
@@ -59,6 +70,8 @@ impl Format {
             Self::Word => "fp32",
             Self::F16 => "fp16",
             Self::E4m3 | Self::E5m2 => "fp8",
+            Self::E4m3Blocks => "fp8_block",
+            Self::E2m1Blocks => "nvfp4",
             Self::Tf32 | Self::Bf16 => self.name(),
         }
     }
@@ -68,7 +81,7 @@ impl Format {
         match self {
             Self::Word | Self::Tf32 => 4,
             Self::Bf16 | Self::F16 => 2,
-            Self::E4m3 | Self::E5m2 => 1,
+            Self::E4m3 | Self::E5m2 | Self::E4m3Blocks | Self::E2m1Blocks => 1,
         }
     }
 
@@ -77,9 +90,9 @@ impl Format {
         self.size() < 4
     }
 
-    /// Whether all numbers of a tensor have a factor in common: only a kernel that sees all of them can write such a tensor.
+    /// Whether numbers of a tensor have factors in common: only a kernel that sees all of them can write such a tensor.
     pub fn is_scaled(self) -> bool {
-        matches!(self, Self::E4m3 | Self::E5m2)
+        self.size() == 1
     }
 
     /// Whether any kernel may write numbers one by one.
@@ -89,7 +102,12 @@ impl Format {
 
     /// Numbers in some bytes.
     pub fn elements(self, bytes: u64) -> u64 {
-        bytes.saturating_sub(if self.is_scaled() { 4 } else { 0 }) / self.size()
+        let scales = match self {
+            Self::E4m3Blocks => bytes.div_ceil(SCALED_BLOCK + 4) * 4,
+            _ if self.is_scaled() => 4,
+            _ => 0,
+        };
+        bytes.saturating_sub(scales) / self.size()
     }
 
     /// The relative error of rounding to it, at most (unit roundoff; Higham 2002, section 2.1).
@@ -98,8 +116,9 @@ impl Format {
             Self::Word => 2.0_f64.powi(-24),
             Self::Tf32 | Self::F16 => 2.0_f64.powi(-11),
             Self::Bf16 => 2.0_f64.powi(-8),
-            Self::E4m3 => 2.0_f64.powi(-4),
+            Self::E4m3 | Self::E4m3Blocks => 2.0_f64.powi(-4),
             Self::E5m2 => 2.0_f64.powi(-3),
+            Self::E2m1Blocks => 2.0_f64.powi(-2),
         }
     }
 
@@ -109,8 +128,9 @@ impl Format {
             Self::Word | Self::Tf32 => value.to_bits(),
             Self::Bf16 => to_bf16(value),
             Self::F16 => to_f16(value),
-            Self::E4m3 => to_byte(value, E4M3),
+            Self::E4m3 | Self::E4m3Blocks => to_byte(value, E4M3),
             Self::E5m2 => to_byte(value, E5M2),
+            Self::E2m1Blocks => to_e2m1(value, 1.0),
         }
     }
 
@@ -121,19 +141,27 @@ impl Format {
             Self::Tf32 => from_tf32(f32::from_bits(code)),
             Self::Bf16 => f32::from_bits(code << 16),
             Self::F16 => from_f16(code),
-            Self::E4m3 => from_byte(code, E4M3),
+            Self::E4m3 | Self::E4m3Blocks => from_byte(code, E4M3),
             Self::E5m2 => from_byte(code, E5M2),
+            Self::E2m1Blocks => from_e2m1(code & 15),
         }
     }
 
     /// Writes numbers into words, from the first on; what else is in the last word stays.
     pub fn pack(self, values: &[f32], words: &mut [u32]) {
+        match self {
+            Self::E4m3Blocks => return pack_blocks(values, words),
+            Self::E2m1Blocks => return pack_e2m1(values, words),
+            _ => {}
+        }
         let (per_word, bits, mask) = self.layout();
         let scale = self.scale(values);
+        // Dividing by one would change bits that are no number.
+        let scaled = |value: f32| if self.is_scaled() { value / scale } else { value };
         for (values, word) in values.chunks(per_word).zip(words.iter_mut()) {
             for (place, &value) in values.iter().enumerate() {
                 let shift = place * bits;
-                *word = (*word & !(mask << shift)) | ((self.encode(value / scale) & mask) << shift);
+                *word = (*word & !(mask << shift)) | ((self.encode(scaled(value)) & mask) << shift);
             }
         }
         if let Some(last) = self.words(values.len()).checked_sub(1).filter(|_| self.is_scaled()) {
@@ -145,10 +173,20 @@ impl Format {
     pub fn unpack(self, words: &[u32], n: usize) -> Vec<f32> {
         let (per_word, bits, mask) = self.layout();
         let last = n.div_ceil(per_word);
-        let scale = words.get(last).filter(|_| self.is_scaled()).map_or(1.0, |&bits| f32::from_bits(bits));
-        let number = |i: usize| self.decode((words[i / per_word] >> (i % per_word * bits)) & mask);
-        let numbers = (0..n.min(words.len() * per_word)).map(number);
-        if self.is_scaled() { numbers.map(|x| x * scale).collect() } else { numbers.collect() }
+        let code = |i: usize| (words[i / per_word] >> (i % per_word * bits)) & mask;
+        let scale = |index: usize| words.get(last + index).map_or(1.0, |&bits| f32::from_bits(bits));
+        // Numbers are multiplied by the scales in the order in which shaders do it.
+        let number = |i: usize| match self {
+            Self::E4m3Blocks => self.decode(code(i)) * scale(i / SCALED_BLOCK as usize),
+            Self::E2m1Blocks => {
+                let first = i - i % SHORT_BLOCK;
+                let of_block = code(first) >> 4 | (code(first + 1) >> 4) << 4;
+                self.decode(code(i)) * (from_byte(of_block, E4M3) * scale(0))
+            }
+            _ if self.is_scaled() => self.decode(code(i)) * scale(0),
+            _ => self.decode(code(i)),
+        };
+        (0..n.min(words.len() * per_word)).map(number).collect()
     }
 
     /// By what numbers are divided so that the largest of them is among the largest that there are: a power of two, which
@@ -177,8 +215,85 @@ impl Format {
 
     /// Words that `n` numbers take.
     pub fn words(self, n: usize) -> usize {
-        (n * usize::try_from(self.size()).unwrap_or(4)).div_ceil(4) + usize::from(self.is_scaled())
+        let scales = match self {
+            Self::E4m3Blocks => n.div_ceil(SCALED_BLOCK as usize),
+            _ => usize::from(self.is_scaled()),
+        };
+        (n * usize::try_from(self.size()).unwrap_or(4)).div_ceil(4) + scales
     }
+}
+
+/// Numbers that share a scale: of eight bits, and of four.
+const SCALED_BLOCK: u64 = 128;
+pub(super) const SHORT_BLOCK: usize = 16;
+
+/// The largest magnitude in four bits, by the largest scale in E4M3.
+pub(super) const MOST_E2M1: f32 = 6.0 * 448.0;
+
+fn pack_blocks(values: &[f32], words: &mut [u32]) {
+    let (codes, scales) = words.split_at_mut(values.len().div_ceil(4));
+    let blocks = values.chunks(SCALED_BLOCK as usize).zip(codes.chunks_mut(SCALED_BLOCK as usize / 4));
+    for ((values, codes), scale) in blocks.zip(scales) {
+        let of_block = Format::E4m3.scale(values);
+        *scale = of_block.to_bits();
+        for (values, word) in values.chunks(4).zip(codes) {
+            *word = values.iter().rev().fold(0, |word, value| word << 8 | to_byte(value / of_block, E4M3));
+        }
+    }
+}
+
+fn pack_e2m1(values: &[f32], words: &mut [u32]) {
+    let finite = values.iter().filter(|x| x.is_finite());
+    let scale = power_below(finite.fold(0.0, |most: f32, x| most.max(x.abs())), MOST_E2M1);
+    let last = values.len().div_ceil(4);
+    for (values, words) in values.chunks(SHORT_BLOCK).zip(words[..last].chunks_mut(SHORT_BLOCK / 4)) {
+        short_block(values, scale, words);
+    }
+    words[last] = scale.to_bits();
+}
+
+/// Writes a block of 16 numbers in four bits: the scale in E4M3 is the least with which the largest fits. Only products that
+/// are exact are compared, so that no device rounds otherwise.
+pub(super) fn short_block(values: &[f32], scale: f32, words: &mut [u32]) {
+    // What is too small to be a normal number is nothing on some devices.
+    let normal = values.iter().filter(|x| x.is_normal());
+    let most = normal.fold(0.0, |most: f32, x| most.max(x.abs()));
+    let (mut low, mut high) = (0, E4M3[2]);
+    while low < high {
+        let middle = u32::midpoint(low, high);
+        if from_byte(middle, E4M3) * scale * 6.0 >= most {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let unit = from_byte(low, E4M3) * scale;
+    let mut bytes = [0; SHORT_BLOCK];
+    for (byte, &value) in bytes.iter_mut().zip(values) {
+        *byte = to_e2m1(value, unit);
+    }
+    bytes[0] |= (low & 15) << 4;
+    bytes[1] |= (low >> 4) << 4;
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks(4)) {
+        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | byte);
+    }
+}
+
+/// The magnitudes of three bits.
+const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+
+fn from_e2m1(code: u32) -> f32 {
+    let size = E2M1[code as usize & 7];
+    if code & 8 == 0 { size } else { -size }
+}
+
+/// The code of the nearest multiple of `unit`, of two that are as near the even code; what is no number becomes zero.
+fn to_e2m1(value: f32, unit: f32) -> u32 {
+    let size = value.abs();
+    let middle = |code: usize| (E2M1[code] + E2M1[code + 1]) * 0.5 * unit;
+    let below = |code: &usize| if code.is_multiple_of(2) { size > middle(*code) } else { size >= middle(*code) };
+    let code = u32::try_from((0..7).take_while(below).count()).unwrap_or(7);
+    if value.is_sign_negative() && code > 0 { code | 8 } else { code }
 }
 
 fn to_bf16(value: f32) -> u32 {
@@ -376,6 +491,44 @@ mod tests {
             }
             assert_eq!(format.scale(&[0.0, 0.0]), 1.0);
         }
+    }
+
+    #[test]
+    fn blocks_are_scaled_by_themselves() {
+        let values: Vec<f32> = (0..300).map(|i| (i as f32 - 140.0) * if i < 128 { 1e-2 } else { 10.0 }).collect();
+        for format in [Format::E4m3Blocks, Format::E2m1Blocks] {
+            let mut words = vec![0; format.words(values.len())];
+            format.pack(&values, &mut words);
+            let read = format.unpack(&words, values.len());
+            assert_eq!(format.elements(words.len() as u64 * 4), 300);
+            for (block, read) in values.chunks(16).zip(read.chunks(16)) {
+                let most = block.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+                for (value, read) in block.iter().zip(read) {
+                    // Below the least normal number the steps are as wide as there; a scale is rounded up by an eighth.
+                    let step = if format == Format::E2m1Blocks { most / 12.0 * 1.125 } else { 0.0 };
+                    let bound = (format.unit_roundoff() as f32 * value.abs()).max(step * 0.5);
+                    assert!((value - read).abs() <= bound * 1.0001, "{} {value} became {read}", format.name());
+                }
+            }
+        }
+        // As few as there may be: the bytes of both halves of a scale are there.
+        for n in 1..40 {
+            let values = vec![3.0; n];
+            let mut words = vec![0; Format::E2m1Blocks.words(n)];
+            Format::E2m1Blocks.pack(&values, &mut words);
+            assert_eq!(Format::E2m1Blocks.unpack(&words, n), values);
+        }
+    }
+
+    #[test]
+    fn four_bits_go_to_the_nearest_and_of_two_to_the_even() {
+        let of = |value: f32| Format::E2m1Blocks.encode(value);
+        let cases =
+            [(0.25, 0), (0.26, 1), (0.75, 2), (1.25, 2), (1.26, 3), (1.75, 4), (2.5, 4), (3.5, 6), (5.0, 6), (5.1, 7)];
+        for (value, code) in cases {
+            assert_eq!((of(value), of(-value)), (code, if code > 0 { code | 8 } else { 0 }), "{value}");
+        }
+        assert_eq!((of(100.0), of(f32::NAN)), (7, 0));
     }
 
     #[test]

@@ -286,6 +286,10 @@ kernels! {
     Scale "scale" [read write],
     /// Numbers in eight bits.
     Quantize "quantize" [read write],
+    /// Numbers in eight bits, with a scale for each block.
+    QuantizeBlocks "quantize_blocks" [read write],
+    /// Numbers in four bits.
+    QuantizeShort "quantize_short" [read write] + "formats",
     /// Integers in eight bits, with a scale for each row.
     QuantizeRows "quantize_rows" [read write write],
     /// Product of integers in eight bits.

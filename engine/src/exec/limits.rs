@@ -4,7 +4,7 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{ALLOCATION_ALIGNMENT, Dims, Op, OpKind, Segment, StepGraph, lower};
 use crate::model::Recommender;
-use crate::scenario::{PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
+use crate::scenario::{PlacementName, PoolPolicy, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -18,10 +18,8 @@ const MAX_OPS: usize = 200_000;
 
 /// Whether the scenario can be executed on one device; says why not.
 pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
-    match scenario.strategy().precision {
-        Precision::Fp8Block | Precision::Nvfp4 => return Err(ExecError::Precision),
-        Precision::Fp8 if scenario.strategy().zero != ZeroStage::None => return Err(ExecError::Fp8Sharded),
-        _ => {}
+    if scenario.strategy().precision.is_emulated() && scenario.strategy().zero != ZeroStage::None {
+        return Err(ExecError::NarrowSharded(scenario.strategy().precision.name()));
     }
     let placement = scenario.run().placement.kind;
     if cfg!(target_arch = "wasm32") && placement != PlacementName::Device {
@@ -95,15 +93,13 @@ pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
 /// the run's first byte, those of dropout at whole words of their masks.
 fn is_aligned(step: &StepGraph) -> bool {
     let blocks = u64::from(step.dims.stream_blocks);
-    let fits = |op: &Op| {
-        let tensor = step.tensor(op.writes[0]);
-        match op.kind {
-            OpKind::Position => (tensor.bytes().0 / blocks).is_multiple_of(ALLOCATION_ALIGNMENT),
-            OpKind::Dropout | OpKind::Residual { .. } if op.writes.len() > 1 => {
-                (tensor.local.elements() / blocks).is_multiple_of(4)
-            }
-            _ => true,
+    let written = |op: &Op| step.tensor(op.writes[0]);
+    let fits = |op: &Op| match op.kind {
+        OpKind::Position => (written(op).bytes().0 / blocks).is_multiple_of(ALLOCATION_ALIGNMENT),
+        OpKind::Dropout | OpKind::Residual { .. } if op.writes.len() > 1 => {
+            (written(op).local.elements() / blocks).is_multiple_of(4)
         }
+        _ => true,
     };
     let segments = step.stages.iter().flat_map(|stage| &stage.segments);
     blocks == 1 || segments.flat_map(Segment::ops).all(fits)

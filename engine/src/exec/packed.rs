@@ -31,7 +31,8 @@ impl Kernel {
         for (binding, &format) in formats.iter().enumerate().filter(|(_, format)| **format != Format::Word) {
             text = with_format(&text, binding, format);
         }
-        Cow::Owned(format!("{FORMATS}\n{text}"))
+        // A kernel that rounds by itself has it already.
+        Cow::Owned(if text.contains("fn from_byte(") { text } else { format!("{FORMATS}\n{text}") })
     }
 }
 
@@ -88,10 +89,23 @@ fn accessors(name: &str, binding: usize, access: &str, format: Format) -> String
         if format.is_packed() && writes { format!("atomicLoad(&{name}[{word}])") } else { format!("{name}[{word}]") };
     let mask = u32::MAX >> (32 - bits);
     let number = if format.is_packed() { format!("({word} >> (i % {places}u * {bits}u)) & {mask}u") } else { word };
-    // Behind the last number stands what all of them are multiplied by.
-    let scale =
-        if format.is_scaled() { format!(" * bitcast<f32>({name}[arrayLength(&{name}) - 1u])") } else { String::new() };
-    let format = format.name();
+    // Behind the last number stands what all of them are multiplied by, or of each block of them.
+    let length = format!("arrayLength(&{name})");
+    let scale = match format {
+        Format::E4m3Blocks => format!(" * bitcast<f32>({name}[{length} - ({length} + 32u) / 33u + i / 128u])"),
+        Format::E2m1Blocks => {
+            // Its halves lie in the upper ones of two bytes.
+            let of_block = format!("{name}[i / 16u * 4u]");
+            let code = format!("(({of_block} >> 4u) & 15u) | (({of_block} >> 8u) & 0xf0u)");
+            format!(" * (from_e4m3({code}) * bitcast<f32>({name}[{length} - 1u]))")
+        }
+        _ if format.is_scaled() => format!(" * bitcast<f32>({name}[{length} - 1u])"),
+        _ => String::new(),
+    };
+    let format = match format {
+        Format::E4m3Blocks => Format::E4m3.name(),
+        other => other.name(),
+    };
     let mut text = format!(
         "@group(0) @binding({binding}) var<storage, {access}> {name}: array<{element}>;\n\
          fn {name}_at(i: u32) -> f32 {{ return from_{format}({number}){scale}; }}\n"

@@ -368,7 +368,7 @@ impl<'a> Recorder<'a> {
         let buffer = here.or_else(outside).unwrap_or(BufferId(0));
         let tensor = self.step.tensor(id);
         // `executable` has refused what kernels cannot read.
-        Slice { buffer, offset, size: tensor.bytes().0, format: Format::of(tensor.dtype).unwrap_or_default() }
+        Slice { buffer, offset, size: tensor.bytes().0, format: Format::of(tensor.dtype) }
     }
 
     /// Records one op; `false` if the rank has to wait for others.

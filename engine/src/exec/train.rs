@@ -393,7 +393,7 @@ impl Trainer {
             let sides = [tensor.local.rows, tensor.local.cols].map(|size| size as usize);
             let shape = if tensor.dtype == DType::U8 { bytes } else { sides };
             let name = format!("{rank}/{}/{}", id.index(), tensor.name);
-            Saved::blank(name, Format::of(tensor.dtype).unwrap_or_default(), shape)
+            Saved::blank(name, Format::of(tensor.dtype), shape)
         };
         let of_rank = |(rank, persistent): (usize, &BTreeMap<TensorId, BufferId>)| {
             let kept = persistent.iter().filter(|(id, _)| is_kept(**id));
@@ -439,7 +439,7 @@ impl Trainer {
     /// The numbers of a tensor that lies in a buffer from a byte on.
     async fn read(&mut self, id: TensorId, buffer: BufferId, offset: u64) -> Result<Vec<f32>, ExecError> {
         let tensor = self.step_graph.tensor(id);
-        let (n, format) = (tensor.local.elements(), Format::of(tensor.dtype).unwrap_or_default());
+        let (n, format) = (tensor.local.elements(), Format::of(tensor.dtype));
         let n = usize::try_from(n).unwrap_or(0);
         let words = self.backend.read(buffer, offset, format.words(n)).await?;
         Ok(if format == Format::Word { words } else { format.unpack(bytemuck::cast_slice(&words), n) })
@@ -786,7 +786,7 @@ fn by_owner(samples: &[&[u32]], owners: usize) -> Vec<u32> {
 
 /// Numbers as they lie in the buffer of a tensor.
 fn packed(tensor: &Tensor, values: &[f32]) -> Vec<u32> {
-    let format = Format::of(tensor.dtype).unwrap_or_default();
+    let format = Format::of(tensor.dtype);
     let mut words = vec![0; format.words(values.len())];
     format.pack(values, &mut words);
     words

@@ -42,7 +42,7 @@ pub enum DType {
     F8Gradient,
     /// Eight bits, with a scale in fp32 for every 128 elements.
     F8Block,
-    /// Four bits, with a scale for every 16 elements, by rows and again by columns: about a byte for both.
+    /// Four bits, with a scale for every 16 elements and one for all, by rows and again by columns: about a byte for both.
     F4,
     /// 32 bits in memory, rounded to TF32 by matrix units.
     Tf32,
@@ -65,8 +65,8 @@ impl DType {
     /// Bytes of some elements with their scales.
     pub fn bytes(self, elements: u64) -> Bytes {
         match self {
-            Self::F8 | Self::F8Gradient => Bytes(elements.next_multiple_of(4) + 4),
-            Self::F8Block => Bytes(elements + elements.div_ceil(128) * 4),
+            Self::F8 | Self::F8Gradient | Self::F4 => Bytes(elements.next_multiple_of(4) + 4),
+            Self::F8Block => Bytes(elements.next_multiple_of(4) + elements.div_ceil(128) * 4),
             _ => Bytes(elements * self.size()),
         }
     }

@@ -80,6 +80,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-muon-dp2" true,
         "tiny-llama-powersgd-dp4" true,
         "tiny-llama-diloco-dp2" true,
+        "tiny-gpt-dropout-tp2" true,
+        "tiny-llama-nvfp4-dp2" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "tiny-llama-bf16-dp2-tp2" true,

@@ -19,8 +19,9 @@ use shardlab_engine::exec::cpu::{
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
     layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, matmul_int8, momentum, peak, position, position_grad,
-    quantize, quantize_rows, read, reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route,
-    route_grad, row_max, scale, sgd, silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
+    quantize, quantize_blocks, quantize_rows, quantize_short, read, reduce, residual, rms_norm, rms_norm_grad,
+    rms_norm_grad_params, rope, route, route_grad, row_max, scale, sgd, silu, silu_grad, sum_exp, sum_squares, swiglu,
+    swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -346,6 +347,10 @@ fn elementwise_cases() -> Vec<Case> {
             params!(quantize::QuantizeParams { n: 1003, words: 251, mantissa: 2, bias: 15, largest: 0x7b }),
             &[1003, 252],
         ),
+        case(params!(quantize_blocks::QuantizeBlocksParams { n: 1001, words: 251 }), &[1001, 259]),
+        case(params!(quantize_blocks::QuantizeBlocksParams { n: 3, words: 1 }), &[3, 2]),
+        case(params!(quantize_short::QuantizeShortParams { n: 1001, words: 251 }), &[1001, 252]),
+        case(params!(quantize_short::QuantizeShortParams { n: 1, words: 1 }), &[1, 2]),
         case(
             params!(quantize_rows::QuantizeRowsParams { rows: 70, cols: 13, row_stride: 13, col_stride: 1 }),
             &[910, 280, 70],
@@ -393,6 +398,14 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         Kernel::SumExp => tokens(&mut data[2]),
         Kernel::Assign => data[0] = choices(random, false),
         Kernel::Scale => data[0][7] = f32::INFINITY,
+        Kernel::QuantizeBlocks | Kernel::QuantizeShort => {
+            let spread = |(i, x): (usize, &mut f32)| *x *= 2.0_f32.powi(i32::try_from(i % 40).unwrap() / 5 - 6);
+            data[0].iter_mut().enumerate().for_each(spread);
+            if let Some(some) = data[0].get_mut(3..8) {
+                some.copy_from_slice(&[0.0, -1e30, 1e-20, f32::INFINITY, f32::NEG_INFINITY]);
+            }
+            *data[1].last_mut().unwrap() = 2.0_f32.powi(-10);
+        }
         Kernel::Quantize => {
             // All magnitudes that there are, and beyond.
             let spread = |(i, x): (usize, &mut f32)| *x *= 2.0_f32.powi(i32::try_from(i % 40).unwrap() - 22);
@@ -507,7 +520,7 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
     let numbers: &[usize] = match kernel {
         Kernel::Embedding | Kernel::EmbeddingGrad => &[0],
         Kernel::Assign => &[0, 1],
-        Kernel::Scale | Kernel::Quantize => &[1],
+        Kernel::Scale | Kernel::Quantize | Kernel::QuantizeBlocks | Kernel::QuantizeShort => &[1],
         Kernel::QuantizeRows => &[1, 2],
         Kernel::MatmulInt8 => &[0, 1, 2, 3, 4],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
@@ -598,7 +611,15 @@ fn is_numbers(kernel: Kernel, index: usize) -> bool {
         (Kernel::Route, 2)
             | (Kernel::Dropout, 3)
             | (Kernel::DropoutResidual, 5)
-            | (Kernel::Assign | Kernel::Scale | Kernel::Quantize | Kernel::QuantizeRows, 1)
+            | (
+                Kernel::Assign
+                    | Kernel::Scale
+                    | Kernel::Quantize
+                    | Kernel::QuantizeRows
+                    | Kernel::QuantizeBlocks
+                    | Kernel::QuantizeShort,
+                1
+            )
     )
 }
 

@@ -86,7 +86,9 @@ pub mod pool_grad;
 pub mod position;
 pub mod position_grad;
 pub mod quantize;
+pub mod quantize_blocks;
 pub mod quantize_rows;
+pub mod quantize_short;
 pub mod read;
 pub mod reduce;
 pub mod relu;
@@ -362,6 +364,8 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),
         Kernel::Quantize => twin!(quantize: read x, numbers out),
+        Kernel::QuantizeBlocks => twin!(quantize_blocks: read x, numbers out),
+        Kernel::QuantizeShort => twin!(quantize_short: read x, numbers out),
         Kernel::QuantizeRows => twin!(quantize_rows: read x, numbers out, write scales),
         Kernel::MatmulInt8 => {
             twin!(matmul_int8: tokens a, read a_scales, tokens b, read b_scales, write c)

@@ -31,6 +31,8 @@ use crate::exec::cpu::matmul::MatmulParams;
 use crate::exec::cpu::position::PositionParams;
 use crate::exec::cpu::position_grad::PositionGradParams;
 use crate::exec::cpu::quantize::QuantizeParams;
+use crate::exec::cpu::quantize_blocks::QuantizeBlocksParams;
+use crate::exec::cpu::quantize_short::QuantizeShortParams;
 use crate::exec::cpu::reduce::ReduceParams;
 use crate::exec::cpu::residual::ResidualParams;
 use crate::exec::cpu::rms_norm::RmsNormParams;
@@ -45,6 +47,7 @@ use crate::exec::cpu::sum_exp::SumExpParams;
 use crate::exec::cpu::sum_squares::SumSquaresParams;
 use crate::exec::cpu::swiglu::SwigluParams;
 use crate::exec::cpu::swiglu_grad::SwigluGradParams;
+use crate::exec::format::MOST_E2M1;
 use crate::exec::{Dispatch, ExecError, Format, Slice};
 use crate::graph::{DType, Dim, Dims, Op, OpKind, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
 use crate::model::Recommender;
@@ -196,6 +199,15 @@ impl Call<'_> {
     /// Of what all ranks have, each may keep its rows. Numbers in eight bits have a scale, for which all of them are needed.
     fn cast(&self) -> Vec<Dispatch> {
         let (from, to, n) = (self.reads[0], self.writes[0], self.written(0));
+        let (words, bits) = (n.div_ceil(4), Slice { format: Format::Word, ..to });
+        if to.format == Format::E4m3Blocks {
+            return vec![Dispatch::new(&QuantizeBlocksParams { n, words, pad: [0; 2] }, [from, bits])];
+        }
+        if to.format == Format::E2m1Blocks {
+            let scale = ScaleParams { n, words, most: MOST_E2M1, pad: [0; 1] };
+            let codes = QuantizeShortParams { n, words, pad: [0; 2] };
+            return vec![Dispatch::new(&scale, [from, bits]), Dispatch::new(&codes, [from, bits])];
+        }
         let Some([mantissa, bias, largest]) = to.format.byte() else {
             if self.read_shape(0) == self.write_shape(0) {
                 return vec![copy(from, 0, to, 0, n)];
@@ -204,7 +216,6 @@ impl Call<'_> {
             let block = |block: Block| copy(from, block.whole * cols, to, block.own * cols, block.rows * cols);
             return self.blocks(id).into_iter().map(block).collect();
         };
-        let words = n.div_ceil(4);
         let most = to.format.decode(largest);
         let to = Slice { format: Format::Word, ..to };
         vec![
