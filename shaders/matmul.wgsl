@@ -1,7 +1,8 @@
-// Matrix product: `c[i, j] = (accumulate ? c[i, j] : 0) + sum_k a[i, k] * b[k, j] + (has_bias ? bias[j] : 0)`.
+// Matrix product: `c[i, j] = f((accumulate ? c[i, j] : 0) + sum_k a[i, k] * b[k, j] + bias[j])`, where bias and `f`, an
+// activation, are there as the bits of `epilogue` say.
 //
 // `c` is `[m, n]`, dense and row-major; `a` and `b` are addressed by strides, so one kernel serves all transposes.
-// Without a bias `has_bias` is 0 and any buffer may be bound in its place.
+// Without a bias any buffer may be bound in its place.
 // Several products with the same shapes lie at equal distances: `batches` of them, from the offsets on.
 // An invocation of the shader computes 8 rows by 4 columns in registers.
 // It uses no workgroup memory, which is the slowest there is on a software GPU.

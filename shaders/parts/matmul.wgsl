@@ -9,7 +9,8 @@ struct Params {
     b_row_stride: u32,
     b_col_stride: u32,
     accumulate: u32,
-    has_bias: u32,
+    // 1 for a bias, 2 for max(x, 0), 4 for the hyperbolic tangent.
+    epilogue: u32,
     a_offset: u32,
     b_offset: u32,
     c_offset: u32,
@@ -35,8 +36,15 @@ fn store(c0: u32, i: u32, col: u32, sums: vec4<f32>) {
         if params.accumulate == 1u {
             sum += c[c0 + i * params.n + j];
         }
-        if params.has_bias == 1u {
+        if (params.epilogue & 1u) != 0u {
             sum += bias[j];
+        }
+        if (params.epilogue & 2u) != 0u {
+            sum = max(sum, 0.0);
+        }
+        if (params.epilogue & 4u) != 0u {
+            // Far from zero some devices give no number.
+            sum = tanh(clamp(sum, -15.0, 15.0));
         }
         c[c0 + i * params.n + j] = sum;
     }

@@ -27,7 +27,7 @@ pub fn class_color(class: &str) -> Color32 {
         "expert_matmul" => 0x5c6fd6,
         "routing" => 0x9fb3c8,
         "attention" | "interaction" => 0x2a9d8f,
-        "norm" | "batch_norm" => 0x8ab17d,
+        "norm" | "batch_norm" | "group_norm" => 0x8ab17d,
         "activation" => 0x76b7e5,
         "rope" | "pooling" => 0x5aa9a0,
         "elementwise" => 0x9fb3c8,

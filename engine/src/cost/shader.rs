@@ -192,6 +192,17 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let sums = (channels * WORKGROUP * WORKGROUP * 2) as f64;
             Calls { workgroups: channels, ..Calls::of(1, read as f64 * passes + sums) }
         }
+        // A workgroup for each group of an image, or for each channel.
+        OpKind::GroupNorm(_) | OpKind::GroupNormGrad(_) | OpKind::GroupNormGradParameters(_) => {
+            let (workgroups, passes) = match op.kind {
+                OpKind::GroupNorm(_) => (rows(writes, 1), 6.0),
+                OpKind::GroupNormGrad(_) => (rows(reads, 2), 9.0),
+                _ => (cols(reads, 0), 5.0),
+            };
+            let sums = (workgroups * WORKGROUP * WORKGROUP * 2) as f64;
+            let calls = Calls { workgroups, ..Calls::of(1, read as f64 * passes + sums) };
+            calls.with(read as f64 * passes * DIVISION)
+        }
         // The scale of all numbers, then four of them for each word.
         OpKind::Cast if writes.first().is_some_and(|id| tensors[id.index()].dtype.size() == 1) => {
             let calls = Calls::of(written.div_ceil(4), 2.0 * read as f64 + written as f64 / 4.0);

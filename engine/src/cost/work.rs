@@ -296,8 +296,9 @@ fn batched(dims: &Dims, tensors: &[Tensor], scores: TensorId, products: f64, byt
 
 /// Whether an op's result is smaller than what it computes on.
 fn is_reduction(kind: OpKind) -> bool {
-    use OpKind::{ColumnSum, CrossEntropy, NormGradParameters, RowMax, SumExp, SumSquares};
-    matches!(kind, ColumnSum | CrossEntropy | NormGradParameters | RowMax | SumExp | SumSquares { .. })
+    use OpKind::{ColumnSum, CrossEntropy, GroupNormGradParameters, NormGradParameters, RowMax, SumExp, SumSquares};
+    let norms = matches!(kind, NormGradParameters | GroupNormGradParameters(_));
+    norms || matches!(kind, ColumnSum | CrossEntropy | RowMax | SumExp | SumSquares { .. })
 }
 
 /// Arithmetic per element, counted in the kernels (a transcendental counts as one). Communication counts as none:
@@ -309,7 +310,8 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::Dropout => 12.0,
         OpKind::DropoutGrad => 2.0,
         OpKind::NormGrad => 12.0,
-        OpKind::NormGradParameters | OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
+        OpKind::NormGradParameters | OpKind::GroupNormGradParameters(_) => 4.0,
+        OpKind::SumExp | OpKind::CrossEntropyGrad => 4.0,
         OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad => 8.0,
         OpKind::Gelu | OpKind::SwiGlu | OpKind::Rope { .. } | OpKind::LatentJoin | OpKind::LatentJoinGrad => 8.0,
         OpKind::Route | OpKind::RouteGrad => 8.0,
@@ -318,8 +320,8 @@ fn per_element(kind: OpKind) -> f64 {
         OpKind::SiluGrad => 6.0,
         OpKind::Gate => 1.0,
         OpKind::GateGrad => 2.0,
-        OpKind::BatchNorm => 8.0,
-        OpKind::BatchNormGrad => 12.0,
+        OpKind::BatchNorm | OpKind::GroupNorm(_) => 8.0,
+        OpKind::BatchNormGrad | OpKind::GroupNormGrad(_) => 12.0,
         OpKind::Tanh | OpKind::ClassSums | OpKind::ClassSumsGrad | OpKind::BinaryLoss | OpKind::BinaryLossGrad => 4.0,
         OpKind::Pool(window) => f64::from(window.side * window.side),
         OpKind::PoolGrad(_) | OpKind::Relu | OpKind::ReluGrad | OpKind::EmbeddingBag => 1.0,
@@ -368,8 +370,10 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
         OpKind::GatherRows => sum(&op.writes) * 2,
         OpKind::GatherRowsGrad => sum(&op.reads) + sum(&op.writes),
         // Statistics first, then every element again.
-        OpKind::BatchNorm => sum(&op.reads[..1]) * 2 + sum(&op.writes),
-        OpKind::BatchNormGrad => (sum(&op.reads[..1]) + sum(&op.reads[3..])) * 2 + sum(&op.writes),
+        OpKind::BatchNorm | OpKind::GroupNorm(_) => sum(&op.reads[..1]) * 2 + sum(&op.writes),
+        OpKind::BatchNormGrad | OpKind::GroupNormGrad(_) => {
+            (sum(&op.reads[..1]) + sum(&op.reads[3..])) * 2 + sum(&op.writes)
+        }
         OpKind::EmbeddingBag => looked_up(tensors, op) + sum(&op.writes),
         // Rows are read and written with their state.
         OpKind::EmbeddingBagUpdate => sum(&op.reads) + looked_up(tensors, op) * 2,

@@ -212,6 +212,12 @@ kernels! {
     BatchNormGrad "batch_norm_grad" [read read read read write write],
     /// Gradient of [`Kernel::BatchNorm`] for its parameters.
     BatchNormGradParams "batch_norm_grad_params" [read write write],
+    /// Norm of groups of channels of each image.
+    GroupNorm "group_norm" [read read read write write] + "group_norm",
+    /// Gradient of [`Kernel::GroupNorm`] for its input.
+    GroupNormGrad "group_norm_grad" [read read read read write] + "group_norm",
+    /// Gradient of [`Kernel::GroupNorm`] for its parameters.
+    GroupNormGradParams "group_norm_grad_params" [read read read write write] + "group_norm",
     /// The largest, or the mean, of windows.
     Pool "pool" [read write],
     /// Gradient of [`Kernel::Pool`].

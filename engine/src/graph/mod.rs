@@ -24,7 +24,7 @@ mod verify;
 
 pub use dims::Dims;
 pub use exchange::{Collective, Direction, Reduction, Transfer};
-pub use op::{CompressionStep, Op, OpKind, Part, Window};
+pub use op::{CompressionStep, Epilogue, Op, OpKind, Part, Window};
 pub use print::{StepGraphDocument, dot};
 pub use step::{FlatPlace, Piece, Segment, SegmentId, SegmentKind, SegmentMemory, Stage, StageMemory, StepGraph, Task};
 pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};

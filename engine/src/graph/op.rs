@@ -28,6 +28,19 @@ pub struct Window {
     pub stride: u32,
 }
 
+/// An activation that a matrix product applies to its result: one whose gradient needs no more than the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Epilogue {
+    /// None.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
 /// What is done to gradients on their way to other replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +112,8 @@ pub enum OpKind {
         bias: bool,
         /// Add to what is in `c`.
         accumulate: bool,
+        /// What is done to the sum before it is written.
+        epilogue: Epilogue,
     },
     /// `qkv → qkv`: rotates queries and keys.
     Rope {
@@ -235,6 +250,12 @@ pub enum OpKind {
     BatchNormGrad,
     /// `sums → dweight, dshift`, added to what is there.
     BatchNormGradParameters,
+    /// `x, weight, shift → y, statistics`: as many groups of channels of every image by themselves.
+    GroupNorm(u32),
+    /// `x, weight, statistics, dy → dx`.
+    GroupNormGrad(u32),
+    /// `x, statistics, dy → dweight, dshift`, added to what is there.
+    GroupNormGradParameters(u32),
     /// `x → y`: the largest of a window, or the mean of all pixels.
     Pool(Window),
     /// `x, y, dy → dx`.
@@ -330,7 +351,13 @@ pub enum OpKind {
 
 impl OpKind {
     /// A plain matmul.
-    pub const MATMUL: Self = Self::Matmul { transpose_a: false, transpose_b: false, bias: false, accumulate: false };
+    pub const MATMUL: Self = Self::Matmul {
+        transpose_a: false,
+        transpose_b: false,
+        bias: false,
+        accumulate: false,
+        epilogue: Epilogue::None,
+    };
 
     /// Whether a matmul adds to what is there: the gradient of a weight.
     pub fn accumulates(self) -> bool {
@@ -356,6 +383,7 @@ impl OpKind {
             Self::Interaction | Self::InteractionGrad | Self::Cross | Self::CrossGrad => "interaction",
             Self::Norm | Self::NormGrad | Self::NormGradParameters => "norm",
             Self::BatchNorm | Self::BatchNormGrad | Self::BatchNormGradParameters => "batch_norm",
+            Self::GroupNorm(_) | Self::GroupNormGrad(_) | Self::GroupNormGradParameters(_) => "group_norm",
             Self::Convolution(_) | Self::ConvolutionInputGrad(_) | Self::ConvolutionWeightGrad(_) => "convolution",
             Self::Pool(_) | Self::PoolGrad(_) => "pooling",
             Self::Matmul { .. } => "matmul",

@@ -175,6 +175,14 @@ impl OpGraph {
             (OpKind::BatchNorm, [x, weight, shift], [y, sums]) => {
                 x == y && weight == shift && u64::from(x.cols) == weight.elements() && sums.rows == x.cols
             }
+            (OpKind::GroupNorm(groups), [x, weight, shift], [y, statistics]) => {
+                let fits = x == y && weight == shift && u64::from(x.cols) == weight.elements();
+                fits && x.cols.is_multiple_of(groups) && statistics.rows.is_multiple_of(groups)
+            }
+            (OpKind::GroupNormGrad(_), [x, _, _, dy], [dx]) => x == dy && dy == dx,
+            (OpKind::GroupNormGradParameters(_), [x, _, dy], [dweight, dshift]) => {
+                x == dy && dweight == dshift && dweight.elements() == u64::from(x.cols)
+            }
             (OpKind::BatchNormGrad, [x, _, statistics, dy], [dx, sums]) => x == dy && dy == dx && statistics == sums,
             (OpKind::BatchNormGradParameters, [sums], [dweight, dshift]) => {
                 dweight == dshift && dweight.elements() == u64::from(sums.rows)

@@ -37,6 +37,8 @@ pub struct ConvNet {
     pub bottleneck: bool,
     /// Channels of the first convolution and inside the blocks of the first stage.
     pub width: u32,
+    /// Groups of channels that norms treat by themselves in every image (Wu & He 2018); none for norms over a batch.
+    pub groups: Option<u32>,
 }
 
 /// The sizes of a residual block.
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn resnet_50_has_the_sizes_of_its_table() {
-        let net = ConvNet { blocks: vec![3, 4, 6, 3], bottleneck: true, width: 64 };
+        let net = ConvNet { blocks: vec![3, 4, 6, 3], bottleneck: true, width: 64, groups: None };
         let last = net.block(15, 224);
         // He et al. 2016, table 1: conv5_x works on 7 × 7 with 512 channels, 2048 behind.
         assert_eq!((last.side, last.width, last.outputs, last.stride), (7, 512, 2048, 1));

@@ -164,6 +164,10 @@ pub struct ModelFile {
     /// Whether its blocks are bottlenecks of three convolutions, as from ResNet-50 on; else of two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<bool>,
+    /// Groups of channels that its norms treat by themselves in every image (Wu & He 2018, "Group normalization"), a divisor
+    /// of `hidden`; norms of each channel over a batch when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_groups: Option<u32>,
     /// Rows of each embedding table of `dlrm`, whose width is `hidden`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub table_rows: Vec<u32>,
@@ -227,6 +231,7 @@ impl ModelFile {
             classes: self.classes.or(base.classes),
             blocks: listed(self.blocks, &base.blocks),
             bottleneck: self.bottleneck.or(base.bottleneck),
+            norm_groups: self.norm_groups.or(base.norm_groups),
             table_rows: listed(self.table_rows, &base.table_rows),
             lookups: listed(self.lookups, &base.lookups),
             dense_features: self.dense_features.or(base.dense_features),

@@ -43,7 +43,12 @@ pub(super) fn resnet(file: &ModelFile, name: String) -> Checked<Model> {
         let hint = "ResNet-50 has [3, 4, 6, 3].";
         return Err(invalid("model.blocks", format!("{} numbers", blocks.len()), "four numbers, one of a stage", hint));
     }
-    let net = ConvNet { blocks, bottleneck: file.bottleneck.unwrap_or(true), width };
+    let groups = file.norm_groups.map(|groups| bounded(Some(groups), "model.norm_groups", width)).transpose()?;
+    if let Some(groups) = groups.filter(|groups| !width.is_multiple_of(*groups)) {
+        let allowed = format!("a divisor of model.hidden, {width}");
+        return Err(invalid("model.norm_groups", groups, allowed, "Every layer has a multiple of these channels."));
+    }
+    let net = ConvNet { blocks, bottleneck: file.bottleneck.unwrap_or(true), width, groups };
     let layers = net.layers();
     if layers > 4096 || file.layers.is_some_and(|stated| stated != layers) {
         let allowed = format!("left out, or the sum of model.blocks, here {layers}; at most 4096");

@@ -49,6 +49,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-pp2-tp2" true,
         "tiny-llama-fp8-dp2" true,
         "tiny-resnet-dp2" true,
+        "tiny-resnet-groups-dp2" true,
         "tiny-vit-tp2" true,
         "tiny-bert-pp2" true,
         "tiny-dlrm-dp2" true,

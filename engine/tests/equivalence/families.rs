@@ -94,6 +94,28 @@ fn convolutions_equal_one_rank() {
     }
 }
 
+/// Of images by themselves, norms are the same in any micro-batch.
+#[test]
+fn convolutions_with_norms_of_groups_equal_one_rank_in_any_micro_batch() {
+    let grouped = format!("{RESNET}\nnorm_groups = 3");
+    let cases = [
+        ((2, 1, 1), ""),
+        ((4, 1, 1), "micro_batch = 4\nzero_stage = 1"),
+        ((1, 1, 2), "micro_batch = 1"),
+        ((2, 1, 2), "zero_stage = 2\nmicro_batch = 2"),
+    ];
+    let single = of(&grouped, (1, 1, 1), "micro_batch = 8");
+    let reference = on_cpu(&single, lower(&single));
+    for (mesh, extra) in cases {
+        let sharded = of(&grouped, mesh, extra);
+        let what = format!("{mesh:?} {extra}");
+        let graph = lower(&sharded);
+        graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+        agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
+        plan_equals_pools(&sharded, &what);
+    }
+}
+
 /// Loss, gradients, and the tables, which have none: they are updated where their gradient is found.
 fn tables_agree(sharded: &Outcome, reference: &Outcome, what: &str) {
     let (apart, worst) = super::distance(sharded, reference);

@@ -139,7 +139,7 @@ fn matmul_cases() -> Vec<Case> {
         a_col_stride: 1,
         b_row_stride: 45,
         b_col_stride: 1,
-        has_bias: 1,
+        epilogue: matmul::BIAS | matmul::RELU,
         batches: 1,
     });
     let transposed = params!(matmul::MatmulParams {
@@ -158,6 +158,7 @@ fn matmul_cases() -> Vec<Case> {
         m: 9,
         n: 6,
         k: 500,
+        epilogue: matmul::TANH,
         a_row_stride: 500,
         a_col_stride: 1,
         b_row_stride: 1,

@@ -5,7 +5,8 @@ use shardlab_engine::exec::cpu::{
     batch_norm, batch_norm_grad, batch_norm_grad_params, binary_loss, binary_loss_grad, class_sums, class_sums_grad,
     class_token, class_token_grad, convolution, convolution_input_grad, convolution_weight_grad, cross, cross_grad,
     dropout, dropout_grad, dropout_residual, embedding_bag, embedding_bag_update, gather_rows, gather_rows_grad,
-    interaction, interaction_grad, pool, pool_grad, relu, relu_grad, tanh, tanh_grad,
+    group_norm, group_norm_grad, group_norm_grad_params, interaction, interaction_grad, pool, pool_grad, relu,
+    relu_grad, tanh, tanh_grad,
 };
 
 use super::{Case, case};
@@ -52,6 +53,12 @@ fn images() -> Vec<Case> {
         cases.push(case(p, &[x, y]));
         cases.push(case(pool_grad::PoolGradParams(p), &[x, y, y, x]));
     }
+    // Three images of 13 pixels, 15 channels in groups of five.
+    let groups = params!(group_norm::GroupNormParams { images: 3, pixels: 13, cols: 15, groups: 3, eps: 1e-5 });
+    let of_all = 3 * 13 * 15;
+    cases.push(case(groups, &[of_all, 15, 15, of_all, 18]));
+    cases.push(case(group_norm_grad::GroupNormGradParams(groups), &[of_all, 15, 18, of_all, of_all]));
+    cases.push(case(group_norm_grad_params::GroupNormGradParamsParams(groups), &[of_all, 18, of_all, 15, 15]));
     let (rows, cols, all) = (301, 7, 301 * 7);
     cases.push(case(params!(batch_norm::BatchNormParams { rows: rows, cols: cols, eps: 1e-5 }), &[all, 7, 7, all, 14]));
     cases.push(case(
@@ -205,7 +212,9 @@ fn words(params: &pool::PoolParams) -> Vec<u32> {
 }
 
 /// Kernels whose outputs are all overwritten.
-pub const OVERWRITES: [Kernel; 23] = [
+pub const OVERWRITES: [Kernel; 25] = [
+    Kernel::GroupNorm,
+    Kernel::GroupNormGrad,
     Kernel::Dropout,
     Kernel::DropoutResidual,
     Kernel::DropoutGrad,
@@ -241,7 +250,9 @@ pub fn words_of(kernel: Kernel) -> &'static [usize] {
         Kernel::Dropout => &[1, 3],
         Kernel::DropoutResidual => &[3, 5],
         Kernel::DropoutGrad => &[1],
-        Kernel::BatchNorm => &[4],
+        Kernel::BatchNorm | Kernel::GroupNorm => &[4],
+        Kernel::GroupNormGrad => &[2],
+        Kernel::GroupNormGradParams => &[1, 3, 4],
         Kernel::BatchNormGrad => &[2, 5],
         _ => &[],
     }

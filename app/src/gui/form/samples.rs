@@ -17,8 +17,9 @@ impl Form<'_> {
     }
 
     fn images_ui(&mut self, ui: &mut Ui, architecture: Architecture) {
-        let errors = ["image_size", "patch_size", "classes", "blocks"].map(|f| self.error_of(&format!("model.{f}")));
-        let [size, patch, classes, blocks] = errors.each_ref().map(Option::as_deref);
+        let errors = ["image_size", "patch_size", "classes", "blocks", "norm_groups"]
+            .map(|f| self.error_of(&format!("model.{f}")));
+        let [size, patch, classes, blocks, groups] = errors.each_ref().map(Option::as_deref);
         let run = self.session.run.clone();
         let (file, model) = (&mut self.session.file.model, run.scenario.model());
         let now = |value: &dyn Fn(&shardlab_engine::model::Image) -> u32, or| model.image.as_ref().map_or(or, value);
@@ -31,8 +32,11 @@ impl Form<'_> {
         let net = model.convolutions.clone();
         let effective = net.as_ref().map_or_else(Vec::new, |net| net.blocks.clone());
         list_ui(ui, "form.model.blocks", &mut file.blocks, &mut self.state.typed, &effective, blocks);
-        let bottleneck = net.is_none_or(|net| net.bottleneck);
+        let bottleneck = net.as_ref().is_none_or(|net| net.bottleneck);
         optional_flag_ui(ui, "form.model.bottleneck", &mut file.bottleneck, bottleneck);
+        let width = net.as_ref().map_or(1, |net| net.width);
+        let effective = net.and_then(|net| net.groups).unwrap_or(0);
+        optional_ui(ui, "form.model.norm_groups", &mut file.norm_groups, effective, 1..=width, groups);
     }
 
     fn recommender_ui(&mut self, ui: &mut Ui) {

@@ -1,7 +1,8 @@
-//! Matrix product: `c[i, j] = (accumulate ? c[i, j] : 0) + sum_k a[i, k] * b[k, j] + (has_bias ? bias[j] : 0)`.
+//! Matrix product: `c[i, j] = f((accumulate ? c[i, j] : 0) + sum_k a[i, k] * b[k, j] + bias[j])`, where bias and `f`, an
+//! activation, are there as the bits of `epilogue` say.
 //!
 //! `c` is `[m, n]`, dense and row-major; `a` and `b` are addressed by strides, so one kernel serves all transposes.
-//! Without a bias `has_bias` is 0 and any buffer may be bound in its place.
+//! Without a bias any buffer may be bound in its place.
 //! Several products with the same shapes lie at equal distances: `batches` of them, from the offsets on.
 //! An invocation of the shader computes 8 rows by 4 columns in registers.
 //! It uses no workgroup memory, which is the slowest there is on a software GPU.
@@ -29,8 +30,8 @@ pub struct MatmulParams {
     pub b_col_stride: u32,
     /// 1 adds to `c`, 0 overwrites it.
     pub accumulate: u32,
-    /// 1 if there is a bias.
-    pub has_bias: u32,
+    /// What is done to the sum: [`BIAS`], then [`RELU`] or [`TANH`].
+    pub epilogue: u32,
     /// First element of `a`.
     pub a_offset: u32,
     /// First element of `b`.
@@ -46,6 +47,13 @@ pub struct MatmulParams {
     /// Number of products.
     pub batches: u32,
 }
+
+/// Bits of [`MatmulParams::epilogue`].
+pub const BIAS: u32 = 1;
+/// The largest of the sum and zero.
+pub const RELU: u32 = 2;
+/// Its hyperbolic tangent.
+pub const TANH: u32 = 4;
 
 impl MatmulParams {
     /// A plain product of square matrices.
@@ -93,10 +101,14 @@ fn product<T: Real>(a: &[T], b: &[T], bias: &[T], c: &mut [T], p: &MatmulParams)
         } else {
             add_dot_by_dot(a, b, row, i, p);
         }
-        if p.has_bias == 1 {
-            for j in 0..n {
-                row[j] += bias[j];
-            }
+        if p.epilogue & BIAS != 0 {
+            row.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
+        }
+        if p.epilogue & RELU != 0 {
+            row.iter_mut().for_each(|sum| *sum = sum.max(T::zero()));
+        }
+        if p.epilogue & TANH != 0 {
+            row.iter_mut().for_each(|sum| *sum = sum.tanh());
         }
     }
 }

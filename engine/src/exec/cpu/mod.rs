@@ -66,6 +66,9 @@ pub mod gather_rows;
 pub mod gather_rows_grad;
 pub mod gelu;
 pub mod gelu_grad;
+pub mod group_norm;
+pub mod group_norm_grad;
+pub mod group_norm_grad_params;
 pub mod interaction;
 pub mod interaction_grad;
 pub mod latent_join;
@@ -315,6 +318,11 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
             twin!(batch_norm_grad: read x, read weight, read stats, read dy, write dx, write sums)
         }
         Kernel::BatchNormGradParams => twin!(batch_norm_grad_params: read sums, write dweight, write dshift),
+        Kernel::GroupNorm => twin!(group_norm: read x, read weight, read shift, write y, write stats),
+        Kernel::GroupNormGrad => twin!(group_norm_grad: read x, read weight, read stats, read dy, write dx),
+        Kernel::GroupNormGradParams => {
+            twin!(group_norm_grad_params: read x, read stats, read dy, write dweight, write dshift)
+        }
         Kernel::Pool => twin!(pool: read x, write y),
         Kernel::PoolGrad => twin!(pool_grad: read x, read y, read dy, write dx),
         Kernel::ClassSums => twin!(class_sums: read logits, tokens targets, write out),

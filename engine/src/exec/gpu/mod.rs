@@ -18,6 +18,7 @@ use super::backend::HostTime;
 use super::{BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 use prepare::Prepared;
+use replay::Timer;
 use timing::TimingMode;
 
 /// A kernel in one of its ways, on buffers of some formats, with room for some sums.
@@ -39,7 +40,7 @@ pub struct GpuBackend {
     created_bytes: u64,
     pipelines: Pipelines,
     prepared: Option<Prepared>,
-    host: HostTime,
+    timer: Timer,
 }
 
 impl GpuBackend {
@@ -56,7 +57,7 @@ impl GpuBackend {
 
     fn of(device: OpenDevice) -> Self {
         let (buffers, pipelines) = (Vec::new(), BTreeMap::new());
-        Self { device, buffers, created_bytes: 0, pipelines, prepared: None, host: HostTime::default() }
+        Self { device, buffers, created_bytes: 0, pipelines, prepared: None, timer: Timer::default() }
     }
 
     /// What it is.
@@ -103,16 +104,16 @@ impl GpuBackend {
     ) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let Some(prepared) = &self.prepared else { return Err(ExecError::Kernel("nothing is prepared".into())) };
         let scopes = &recording.scopes[scopes];
-        self.host = HostTime::default();
+        self.timer.host = HostTime::default();
         match self.device.timing {
             TimingMode::Queue => replay::by_queue_time(&self.device, prepared, recording, scopes).await,
-            mode => replay::by_timestamps(&self.device, prepared, recording, scopes, mode, &mut self.host).await,
+            _ => replay::by_timestamps(&self.device, prepared, recording, scopes, &mut self.timer).await,
         }
     }
 
     /// What the last replay cost the host; nothing where ops are timed by the queue.
     pub fn host(&self) -> HostTime {
-        self.host
+        self.timer.host
     }
 
     /// Reads words back.

@@ -42,38 +42,48 @@ pub async fn by_queue_time(
     Ok(times)
 }
 
+/// What times scopes by timestamp queries.
+#[derive(Debug, Default)]
+pub struct Timer {
+    /// The queries of each submission of a recording, made once.
+    queries: Vec<Queries>,
+    /// What the last replay cost the host.
+    pub host: HostTime,
+}
+
 /// Times scopes by timestamp queries, in submissions of many scopes.
 pub async fn by_timestamps(
     device: &OpenDevice,
     prepared: &Prepared,
     recording: &Recording,
     scopes: &[Scope],
-    mode: TimingMode,
-    host: &mut HostTime,
+    Timer { queries: all, host }: &mut Timer,
 ) -> Result<ScopeTimes, ExecError> {
-    let mut submitted = Vec::new();
-    for (number, scopes) in scopes.chunks(SCOPES_PER_SUBMISSION).enumerate() {
+    let count = scopes.len().div_ceil(SCOPES_PER_SUBMISSION);
+    while all.len() < count {
+        all.push(Queries::new(device, SCOPES_PER_SUBMISSION));
+    }
+    let parts = || scopes.chunks(SCOPES_PER_SUBMISSION).zip(all.iter());
+    for (number, (scopes, queries)) in parts().enumerate() {
         let begin = Instant::now();
-        let queries = Queries::new(device, scopes.len());
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        match mode {
-            TimingMode::InsidePasses => one_pass(&mut encoder, &queries, scopes, prepared, recording),
-            _ => pass_for_each(&mut encoder, &queries, scopes, prepared, recording),
+        match device.timing {
+            TimingMode::InsidePasses => one_pass(&mut encoder, queries, scopes, prepared, recording),
+            _ => pass_for_each(&mut encoder, queries, scopes, prepared, recording),
         }
-        queries.resolve(&mut encoder);
+        queries.resolve(&mut encoder, scopes.len());
         let commands = encoder.finish();
         let encoded = Instant::now();
         device.queue.submit([commands]);
         host.encoding += nanos(encoded - begin);
         host.submitting += nanos(encoded.elapsed());
-        submitted.push(queries);
         if (number + 1) % SUBMISSIONS_IN_FLIGHT == 0 {
             device.wait().await?;
         }
     }
     let mut ticks = Vec::with_capacity(scopes.len());
-    for queries in &submitted {
-        ticks.extend(queries.read(device).await?);
+    for (scopes, queries) in parts() {
+        ticks.extend(queries.read(device, scopes.len()).await?);
     }
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
 }
@@ -120,19 +130,22 @@ fn pass_for_each(
 
 fn dispatch_scope(pass: &mut wgpu::ComputePass<'_>, scope: &Scope, prepared: &Prepared, recording: &Recording) {
     let range = scope.first as usize..scope.last as usize;
+    let mut last = None;
     for (dispatch, (pipeline, bind_group)) in recording.dispatches[range.clone()].iter().zip(&prepared.calls[range]) {
         let [x, y, z] = dispatch.grid;
-        pass.set_pipeline(pipeline);
+        if last.replace(pipeline) != Some(pipeline) {
+            pass.set_pipeline(pipeline);
+        }
         pass.set_bind_group(0, bind_group, &[]);
         pass.dispatch_workgroups(x, y, z);
     }
 }
 
 /// The timestamps of one submission.
+#[derive(Debug)]
 struct Queries {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
-    count: u32,
 }
 
 impl Queries {
@@ -141,16 +154,17 @@ impl Queries {
         let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = device.buffer("timestamps", u64::from(count) * 8, usage);
-        Self { set: device.device.create_query_set(&descriptor), resolved, count }
+        Self { set: device.device.create_query_set(&descriptor), resolved }
     }
 
-    fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
-        encoder.resolve_query_set(&self.set, 0..self.count, &self.resolved, 0);
+    fn resolve(&self, encoder: &mut wgpu::CommandEncoder, scopes: usize) {
+        let count = u32::try_from(2 * scopes).unwrap_or(u32::MAX);
+        encoder.resolve_query_set(&self.set, 0..count, &self.resolved, 0);
     }
 
     /// Start and end of every scope in ticks.
-    async fn read(&self, device: &OpenDevice) -> Result<Vec<(u64, u64)>, ExecError> {
-        let bytes = device.read(&self.resolved, 0, u64::from(self.count) * 8).await?;
+    async fn read(&self, device: &OpenDevice, scopes: usize) -> Result<Vec<(u64, u64)>, ExecError> {
+        let bytes = device.read(&self.resolved, 0, scopes as u64 * 16).await?;
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
         Ok(ticks.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
     }

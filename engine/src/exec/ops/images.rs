@@ -8,6 +8,9 @@ use crate::exec::cpu::batch_norm_grad_params::BatchNormGradParamsParams;
 use crate::exec::cpu::convolution::ConvolutionParams;
 use crate::exec::cpu::convolution_input_grad::ConvolutionInputGradParams;
 use crate::exec::cpu::convolution_weight_grad::ConvolutionWeightGradParams;
+use crate::exec::cpu::group_norm::GroupNormParams;
+use crate::exec::cpu::group_norm_grad::GroupNormGradParams;
+use crate::exec::cpu::group_norm_grad_params::GroupNormGradParamsParams;
 use crate::exec::cpu::pool::PoolParams;
 use crate::exec::cpu::pool_grad::PoolGradParams;
 use crate::graph::{OpKind, Shape, Window};
@@ -51,6 +54,17 @@ impl Call<'_> {
             OpKind::BatchNormGrad => self.simple(&BatchNormGradParams { rows, cols, pad }),
             // What is read has a row for each channel.
             _ => self.simple(&BatchNormGradParamsParams { cols: rows, pad: [0; 3] }),
+        }
+    }
+
+    pub(super) fn group_norm(&self, groups: u32) -> Dispatch {
+        let (Shape { rows, cols }, dims) = (self.read_shape(0), &self.context.step.dims);
+        let (images, pixels, eps) = (dims.batch, rows / dims.batch, dims.norm_eps as f32);
+        let params = GroupNormParams { images, pixels, cols, groups, eps, pad: [0; 3] };
+        match self.op.kind {
+            OpKind::GroupNorm(_) => self.simple(&params),
+            OpKind::GroupNormGrad(_) => self.simple(&GroupNormGradParams(params)),
+            _ => self.simple(&GroupNormGradParamsParams(params)),
         }
     }
 

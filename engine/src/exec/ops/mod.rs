@@ -27,7 +27,7 @@ use crate::exec::cpu::latent_join_grad::LatentJoinGradParams;
 use crate::exec::cpu::layer_norm::LayerNormParams;
 use crate::exec::cpu::layer_norm_grad::LayerNormGradParams;
 use crate::exec::cpu::layer_norm_grad_params::LayerNormGradParamsParams;
-use crate::exec::cpu::matmul::MatmulParams;
+use crate::exec::cpu::matmul::{BIAS, MatmulParams, RELU, TANH};
 use crate::exec::cpu::position::PositionParams;
 use crate::exec::cpu::position_grad::PositionGradParams;
 use crate::exec::cpu::quantize::QuantizeParams;
@@ -49,7 +49,9 @@ use crate::exec::cpu::swiglu::SwigluParams;
 use crate::exec::cpu::swiglu_grad::SwigluGradParams;
 use crate::exec::format::MOST_E2M1;
 use crate::exec::{Dispatch, ExecError, Format, Slice};
-use crate::graph::{DType, Dim, Dims, Op, OpKind, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId};
+use crate::graph::{
+    DType, Dim, Dims, Epilogue, Op, OpKind, Placement, Role, Shape, Spread, StepGraph, Tensor, TensorId,
+};
 use crate::model::Recommender;
 
 /// The step, and the place of the rank in its tensor group.
@@ -85,8 +87,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Embedding | OpKind::EmbeddingGrad => vec![call.embedding()],
         OpKind::Position | OpKind::PositionGrad => call.positions(),
         OpKind::Norm | OpKind::NormGrad | OpKind::NormGradParameters => call.norm(),
-        OpKind::Matmul { transpose_a, transpose_b, bias, accumulate } => {
-            vec![call.matmul(transpose_a, transpose_b, bias, accumulate)]
+        OpKind::Matmul { transpose_a, transpose_b, bias, accumulate, epilogue } => {
+            vec![call.matmul([transpose_a, transpose_b], bias, accumulate, epilogue)]
         }
         OpKind::GroupedMatmul { transpose_b, accumulate, .. } => call.grouped_matmul(transpose_b, accumulate),
         OpKind::Route | OpKind::RouteGrad => call.routing(),
@@ -136,6 +138,9 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
             vec![call.convolution(window)]
         }
         OpKind::BatchNorm | OpKind::BatchNormGrad | OpKind::BatchNormGradParameters => vec![call.batch_norm()],
+        OpKind::GroupNorm(groups) | OpKind::GroupNormGrad(groups) | OpKind::GroupNormGradParameters(groups) => {
+            vec![call.group_norm(groups)]
+        }
         OpKind::Pool(window) | OpKind::PoolGrad(window) => vec![call.pool(window)],
         OpKind::EmbeddingBag | OpKind::EmbeddingBagUpdate => call.embedding_bags(),
         OpKind::Interaction | OpKind::InteractionGrad | OpKind::Cross | OpKind::CrossGrad => vec![call.interaction()],
@@ -302,7 +307,13 @@ impl Call<'_> {
     }
 
     /// Transposes are strides; without a bias, `a` is bound in its place and not read.
-    fn matmul(&self, transpose_a: bool, transpose_b: bool, bias: bool, accumulate: bool) -> Dispatch {
+    fn matmul(
+        &self,
+        [transpose_a, transpose_b]: [bool; 2],
+        bias: bool,
+        accumulate: bool,
+        epilogue: Epilogue,
+    ) -> Dispatch {
         let (a, b, c) = (self.read_shape(0), self.read_shape(1), self.write_shape(0));
         let strides = |shape: Shape, transposed: bool| if transposed { (1, shape.cols) } else { (shape.cols, 1) };
         let ((a_row_stride, a_col_stride), (b_row_stride, b_col_stride)) =
@@ -319,7 +330,7 @@ impl Call<'_> {
             b_row_stride,
             b_col_stride,
             accumulate: accumulate.into(),
-            has_bias: bias.into(),
+            epilogue: if bias { BIAS } else { 0 } | activation(epilogue),
             batches: 1,
             ..MatmulParams::default()
         };
@@ -456,6 +467,15 @@ impl Call<'_> {
         let copies = copies * if tensor.placement == Placement::Replicate && !counted { mesh.tp } else { 1 };
         let scale = 1.0 / copies as f32;
         self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
+    }
+}
+
+/// The bit of an activation.
+fn activation(epilogue: Epilogue) -> u32 {
+    match epilogue {
+        Epilogue::None => 0,
+        Epilogue::Relu => RELU,
+        Epilogue::Tanh => TANH,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Op, OpGraph, OpKind, Role, Shape, Tensor, TensorId, Window};
+use crate::graph::{Epilogue, Op, OpGraph, OpKind, Role, Shape, Tensor, TensorId, Window};
 use crate::trace::{Phase, name};
 
 /// Appends the gradient of every op of `graph`.
@@ -37,7 +37,7 @@ impl Backward {
             OpKind::CrossEntropy => {}
             OpKind::SumExp => self.cross_entropy(op),
             OpKind::RowMax => {}
-            OpKind::Matmul { transpose_b, bias, .. } => self.matmul(op, transpose_b, bias),
+            OpKind::Matmul { transpose_b, bias, epilogue, .. } => self.matmul(op, transpose_b, bias, epilogue),
             OpKind::Norm => self.norm(op),
             OpKind::GroupedMatmul { .. } => self.grouped_matmul(op),
             OpKind::Combine => self.combine(op),
@@ -57,6 +57,7 @@ impl Backward {
             OpKind::ClassSums => self.class_sums(op),
             OpKind::Convolution(window) => self.convolution(op, window),
             OpKind::BatchNorm => self.batch_norm(op),
+            OpKind::GroupNorm(groups) => self.group_norm(op, groups),
             OpKind::Pool(window) => self.pool(op, window),
             OpKind::EmbeddingBag => self.embedding_bag(op),
             OpKind::Interaction => self.interaction(op),
@@ -124,23 +125,48 @@ impl Backward {
         self.contribute(op, logits, dlogits);
     }
 
-    fn matmul(&mut self, op: &Op, transpose_b: bool, bias: bool) {
-        let (x, weight, dy) = (op.reads[0], op.reads[1], self.gradient(op.writes[0]));
+    fn matmul(&mut self, op: &Op, transpose_b: bool, bias: bool, epilogue: Epilogue) {
+        let (x, weight, y) = (op.reads[0], op.reads[1], op.writes[0]);
+        let dy = match epilogue {
+            Epilogue::None => self.gradient(y),
+            Epilogue::Relu => self.before_activation(op, OpKind::ReluGrad),
+            Epilogue::Tanh => self.before_activation(op, OpKind::TanhGrad),
+        };
         if !self.given.contains(&x) {
             let dx = self.value_like(x, "gradient");
-            let kind = OpKind::Matmul { transpose_a: false, transpose_b: !transpose_b, bias: false, accumulate: false };
+            let kind = OpKind::Matmul {
+                transpose_a: false,
+                transpose_b: !transpose_b,
+                bias: false,
+                accumulate: false,
+                epilogue: Epilogue::None,
+            };
             self.push(op, kind, "input gradient", vec![dy, weight], vec![dx]);
             self.contribute(op, x, dx);
         }
         let dw = self.accumulator(weight);
         // dW = xᵀ·dy, or its transpose where the weight is read transposed.
         let (a, b) = if transpose_b { (dy, x) } else { (x, dy) };
-        let kind = OpKind::Matmul { transpose_a: true, transpose_b: false, bias: false, accumulate: true };
+        let kind = OpKind::Matmul {
+            transpose_a: true,
+            transpose_b: false,
+            bias: false,
+            accumulate: true,
+            epilogue: Epilogue::None,
+        };
         self.push(op, kind, "weight gradient", vec![a, b], vec![dw]);
         if bias {
             let dbias = self.accumulator(op.reads[2]);
             self.push(op, OpKind::ColumnSum, "bias gradient", vec![dy], vec![dbias]);
         }
+    }
+
+    /// The gradient of what an op's activation was applied to.
+    fn before_activation(&mut self, op: &Op, kind: OpKind) -> TensorId {
+        let (y, dy) = (op.writes[0], self.gradient(op.writes[0]));
+        let dx = self.value_like(y, "gradient before activation");
+        self.push(op, kind, "activation gradient", vec![y, dy], vec![dx]);
+        dx
     }
 
     /// As a matmul, for every expert.
@@ -298,6 +324,17 @@ impl Backward {
         self.push(op, OpKind::BatchNormGrad, "gradient", vec![x, op.reads[1], statistics, dy], vec![dx, sums]);
         let parameters = op.reads[1..].iter().map(|&parameter| self.accumulator(parameter)).collect();
         self.push(op, OpKind::BatchNormGradParameters, "weight gradient", vec![sums], parameters);
+        self.contribute(op, x, dx);
+    }
+
+    fn group_norm(&mut self, op: &Op, groups: u32) {
+        let (x, statistics, dy) = (op.reads[0], op.writes[1], self.gradient(op.writes[0]));
+        let dx = self.value_like(x, "gradient");
+        let kind = OpKind::GroupNormGrad(groups);
+        self.push(op, kind, "gradient", vec![x, op.reads[1], statistics, dy], vec![dx]);
+        let parameters = op.reads[1..].iter().map(|&parameter| self.accumulator(parameter)).collect();
+        let kind = OpKind::GroupNormGradParameters(groups);
+        self.push(op, kind, "weight gradient", vec![x, statistics, dy], parameters);
         self.contribute(op, x, dx);
     }
 

@@ -162,7 +162,7 @@ fn statistics(graph: &OpGraph, gradients: GradientFormat) -> Vec<bool> {
             OpKind::ContextAttention { .. } => &op.writes[1..],
             OpKind::ContextAttentionGrad { .. } => &op.writes[2..],
             OpKind::RowMax | OpKind::SumExp | OpKind::ClassSums | OpKind::Route => &op.writes,
-            OpKind::BatchNorm | OpKind::BatchNormGrad => &op.writes[1..],
+            OpKind::BatchNorm | OpKind::BatchNormGrad | OpKind::GroupNorm(_) => &op.writes[1..],
             // Tables are updated as they are.
             OpKind::EmbeddingBag => &op.reads[1..],
             OpKind::Collective { .. } if kept[op.reads[0].index()] => &op.writes,

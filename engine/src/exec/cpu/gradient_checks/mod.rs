@@ -119,7 +119,7 @@ fn matmul_with_all_strides() {
     for (a, b, transposed) in
         [(&a, &b, [false, false]), (&at, &b, [true, false]), (&a, &bt, [false, true]), (&at, &bt, [true, true])]
     {
-        let params = MatmulParams { has_bias: 1, ..product(m, n, k, transposed) };
+        let params = MatmulParams { epilogue: 1, ..product(m, n, k, transposed) };
         let mut c = vec![9.0; 35];
         matmul(a, b, &bias, &mut c, &params);
         assert_close(&c, &expected);

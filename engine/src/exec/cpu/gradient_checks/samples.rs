@@ -22,6 +22,9 @@ use super::super::embedding_bag::{EmbeddingBagParams, embedding_bag};
 use super::super::embedding_bag_update::{EmbeddingBagUpdateParams, embedding_bag_update};
 use super::super::gather_rows::{GatherRowsParams, gather_rows};
 use super::super::gather_rows_grad::{GatherRowsGradParams, gather_rows_grad};
+use super::super::group_norm::{GroupNormParams, group_norm};
+use super::super::group_norm_grad::{GroupNormGradParams, group_norm_grad};
+use super::super::group_norm_grad_params::{GroupNormGradParamsParams, group_norm_grad_params};
 use super::super::interaction::{InteractionParams, interaction};
 use super::super::interaction_grad::{InteractionGradParams, interaction_grad};
 use super::super::pool::{PoolParams, pool};
@@ -77,6 +80,24 @@ fn norms_of_channels() {
     let loss = |x: &[f64], weight: &[f64], shift: &[f64]| {
         let mut stats = vec![0.0; 6];
         dot(&output(27, |y| batch_norm(x, weight, shift, y, &mut stats, &p)), &dy)
+    };
+    check(&x, &dx, |x| loss(x, &weight, &shift));
+    check(&weight, &dweight, |weight| loss(&x, weight, &shift));
+    check(&shift, &dshift, |shift| loss(&x, &weight, shift));
+}
+
+#[test]
+fn group_norms() {
+    let p = GroupNormParams { images: 2, pixels: 5, cols: 4, groups: 2, eps: 1e-5, pad: [0; 3] };
+    let (x, weight, shift, dy) = (numbers(40, 1), numbers(4, 2), numbers(4, 3), numbers(40, 4));
+    let mut stats = vec![0.0; 8];
+    output(40, |y| group_norm(&x, &weight, &shift, y, &mut stats, &p));
+    let dx = output(40, |dx| group_norm_grad(&x, &weight, &stats, &dy, dx, &GroupNormGradParams(p)));
+    let (mut dweight, mut dshift) = (vec![0.0; 4], vec![0.0; 4]);
+    group_norm_grad_params(&x, &stats, &dy, &mut dweight, &mut dshift, &GroupNormGradParamsParams(p));
+    let loss = |x: &[f64], weight: &[f64], shift: &[f64]| {
+        let mut stats = vec![0.0; 8];
+        dot(&output(40, |y| group_norm(x, weight, shift, y, &mut stats, &p)), &dy)
     };
     check(&x, &dx, |x| loss(x, &weight, &shift));
     check(&weight, &dweight, |weight| loss(&x, weight, &shift));

@@ -1,7 +1,7 @@
 //! Decoder transformers: embedding, layers with attention and a feed-forward block or a mixture of experts, head.
 
 use super::Builder;
-use crate::graph::{DType, OpKind, Part, Role, Shape, Spread, TensorId};
+use crate::graph::{DType, Epilogue, OpKind, Part, Role, Shape, Spread, TensorId};
 use crate::model::{Latent, Mixture};
 
 impl Builder<'_> {
@@ -177,7 +177,13 @@ impl Builder<'_> {
         let (hidden, vocab) = (self.model.hidden, self.model.vocab);
         let normed = self.norm("norm", x);
         let logits = if self.model.tied_embeddings {
-            let kind = OpKind::Matmul { transpose_a: false, transpose_b: true, bias: false, accumulate: false };
+            let kind = OpKind::Matmul {
+                transpose_a: false,
+                transpose_b: true,
+                bias: false,
+                accumulate: false,
+                epilogue: Epilogue::None,
+            };
             self.op(kind, "logits", vec![normed, table], vocab)
         } else {
             let weight = self.parameter("weight", hidden, vocab);

@@ -1,7 +1,7 @@
 //! Encoder transformers: BERT (Devlin et al. 2019) and the Vision Transformer (Dosovitskiy et al. 2021).
 
 use super::Builder;
-use crate::graph::{DType, OpKind, Part, Shape, TensorId};
+use crate::graph::{DType, Epilogue, OpKind, Part, Shape, TensorId};
 use crate::model::Model;
 
 impl Builder<'_> {
@@ -39,7 +39,13 @@ impl Builder<'_> {
         let activated = self.op(OpKind::Gelu, "activation", vec![transformed], hidden);
         let normed = self.norm("norm", activated);
         let bias = self.parameter("logits bias", vocab, 1);
-        let kind = OpKind::Matmul { transpose_a: false, transpose_b: true, bias: true, accumulate: false };
+        let kind = OpKind::Matmul {
+            transpose_a: false,
+            transpose_b: true,
+            bias: true,
+            accumulate: false,
+            epilogue: Epilogue::None,
+        };
         let logits = self.op(kind, "logits", vec![normed, table, bias], vocab);
         self.cross_entropy("loss", logits, targets);
     }
@@ -48,8 +54,7 @@ impl Builder<'_> {
         let hidden = self.model.hidden;
         let first = self.gather("first tokens", x, batch);
         let targets = self.numbers("pair targets", Part::Head, batch);
-        let pooled = self.whole_biased("pooler", first, hidden);
-        let pooled = self.op(OpKind::Tanh, "pooler activation", vec![pooled], hidden);
+        let pooled = self.whole_activated("pooler", first, hidden, Epilogue::Tanh);
         let logits = self.whole_biased("pair logits", pooled, 2);
         self.whole_cross_entropy("pair loss", logits, targets);
     }

@@ -6,7 +6,9 @@ mod encoder;
 mod recommender;
 mod residual;
 
-use crate::graph::{DType, Dims, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId};
+use crate::graph::{
+    DType, Dims, Epilogue, Op, OpGraph, OpKind, Part, Placement, Role, Shape, Spread, Storage, Tensor, TensorId,
+};
 use crate::model::{Architecture, Model};
 use crate::scenario::{AttentionKernel, Kernels, Place, Scenario};
 use crate::trace::{Name, Phase, name};
@@ -149,7 +151,13 @@ impl Builder<'_> {
         let Linear { weight, bias } = self.linear(what, inputs, outputs);
         let mut reads = vec![x, weight];
         reads.extend(bias);
-        let kind = OpKind::Matmul { transpose_a: false, transpose_b: false, bias: bias.is_some(), accumulate: false };
+        let kind = OpKind::Matmul {
+            transpose_a: false,
+            transpose_b: false,
+            bias: bias.is_some(),
+            accumulate: false,
+            epilogue: Epilogue::None,
+        };
         self.op(kind, what, reads, outputs)
     }
 
@@ -237,9 +245,23 @@ impl Builder<'_> {
 
     /// A linear layer whose weight every rank of the tensor group has whole.
     fn whole_biased(&mut self, what: &str, x: TensorId, outputs: u32) -> TensorId {
+        self.whole_biased_then(what, x, outputs, Epilogue::None)
+    }
+
+    /// The same with an activation: in the same kernel, where kernels are fused.
+    fn whole_activated(&mut self, what: &str, x: TensorId, outputs: u32, activation: Epilogue) -> TensorId {
+        if !self.eager {
+            return self.whole_biased_then(what, x, outputs, activation);
+        }
+        let y = self.whole_biased(what, x, outputs);
+        let kind = if activation == Epilogue::Tanh { OpKind::Tanh } else { OpKind::Relu };
+        self.op(kind, &format!("{what} activation"), vec![y], outputs)
+    }
+
+    fn whole_biased_then(&mut self, what: &str, x: TensorId, outputs: u32, epilogue: Epilogue) -> TensorId {
         let weight = self.spread_parameter(&format!("{what} weight"), self.cols_of(x), outputs, Spread::Whole);
         let bias = self.spread_parameter(&format!("{what} bias"), outputs, 1, Spread::Whole);
-        let kind = OpKind::Matmul { transpose_a: false, transpose_b: false, bias: true, accumulate: false };
+        let kind = OpKind::Matmul { transpose_a: false, transpose_b: false, bias: true, accumulate: false, epilogue };
         self.op(kind, what, vec![x, weight, bias], outputs)
     }
 }

@@ -1,7 +1,7 @@
 //! Recommenders with embedding tables (Naumov et al. 2019, "DLRM"; Wang et al. 2021, "DCN V2").
 
 use super::Builder;
-use crate::graph::{DType, OpKind, Part, Shape, Spread, TensorId};
+use crate::graph::{DType, Epilogue, OpKind, Part, Shape, Spread, TensorId};
 use crate::model::{Interaction, Recommender};
 
 impl Builder<'_> {
@@ -25,8 +25,7 @@ impl Builder<'_> {
     }
 
     fn perceptron(&mut self, what: &str, x: TensorId, width: u32) -> TensorId {
-        let y = self.whole_biased(what, x, width);
-        self.op(OpKind::Relu, &format!("{what} activation"), vec![y], width)
+        self.whole_activated(what, x, width, Epilogue::Relu)
     }
 
     /// The dense features' vector.

@@ -37,7 +37,7 @@ impl Builder<'_> {
         let x = self.op(OpKind::Cast, "pixels", vec![images], shape.cols);
         let half = image.size.div_ceil(2);
         let x = self.convolution("first", x, STEM, net.width, half);
-        let x = self.batch_norm("first", x);
+        let x = self.image_norm("first", x);
         let x = self.op(OpKind::Relu, "first activation", vec![x], net.width);
         let pixels = batch.saturating_mul(ConvNet::first_side(image.size).pow(2));
         let pooled = self.value("pooling", pixels, net.width);
@@ -56,7 +56,7 @@ impl Builder<'_> {
             let strided = self.rows_of(y) > self.graph.dims.batch.saturating_mul(behind * behind);
             let window = Window { side, stride: if strided { block.stride } else { 1 } };
             y = self.convolution(&what, y, window, outputs, behind);
-            y = self.batch_norm(&what, y);
+            y = self.image_norm(&what, y);
             if number < last {
                 y = self.op(OpKind::Relu, &format!("{what} activation"), vec![y], outputs);
             }
@@ -64,7 +64,7 @@ impl Builder<'_> {
         let around = around.map_or(x, |[side, _, outputs, behind]| {
             let window = Window { side, stride: block.stride };
             let projected = self.convolution("projection", x, window, outputs, behind);
-            self.batch_norm("projection", projected)
+            self.image_norm("projection", projected)
         });
         let sum = self.op(OpKind::Add, "sum", vec![y, around], block.outputs);
         self.op(OpKind::Relu, "activation", vec![sum], block.outputs)
@@ -79,15 +79,21 @@ impl Builder<'_> {
         y
     }
 
-    fn batch_norm(&mut self, what: &str, x: TensorId) -> TensorId {
+    /// A norm of every channel over the micro-batch, or of groups of channels of every image.
+    fn image_norm(&mut self, what: &str, x: TensorId) -> TensorId {
         let channels = self.cols_of(x);
         let (weight, shift) = (
             self.parameter(&format!("{what} norm weight"), channels, 1),
             self.parameter(&format!("{what} norm shift"), channels, 1),
         );
         let y = self.value(&format!("{what} norm"), self.rows_of(x), channels);
-        let statistics = self.value(&format!("{what} norm statistics"), channels, 2);
-        self.push(OpKind::BatchNorm, &format!("{what} norm"), vec![x, weight, shift], vec![y, statistics]);
+        let groups = self.model.convolutions.as_ref().and_then(|net| net.groups);
+        let (kind, rows) = match groups {
+            Some(groups) => (OpKind::GroupNorm(groups), self.graph.dims.batch.saturating_mul(groups)),
+            None => (OpKind::BatchNorm, channels),
+        };
+        let statistics = self.value(&format!("{what} norm statistics"), rows, 2);
+        self.push(kind, &format!("{what} norm"), vec![x, weight, shift], vec![y, statistics]);
         y
     }
 }

@@ -1,19 +1,22 @@
 //! Writes a step down: walks the programs of all ranks in order, hands out buffers, and records every kernel call
 //! and every chunk that moves.
 
+mod messages;
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::collectives::{Member, Ring, copy};
-use super::data::FeedLayout;
-use super::ops::{OpContext, dispatches};
-use super::pool::{Page, Pool, RankMemory, plans};
-use super::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::cluster::{Group, RankId};
+use crate::exec::collectives::copy;
+use crate::exec::data::FeedLayout;
+use crate::exec::ops::{OpContext, dispatches};
+use crate::exec::pool::{Page, Pool, RankMemory, plans};
+use crate::exec::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::graph::passes::plan_memory::{category, persistent_outside};
-use crate::graph::{Collective, Direction, Op, OpKind, Role, SegmentId, Spread, StepGraph, Task, TensorId, Transfer};
-use crate::scenario::{Place, Scenario};
-use crate::trace::{Label, LabelId, MemoryCategory, MemoryUse, Phase, Span, Stream};
+use crate::graph::{Op, OpKind, Role, SegmentId, Spread, StepGraph, Task, TensorId};
+use crate::scenario::Scenario;
+use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
 
 /// A step written down, with what is needed to feed it and to read its results.
@@ -300,47 +303,6 @@ impl<'a> Recorder<'a> {
         self.note_memory(rank);
     }
 
-    /// Brings values to life that wait outside the device, where an op writes them.
-    fn allocate_outside(&mut self, rank: RankId, task: Task, op: &Op) {
-        let place = self.place(rank);
-        for &id in &op.writes {
-            let root = self.step.storage_of(id);
-            let tensor = self.step.tensor(root);
-            let state = &mut self.ranks[rank.0 as usize];
-            let values = &state.values_outside;
-            let known = state.persistent_outside.contains_key(&root) || values.contains_key(&(root, task.micro_batch));
-            if tensor.place != Place::Device && !known {
-                let (backend, category) = (&mut *self.backend, category(tensor.role, true));
-                let buffer = state.outside.allocate(tensor.allocated(), category, |n| backend.create_at(place, n.0));
-                state.values_outside.insert((root, task.micro_batch), buffer);
-            }
-        }
-    }
-
-    /// What has come back need not wait any longer; and a master is as its parameter when training starts.
-    fn came_back(&mut self, rank: RankId, task: Task, op: &Op) {
-        self.cast(rank, op);
-        let from = self.step.storage_of(op.reads[0]);
-        if self.step.tensor(from).role == Role::Activation {
-            let state = self.state(rank);
-            if let Some(buffer) = state.values_outside.remove(&(from, task.micro_batch)) {
-                state.outside.free(buffer);
-            }
-        }
-    }
-
-    fn is_parameter(&self, id: TensorId) -> bool {
-        matches!(self.step.tensor(id).role, Role::Parameter | Role::ParameterBucket)
-    }
-
-    /// What is made from a master is what the master is copied from when training starts.
-    fn cast(&mut self, rank: RankId, op: &Op) {
-        let from = self.step.storage_of(op.reads[0]);
-        if self.step.tensor(from).role == Role::MasterWeight {
-            self.masters.push((rank, op.writes[0], op.reads[0]));
-        }
-    }
-
     /// Copies what a micro-batch brings from the replica's feed.
     fn load(&mut self, rank: RankId, task: Task, id: TensorId) {
         let coordinates = self.step.mesh.coordinates(rank);
@@ -432,105 +394,6 @@ impl<'a> Recorder<'a> {
         self.recording.scopes.push(Scope { rank: rank.0, group, stream, label, micro_batch, first, last });
     }
 
-    /// The last member to arrive records the ring; the others find it done when they are visited again.
-    fn collective(&mut self, rank: RankId, task: Task, op: &Op, collective: Collective, group: Group) -> bool {
-        let members = self.step.mesh.members(group, rank);
-        let number = self.state(rank).met[group as usize];
-        let arrived = self.waiting.entry((group, members[0], number)).or_default();
-        arrived.insert(rank);
-        if arrived.len() < members.len() {
-            return false;
-        }
-        if self.ranks[rank.0 as usize].met[group as usize] == number
-            && members.iter().all(|&m| self.met(m, group) == number)
-        {
-            self.ring(&members, task, op, collective, group);
-        }
-        self.state(rank).met[group as usize] += 1;
-        true
-    }
-
-    fn met(&self, rank: RankId, group: Group) -> usize {
-        self.ranks[rank.0 as usize].met[group as usize]
-    }
-
-    fn ring(&mut self, members: &[RankId], task: Task, op: &Op, collective: Collective, group: Group) {
-        let taking_part: Vec<Member> = members.iter().map(|&member| self.member(member, task, op)).collect();
-        let blocks = self.blocks(op, collective, group);
-        let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches).dealt(blocks);
-        match (group, collective) {
-            (Group::Context, Collective::AllToAll) => {
-                let local = |id: TensorId| self.step.tensor(id).local;
-                ring.exchange_heads(local(op.reads[0]), local(op.writes[0]));
-            }
-            _ => ring.run(collective),
-        }
-        let moved = ring.moved;
-        *self.moved.entry(group.axis()).or_default() += moved;
-        let scope = self.recording.scopes.len();
-        self.close_scope(members[0], Some(group), task, op);
-        if self.outer.contains(&scope) {
-            *self.moved_outer.entry(group.axis()).or_default() += moved;
-        }
-    }
-
-    /// In how many blocks a rank has its rows of what the tensor group gathers or reduces.
-    fn blocks(&self, op: &Op, collective: Collective, group: Group) -> u32 {
-        let whole = match collective {
-            Collective::AllGather => op.writes[0],
-            Collective::ReduceScatter => op.reads[0],
-            _ => return 1,
-        };
-        let tensor = self.step.tensor(whole);
-        let stream = tensor.role == Role::Activation && tensor.local.rows == self.step.dims.tokens();
-        if group == Group::Tensor && stream { self.step.dims.stream_blocks } else { 1 }
-    }
-
-    /// A member's buffers. Members on other stages (tied embeddings, the norm) run the op under other handles.
-    fn member(&self, member: RankId, task: Task, op: &Op) -> Member {
-        let state = &self.ranks[member.0 as usize];
-        let stage = &self.step.stages[state.stage];
-        let own = stage.tasks.get(state.task).and_then(|&t| stage.segment(t).graph.raw_nodes().get(state.op));
-        let (op, task) = own.map_or((op, task), |node| (&node.weight, stage.tasks[state.task]));
-        Member {
-            input: self.slice(member, task, op.reads[0]),
-            output: self.slice(member, task, op.writes[0]),
-            scratch: op.writes.get(1).map(|&id| self.slice(member, task, id)),
-        }
-    }
-
-    fn send(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) {
-        let from = self.slice(rank, task, op.reads[0]);
-        let mesh = self.step.mesh;
-        let steps = if transfer.direction == Direction::Next { 1 } else { mesh.pp - 1 };
-        let to = (rank.0 + mesh.per_stage() * steps) % mesh.ranks();
-        let (place, backend) = (self.place(RankId(to)), &mut *self.backend);
-        let bytes = Bytes(from.size).align_up(crate::graph::ALLOCATION_ALIGNMENT);
-        let wire = &mut self.wire[place as usize];
-        let buffer = wire.allocate(bytes, MemoryCategory::Buffers, |n| backend.create_at(place, n.0));
-        self.transfer(from, Slice { buffer, offset: 0, ..from });
-        *self.moved.entry("pp").or_default() += from.size;
-        let letter = Letter { buffer, sent: self.recording.scopes.len() };
-        self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), letter);
-        self.close_scope(rank, None, task, op);
-    }
-
-    fn receive(&mut self, rank: RankId, task: Task, op: &Op, transfer: Transfer) -> bool {
-        let message = (transfer.number, task.micro_batch);
-        let Some(Letter { buffer, sent }) = self.state(rank).inbox.remove(&message) else { return false };
-        self.flows.push((sent, self.recording.scopes.len()));
-        let to = self.slice(rank, task, op.writes[0]);
-        self.transfer(Slice { buffer, offset: 0, ..to }, to);
-        let place = self.place(rank) as usize;
-        self.wire[place].free(buffer);
-        self.close_scope(rank, None, task, op);
-        true
-    }
-
-    fn transfer(&mut self, from: Slice, to: Slice) {
-        self.recording.dispatches.push(copy(from, 0, to, 0, from.elements()));
-    }
-
     fn finish(mut self) -> Recorded {
         for rank in (0..self.step.mesh.ranks()).map(RankId) {
             let pages = self.state(rank).memory.end();
@@ -560,20 +423,6 @@ impl<'a> Recorder<'a> {
             flows: self.flows,
             pages: self.page_labels,
         }
-    }
-
-    /// Makes the copy of a parameter that is updated outside the device, where both lie between steps.
-    fn copy_of_parameter(
-        &self,
-        persistent: &[BTreeMap<TensorId, BufferId>],
-        (rank, parameter, master): (RankId, TensorId, TensorId),
-    ) -> Dispatch {
-        let [from, to] = [parameter, master].map(|id| {
-            let home = persistent[rank.0 as usize].get(&self.step.storage_of(id));
-            let slice = self.slice_of(rank, None, id);
-            Slice { buffer: home.copied().unwrap_or(slice.buffer), ..slice }
-        });
-        copy(from, 0, to, 0, to.elements())
     }
 }
 
