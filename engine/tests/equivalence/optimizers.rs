@@ -253,7 +253,7 @@ fn every_mesh_updates_alike() {
             lower(&scenario).verify().unwrap_or_else(|error| panic!("{what}: {error}"));
             let found = moved_by(&scenario, 2, backend(BackendKind::Cpu));
             // A slice has blocks of its own, and so has a rank's part of the experts.
-            let other_blocks = optimizer == "adam_8bit" && extra != "";
+            let other_blocks = optimizer == "adam_8bit" && !extra.is_empty();
             for step in [0, 1] {
                 if other_blocks && step > 0 {
                     let apart = noticeable_apart(&found, &reference, step);

@@ -196,7 +196,7 @@ fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &
     let mut tensor = |what: &str, role: Role| {
         let name = format!("{what} of {name}");
         let (dtype, storage) = (DType::F32, Storage::Own);
-        let of = add(tensors, Tensor { name: name.clone().into(), role, dtype, storage, ..bucket.clone() });
+        let of = add(tensors, Tensor { name: name.into(), role, dtype, storage, ..bucket.clone() });
         let view = |op: &&Op| {
             let master = tensors[op.writes[0].index()].clone();
             let offset = match tensors[op.reads[0].index()].storage {
