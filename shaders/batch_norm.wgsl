@@ -4,6 +4,7 @@
 // variance of what is there (Ioffe & Szegedy 2015, algorithm 1).
 // A workgroup of the shader has a channel; it sums by lanes, and then over them.
 //
+// Before it stands `parts/lane_sum`.
 // CPU twin: engine/src/exec/cpu/batch_norm.rs
 
 struct Params {
@@ -18,23 +19,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
-
-const LANES: u32 = 64u;
-
-var<workgroup> lanes: array<f32, LANES>;
-
-// The sum over the workgroup, lane after lane, so that its order never changes; every invocation adds it up for itself,
-// since barriers cost more than that.
-fn total(lane: u32, term: f32) -> f32 {
-    workgroupBarrier();
-    lanes[lane] = term;
-    workgroupBarrier();
-    var sum = 0.0;
-    for (var other = 0u; other < LANES; other++) {
-        sum += lanes[other];
-    }
-    return sum;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

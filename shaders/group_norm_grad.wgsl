@@ -3,7 +3,7 @@
 //
 // A workgroup has a group of an image; it sums by lanes, and then over them.
 //
-// Before it stands `parts/group_norm`.
+// Before it stand `parts/group_norm` and `parts/lane_sum`.
 // CPU twin: engine/src/exec/cpu/group_norm_grad.rs
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer, forecast};
-use crate::graph::StepGraph;
+use crate::graph::{StepGraph, lower};
 use crate::scenario::{PoolName, PoolPolicy, Scenario};
 use crate::sim::{Folding, simulate_folded};
 use crate::trace::{MemoryUse, Origin, Trace};
@@ -104,7 +104,12 @@ pub async fn predict_and_execute(
     // The first measurement compiles kernels, too.
     let counted = if measured.len() > 1 { &measured[1..] } else { &measured[..] };
     let calibration = Calibration::median(counted).ok_or(ExecError::Cancelled)?;
-    let predicted_trace = predict(scenario, trainer.step_graph(), &calibration);
+    // The median of executed steps is one without an outer step, where these are rare.
+    let between = scenario.between_outer_steps().filter(|(_, interval)| *interval > 2).map(|(between, _)| between);
+    let predicted_trace = match &between {
+        Some(between) => predict(between, &lower(between), &calibration),
+        None => predict(scenario, trainer.step_graph(), &calibration),
+    };
     let executed: BTreeMap<_, _> = executed.into_iter().map(|(class, times)| (class, median(times))).collect();
     let rows = rows(&class_times(&predicted_trace), &executed);
     Ok(Comparison {

@@ -7,7 +7,7 @@
 
 use super::Work;
 use crate::cluster::{Device, ShaderRates};
-use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
+use crate::graph::{DType, Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 use crate::units::{FlopsPerSec, Nanos};
@@ -50,6 +50,12 @@ const ITERATIONS: f64 = NEWTON_SCHULZ_ITERATIONS as f64;
 /// Classes of ids, each of which reads all tokens.
 const CLASSES: f64 = 16.0;
 
+/// Rows and columns of a result that an invocation of a matrix product computes from each number that it reads.
+const MATMUL_TILE: [f64; 2] = [8.0, 4.0];
+
+/// Operations of a counter's random numbers: ten rounds of two products in two words each.
+const PHILOX: f64 = 280.0;
+
 /// Operations of an integer division, which devices do in software; of an angle with its sine and cosine.
 const DIVISION: f64 = 4.0;
 const ANGLE: f64 = 24.0;
@@ -72,6 +78,10 @@ impl Calls {
 
     fn scalar(self) -> Self {
         Self { scalar: true, ..self }
+    }
+
+    fn reading(self, words: f64) -> Self {
+        Self { words, ..self }
     }
 
     fn with(self, operations: f64) -> Self {
@@ -106,6 +116,9 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     match op.kind {
         OpKind::Fill(_) => each(1.0),
         OpKind::Add | OpKind::Accumulate => each(3.0),
+        OpKind::Residual { bias } if writes.len() > 1 => {
+            drawn(divided(if bias { 6.25 } else { 3.25 }, f64::from(u8::from(bias))), written)
+        }
         OpKind::Residual { bias } => divided(if bias { 6.0 } else { 3.0 }, f64::from(u8::from(bias))),
         OpKind::Norm => by_row(if dims.layer_norm { 6.0 } else { 4.0 }),
         OpKind::NormGrad => by_row(7.0),
@@ -239,11 +252,53 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let calls = Calls::of(written, looked_up * 2.0 + written as f64);
             Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
         }
-        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
+        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => {
+            // As many products as the sides of all three matrices have in common.
+            let products = (read as f64 * size(reads, 1) as f64 * written as f64).sqrt();
+            let decoded = |at: usize| reads.get(at).map_or(0.0, |id| decoding(tensors[id.index()].dtype));
+            Calls::of(written, 0.0).with(products * (decoded(0) / MATMUL_TILE[1] + decoded(1) / MATMUL_TILE[0]))
+        }
+        // Attention whose scores are stored: both numbers of every product are read.
+        OpKind::AttentionScores => {
+            let products = written as f64 * f64::from(dims.head_dim);
+            each(0.0).scalar().reading(products * 2.0)
+        }
+        OpKind::AttentionValues => {
+            let products = read as f64 * f64::from(dims.value_dim);
+            each(0.0).scalar().reading(products * 2.0)
+        }
+        OpKind::AttentionValuesGrad | OpKind::AttentionScoresGrad => {
+            let width = if op.kind == OpKind::AttentionScoresGrad { dims.head_dim } else { dims.value_dim };
+            let products = 2.0 * read as f64 * f64::from(width);
+            let count = if op.kind == OpKind::AttentionScoresGrad { 1 } else { 2 };
+            each(0.0).scalar().reading(products * 2.0).times(count)
+        }
+        // A row has a part for each head, with a maximum and a sum of its own.
+        OpKind::AttentionSoftmax => Calls::of(read / u64::from(dims.sequence).max(1), read as f64 * 4.0),
+        OpKind::AttentionSoftmaxGrad => Calls::of(read / u64::from(dims.sequence).max(1), read as f64 * 5.0),
+        OpKind::Dropout => drawn(each(2.25), written),
+        OpKind::DropoutGrad => each(2.25),
         OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / QUERIES, 0.0),
         OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
         OpKind::ContextAttentionGrad { .. } => Calls::of(size(writes, 2) / OWN, 0.0).times(3),
+        // Every value is copied to the next.
+        OpKind::Rotate => divided(2.0, 1.0).times(u32::try_from(writes.len()).unwrap_or(1)),
         _ => each(reads.len() as f64 + 1.0),
+    }
+}
+
+/// The same with a random number for every element: ten rounds for four of them, and divisions that find its place.
+fn drawn(calls: Calls, elements: u64) -> Calls {
+    Calls { operations: calls.operations + elements as f64 * (PHILOX / 4.0 + 4.0 * DIVISION), ..calls }
+}
+
+/// Operations that widen a number of fewer than 16 bits, with its scale.
+fn decoding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F8 | DType::F8Gradient => 8.0,
+        DType::F8Block => 14.0,
+        DType::F4 => 36.0,
+        _ => 0.0,
     }
 }
 
@@ -278,7 +333,7 @@ pub fn filled(rates: &ShaderRates, calls: &Calls) -> f64 {
 mod tests {
     use super::super::{kernel_time, work_on};
     use super::*;
-    use crate::graph::{DType, StepGraph, lower};
+    use crate::graph::{StepGraph, lower};
     use crate::scenario::Scenario;
 
     /// Two workgroups at once, a billion words a second, and nothing else that costs time.

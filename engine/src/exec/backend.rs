@@ -258,6 +258,15 @@ impl Backend {
         Ok(ScopeTimes(vec![times]))
     }
 
+    /// Whether a device computes in half precision; twins only round so.
+    pub fn computes_halves(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => backend.computes_halves(),
+            _ => false,
+        }
+    }
+
     /// What the last replay cost the host, where that is measured.
     pub fn host(&self) -> Option<HostTime> {
         match &self.0 {

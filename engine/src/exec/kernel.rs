@@ -207,17 +207,17 @@ kernels! {
     /// Gradient of [`Kernel::Convolution`] for its weight.
     ConvolutionWeightGrad "convolution_weight_grad" [read read write],
     /// Norm of each channel over a micro-batch.
-    BatchNorm "batch_norm" [read read read write write],
+    BatchNorm "batch_norm" [read read read write write] + "lane_sum",
     /// Gradient of [`Kernel::BatchNorm`] for its input, and the sums for its parameters.
-    BatchNormGrad "batch_norm_grad" [read read read read write write],
+    BatchNormGrad "batch_norm_grad" [read read read read write write] + "lane_sum",
     /// Gradient of [`Kernel::BatchNorm`] for its parameters.
     BatchNormGradParams "batch_norm_grad_params" [read write write],
     /// Norm of groups of channels of each image.
-    GroupNorm "group_norm" [read read read write write] + "group_norm",
+    GroupNorm "group_norm" [read read read write write] + "group_norm" + "lane_sum",
     /// Gradient of [`Kernel::GroupNorm`] for its input.
-    GroupNormGrad "group_norm_grad" [read read read read write] + "group_norm",
+    GroupNormGrad "group_norm_grad" [read read read read write] + "group_norm" + "lane_sum",
     /// Gradient of [`Kernel::GroupNorm`] for its parameters.
-    GroupNormGradParams "group_norm_grad_params" [read read read write write] + "group_norm",
+    GroupNormGradParams "group_norm_grad_params" [read read read write write] + "group_norm" + "lane_sum",
     /// The largest, or the mean, of windows.
     Pool "pool" [read write],
     /// Gradient of [`Kernel::Pool`].
@@ -304,8 +304,21 @@ kernels! {
     Copy "copy" [read write],
     /// Arithmetic without memory.
     Peak "peak" [write],
+    /// The same in half precision.
+    PeakHalf "peak_half" [write],
+    /// Packed dot products without memory.
+    PeakInt8 "peak_int8" [write],
+    /// Matrix product in half-precision arithmetic.
+    MatmulHalf "matmul_half" [read read write],
     /// Reading without much else.
     Read "read" [read write],
+}
+
+impl Kernel {
+    /// Whether it computes in half precision, which not every device does.
+    pub fn needs_half(self) -> bool {
+        matches!(self, Self::PeakHalf | Self::MatmulHalf)
+    }
 }
 
 #[cfg(test)]
@@ -331,6 +344,12 @@ mod tests {
         })
     }
 
+    /// What a kernel may need beyond the core of WebGPU.
+    fn validator(kernel: Kernel) -> Validator {
+        let half = if kernel.needs_half() { Capabilities::SHADER_FLOAT16 } else { Capabilities::empty() };
+        Validator::new(ValidationFlags::all(), half)
+    }
+
     fn address_spaces(module: &Module) -> BTreeMap<u32, AddressSpace> {
         let bound = module.global_variables.iter().filter_map(|(_, variable)| {
             let binding = variable.binding.as_ref()?;
@@ -344,8 +363,7 @@ mod tests {
     fn every_shader_is_valid_and_has_one_entry_point() {
         for (kernel, shader) in shaders() {
             let module = parse(shader);
-            // No capability beyond the core of WebGPU may be needed.
-            let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+            let validated = validator(kernel).validate(&module);
             assert!(validated.is_ok(), "{}: {validated:?}", kernel.name());
             assert_eq!(module.entry_points.len(), 1, "{}", kernel.name());
             assert_eq!(module.entry_points[0].name, "main", "{}", kernel.name());
@@ -366,7 +384,7 @@ mod tests {
                 let formats: Vec<Format> = kernel.bindings().iter().map(of).collect();
                 let source = kernel.source_in(family, &formats, 0);
                 let module = parse((name, &source));
-                let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+                let validated = validator(kernel).validate(&module);
                 assert!(validated.is_ok(), "{name} in {}: {validated:?}\n{source}", format.name());
             }
         }
@@ -389,7 +407,7 @@ mod tests {
     fn every_shader_uses_all_its_bindings() {
         for (kernel, shader) in shaders() {
             let module = parse(shader);
-            let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+            let info = validator(kernel).validate(&module).unwrap();
             // A binding that is never used drops out of an automatic layout.
             for (handle, variable) in module.global_variables.iter() {
                 let used = !info.get_entry_point(0)[handle].is_empty();

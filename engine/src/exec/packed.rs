@@ -12,6 +12,9 @@ use super::{Dispatch, Format, Kernel};
 /// Where a shader says how many sums an invocation has.
 const MOST_SUMS: &str = "const SUMS: u32 = 512u;";
 
+/// How a shader begins that computes in half precision.
+const HALF: &str = "enable f16;\n";
+
 /// What stands before a shader that reads or writes such a buffer.
 const FORMATS: &str = include_str!("../../../shaders/parts/formats.wgsl");
 
@@ -30,6 +33,10 @@ impl Kernel {
         let mut text = without_comments(&source);
         for (binding, &format) in formats.iter().enumerate().filter(|(_, format)| **format != Format::Word) {
             text = with_format(&text, binding, format);
+        }
+        // What a shader needs stands before all else.
+        if let Some(rest) = text.strip_prefix(HALF) {
+            return Cow::Owned(format!("{HALF}{FORMATS}\n{rest}"));
         }
         // A kernel that rounds by itself has it already.
         Cow::Owned(if text.contains("fn from_byte(") { text } else { format!("{FORMATS}\n{text}") })

@@ -18,10 +18,10 @@ use shardlab_engine::exec::cpu::{
     attention_scores_grad, attention_softmax, attention_softmax_grad, attention_values, attention_values_grad_p,
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
-    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, matmul_int8, momentum, peak, position, position_grad,
-    quantize, quantize_blocks, quantize_rows, quantize_short, read, reduce, residual, rms_norm, rms_norm_grad,
-    rms_norm_grad_params, rope, route, route_grad, row_max, scale, sgd, silu, silu_grad, sum_exp, sum_squares, swiglu,
-    swiglu_grad,
+    layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, matmul_half, matmul_int8, momentum, peak, peak_half,
+    peak_int8, position, position_grad, quantize, quantize_blocks, quantize_rows, quantize_short, read, reduce,
+    residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, scale, sgd, silu,
+    silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, open,
@@ -338,6 +338,10 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(sgd::SgdParams { n: 99 }), &[99, 1, 9, 99]),
         case(params!(momentum::MomentumParams { n: 99 }), &[99, 1, 9, 99, 99]),
         case(params!(peak::PeakParams { n: 99, rounds: 5, factor: 0.5 }), &[99]),
+        case(peak_half::PeakHalfParams(params!(peak::PeakParams { n: 99, rounds: 5, factor: 0.5 })), &[99]),
+        case(params!(peak_int8::PeakInt8Params { n: 99, rounds: 5, word: 0x0182_fb7f }), &[99]),
+        case(params!(matmul_half::MatmulHalfParams { m: 37, n: 70, quads: 11 }), &[814, 1540, 2590]),
+        case(params!(matmul_half::MatmulHalfParams { m: 1, n: 1, quads: 1 }), &[2, 2, 1]),
         case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
         case(params!(scale::ScaleParams { n: 1001, words: 251, most: 448.0 }), &[1001, 252]),
         case(
@@ -420,6 +424,15 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             let zeros = case.lengths[0] / case.lengths[2];
             data[0][zeros * 2..zeros * 3].fill(0.0);
         }
+        Kernel::MatmulHalf => {
+            for index in [0, 1] {
+                let mut words = vec![0; data[index].len()];
+                let halves: Vec<f32> =
+                    (0..2 * words.len()).map(|i| data[index][i / 2] * (1.0 + i as f32 * 1e-3)).collect();
+                Format::F16.pack(&halves, &mut words);
+                data[index] = words.into_iter().map(f32::from_bits).collect();
+            }
+        }
         Kernel::MatmulInt8 => {
             for index in [0, 2] {
                 data[index] = data[index].iter().map(|_| f32::from_bits(random.next_u32())).collect();
@@ -475,6 +488,9 @@ fn poison(case: &Case, data: &mut [Vec<f32>]) {
         Kernel::Gate,
         Kernel::GateGrad,
         Kernel::Peak,
+        Kernel::PeakHalf,
+        Kernel::PeakInt8,
+        Kernel::MatmulHalf,
         Kernel::Read,
         LatentJoin,
         LatentJoinGrad,
@@ -523,6 +539,8 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::Assign => &[0, 1],
         Kernel::Scale | Kernel::Quantize | Kernel::QuantizeBlocks | Kernel::QuantizeShort => &[1],
         Kernel::QuantizeRows => &[1, 2],
+        Kernel::MatmulHalf => &[0, 1, 2],
+        Kernel::PeakHalf | Kernel::PeakInt8 => &[0],
         Kernel::MatmulInt8 => &[0, 1, 2, 3, 4],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
         Kernel::Dispatch | Kernel::Combine | Kernel::Route => &[2],
@@ -598,6 +616,10 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]
 /// WGSL allows exp 3 + 2·|x| ulp, tanh and sin/cos an absolute 2⁻¹¹ (WGSL specification, 14.6.3); observed are some
 /// ulp. For rope the angle itself is rounded: up to as many radians as the last position, `2·seq`, times 2⁻²⁴.
 fn tolerance(kernel: Kernel) -> f32 {
+    // Where a device rounds the products of a quad is not defined: sixteen roundings of 2⁻¹¹ at most.
+    if matches!(kernel, Kernel::MatmulHalf | Kernel::PeakHalf) {
+        return 16.0 / 2048.0;
+    }
     if matches!(kernel, Kernel::Rope | Kernel::LatentJoin | Kernel::LatentJoinGrad) {
         1e-7 * (2 * ATTENTION.1) as f32
     } else {
@@ -609,7 +631,8 @@ fn tolerance(kernel: Kernel) -> f32 {
 fn is_numbers(kernel: Kernel, index: usize) -> bool {
     matches!(
         (kernel, index),
-        (Kernel::Route, 2)
+        (Kernel::PeakInt8, 0)
+            | (Kernel::Route, 2)
             | (Kernel::Dropout, 3)
             | (Kernel::DropoutResidual, 5)
             | (
@@ -692,6 +715,11 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     for case in cases.into_iter().flatten() {
         let data = data(&case, &mut random);
         let kernel = case.dispatch.kernel;
+        if kernel.needs_half() && !gpu.computes_halves() {
+            eprintln!("SKIPPED: {} needs half precision", kernel.name());
+            seen.insert(kernel);
+            continue;
+        }
         for format in Format::ALL {
             let formats = formats(kernel, format);
             let expected = run(&mut cpu, &case, &data, &formats);

@@ -8,8 +8,10 @@ use crate::exec::calibrate::scopes_of_one;
 use crate::exec::cpu::copy::CopyParams;
 use crate::exec::cpu::fill::FillParams;
 use crate::exec::cpu::peak::PeakParams;
+use crate::exec::cpu::peak_half::PeakHalfParams;
+use crate::exec::cpu::peak_int8::PeakInt8Params;
 use crate::exec::cpu::read::ReadParams;
-use crate::exec::{BackendKind, Dispatch, ExecError, Format, Kernel, Recording};
+use crate::exec::{BackendKind, Dispatch, ExecError, Format, Kernel, Recording, Slice};
 use crate::units::Nanos;
 
 /// Multiply-adds in flight in an invocation of `peak`.
@@ -34,22 +36,40 @@ impl Bench<'_> {
         // The twin has no vectors.
         let widths = if self.backend.info().kind == BackendKind::Cpu { 1 } else { 3 };
         for (family, width) in [(0, 1_u64), (1, 2), (2, 4)].into_iter().take(widths) {
-            self.tell("peak")?;
-            let (mut rounds, mut nanos) = (16_u32, Nanos(1));
-            // Long enough that starting does not count.
-            while rounds <= 1 << 14 {
-                let params = PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] };
-                let call = Dispatch::new(&params, [self.slice(2, LANES.into())]).by(family);
-                nanos = self.time(&call).await?;
-                if nanos > Nanos(20_000_000) {
-                    break;
-                }
-                rounds *= 4;
-            }
-            let flops = 2 * CHAINS * width * u64::from(rounds.min(1 << 14)) * u64::from(LANES);
             let name = if width == 1 { "fp32".to_owned() } else { format!("fp32 x{width}") };
-            self.add(Figure::arithmetic(Section::Peak, name, nanos, [flops, 0]));
+            let params = |rounds| PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] };
+            self.peak_of(name, width, |rounds, out| Dispatch::new(&params(rounds), [out]).by(family)).await?;
         }
+        if self.backend.computes_halves() {
+            let params = |rounds| PeakHalfParams(PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] });
+            self.peak_of("fp16 x4".to_owned(), 4, |rounds, out| Dispatch::new(&params(rounds), [out])).await?;
+        }
+        if self.backend.info().kind == BackendKind::Wgpu {
+            let params = |rounds| PeakInt8Params { n: LANES, rounds, word: 0x0102_0304, pad: 0 };
+            self.peak_of("int8, packed".to_owned(), 4, |rounds, out| Dispatch::new(&params(rounds), [out])).await?;
+        }
+        Ok(())
+    }
+
+    /// The rate of a kernel of as many chains, of as many multiply-adds each in a round.
+    async fn peak_of(
+        &mut self,
+        name: String,
+        width: u64,
+        call: impl Fn(u32, Slice) -> Dispatch,
+    ) -> Result<(), ExecError> {
+        self.tell("peak")?;
+        let (mut rounds, mut nanos) = (16_u32, Nanos(1));
+        // Long enough that starting does not count.
+        while rounds <= 1 << 14 {
+            nanos = self.time(&call(rounds, self.slice(2, LANES.into()))).await?;
+            if nanos > Nanos(20_000_000) {
+                break;
+            }
+            rounds *= 4;
+        }
+        let flops = 2 * CHAINS * width * u64::from(rounds.min(1 << 14)) * u64::from(LANES);
+        self.add(Figure::arithmetic(Section::Peak, name, nanos, [flops, 0]));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Bench, Figure, LONGEST_CALL, Section, Unit};
 use crate::exec::cpu::matmul::MatmulParams;
+use crate::exec::cpu::matmul_half::MatmulHalfParams;
 use crate::exec::cpu::matmul_int8::MatmulInt8Params;
 use crate::exec::cpu::quantize_rows::QuantizeRowsParams;
 use crate::exec::{Dispatch, ExecError, Format, Recording, Slice, Trainer, Tuning, shape_key};
@@ -43,7 +44,33 @@ impl<'a> Bench<'a> {
         for format in [Format::Word, Format::Bf16, Format::F16] {
             self.products(largest, format, tuning).await?;
         }
+        if self.backend.computes_halves() {
+            self.half_products(largest).await?;
+        }
         self.integer_products(largest).await
+    }
+
+    /// Square products in half-precision arithmetic.
+    async fn half_products(&mut self, largest: u32) -> Result<(), ExecError> {
+        let mut side = 64;
+        while side <= largest {
+            self.tell("matmul")?;
+            let elements = u64::from(side) * u64::from(side);
+            let [a, b] = [0, 1].map(|buffer| self.slice(buffer, elements / 2));
+            let params = MatmulHalfParams { m: side, n: side, quads: side / 4, pad: 0 };
+            let call = Dispatch::new(&params, [a, b, self.slice(2, elements)]);
+            let nanos = self.time(&call).await?;
+            let name = format!("{side} x {side} x {side} in fp16 arithmetic");
+            let mut figure =
+                Figure::arithmetic(Section::Matmul, name, nanos, [2 * elements * u64::from(side), 8 * elements]);
+            figure.detail = format!("{}, sums of 16 products in fp16", call.kernel.name());
+            self.add(figure);
+            if nanos > LONGEST_CALL {
+                break;
+            }
+            side *= 2;
+        }
+        Ok(())
     }
 
     /// Square products of integers in eight bits, by packed dot products; what it takes to quantize both factors is in the

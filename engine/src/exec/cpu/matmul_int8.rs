@@ -42,7 +42,7 @@ pub fn matmul_int8<T: Real>(a: &[u32], a_scales: &[T], b: &[u32], b_scales: &[T]
 }
 
 /// The sum of four products.
-fn dot(a: u32, b: u32) -> i32 {
+pub(super) fn dot(a: u32, b: u32) -> i32 {
     let integers = |word: u32| word.to_le_bytes().map(|byte| i32::from(byte as i8));
     integers(a).into_iter().zip(integers(b)).map(|(a, b)| a * b).sum()
 }

@@ -77,6 +77,7 @@ pub mod layer_norm;
 pub mod layer_norm_grad;
 pub mod layer_norm_grad_params;
 pub mod matmul;
+pub mod matmul_half;
 pub mod matmul_int8;
 pub mod momentum;
 pub mod muon;
@@ -84,6 +85,8 @@ pub mod muon_momentum;
 pub mod narrow_blocks;
 pub mod orthogonal_columns;
 pub mod peak;
+pub mod peak_half;
+pub mod peak_int8;
 pub mod pool;
 pub mod pool_grad;
 pub mod position;
@@ -369,6 +372,9 @@ pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> 
         }
         Kernel::DropoutGrad => twin!(dropout_grad: read dy, tokens mask, write dx),
         Kernel::Peak => twin!(peak: write out),
+        Kernel::PeakHalf => twin!(peak_half: write out),
+        Kernel::PeakInt8 => twin!(peak_int8: numbers out),
+        Kernel::MatmulHalf => twin!(matmul_half: tokens a, tokens b, write c),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),
         Kernel::Quantize => twin!(quantize: read x, numbers out),

@@ -12,6 +12,8 @@ pub struct OpenDevice {
     pub queue: wgpu::Queue,
     pub info: BackendInfo,
     pub timing: TimingMode,
+    /// Whether it computes in half precision.
+    pub half: bool,
     /// The first error that the device reported outside of a call.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -58,7 +60,7 @@ impl OpenDevice {
         let timing = TimingMode::of(adapter.features());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shardlab"),
-            required_features: timing.features(),
+            required_features: timing.features() | (adapter.features() & wgpu::Features::SHADER_F16),
             required_limits: adapter.limits(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -66,7 +68,8 @@ impl OpenDevice {
             adapter.request_device(&descriptor).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
         let info = describe(&adapter.get_info(), timing);
         let failure = watch(&device);
-        Ok(Self { device, queue, info, timing, failure })
+        let half = adapter.features().contains(wgpu::Features::SHADER_F16);
+        Ok(Self { half, device, queue, info, timing, failure })
     }
 
     /// A buffer, at least four bytes long.

@@ -65,6 +65,11 @@ impl GpuBackend {
         &self.device.info
     }
 
+    /// Whether it computes in half precision.
+    pub fn computes_halves(&self) -> bool {
+        self.device.half
+    }
+
     /// Bytes of all buffers.
     pub fn created_bytes(&self) -> u64 {
         self.created_bytes
@@ -87,6 +92,12 @@ impl GpuBackend {
     /// Compiles the kernels of `recording` and binds its buffers.
     pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
         for dispatch in &recording.dispatches {
+            if dispatch.kernel.needs_half() && !self.device.half {
+                return Err(ExecError::Kernel(format!(
+                    "the device has no half precision for `{}`",
+                    dispatch.kernel.name()
+                )));
+            }
             let way = way(dispatch);
             if !self.pipelines.contains_key(&way) {
                 self.pipelines.insert(way.clone(), prepare::pipeline(&self.device.device, &way));
