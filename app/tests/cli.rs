@@ -344,12 +344,15 @@ fn kernels_are_tuned_once() {
 
 #[test]
 fn what_can_only_be_simulated_is_not_executed() {
-    let tiny = "[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\nprecision = \"fp32\"\nglobal_batch = 8\n[model]\npreset = \"tiny-llama\"\n";
-    let cases = [("dropout = 0.1\n", "model.dropout")];
+    let tiny = "[cluster]\ndevice = \"a100-80gb-sxm\"\n[model]\npreset = \"tiny-llama\"\n[strategy]\nglobal_batch = 8\ndata_parallel = 2\n";
+    let cases = [
+        ("precision = \"nvfp4\"\nzero_stage = 1\n", "strategy.zero_stage"),
+        ("precision = \"fp32\"\nupdate = \"asynchronous\"\n", "run.gradient_clip"),
+    ];
     let folder = folder("only_simulated");
-    for (model, reason) in cases {
+    for (strategy, reason) in cases {
         let path = folder.join("scenario.toml");
-        std::fs::write(&path, format!("{tiny}{model}")).expect("a file is written");
+        std::fs::write(&path, format!("{tiny}{strategy}")).expect("a file is written");
         let path = path.to_str().expect("text");
         let simulated = shardlab(&["simulate", path]);
         assert_eq!(simulated.status.code(), Some(0), "{reason}: {}", text(&simulated.stderr));
