@@ -165,7 +165,7 @@ pub struct ModelFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<bool>,
     /// Groups of channels that its norms treat by themselves in every image (Wu & He 2018, "Group normalization"), a divisor
-    /// of `hidden`; norms of each channel over a batch when left out.
+    /// of `hidden`; norms of each channel over a batch when 0 or left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm_groups: Option<u32>,
     /// Rows of each embedding table of `dlrm`, whose width is `hidden`.

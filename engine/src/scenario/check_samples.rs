@@ -43,7 +43,8 @@ pub(super) fn resnet(file: &ModelFile, name: String) -> Checked<Model> {
         let hint = "ResNet-50 has [3, 4, 6, 3].";
         return Err(invalid("model.blocks", format!("{} numbers", blocks.len()), "four numbers, one of a stage", hint));
     }
-    let groups = file.norm_groups.map(|groups| bounded(Some(groups), "model.norm_groups", width)).transpose()?;
+    let groups = file.norm_groups.filter(|groups| *groups > 0);
+    let groups = groups.map(|groups| bounded(Some(groups), "model.norm_groups", width)).transpose()?;
     if let Some(groups) = groups.filter(|groups| !width.is_multiple_of(*groups)) {
         let allowed = format!("a divisor of model.hidden, {width}");
         return Err(invalid("model.norm_groups", groups, allowed, "Every layer has a multiple of these channels."));

@@ -36,7 +36,7 @@ impl Form<'_> {
         optional_flag_ui(ui, "form.model.bottleneck", &mut file.bottleneck, bottleneck);
         let width = net.as_ref().map_or(1, |net| net.width);
         let effective = net.and_then(|net| net.groups).unwrap_or(0);
-        optional_ui(ui, "form.model.norm_groups", &mut file.norm_groups, effective, 1..=width, groups);
+        optional_ui(ui, "form.model.norm_groups", &mut file.norm_groups, effective, 0..=width, groups);
     }
 
     fn recommender_ui(&mut self, ui: &mut Ui) {
