@@ -80,7 +80,10 @@ test('the device is measured in the page, and nothing that ranks exchange is wro
   assert.equal(bench.error, null);
   assert.equal(bench.report.backend.kind, 'wgpu');
   const of = (section) => bench.report.figures.filter((figure) => figure.section === section);
-  assert.ok(of('peak').length === 3 && of('matmul').length > 1, JSON.stringify(bench.report.figures));
+  const peaks = of('peak').map(({ name }) => name);
+  // Half precision is there where the device has it.
+  for (const name of ['fp32', 'fp32 x2', 'fp32 x4', 'int8, packed']) assert.ok(peaks.includes(name), peaks.join(', '));
+  assert.ok(of('matmul').length > 1, peaks.join(', '));
   const [integers, floats] = [true, false].map((packed) => of('matmul').filter(({ name }) => name.endsWith('int8') === packed));
   assert.ok(floats.every(({ detail }) => detail.includes('matmul_tiled')), 'expected all ways beside the fastest');
   assert.ok(integers.length > 0 && integers.every(({ detail }) => detail.includes('quantize_rows')), JSON.stringify(integers));
