@@ -8,7 +8,7 @@ use super::beside::{Beside, beside_tensors};
 use super::{Breakdown, breakdowns};
 use crate::cluster::{Device, RankId};
 use crate::cost;
-use crate::graph::{OpKind, Part, Segment, StepGraph, lower};
+use crate::graph::{OpKind, Part, StepGraph, lower};
 use crate::scenario::{Precision, Scenario, UpdateRule};
 use crate::sim::simulate;
 use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
@@ -161,7 +161,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
 }
 
 fn repeated_layers(step: &StepGraph) -> u32 {
-    let ops = step.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
+    let ops = step.ops();
     let repeats = ops.filter(|op| op.phase == Phase::Recompute && matches!(op.part, Part::Layer(_)));
     u32::try_from(repeats.map(|op| op.part).collect::<BTreeSet<_>>().len()).unwrap_or(u32::MAX)
 }

@@ -193,8 +193,7 @@ impl Format {
     /// changes no digit; one where there is nothing to scale.
     pub fn scale(self, values: &[f32]) -> f32 {
         let Some([.., largest]) = self.byte() else { return 1.0 };
-        let finite = values.iter().filter(|x| x.is_finite());
-        power_below(finite.fold(0.0, |most: f32, x| most.max(x.abs())), self.decode(largest))
+        power_below(largest_finite(values), self.decode(largest))
     }
 
     /// Of eight bits: those of the mantissa, the bias of the exponent, and the code of the largest number.
@@ -230,6 +229,10 @@ pub(super) const SHORT_BLOCK: usize = 16;
 /// The largest magnitude in four bits, by the largest scale in E4M3.
 pub(super) const MOST_E2M1: f32 = 6.0 * 448.0;
 
+fn largest_finite(values: &[f32]) -> f32 {
+    values.iter().filter(|x| x.is_finite()).fold(0.0, |most: f32, x| most.max(x.abs()))
+}
+
 fn pack_blocks(values: &[f32], words: &mut [u32]) {
     let (codes, scales) = words.split_at_mut(values.len().div_ceil(4));
     let blocks = values.chunks(SCALED_BLOCK as usize).zip(codes.chunks_mut(SCALED_BLOCK as usize / 4));
@@ -243,8 +246,7 @@ fn pack_blocks(values: &[f32], words: &mut [u32]) {
 }
 
 fn pack_e2m1(values: &[f32], words: &mut [u32]) {
-    let finite = values.iter().filter(|x| x.is_finite());
-    let scale = power_below(finite.fold(0.0, |most: f32, x| most.max(x.abs())), MOST_E2M1);
+    let scale = power_below(largest_finite(values), MOST_E2M1);
     let last = values.len().div_ceil(4);
     for (values, words) in values.chunks(SHORT_BLOCK).zip(words[..last].chunks_mut(SHORT_BLOCK / 4)) {
         short_block(values, scale, words);

@@ -30,7 +30,12 @@ pub trait KernelParams: bytemuck::Pod {
 
 /// The grid of an elementwise kernel over `n` elements, folded into `y` where one row of workgroups is too long.
 pub fn elementwise_grid(n: u32) -> [u32; 3] {
-    let groups = n.div_ceil(WORKGROUP_SIZE).max(1);
+    folded_grid(n.div_ceil(WORKGROUP_SIZE))
+}
+
+/// The same of as many workgroups.
+pub fn folded_grid(groups: u32) -> [u32; 3] {
+    let groups = groups.max(1);
     let x = groups.min(MAX_WORKGROUPS);
     [x, groups.div_ceil(x), 1]
 }

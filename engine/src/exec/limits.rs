@@ -2,7 +2,7 @@
 
 use super::ExecError;
 use super::pool::plans;
-use crate::graph::{ALLOCATION_ALIGNMENT, Dims, Op, OpKind, Segment, StepGraph, lower};
+use crate::graph::{ALLOCATION_ALIGNMENT, Dims, Op, OpKind, StepGraph, lower};
 use crate::model::Recommender;
 use crate::scenario::{PlacementName, PoolPolicy, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
@@ -101,8 +101,7 @@ fn is_aligned(step: &StepGraph) -> bool {
         }
         _ => true,
     };
-    let segments = step.stages.iter().flat_map(|stage| &stage.segments);
-    blocks == 1 || segments.flat_map(Segment::ops).all(fits)
+    blocks == 1 || step.ops().all(fits)
 }
 
 /// Whether the lowered step stays within the limits of an execution.

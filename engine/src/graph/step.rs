@@ -233,6 +233,11 @@ impl StepGraph {
         (root, before + offset)
     }
 
+    /// The ops of all segments of all stages, each once.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops)
+    }
+
     /// Ops that one rank of each stage runs in a step.
     pub fn op_instances(&self) -> usize {
         let of_stage =

@@ -6,9 +6,9 @@
 //! ones (section 1.3, "dynamic tree quantization"). `m` and `v` hold four codes in a word, `scales` those of both moments
 //! for each block.
 
-use super::adamw::gradient_factor;
+use super::adamw::{gradient_factor, step};
 use super::{Real, real};
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, folded_grid};
 use crate::scenario::optimizer::BLOCK;
 
 /// Parameters of [`adam_8bit`].
@@ -27,9 +27,7 @@ impl KernelParams for Adam8BitParams {
     const KERNEL: Kernel = Kernel::Adam8Bit;
 
     fn grid(&self) -> [u32; 3] {
-        let blocks = self.n.div_ceil(BLOCK).max(1);
-        let x = blocks.min(65_535);
-        [x, blocks.div_ceil(x), 1]
+        folded_grid(self.n.div_ceil(BLOCK))
     }
 }
 
@@ -48,6 +46,7 @@ pub fn adam_8bit<T: Real>(
     if !norm_sq[0].is_finite() {
         return;
     }
+    let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
     let (n, size) = (p.n as usize, BLOCK as usize);
     for (block, scales) in scales.chunks_mut(2).enumerate().take(n.div_ceil(size)) {
         let elements = block * size..n.min((block + 1) * size);
@@ -55,7 +54,7 @@ pub fn adam_8bit<T: Real>(
         for i in elements.clone() {
             let old = [Code::Signed.value(byte(m, i)), Code::Unsigned.value(byte(v, i))];
             let old = [0, 1].map(|which| real::<T>(old[which]) * scales[which]);
-            moments.push(step(grad[i], norm_sq[0], hyper, old, &mut param[i], i < p.decayed as usize));
+            moments.push(step(grad[i] * factor, hyper, old, &mut param[i], i < p.decayed as usize));
         }
         for (which, (code, codes)) in [(Code::Signed, &mut *m), (Code::Unsigned, &mut *v)].into_iter().enumerate() {
             let most = moments.iter().fold(T::zero(), |most, moment| most.max(moment[which].abs()));
@@ -71,18 +70,6 @@ pub fn adam_8bit<T: Real>(
         put(m, i, 0);
         put(v, i, 0);
     }
-}
-
-/// Updates a parameter; returns its moments.
-fn step<T: Real>(grad: T, norm_sq: T, hyper: &[T], [m, v]: [T; 2], param: &mut T, decays: bool) -> [T; 2] {
-    let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
-    let g = grad * gradient_factor(hyper[7], hyper[8], norm_sq);
-    let mean = beta1 * m + (T::one() - beta1) * g;
-    let square = beta2 * v + (T::one() - beta2) * g * g;
-    let weight_decay = if decays { hyper[4] } else { T::zero() };
-    let update = mean / hyper[5] / ((square / hyper[6]).sqrt() + eps);
-    *param -= lr * (update + weight_decay * *param);
-    [mean, square]
 }
 
 fn byte(words: &[u32], i: usize) -> u32 {

@@ -42,20 +42,24 @@ pub fn adamw<T: Real>(
     v: &mut [T],
     p: &AdamwParams,
 ) {
-    let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
-    let [bias1, bias2] = [hyper[5], hyper[6]];
     let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
     if !norm_sq[0].is_finite() {
         return;
     }
     for i in 0..p.n as usize {
-        let g = grad[i] * factor;
-        m[i] = beta1 * m[i] + (T::one() - beta1) * g;
-        v[i] = beta2 * v[i] + (T::one() - beta2) * g * g;
-        let weight_decay = if i < p.decayed as usize { hyper[4] } else { T::zero() };
-        let step = m[i] / bias1 / ((v[i] / bias2).sqrt() + eps);
-        param[i] = param[i] - lr * (step + weight_decay * param[i]);
+        [m[i], v[i]] = step(grad[i] * factor, hyper, [m[i], v[i]], &mut param[i], i < p.decayed as usize);
     }
+}
+
+/// Updates a parameter by an unscaled and clipped gradient; returns its moments.
+pub(super) fn step<T: Real>(g: T, hyper: &[T], [m, v]: [T; 2], param: &mut T, decays: bool) -> [T; 2] {
+    let [lr, beta1, beta2, eps] = [hyper[0], hyper[1], hyper[2], hyper[3]];
+    let mean = beta1 * m + (T::one() - beta1) * g;
+    let square = beta2 * v + (T::one() - beta2) * g * g;
+    let weight_decay = if decays { hyper[4] } else { T::zero() };
+    let update = mean / hyper[5] / ((square / hyper[6]).sqrt() + eps);
+    *param -= lr * (update + weight_decay * *param);
+    [mean, square]
 }
 
 /// By what gradients are multiplied: by 1 / loss scale, and so that their norm is at most `clip`, where that is above 0.

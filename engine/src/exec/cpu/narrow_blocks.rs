@@ -9,7 +9,7 @@
 use super::Real;
 use super::quantize_rows::{MOST, integer};
 use crate::exec::format::power_below;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, folded_grid};
 use crate::scenario::compression::BLOCK;
 
 /// Parameters of [`narrow_blocks`].
@@ -28,8 +28,7 @@ impl KernelParams for NarrowBlocksParams {
     const KERNEL: Kernel = Kernel::NarrowBlocks;
 
     fn grid(&self) -> [u32; 3] {
-        let x = self.rows.clamp(1, 65_535);
-        [x, self.rows.div_ceil(x), 1]
+        folded_grid(self.rows)
     }
 }
 

@@ -4,8 +4,8 @@
 //! In half precision, four numbers in a vector, which are alike. `out` is `[n]`.
 
 use super::Real;
+use super::peak::PeakParams;
 use crate::exec::Format;
-use crate::exec::cpu::peak::PeakParams;
 use crate::exec::kernel::{Kernel, KernelParams};
 
 /// Parameters of [`peak_half`].

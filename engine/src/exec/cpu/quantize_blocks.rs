@@ -6,7 +6,7 @@
 
 use super::Real;
 use crate::exec::Format;
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, folded_grid};
 
 /// Parameters of [`quantize_blocks`].
 #[repr(C)]
@@ -24,9 +24,7 @@ impl KernelParams for QuantizeBlocksParams {
     const KERNEL: Kernel = Kernel::QuantizeBlocks;
 
     fn grid(&self) -> [u32; 3] {
-        let blocks = self.n.div_ceil(128).max(1);
-        let x = blocks.min(65_535);
-        [x, blocks.div_ceil(x), 1]
+        folded_grid(self.n.div_ceil(128))
     }
 }
 

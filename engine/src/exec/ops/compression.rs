@@ -1,6 +1,6 @@
 //! What makes gradients smaller on their way to other replicas, and whole again.
 
-use super::{Call, Calls, elements};
+use super::{Call, elements};
 use crate::exec::Dispatch;
 use crate::exec::collectives::copy;
 use crate::exec::cpu::blend::BlendParams;
@@ -28,8 +28,8 @@ struct Piece {
 }
 
 impl Call<'_> {
-    pub(super) fn compression(&self, step: CompressionStep) -> Calls {
-        Ok(match step {
+    pub(super) fn compression(&self, step: CompressionStep) -> Vec<Dispatch> {
+        match step {
             CompressionStep::Narrow if self.tensor(self.op.writes[0]).dtype == DType::U8 => vec![self.narrow_blocks()],
             CompressionStep::Widen { parts } if self.tensor(self.op.reads[0]).dtype == DType::U8 => {
                 vec![self.widen_blocks(parts)]
@@ -67,7 +67,7 @@ impl Call<'_> {
                 self.factored_pieces(&self.op.reads, rank).map(of_piece).collect()
             }
             CompressionStep::Expand { rank, ranks } => self.expand(rank, ranks),
-        })
+        }
     }
 
     fn narrow_blocks(&self) -> Dispatch {

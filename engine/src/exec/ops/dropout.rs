@@ -45,7 +45,7 @@ impl Call<'_> {
             reason = "the halves of a word; a share of 2³²"
         )]
         let (key, threshold) = ([key as u32, (key >> 32) as u32], (self.context.dropout * 4_294_967_296.0) as u32);
-        let number = self.context.micro_batch * self.replicas() + self.context.replica;
+        let number = self.context.micro_batch * self.context.step.mesh.dp + self.context.replica;
         let params = DropoutParams {
             cols,
             own_rows: tensor.shape.rows / dims.batch,
@@ -66,9 +66,5 @@ impl Call<'_> {
             ..params
         };
         self.blocks(id).into_iter().map(of_block)
-    }
-
-    fn replicas(&self) -> u32 {
-        self.context.step.mesh.dp
     }
 }

@@ -128,7 +128,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Accumulate => vec![call.accumulate()],
         // Chunks lie where the whole lies.
         OpKind::Split | OpKind::Join => Vec::new(),
-        OpKind::Compression(step) => call.compression(step)?,
+        OpKind::Compression(step) => call.compression(step),
         OpKind::Cast => call.cast(),
         OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],
         OpKind::GatherRows | OpKind::GatherRowsGrad => vec![call.gathered_rows()],
@@ -201,32 +201,18 @@ impl Call<'_> {
         copy(self.reads[0], 0, self.writes[0], 0, self.written(0))
     }
 
-    /// Of what all ranks have, each may keep its rows. Numbers in eight bits have a scale, for which all of them are needed.
+    /// Of what all ranks have, each may keep its rows. Numbers with scales are written all at once.
     fn cast(&self) -> Vec<Dispatch> {
         let (from, to, n) = (self.reads[0], self.writes[0], self.written(0));
-        let (words, bits) = (n.div_ceil(4), Slice { format: Format::Word, ..to });
-        if to.format == Format::E4m3Blocks {
-            return vec![Dispatch::new(&QuantizeBlocksParams { n, words, pad: [0; 2] }, [from, bits])];
+        if to.format.is_scaled() {
+            return quantized(from, to, n);
         }
-        if to.format == Format::E2m1Blocks {
-            let scale = ScaleParams { n, words, most: MOST_E2M1, pad: [0; 1] };
-            let codes = QuantizeShortParams { n, words, pad: [0; 2] };
-            return vec![Dispatch::new(&scale, [from, bits]), Dispatch::new(&codes, [from, bits])];
+        if self.read_shape(0) == self.write_shape(0) {
+            return vec![copy(from, 0, to, 0, n)];
         }
-        let Some([mantissa, bias, largest]) = to.format.byte() else {
-            if self.read_shape(0) == self.write_shape(0) {
-                return vec![copy(from, 0, to, 0, n)];
-            }
-            let (id, cols) = (self.op.writes[0], self.write_shape(0).cols);
-            let block = |block: Block| copy(from, block.whole * cols, to, block.own * cols, block.rows * cols);
-            return self.blocks(id).into_iter().map(block).collect();
-        };
-        let most = to.format.decode(largest);
-        let to = Slice { format: Format::Word, ..to };
-        vec![
-            Dispatch::new(&ScaleParams { n, words, most, pad: [0; 1] }, [from, to]),
-            Dispatch::new(&QuantizeParams { n, words, mantissa, bias, largest, pad: [0; 3] }, [from, to]),
-        ]
+        let (id, cols) = (self.op.writes[0], self.write_shape(0).cols);
+        let block = |block: Block| copy(from, block.whole * cols, to, block.own * cols, block.rows * cols);
+        self.blocks(id).into_iter().map(block).collect()
     }
 
     /// The first row of the whole that this rank holds of a tensor.
@@ -467,6 +453,22 @@ impl Call<'_> {
         let copies = copies * if tensor.placement == Placement::Replicate && !counted { mesh.tp } else { 1 };
         let scale = 1.0 / copies as f32;
         self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
+    }
+}
+
+/// Writes `n` numbers in eight bits or four, with their scales.
+fn quantized(from: Slice, to: Slice, n: u32) -> Vec<Dispatch> {
+    let (words, bound) = (n.div_ceil(4), [from, Slice { format: Format::Word, ..to }]);
+    let scale = |most: f32| Dispatch::new(&ScaleParams { n, words, most, pad: [0; 1] }, bound);
+    match to.format.byte() {
+        Some([mantissa, bias, largest]) => {
+            let codes = QuantizeParams { n, words, mantissa, bias, largest, pad: [0; 3] };
+            vec![scale(to.format.decode(largest)), Dispatch::new(&codes, bound)]
+        }
+        None if to.format == Format::E2m1Blocks => {
+            vec![scale(MOST_E2M1), Dispatch::new(&QuantizeShortParams { n, words, pad: [0; 2] }, bound)]
+        }
+        None => vec![Dispatch::new(&QuantizeBlocksParams { n, words, pad: [0; 2] }, bound)],
     }
 }
 

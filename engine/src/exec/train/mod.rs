@@ -27,7 +27,7 @@ use crate::exec::{
 };
 use crate::graph::passes::forward::RANDOM_STATE;
 use crate::graph::passes::optimize::HYPER_PARAMETERS;
-use crate::graph::{Role, Segment, StepGraph, TensorId};
+use crate::graph::{Role, StepGraph, TensorId};
 use crate::model::Architecture;
 use crate::scenario::{Scenario, UpdateRule};
 use crate::trace::Label;
@@ -369,7 +369,6 @@ fn by_owner(samples: &[&[u32]], owners: usize) -> Vec<u32> {
 
 /// Labels in the order in which the recorder numbers ops.
 fn labels(step: &StepGraph, pages: &[Label]) -> Vec<Label> {
-    let segments = step.stages.iter().flat_map(|stage| &stage.segments);
-    let ops = segments.flat_map(Segment::ops).map(|op| crate::cost::label(step, op));
+    let ops = step.ops().map(|op| crate::cost::label(step, op));
     ops.chain(pages.iter().cloned()).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Trainer;
 use crate::exec::checkpoint::{Checkpoint, Progress, Saved, unusable};
 use crate::exec::{BufferId, ExecError, Format};
-use crate::graph::{DType, OpKind, Role, Segment, TensorId};
+use crate::graph::{DType, OpKind, Role, TensorId};
 
 impl Trainer {
     /// What the run can go on from, as a safetensors file: what every rank keeps from step to step.
@@ -55,10 +55,9 @@ impl Trainer {
 
     /// What a step needs of the one before: each as it stands in a file, and where it lies.
     fn kept(&self) -> Vec<(Saved, BufferId)> {
-        let ops = self.step_graph.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
         // What is applied steps later.
-        let older: BTreeSet<TensorId> =
-            ops.filter(|op| op.kind == OpKind::Rotate).flat_map(|op| op.writes.iter().copied()).collect();
+        let rotations = self.step_graph.ops().filter(|op| op.kind == OpKind::Rotate);
+        let older: BTreeSet<TensorId> = rotations.flat_map(|op| op.writes.iter().copied()).collect();
         let is_kept = |id: TensorId| {
             let written_anew = [Role::Gradient, Role::ComputedGradient, Role::Bucket, Role::Scalar];
             older.contains(&id) || !written_anew.contains(&self.step_graph.tensor(id).role)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Trainer;
 use crate::cluster::{Group, RankId};
 use crate::exec::{BufferId, ExecError, Format, parameters};
-use crate::graph::{CompressionStep, FlatPlace, Op, OpKind, Role, Segment, Spread, Tensor, TensorId};
+use crate::graph::{CompressionStep, FlatPlace, Op, OpKind, Role, Spread, Tensor, TensorId};
 use crate::model::Recommender;
 
 impl Trainer {
@@ -172,8 +172,8 @@ impl Trainer {
     /// (Vogels et al. 2019, algorithm 1).
     pub(super) fn write_factors(&mut self) {
         let projects = |op: &&Op| matches!(op.kind, OpKind::Compression(CompressionStep::Project { .. }));
-        let ops = self.step_graph.stages.iter().flat_map(|stage| &stage.segments).flat_map(Segment::ops);
-        let factors: BTreeSet<TensorId> = ops.filter(projects).filter_map(|op| op.reads.last().copied()).collect();
+        let projections = self.step_graph.ops().filter(projects);
+        let factors: BTreeSet<TensorId> = projections.filter_map(|op| op.reads.last().copied()).collect();
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             for &id in &factors {
                 let Some((buffer, offset)) = self.place(rank, id) else { continue };
