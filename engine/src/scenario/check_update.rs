@@ -2,9 +2,12 @@
 
 use super::check::{Checked, bounded, invalid};
 use super::update_rule::DEFAULT_INTERVAL;
-use super::{Compression, Strategy, StrategyFile, UpdateName, UpdateRule, ZeroStage};
+use super::{Compression, Optimizer, Precision, Strategy, StrategyFile, UpdateName, UpdateRule, ZeroStage};
 use crate::cluster::Cluster;
 use crate::model::Model;
+
+/// Why gradients with a scale of their own are not for all.
+const SCALES: &str = "Replicas would find different loss scales, or undo a scale of another step.";
 
 /// The rule with what belongs to it.
 pub(super) fn rule(file: &StrategyFile) -> Checked<UpdateRule> {
@@ -42,11 +45,25 @@ pub(super) fn update(s: &Strategy, model: &Model, cluster: &Cluster) -> Checked<
         Err(invalid(path, value, format!("{allowed} with strategy.update = {name}"), hint))
     };
     let other = "Or set strategy.update = \"synchronous\".";
+    let alone = matches!(s.update, UpdateRule::Asynchronous | UpdateRule::LocalSgd { .. });
+    let split = model.mixture.is_some() && s.tensor_parallel != s.expert_tensor_parallel;
     match s.update {
         UpdateRule::Synchronous => Ok(()),
         _ if s.context_parallel > 1 => refuse("strategy.context_parallel", s.context_parallel.to_string(), "1", other),
         _ if s.expert_parallel > 1 || model.recommender.is_some() => {
             refuse("strategy.expert_parallel", s.expert_parallel.to_string(), "1, and no embedding tables,", other)
+        }
+        _ if s.precision == Precision::Fp16 => {
+            refuse("strategy.precision", s.precision.name().to_owned(), "bf16 or fp32", SCALES)
+        }
+        _ if alone && split => {
+            let allowed = "as many as strategy.tensor_parallel";
+            let hint = "Replicas then share no copies of experts among their own ranks.";
+            refuse("strategy.expert_tensor_parallel", s.expert_tensor_parallel.to_string(), allowed, hint)
+        }
+        UpdateRule::LocalSgd { .. } if s.optimizer == Optimizer::Muon && s.shards_over_replicas() => {
+            let hint = "Its momenta are gathered, its parameters are not.";
+            refuse("strategy.zero_stage", (s.zero as u32).to_string(), "0 for muon", hint)
         }
         UpdateRule::BoundedStaleness { .. } if s.shards_over_replicas() => {
             refuse("strategy.zero_stage", (s.zero as u32).to_string(), "0", other)

@@ -65,11 +65,12 @@ fn gradients_in_fewer_bits_are_as_near_as_these_allow() {
 #[test]
 fn all_elements_and_factors_as_wide_as_the_matrices_are_all_of_the_gradients() {
     for way in ["\"top_k\"\ncompression_share = 1.0", "\"low_rank\"\ncompression_rank = 1000"] {
-        for mesh in [(2, 1, 1), (4, 1, 2), (2, 2, 1)] {
+        let late = "overlap_gradients = false";
+        for (mesh, extra) in [((2, 1, 1), ""), ((4, 1, 2), ""), ((2, 2, 1), ""), ((4, 1, 1), late), ((2, 1, 2), late)] {
             let reference = scenario(1, (1, 1, 1), "");
             let reference = on_cpu(&reference, lower(&reference));
-            let sharded = compressed(1, mesh, way);
-            let what = format!("{way} {mesh:?}");
+            let sharded = compressed(1, mesh, &format!("{way}\n{extra}"));
+            let what = format!("{way} {mesh:?} {extra}");
             agree(&sharded, &on_cpu(&sharded, lower(&sharded)), &reference, &what);
             plan_equals_pools(&sharded, &what);
         }

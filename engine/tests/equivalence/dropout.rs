@@ -26,10 +26,11 @@ fn every_mesh_drops_the_same() {
         ((1, 1, 2), "schedule = \"interleaved\"\nvirtual_stages = 2"),
         ((1, 1, 1), "context_parallel = 2"),
         ((1, 2, 1), "context_parallel = 2\ncontext_method = \"all_to_all\"\nsequence_parallel = true"),
+        ((1, 1, 2), "offload_activations = 2"),
         ((1, 2, 1), "sequence_parallel = true\nmicro_batch = 2\ntensor_chunks = 2"),
     ];
     for seed in [0, 1] {
-        agree_with(&format!("{}\ndropout = 0.2", model(seed)), seed, "", &cases[..7 - seed as usize]);
+        agree_with(&format!("{}\ndropout = 0.2", model(seed)), seed, "", &cases[..8 - seed as usize]);
     }
     let mixture = format!("{MIXTURE}\ndropout = 0.1");
     agree_with(&mixture, 0, "capacity_factor = 4.0", &[((2, 1, 1), "expert_parallel = 2")]);

@@ -8,7 +8,7 @@ use shardlab_engine::exec::{Backend, BackendKind, Trainer};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::Scenario;
 
-use super::{Axes, backend, model, moved, parsed, plan_equals_pools, text};
+use super::{Axes, MIXTURE, backend, model, moved, parsed, plan_equals_pools, text};
 
 type Values = BTreeMap<String, Vec<f32>>;
 
@@ -16,7 +16,11 @@ const RATE: f32 = 0.25;
 
 /// A scenario without clipping; `strategy` goes into `[strategy]`.
 fn plain(mesh: Axes, strategy: &str, rate: f32) -> Scenario {
-    let text = text("fp32", model(0), 0, mesh, &format!("optimizer = \"sgd\"\n{strategy}"));
+    plain_of(model(0), mesh, strategy, rate)
+}
+
+fn plain_of(model: &str, mesh: Axes, strategy: &str, rate: f32) -> Scenario {
+    let text = text("fp32", model, 0, mesh, &format!("optimizer = \"sgd\"\n{strategy}"));
     parsed(&format!("{}learning_rate = {rate}\n", text.replace("gradient_clip = 0.5", "gradient_clip = 0.0")))
 }
 
@@ -82,6 +86,22 @@ fn assert_near(found: &Values, expected: &Values, before: &Values, what: &str) {
     }
 }
 
+/// Compressions that leave nothing out.
+const WHOLE: [&str; 2] = [
+    "gradient_compression = \"low_rank\"\ncompression_rank = 1000",
+    "gradient_compression = \"top_k\"\ncompression_share = 1.0",
+];
+
+/// Another way to compute the same: the course of the first replica.
+fn assert_same_course(found: &Scenario, expected: &Scenario, steps: usize, what: &str) {
+    let (found, expected) = (on_cpu(found, steps), on_cpu(expected, steps));
+    for (step, (found, expected_of_all)) in found.iter().zip(&expected).enumerate() {
+        for (found, expected_of_replica) in found.iter().zip(expected_of_all) {
+            assert_near(found, expected_of_replica, &expected[0][0], &format!("{what}, step {step}"));
+        }
+    }
+}
+
 fn sound(scenario: &Scenario, what: &str) {
     plan_equals_pools(scenario, what);
     assert_eq!(bytes_moved(&lower(scenario)), moved(scenario), "{what}");
@@ -108,6 +128,49 @@ fn stale_gradients_are_applied_steps_later() {
                     .all(|(a, b)| a == b)
             );
             sound(&stale, &what);
+        }
+    }
+}
+
+#[test]
+fn rules_apply_the_same_gradients_where_compression_leaves_nothing_out() {
+    let rules =
+        ["bounded_staleness\"\nstaleness = 1", "bounded_staleness\"\nstaleness = 2", "local_sgd\"\nsync_interval = 2"];
+    for rule in rules {
+        let cases = [((2, 1, 1), ""), ((2, 2, 1), ""), ((2, 1, 2), "overlap_gradients = false")];
+        for ((mesh, extra), way) in cases.into_iter().flat_map(|case| WHOLE.map(|way| (case, way))) {
+            let what = format!("{rule} {way} {mesh:?} {extra}");
+            let of = |more: &str| plain(mesh, &format!("update = \"{rule}\n{extra}\n{more}"), RATE);
+            assert_same_course(&of(way), &of(""), 4, &what);
+            if !rule.starts_with("local") {
+                sound(&of(way), &what);
+            }
+        }
+    }
+}
+
+/// Experts of which every replica has all, and a tied embedding whose two copies lie on different stages.
+#[test]
+fn rules_hold_for_experts_and_tied_embeddings() {
+    let tied = model(2);
+    for rule in ["bounded_staleness\"\nstaleness = 1", "asynchronous\"", "local_sgd\"\nsync_interval = 1"] {
+        for (model, meshes) in [(MIXTURE, [(2, 1, 1), (2, 2, 1)]), (tied, [(2, 1, 2), (2, 2, 2)])] {
+            for (mesh, extra) in
+                meshes.into_iter().flat_map(|mesh| ["", "overlap_gradients = false"].map(|e| (mesh, e)))
+            {
+                let of = |mesh: Axes| {
+                    let experts = if model == MIXTURE {
+                        format!("capacity_factor = 4.0\nexpert_tensor_parallel = {}", mesh.1)
+                    } else {
+                        String::new()
+                    };
+                    plain_of(model, mesh, &format!("update = \"{rule}\n{extra}\n{experts}"), RATE)
+                };
+                let (dp, _, _) = mesh;
+                let what = format!("{rule} {mesh:?} {extra}");
+                assert_same_course(&of(mesh), &of((dp, 1, 1)), 3, &what);
+                sound(&of(mesh), &what);
+            }
         }
     }
 }
@@ -214,6 +277,28 @@ fn a_gpu_updates_as_the_cpu_by_every_rule() {
                 let before = &on_cpu(&scenario, 0)[0][0];
                 assert_near(found, expected_of_replica, before, &format!("{rule}, step {step}"));
             }
+        }
+    }
+}
+
+/// Weights in eight bits or four are written all at once, by a host's update and an outer step too.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_writes_short_weights_as_the_cpu() {
+    for precision in ["fp8", "fp8_block", "nvfp4"] {
+        for extra in ["update = \"local_sgd\"\nsync_interval = 1", "offload_optimizer = \"host\""] {
+            let Some(gpu) = super::on_the_gpu::gpu() else { return };
+            let scenario = parsed(&text(precision, model(0), 0, (2, 1, 1), extra));
+            let loss = |backend| {
+                pollster::block_on(async {
+                    let mut trainer = Trainer::new(&scenario, backend).await.expect("the scenario is executable");
+                    trainer.step().await.expect("a step runs");
+                    trainer.step().await.expect("a step runs").loss
+                })
+            };
+            let (found, expected) = (loss(gpu), loss(backend(BackendKind::Cpu)));
+            // Of numbers that are rounded to four bits, one in the last place of fp32 may go to the other side.
+            assert!((found / expected - 1.0).abs() < 1e-2, "{precision} {extra}: {found} and {expected}");
         }
     }
 }

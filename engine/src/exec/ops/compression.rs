@@ -12,7 +12,7 @@ use crate::exec::cpu::reduce::ReduceParams;
 use crate::exec::cpu::scatter_add::ScatterAddParams;
 use crate::exec::cpu::select_largest::SelectLargestParams;
 use crate::exec::cpu::widen_blocks::WidenBlocksParams;
-use crate::graph::passes::schedule::{is_factored, is_piece};
+use crate::graph::passes::schedule::{is_factored, is_piece, lies_in};
 use crate::graph::{CompressionStep, DType, Shape, TensorId};
 
 /// A gradient in a bucket, and where its factors lie among those of all: what is not factored lies behind the first ones.
@@ -122,7 +122,7 @@ impl Call<'_> {
     }
 
     fn project(&self, rank: u32) -> Vec<Dispatch> {
-        let (bucket, second) = (self.reads[0], self.reads[self.reads.len() - 1]);
+        let [bucket, second] = [self.reads[0], self.reads[1]];
         let [first, error] = [self.writes[0], self.writes[1]];
         let sum = ReduceParams { n: elements(self.read_shape(0)), op: 0, dst_offset: 0, src_offset: 0 };
         let of_piece = |piece: Piece| {
@@ -138,7 +138,10 @@ impl Call<'_> {
             };
             Dispatch::new(&params, [error, second, error, first])
         };
-        let pieces = self.pieces(&self.op.reads, rank).into_iter().map(of_piece);
+        // Behind them may stand gradients of other buckets, which it waits for.
+        let own = |id: &TensorId| lies_in(self.tensor(*id), self.op.reads[0]);
+        let gradients: Vec<TensorId> = self.op.reads.iter().copied().filter(own).collect();
+        let pieces = self.pieces(&gradients, rank).into_iter().map(of_piece);
         std::iter::once(Dispatch::new(&sum, [bucket, error])).chain(pieces).collect()
     }
 

@@ -120,7 +120,7 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::Momentum => vec![call.muon_momentum(call.writes[0], call.writes[1])],
         OpKind::Orthogonalize => call.orthogonal(op.writes[0], call.writes[0], [1, 2, 3].map(|i| call.writes[i])),
         OpKind::FactorSums => call.factor_sums(),
-        OpKind::ToHost | OpKind::FromHost => vec![call.moved()],
+        OpKind::ToHost | OpKind::FromHost => call.moved(),
         OpKind::HostUpdate { optimizer, decayed, sliced, .. } => call.host_update(optimizer, decayed, sliced),
         OpKind::OuterGradient => call.outer_gradient(),
         OpKind::OuterStep { replicas } => call.outer_step(replicas),
@@ -191,24 +191,21 @@ impl Call<'_> {
         Dispatch::new(params, [self.reads, self.writes].concat())
     }
 
-    /// As it lies, scales and all.
-    fn moved(&self) -> Dispatch {
-        let [from, to] =
-            [self.reads[0], self.writes[0]].map(|slice| Slice::of_words(slice.buffer, slice.offset, slice.size));
-        if self.reads[0].format == self.writes[0].format && self.reads[0].format.is_scaled() {
-            return copy(from, 0, to, 0, from.elements());
+    /// As it lies, scales and all, where both have the same format.
+    fn moved(&self) -> Vec<Dispatch> {
+        if self.reads[0].format != self.writes[0].format {
+            return written_as(self.reads[0], self.writes[0], self.written(0));
         }
-        copy(self.reads[0], 0, self.writes[0], 0, self.written(0))
+        let words = |slice: Slice| Slice::of_words(slice.buffer, slice.offset, slice.size.next_multiple_of(4));
+        let [from, to] = [self.reads[0], self.writes[0]].map(words);
+        vec![copy(from, 0, to, 0, from.elements())]
     }
 
     /// Of what all ranks have, each may keep its rows. Numbers with scales are written all at once.
     fn cast(&self) -> Vec<Dispatch> {
         let (from, to, n) = (self.reads[0], self.writes[0], self.written(0));
-        if to.format.is_scaled() {
-            return quantized(from, to, n);
-        }
-        if self.read_shape(0) == self.write_shape(0) {
-            return vec![copy(from, 0, to, 0, n)];
+        if to.format.is_scaled() || self.read_shape(0) == self.write_shape(0) {
+            return written_as(from, to, n);
         }
         let (id, cols) = (self.op.writes[0], self.write_shape(0).cols);
         let block = |block: Block| copy(from, block.whole * cols, to, block.own * cols, block.rows * cols);
@@ -454,6 +451,11 @@ impl Call<'_> {
         let scale = 1.0 / copies as f32;
         self.simple(&SumSquaresParams { n: elements(self.read_shape(0)), scale, pad: [0; 2] })
     }
+}
+
+/// Writes `n` numbers in the format of `to`.
+fn written_as(from: Slice, to: Slice, n: u32) -> Vec<Dispatch> {
+    if to.format.is_scaled() { quantized(from, to, n) } else { vec![copy(from, 0, to, 0, n)] }
 }
 
 /// Writes `n` numbers in eight bits or four, with their scales.

@@ -1,7 +1,6 @@
 //! Updates of parameters by the optimizers' rules.
 
-use super::{Call, elements};
-use crate::exec::collectives::copy;
+use super::{Call, elements, written_as};
 use crate::exec::cpu::adafactor::AdafactorParams;
 use crate::exec::cpu::adam_8bit::Adam8BitParams;
 use crate::exec::cpu::adamw::AdamwParams;
@@ -93,8 +92,8 @@ impl Call<'_> {
         let is_state = |id: &&TensorId| matches!(self.tensor(**id).role, Role::MasterWeight | Role::Moment);
         let states = self.op.writes.iter().filter(is_state).count();
         let updated = Call { writes: &self.writes[..states], ..*self };
-        let stays = self.writes.get(states).map(|&parameter| copy(self.writes[0], 0, parameter, 0, self.written(0)));
-        updated.update(optimizer, decayed, sliced).into_iter().chain(stays).collect()
+        let stays = self.writes.get(states).map(|&parameter| written_as(self.writes[0], parameter, self.written(0)));
+        updated.update(optimizer, decayed, sliced).into_iter().chain(stays.into_iter().flatten()).collect()
     }
 
     /// Muon's momentum, and a copy of it to be made orthogonal.

@@ -1,6 +1,6 @@
 //! How gradients of other replicas reach the parameters where not every step sums them.
 
-use super::{Call, elements};
+use super::{Call, elements, written_as};
 use crate::exec::collectives::copy;
 use crate::exec::cpu::blend::BlendParams;
 use crate::exec::{Dispatch, Slice};
@@ -46,7 +46,7 @@ impl Call<'_> {
                 blend(n, momentum, -OUTER_RATE * OUTER_MOMENTUM, anchor, 1.0),
                 copy(anchor, 0, master, 0, n),
             ];
-            calls.extend(copies.get(number).map(|&short| copy(anchor, 0, short, 0, n)));
+            calls.extend(copies.get(number).into_iter().flat_map(|&short| written_as(anchor, short, n)));
             calls
         };
         (0..count).flat_map(of_parameter).collect()

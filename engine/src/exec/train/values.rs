@@ -173,7 +173,7 @@ impl Trainer {
     pub(super) fn write_factors(&mut self) {
         let projects = |op: &&Op| matches!(op.kind, OpKind::Compression(CompressionStep::Project { .. }));
         let projections = self.step_graph.ops().filter(projects);
-        let factors: BTreeSet<TensorId> = projections.filter_map(|op| op.reads.last().copied()).collect();
+        let factors: BTreeSet<TensorId> = projections.filter_map(|op| op.reads.get(1).copied()).collect();
         for rank in (0..self.step_graph.mesh.ranks()).map(RankId) {
             for &id in &factors {
                 let Some((buffer, offset)) = self.place(rank, id) else { continue };

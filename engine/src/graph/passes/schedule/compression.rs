@@ -34,7 +34,13 @@ pub(super) fn compress(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, scenario
 
 /// Whether a tensor is a gradient in a bucket, of this step or of one before.
 pub fn is_piece(tensor: &Tensor) -> bool {
-    matches!(tensor.role, Role::Gradient | Role::Bucket) && matches!(tensor.storage, Storage::View { .. })
+    matches!(tensor.role, Role::Gradient | Role::Bucket | Role::GradientBuffer)
+        && matches!(tensor.storage, Storage::View { .. })
+}
+
+/// Whether a tensor lies in a bucket.
+pub fn lies_in(tensor: &Tensor, bucket: TensorId) -> bool {
+    matches!(tensor.storage, Storage::View { of, .. } if of == bucket)
 }
 
 /// Whether a matrix is sent as two factors of so many columns: vectors are not, nor what is too thin to get smaller.
@@ -178,11 +184,13 @@ impl Compressor<'_> {
             TensorId::new(self.tensors.len() - 1)
         });
         let gradients: Vec<TensorId> =
-            op.writes.iter().copied().filter(|id| is_piece(&self.tensors[id.index()])).collect();
+            op.writes.iter().copied().filter(|id| lies_in(&self.tensors[id.index()], bucket)).collect();
         let with = |ids: [TensorId; 2]| [&ids[..], &gradients].concat();
         let step = OpKind::Compression;
+        // What else the reduction waits for stands behind: a bucket is reduced late, or has been rotated.
+        let waits = op.reads[1..].iter().copied().filter(|id| !gradients.contains(id));
         let mut project = self.first(op, CompressionStep::Project { rank }, vec![first, error]);
-        project.reads.push(second);
+        project.reads = [bucket, second].into_iter().chain(gradients.iter().copied()).chain(waits).collect();
         let orthogonal = CompressionStep::Orthogonalize { rank };
         let whole = step(CompressionStep::Expand { rank, ranks });
         vec![
@@ -198,8 +206,8 @@ impl Compressor<'_> {
     /// Rows and columns of all matrices of a bucket, and elements of what is not factored.
     fn sides(&self, op: &Op) -> (u32, u32, u64) {
         let rank = self.strategy.compression_rank;
-        let gradients = op.writes.iter().map(|id| &self.tensors[id.index()]).filter(|tensor| is_piece(tensor));
-        gradients.fold((0, 0, 0), |(rows, cols, rest), tensor| {
+        let gradients = op.writes.iter().map(|id| &self.tensors[id.index()]);
+        gradients.filter(|tensor| lies_in(tensor, op.reads[0])).fold((0, 0, 0), |(rows, cols, rest), tensor| {
             let Shape { rows: r, cols: c } = tensor.local;
             if is_factored(tensor.local, rank) {
                 (rows + r, cols + c, rest)

@@ -25,7 +25,7 @@ use crate::graph::{
 use crate::graph::{Segment, SegmentMemory};
 use crate::scenario::pipeline::{Pass, Slot, slots};
 use crate::scenario::{Scenario, Strategy, UpdateRule};
-pub use compression::{is_factored, is_piece};
+pub use compression::{is_factored, is_piece, lies_in};
 pub use split::{ChunkPlan, StagePlan};
 pub use states::matrices;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::compression::sums_copies;
+use super::compression::{lies_in, sums_copies};
 use super::{StagePlan, clear};
 use crate::cluster::Group;
 use crate::graph::passes::shard::scratch_tensor;
@@ -69,7 +69,10 @@ fn stale(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, steps: u32) {
         writes.extend(sum.writes.iter().copied().filter(|id| tensors[id.index()].role == Role::Scratch));
         for &id in &sum.reads[1..] {
             let gradient = tensors[id.index()].clone();
-            let Storage::View { offset, .. } = gradient.storage else { continue };
+            let Storage::View { of, offset } = gradient.storage else { continue };
+            if of != sum.reads[0] {
+                continue;
+            }
             let view = |of| Tensor { storage: Storage::View { of, offset }, role: Role::Bucket, ..gradient.clone() };
             // The update reads the gradients, so it waits for them where they are those that were summed last.
             writes.push(add(tensors, view(reduced)));
@@ -101,16 +104,16 @@ fn asynchronous(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Stra
     let pushes = strategy.copies();
     let mut pushed: BTreeMap<TensorId, TensorId> = BTreeMap::new();
     for list in lists(plan) {
-        list.retain(|op| !matches!(op.kind, OpKind::Collective { group: Group::Data, .. }));
+        list.retain(|op| !matches!(op.kind, OpKind::Collective { group: Group::Data | Group::ExpertData, .. }));
         for op in list {
             op.kind = match op.kind {
-                OpKind::Collective { collective: Collective::ReduceScatter, group: Group::Shard } => {
+                OpKind::Collective { collective: Collective::ReduceScatter, group } if shares_slices(group) => {
                     let slice = op.writes[0];
                     pushed.entry(slice).or_insert_with(|| slices_of_all(tensors, slice, pushes));
-                    OpKind::Collective { collective: Collective::Push, group: Group::Shard }
+                    OpKind::Collective { collective: Collective::Push, group }
                 }
-                OpKind::Collective { collective: Collective::AllGather, group: Group::Shard } => {
-                    OpKind::Collective { collective: Collective::Pull, group: Group::Shard }
+                OpKind::Collective { collective: Collective::AllGather, group } if shares_slices(group) => {
+                    OpKind::Collective { collective: Collective::Pull, group }
                 }
                 OpKind::Collective { collective, group: Group::World } => {
                     OpKind::Collective { collective, group: Group::Model }
@@ -126,14 +129,21 @@ fn asynchronous(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Stra
         for id in op.reads.iter_mut().chain(&mut op.writes) {
             *id = pushed.get(id).copied().unwrap_or(*id);
         }
-        // Space for a chunk of a sum over the tensor group, which is one of all slices now.
-        let sums_slices = matches!(op.kind, OpKind::Collective { group: Group::Tensor, .. })
-            && op.reads.first().is_some_and(|id| pushed.values().any(|of_all| of_all == id));
+        // Space for a chunk of a sum over other ranks of the replica, which is one of all slices now.
+        let OpKind::Collective { group: group @ (Group::Tensor | Group::TiedEmbedding), .. } = op.kind else {
+            continue;
+        };
+        let sums_slices = op.reads.first().is_some_and(|id| pushed.values().any(|of_all| of_all == id));
         if let Some(&chunk) = op.writes.get(1).filter(|_| sums_slices) {
             let whole = tensors[op.reads[0].index()].clone();
-            tensors[chunk.index()] = scratch_tensor(&whole, whole.local, strategy.tensor_parallel);
+            tensors[chunk.index()] = scratch_tensor(&whole, whole.local, strategy.mesh().group_size(group));
         }
     }
+}
+
+/// Whether each rank of a group owns a slice; of experts these are as many, since every replica has all of them.
+fn shares_slices(group: Group) -> bool {
+    matches!(group, Group::Shard | Group::ExpertShard)
 }
 
 /// A slice of a bucket from every replica.
@@ -181,11 +191,9 @@ fn local(tensors: &mut Vec<Tensor>, plan: &mut StagePlan, strategy: &Strategy, o
 /// belongs to all of them, with its gradient's place.
 fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &Strategy) -> Vec<Op> {
     let bucket = tensors[sum.reads[0].index()].clone();
-    let updated: Vec<&Op> = plan
-        .update
-        .iter()
-        .filter(|op| matches!(op.kind, OpKind::Update { .. }) && sum.reads.contains(&op.reads[0]))
-        .collect();
+    let belongs = |id: TensorId| id == sum.reads[0] || lies_in(&tensors[id.index()], sum.reads[0]);
+    let updated: Vec<&Op> =
+        plan.update.iter().filter(|op| matches!(op.kind, OpKind::Update { .. }) && belongs(op.reads[0])).collect();
     let masters: Vec<TensorId> = updated.iter().map(|op| op.writes[0]).collect();
     let cast = |master: &TensorId| {
         let cast = plan.update.iter().find(|op| op.kind == OpKind::Cast && op.reads[0] == *master);
@@ -225,10 +233,11 @@ fn outer_step(tensors: &mut Vec<Tensor>, plan: &StagePlan, sum: &Op, strategy: &
         ..clear(&name, delta, sum)
     };
     let with_views = || [&[delta][..], &deltas].concat();
+    let reduced = [&[delta, scratch][..], &deltas].concat();
     let moved = [vec![anchor, momentum], anchors.clone(), momenta, masters.clone(), copies].concat();
     vec![
         op(OpKind::OuterGradient, "outer gradient", [anchors, masters].concat(), with_views()),
-        op(sum.kind, "outer all-reduce", vec![delta], vec![delta, scratch]),
+        op(sum.kind, "outer all-reduce", with_views(), reduced),
         op(OpKind::OuterStep { replicas }, "outer step", with_views(), moved),
     ]
 }
