@@ -35,7 +35,11 @@ const LANES: u32 = 64u;
 var<workgroup> lanes: array<f32, LANES>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     if !is_finite(norm_sq[0]) {
         return;
     }
@@ -56,8 +60,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     let total = lanes[0];
     let factor = gradient_factor(hyper[7], hyper[8], norm_sq[0]);
-    let end = min(size, (workgroup.x + 1u) * CHUNK);
-    for (var within = workgroup.x * CHUNK + lane; within < end; within += LANES) {
+    let chunk = workgroup.x + workgroup.z * workgroups.x;
+    let end = min(size, (chunk + 1u) * CHUNK);
+    for (var within = chunk * CHUNK + lane; within < end; within += LANES) {
         let element = workgroup.y * size + within;
         if element < params.begin || element >= params.end {
             continue;

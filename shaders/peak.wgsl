@@ -31,15 +31,18 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     var x5 = f32(start + 5.0);
     var x6 = f32(start + 6.0);
     var x7 = f32(start + 7.0);
-    for (var round = 0u; round < params.rounds; round++) {
-        x0 = fma(x0, factor, one);
-        x1 = fma(x1, factor, one);
-        x2 = fma(x2, factor, one);
-        x3 = fma(x3, factor, one);
-        x4 = fma(x4, factor, one);
-        x5 = fma(x5, factor, one);
-        x6 = fma(x6, factor, one);
-        x7 = fma(x7, factor, one);
+    for (var round = 0u; round < params.rounds; round += 4u) {
+        // unroll
+        for (var four = 0u; four < 4u; four++) {
+            x0 = fma(x0, factor, one);
+            x1 = fma(x1, factor, one);
+            x2 = fma(x2, factor, one);
+            x3 = fma(x3, factor, one);
+            x4 = fma(x4, factor, one);
+            x5 = fma(x5, factor, one);
+            x6 = fma(x6, factor, one);
+            x7 = fma(x7, factor, one);
+        }
     }
     let sum = x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7;
     out[i] = sum;

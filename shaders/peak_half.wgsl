@@ -25,24 +25,29 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
     let start = f16(i % 7u);
     let factor = vec4<f16>(f16(params.factor));
     let one = vec4<f16>(1.0h);
-    var x0 = vec4<f16>(start + 0.0h);
-    var x1 = vec4<f16>(start + 1.0h);
-    var x2 = vec4<f16>(start + 2.0h);
-    var x3 = vec4<f16>(start + 3.0h);
-    var x4 = vec4<f16>(start + 4.0h);
-    var x5 = vec4<f16>(start + 5.0h);
-    var x6 = vec4<f16>(start + 6.0h);
-    var x7 = vec4<f16>(start + 7.0h);
-    for (var round = 0u; round < params.rounds; round++) {
-        x0 = fma(x0, factor, one);
-        x1 = fma(x1, factor, one);
-        x2 = fma(x2, factor, one);
-        x3 = fma(x3, factor, one);
-        x4 = fma(x4, factor, one);
-        x5 = fma(x5, factor, one);
-        x6 = fma(x6, factor, one);
-        x7 = fma(x7, factor, one);
+    // Below the first, so that each is computed and the first is what is written.
+    let lower = vec4<f16>(0.0h, 1.0h, 2.0h, 3.0h);
+    var x0 = vec4<f16>(start + 0.0h) - lower;
+    var x1 = vec4<f16>(start + 1.0h) - lower;
+    var x2 = vec4<f16>(start + 2.0h) - lower;
+    var x3 = vec4<f16>(start + 3.0h) - lower;
+    var x4 = vec4<f16>(start + 4.0h) - lower;
+    var x5 = vec4<f16>(start + 5.0h) - lower;
+    var x6 = vec4<f16>(start + 6.0h) - lower;
+    var x7 = vec4<f16>(start + 7.0h) - lower;
+    for (var round = 0u; round < params.rounds; round += 4u) {
+        // unroll
+        for (var four = 0u; four < 4u; four++) {
+            x0 = fma(x0, factor, one);
+            x1 = fma(x1, factor, one);
+            x2 = fma(x2, factor, one);
+            x3 = fma(x3, factor, one);
+            x4 = fma(x4, factor, one);
+            x5 = fma(x5, factor, one);
+            x6 = fma(x6, factor, one);
+            x7 = fma(x7, factor, one);
+        }
     }
     let sum = x0 + x1 + x2 + x3 + x4 + x5 + x6 + x7;
-    out[i] = f32(sum.x);
+    out[i] = f32(max(max(sum.x, sum.y), max(sum.z, sum.w)));
 }

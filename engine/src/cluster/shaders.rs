@@ -21,6 +21,14 @@ pub struct ShaderRates {
     pub words_per_second: f64,
     /// The same of numbers in 16 bits, which are widened when they are read and rounded when they are written.
     pub halves_per_second: f64,
+    /// Time of every call of an op behind its first, which wait for each other but are not timed one by one, for example
+    /// `"2 us"`; as long as the first, where it is left out.
+    #[serde(default, deserialize_with = "Nanos::deserialize_text", serialize_with = "Nanos::serialize_text")]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub chained: Nanos,
+    /// Whether workgroups share rows and columns, which devices do that run many at once.
+    #[serde(default)]
+    pub shared: bool,
     /// Length of the contraction at which half of a matrix product's time goes into its beginning and end.
     pub depth: f64,
 }

@@ -3,6 +3,7 @@
 //! Sources: Thakur, Rabenseifner & Gropp 2005, "Optimization of Collective Communication Operations in MPICH",
 //! sections 4 and 5 (ring and tree costs); bus bandwidth as in nccl-tests' PERFORMANCE.md.
 
+use super::shader;
 use crate::cluster::{
     AlgorithmChoice, Cluster, Group, Link, LinkLayout, Links, Mesh, Pattern, RankId, Share, ring_share,
 };
@@ -79,6 +80,15 @@ pub enum Algorithm {
     Tree,
     /// Inside nodes, between them, inside again.
     Hierarchical,
+    /// Copies between buffers of one device, on which all ranks are; their calls are in its time.
+    Copies,
+}
+
+impl Algorithm {
+    /// What the kernel of a collective costs beside its time.
+    pub fn launch(self, launch: Nanos) -> Nanos {
+        if self == Self::Copies { Nanos::ZERO } else { launch }
+    }
 }
 
 /// Bytes that every rank sends (and receives) in a ring collective of a value of `bytes` in full size.
@@ -164,6 +174,11 @@ pub fn chunked_time(
     bytes: Bytes,
     chunks: u64,
 ) -> (Nanos, Algorithm) {
+    if let Some(rates) = cluster.device.shaders.filter(|_| span.ranks > 1) {
+        let rate = cluster.intra_link.effective_bandwidth();
+        let (time, _) = shader::exchange(&cluster.device, &rates, rate, collective, bytes, span.ranks);
+        return (time, Algorithm::Copies);
+    }
     let (time, algorithm) = collective_time(cluster, span, collective, bytes);
     let saved = START - Nanos(START.0 / i64::try_from(chunks).unwrap_or(i64::MAX).max(1));
     (if span.ranks > 1 { time - saved } else { time }, algorithm)

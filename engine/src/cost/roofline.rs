@@ -42,8 +42,8 @@ fn own<'a>(device: &'a Device, work: &'a Work) -> Option<(&'a ShaderRates, &'a C
 pub fn kernel_bound(device: &Device, work: &Work, dtype: DType) -> Bound {
     let (mut compute, memory) = times(device, work, dtype);
     let mut launch = launch_time(device, work.batched);
-    if let Some((_, calls)) = own(device, work) {
-        launch = device.launch_overhead * i64::from(calls.count);
+    if let Some((rates, calls)) = own(device, work) {
+        launch = shader::launches(device, rates, calls);
         compute = kernel_time(device, work, dtype) - launch;
     }
     if launch >= compute.max(memory) {

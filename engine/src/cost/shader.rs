@@ -7,10 +7,10 @@
 
 use super::Work;
 use crate::cluster::{Device, ShaderRates};
-use crate::graph::{DType, Dims, Op, OpKind, Tensor, TensorId};
+use crate::graph::{Collective, CompressionStep, DType, Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
-use crate::units::{FlopsPerSec, Nanos};
+use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
 /// The kernel calls of an op.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,6 +41,9 @@ const QUERIES: u64 = 8;
 /// Queries, or keys, of an invocation of its gradients.
 const OWN: u64 = 4;
 
+/// Columns that a workgroup shares.
+const SHARED_COLUMNS: u64 = 8;
+
 /// Elements of a result of a convolution that an invocation computes.
 const OF_QUADS: u64 = 16;
 
@@ -55,6 +58,12 @@ const MATMUL_TILE: [f64; 2] = [8.0, 4.0];
 
 /// Operations of a counter's random numbers: ten rounds of two products in two words each.
 const PHILOX: f64 = 280.0;
+
+/// Operations that read a state in eight bits and write it, with the search of its code.
+const EIGHT_BITS: f64 = 40.0;
+
+/// How often every element is read until the largest are known.
+const SELECTED: f64 = 6.0;
 
 /// Operations of an integer division, which devices do in software; of an angle with its sine and cosine.
 const DIVISION: f64 = 4.0;
@@ -89,9 +98,10 @@ impl Calls {
     }
 }
 
-/// What the shaders make of `op`.
-pub fn calls(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
+/// What the shaders make of `op`, on a device with these rates.
+pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let calls = of_kernels(dims, tensors, op);
+    let calls = if rates.shared { shared(tensors, op, calls) } else { calls };
     let mut elements = [0, 0];
     for tensor in op.reads.iter().chain(&op.writes).map(|id| &tensors[id.index()]) {
         elements[usize::from(tensor.dtype.size() == 2)] += tensor.local.elements();
@@ -99,6 +109,24 @@ pub fn calls(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let [whole, halves] = elements.map(|elements| elements as f64);
     // As if all that an op touches were touched alike.
     Calls { halves: calls.words * halves / (whole + halves).max(1.0), ..calls }
+}
+
+/// The same by workgroups that share what one invocation has otherwise (`Family::shared`).
+fn shared(tensors: &[Tensor], op: &Op, calls: Calls) -> Calls {
+    let local = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
+    let [rows, cols] = local(&op.reads, 0).map_or([1, 1], |local| [local.rows, local.cols].map(u64::from));
+    let heads = |at: usize| local(&op.writes, at).map_or(1, |local| local.elements());
+    let workgroups = match op.kind {
+        OpKind::Norm | OpKind::NormGrad | OpKind::RowMax | OpKind::SumExp => rows,
+        OpKind::NormGradParameters | OpKind::ColumnSum => cols.div_ceil(SHARED_COLUMNS),
+        OpKind::Attention | OpKind::ContextAttention { .. } => heads(1).div_ceil(OWN),
+        OpKind::AttentionGrad => heads(1).div_ceil(OWN) * u64::from(calls.count),
+        OpKind::ContextAttentionGrad { .. } => heads(2).div_ceil(OWN) * u64::from(calls.count),
+        // Its workgroup is four times as large as others.
+        OpKind::SumSquares { .. } | OpKind::CrossEntropy => return Calls { words: calls.words / 4.0, ..calls },
+        _ => return calls,
+    };
+    Calls { workgroups: workgroups.max(1), ..calls }
 }
 
 fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
@@ -112,6 +140,8 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let each = |words: f64| Calls::of(written, written as f64 * words);
     let divided = |words: f64, divisions: f64| each(words).with(written as f64 * divisions * DIVISION);
     let by_row = |words: f64| Calls::of(rows(reads, 0), read as f64 * words);
+    let elements_of =
+        |ids: &[TensorId]| -> Vec<u64> { ids.iter().map(|id| tensors[id.index()].local.elements()).collect() };
     let by_column = |words: f64| Calls::of(cols(reads, 0), read as f64 * words);
     match op.kind {
         OpKind::Fill(_) => each(1.0),
@@ -161,8 +191,42 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
         // Rows, columns, then the update, which finds a row for every element.
         OpKind::Update { optimizer: Optimizer::Adafactor, .. } => divided(14.0, 2.0).times(3),
         OpKind::FactorSums => by_row(2.0).with(read as f64 * 4.0),
-        // The gradient, its norm, eight numbers of the optimizer, and a parameter with its state twice.
-        OpKind::Update { .. } => each(10.0 + 2.0 * writes.len() as f64),
+        // A workgroup for each block of states.
+        OpKind::Update { optimizer: Optimizer::Adam8Bit, .. } => each(14.0).with(written as f64 * EIGHT_BITS),
+        // The gradient, its norm, eight numbers of the optimizer, and a parameter with its state twice, for every push.
+        OpKind::Update { times, .. } => {
+            let pushes = times.max(1);
+            let one = each(10.0 + 2.0 * writes.len() as f64);
+            one.reading(one.words * f64::from(pushes)).times(pushes)
+        }
+        // For each parameter a copy and a difference; then three blends and a copy, or two.
+        OpKind::OuterGradient => of_parameters(&elements_of(&writes[1..]), 5.0, 2),
+        OpKind::OuterStep { .. } => {
+            let copies =
+                u32::try_from(writes.len().saturating_sub(2) / reads.len().saturating_sub(1).max(1)).unwrap_or(3);
+            of_parameters(&elements_of(&reads[1..]), 5.0 + 2.0 * f64::from(copies), 1 + copies)
+        }
+        OpKind::Compression(step) => match step {
+            CompressionStep::Narrow => each(2.0).reading(2.0 * read as f64),
+            CompressionStep::Widen { parts } => each(1.0 + f64::from(parts)),
+            // One workgroup finds the least of the largest, digit by digit.
+            CompressionStep::Select => Calls { workgroups: 1, ..Calls::of(1, read as f64 * SELECTED) },
+            CompressionStep::Scatter { ranks } => each(1.0 + 4.0 * f64::from(ranks)).times(1 + ranks),
+            CompressionStep::Project { rank } | CompressionStep::Reproject { rank } => {
+                let calls = Calls::of(written.max(read), 3.0 * read as f64 + read as f64 * f64::from(rank));
+                calls.times(u32::try_from(reads.len()).unwrap_or(1))
+            }
+            // A workgroup for each matrix goes over its columns.
+            CompressionStep::Orthogonalize { rank } => {
+                let matrices = u32::try_from(reads.len()).unwrap_or(1).max(1);
+                let words = written as f64 * f64::from(rank + 1) * 2.0;
+                Calls { count: matrices, workgroups: matrices.into(), ..Calls::of(1, words) }
+            }
+            CompressionStep::Expand { rank, .. } => {
+                let calls = Calls::of(written, written as f64 * (5.0 + f64::from(rank)));
+                calls.times(2 * u32::try_from(writes.len()).unwrap_or(1))
+            }
+        },
         OpKind::HostUpdate { .. } => {
             let stays = writes.len() > 3;
             let calls = each(16.0 + if stays { 2.0 } else { 0.0 });
@@ -287,6 +351,14 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     }
 }
 
+/// So many words of every element of some parameters, each by calls of its own.
+fn of_parameters(elements: &[u64], words: f64, calls: u32) -> Calls {
+    let all: u64 = elements.iter().sum();
+    let workgroups = elements.iter().map(|n| n.div_ceil(WORKGROUP).max(1)).sum::<u64>() * u64::from(calls);
+    let count = u32::try_from(elements.len()).unwrap_or(1).max(1) * calls;
+    Calls { count, workgroups, ..Calls::of(1, all as f64 * words) }
+}
+
 /// The same with a random number for every element: ten rounds for four of them, and divisions that find its place.
 fn drawn(calls: Calls, elements: u64) -> Calls {
     Calls { operations: calls.operations + elements as f64 * (PHILOX / 4.0 + 4.0 * DIVISION), ..calls }
@@ -319,7 +391,45 @@ pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, ma
     let operations = (work.flops.0 - products + calls.operations) / FlopsPerSec(device.fp32.0).0;
     let busy =
         (starting + accesses + operations) / filled(rates, calls) + if calls.scalar { 0.0 } else { matrix.secs() };
-    device.launch_overhead * i64::from(calls.count) + Nanos::from_secs(busy.max(memory.secs()))
+    launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()))
+}
+
+/// A member's share of a collective between ranks that share a device, and the calls in it: its chunks are copied, and
+/// reduced where they arrive (`exec::collectives`), at the rate of copies.
+pub fn exchange(
+    device: &Device,
+    rates: &ShaderRates,
+    rate: BytesPerSec,
+    collective: Collective,
+    bytes: Bytes,
+    ranks: u32,
+) -> (Nanos, u32) {
+    let others = ranks.saturating_sub(1);
+    let chunk = bytes.as_f64() / f64::from(ranks.max(1));
+    // A reduction reads two values and writes one where a copy reads one.
+    let (copies, reductions, moved) = match collective {
+        Collective::AllReduce(_) => (2 * others, others, chunk),
+        Collective::ReduceScatter => (ranks, others, chunk),
+        Collective::AllGather | Collective::Pull => (ranks, 0, chunk),
+        Collective::AllToAll | Collective::AllToAllOnce { .. } | Collective::Push => (ranks, 0, chunk),
+        Collective::Shift => (1, 0, bytes.as_f64()),
+    };
+    let calls = copies + reductions;
+    let moving = moved * (f64::from(copies) + 1.5 * f64::from(reductions)) / rate.0;
+    let next = chained(device, rates);
+    // Its beginning is noted once for all members.
+    let beginning = Nanos((device.launch_overhead - next).max(Nanos::ZERO).0 / i64::from(ranks.max(1)));
+    (beginning + next * i64::from(calls) + Nanos::from_secs(moving), calls)
+}
+
+/// Time of a call behind another of the same op.
+fn chained(device: &Device, rates: &ShaderRates) -> Nanos {
+    if rates.chained > Nanos::ZERO { rates.chained } else { device.launch_overhead }
+}
+
+/// Time of the calls themselves.
+pub fn launches(device: &Device, rates: &ShaderRates, calls: &Calls) -> Nanos {
+    device.launch_overhead + chained(device, rates) * i64::from(calls.count.max(1) - 1)
 }
 
 /// The share of the device that the workgroups of a call keep busy until the last of them ends.
@@ -339,13 +449,20 @@ mod tests {
     /// Two workgroups at once, a billion words a second, and nothing else that costs time.
     fn device(at_once: u32) -> Device {
         let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
-        let rates =
-            ShaderRates { at_once, workgroup: Nanos::ZERO, words_per_second: 1e9, halves_per_second: 1e9, depth: 0.0 };
+        let rates = ShaderRates {
+            at_once,
+            workgroup: Nanos::ZERO,
+            words_per_second: 1e9,
+            halves_per_second: 1e9,
+            chained: Nanos::ZERO,
+            shared: false,
+            depth: 0.0,
+        };
         Device {
             shaders: Some(rates),
             launch_overhead: Nanos(1000),
             fp32: FlopsPerSec(1e18),
-            memory_bandwidth: crate::units::BytesPerSec(1e18),
+            memory_bandwidth: BytesPerSec(1e18),
             ..scenario.cluster().device.clone()
         }
     }
@@ -363,7 +480,8 @@ mod tests {
     fn a_norm_of_few_rows_leaves_multiprocessors_idle() {
         let step = graph();
         let norm = first(&step, |kind| kind == OpKind::NormGradParameters);
-        let calls = calls(&step.dims, &step.tensors, norm);
+        let rates = device(1).shaders.expect("it was measured");
+        let calls = calls(&rates, &step.dims, &step.tensors, norm);
         let columns = u64::from(step.tensor(norm.reads[0]).local.cols);
         assert_eq!(calls.workgroups, columns.div_ceil(64), "an invocation for each column");
         let time = |at_once| {

@@ -59,7 +59,7 @@ pub fn work(dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
 
 /// The same on a device, which may run this project's own shaders.
 pub fn work_on(device: &Device, dims: &Dims, tensors: &[Tensor], op: &Op) -> Work {
-    let calls = device.shaders.is_some().then(|| shader::calls(dims, tensors, op));
+    let calls = device.shaders.map(|rates| shader::calls(&rates, dims, tensors, op));
     Work { calls, ..work(dims, tensors, op) }
 }
 
@@ -278,8 +278,8 @@ fn update_arithmetic(optimizer: Optimizer) -> f64 {
     }
 }
 
-/// How often an update reads the gradient: Adafactor sums its squares by rows and columns, scales it by them, and clips
-/// the result by its own mean square (Shazeer & Stern 2018, algorithm 4).
+/// How often an update reads the gradient: Adafactor sums its squares by rows, by columns, and scales it by them (Shazeer &
+/// Stern 2018, algorithm 4; the clipping of its lines 8 and 9 is left out, since gradients are clipped before).
 fn gradient_reads(optimizer: Optimizer) -> u64 {
     if optimizer == Optimizer::Adafactor { 3 } else { 1 }
 }

@@ -267,6 +267,24 @@ impl Backend {
         }
     }
 
+    /// Whether a device has matrix units for halves that are added up in fp32, 16 by 16 for 32 invocations.
+    pub fn cooperates(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => backend.cooperates(),
+            _ => false,
+        }
+    }
+
+    /// Whether a device runs many workgroups at once: all but processors that stand in for one.
+    pub fn runs_many(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => backend.runs_many(),
+            _ => false,
+        }
+    }
+
     /// What the last replay cost the host, where that is measured.
     pub fn host(&self) -> Option<HostTime> {
         match &self.0 {

@@ -87,6 +87,8 @@ impl Calibration {
             shaders: ShaderRates {
                 at_once: middle(all, |c| c.shaders.at_once, |&count| f64::from(count)),
                 workgroup: time(|c| c.shaders.workgroup),
+                chained: time(|c| c.shaders.chained),
+                shared: first.shaders.shared,
                 words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
                 halves_per_second: middle(all, |c| c.shaders.halves_per_second, |&rate| rate),
                 depth: middle(all, |c| c.shaders.depth, |&depth| depth),
@@ -207,6 +209,8 @@ impl Calibrator {
         let shaders = self.shaders(backend, launch).await?;
         let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
         let (attention, attention_flops) = attention(self.side, self.buffers);
+        let attention = by_default(backend, &attention);
+        let filled = filled(shaders.at_once, attention.grid);
         let attention = median(backend, &attention).await?;
         let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
         Ok(Calibration {
@@ -214,7 +218,7 @@ impl Calibrator {
             matmul,
             half_matmul: self.half_matmul(backend, launch, matmul).await?,
             matmul_side: self.side,
-            attention: FlopsPerSec(attention_flops / busy(attention, launch)),
+            attention: FlopsPerSec(attention_flops / busy(attention, launch) / filled),
             vector: self.vector(backend, launch, &shaders).await?,
             memory_bandwidth: self.bandwidth(backend, launch).await?,
             launch_overhead: launch,
@@ -241,6 +245,23 @@ impl Calibrator {
         Ok(Nanos(all / i64::try_from(most.len()).unwrap_or(1).max(1)).max(Nanos(1)))
     }
 
+    /// Time of a call between others of the same scope.
+    async fn chained(&self, backend: &mut Backend) -> Result<Nanos, ExecError> {
+        let nothing = Dispatch::new(&FillParams { n: 1, value: 0.0, pad: [0; 2] }, [self.buffers[2]]);
+        let calls = u32::try_from(SMALL_CALLS).unwrap_or(u32::MAX);
+        let chain = Recording { dispatches: vec![nothing; SMALL_CALLS], scopes: scopes_of_one(calls) };
+        backend.prepare(&chain).await?;
+        let mut times = Vec::with_capacity(REPEATS);
+        for _ in 0..=REPEATS {
+            let of_chain = backend.replay(&chain).await?.of_one();
+            times.extend(of_chain.first().map(|&(start, end)| end - start));
+        }
+        // The first one compiles.
+        let times = &mut times[1..];
+        times.sort_unstable();
+        Ok(Nanos(times[times.len() / 2].0 / i64::from(calls)).max(Nanos(1)))
+    }
+
     /// What workgroups cost, how many run at once, and how fast they read.
     async fn shaders(&self, backend: &mut Backend, launch: Nanos) -> Result<ShaderRates, ExecError> {
         let [a, _, c] = self.buffers;
@@ -250,17 +271,19 @@ impl Calibrator {
         };
         let one = busy(median(backend, &arithmetic(1)).await?, launch);
         let many = busy(median(backend, &arithmetic(MANY)).await?, launch);
-        let at_once = (f64::from(MANY) * one / many).round().clamp(1.0, f64::from(MANY));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
+        let at_once = (f64::from(MANY) * one / many).round().clamp(1.0, f64::from(MANY)) as u32;
         let lanes = ELEMENTS / 64;
         let read = Dispatch::new(&ReadParams { rows: 64, lanes, pad: [0; 2] }, [a, c]);
-        let words_per_second = f64::from(ELEMENTS) / busy(median(backend, &read).await?, launch);
+        let filled = filled(at_once, read.grid);
+        let words_per_second = f64::from(ELEMENTS) / busy(median(backend, &read).await?, launch) / filled;
         let fill = Dispatch::new(&FillParams { n: ELEMENTS, value: 0.0, pad: [0; 2] }, [c]);
         let writing = f64::from(ELEMENTS) / words_per_second;
         let starting = (busy(median(backend, &fill).await?, launch) - writing).max(0.0);
-        let workgroup = Nanos::from_secs(starting * at_once / f64::from(ELEMENTS / WORKGROUP_SIZE));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped")]
-        let at_once = at_once as u32;
-        let rates = ShaderRates { at_once, workgroup, words_per_second, halves_per_second: 0.0, depth: 0.0 };
+        let workgroup = Nanos::from_secs(starting * f64::from(at_once) / f64::from(ELEMENTS / WORKGROUP_SIZE));
+        let (chained, shared) = (self.chained(backend).await?, backend.runs_many());
+        let rates =
+            ShaderRates { at_once, workgroup, words_per_second, chained, shared, halves_per_second: 0.0, depth: 0.0 };
         Ok(ShaderRates { halves_per_second: self.halves(backend, launch, &rates).await?, ..rates })
     }
 
@@ -332,6 +355,12 @@ impl Calibrator {
     }
 }
 
+/// The share of a device that so many workgroups keep busy until the last of them ends.
+fn filled(at_once: u32, grid: [u32; 3]) -> f64 {
+    let workgroups = grid.iter().product::<u32>().max(1);
+    f64::from(workgroups) / f64::from(workgroups.next_multiple_of(at_once.max(1)))
+}
+
 /// Seconds beyond the launch overhead, at least a nanosecond.
 fn busy(time: Nanos, launch: Nanos) -> f64 {
     (time - launch).max(Nanos(1)).secs()
@@ -381,10 +410,16 @@ fn scope(first: u32, last: u32) -> Scope {
     }
 }
 
+/// A call as a step makes it on a device.
+fn by_default(backend: &Backend, dispatch: &Dispatch) -> Dispatch {
+    let family = dispatch.default_family(backend.runs_many());
+    if family == dispatch.family { dispatch.clone() } else { dispatch.clone().by(family) }
+}
+
 /// The median time of a dispatch, after one run to warm up (compile, allocate).
 async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
     let repeats = u32::try_from(REPEATS).unwrap_or(1);
-    let mut durations = timed_calls(backend, dispatch, repeats).await?;
+    let mut durations = timed_calls(backend, &by_default(backend, dispatch), repeats).await?;
     durations.sort_unstable();
     Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
 }
@@ -393,6 +428,25 @@ async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, Exe
 pub(super) async fn time_calls(backend: &mut Backend, dispatch: &Dispatch, repeats: u32) -> Result<Nanos, ExecError> {
     let durations = timed_calls(backend, dispatch, repeats).await?;
     Ok(durations.into_iter().min().unwrap_or(Nanos(1)).max(Nanos(1)))
+}
+
+/// How long a device works until its clocks are what they are in a step.
+const WARM_UP: Nanos = Nanos(100_000_000);
+
+/// Calls between two looks at the time.
+const WARM_UP_CALLS: i64 = 64;
+
+/// Makes a call again and again, on devices whose clocks follow what they have to do.
+pub(super) async fn warm_up(backend: &mut Backend, dispatch: &Dispatch) -> Result<(), ExecError> {
+    let mut busy = Nanos::ZERO;
+    while backend.runs_many() && busy < WARM_UP {
+        let one = time_calls(backend, dispatch, 1).await?;
+        let calls = ((WARM_UP - busy).0 / one.0.max(1)).clamp(1, WARM_UP_CALLS);
+        time_calls(backend, dispatch, u32::try_from(calls).unwrap_or(1)).await?;
+        // What a call takes beside what it computes is no rest either.
+        busy += (one * calls).max(Nanos(WARM_UP.0 / WARM_UP_CALLS));
+    }
+    Ok(())
 }
 
 /// Times of some calls of a dispatch, after one to warm up.
@@ -460,6 +514,8 @@ mod tests {
             launch_overhead: Nanos(launch),
             copy_bandwidth: BytesPerSec(1.0),
             shaders: ShaderRates {
+                chained: Nanos(1),
+                shared: false,
                 at_once: 2,
                 workgroup: Nanos(1),
                 words_per_second: 1.0,

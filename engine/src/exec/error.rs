@@ -23,7 +23,7 @@ pub enum ExecError {
     TensorChunks,
     /// Both ends of a pipeline hold a copy of the model, which would step apart.
     #[error(
-        "a pipeline that holds two copies of the model can be executed with strategy.update = synchronous and bounded_staleness only; set strategy.update or strategy.schedule to something else"
+        "a pipeline that holds two copies of the model can be executed with strategy.update = synchronous only; set strategy.update or strategy.schedule to something else"
     )]
     UpdateRule,
     /// Owners know the norm of no replica's gradient.
@@ -31,6 +31,12 @@ pub enum ExecError {
         "with strategy.update = asynchronous the owner of a slice knows the norm of no replica's gradients, so it cannot clip what it applies; set run.gradient_clip = 0"
     )]
     Clipping,
+    /// A step whose gradients overflow is left out, but what was kept of them is not; and replicas that step apart would find
+    /// different loss scales, or undo one of another step.
+    #[error(
+        "with strategy.precision = fp16 gradients may overflow, which strategy.gradient_compression = top_k or low_rank would keep, and which replicas find apart unless strategy.update = synchronous; set strategy.precision = \"bf16\" or \"fp32\" to execute it"
+    )]
+    Overflow,
     /// Tables of a recommender are not dealt out evenly.
     #[error(
         "on several replicas a recommender can be executed only where all tables have as many rows and lookups and their number divides by strategy.data_parallel; change model.table_rows and model.lookups, or set strategy.data_parallel = 1"

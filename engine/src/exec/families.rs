@@ -1,7 +1,8 @@
 //! Kernels that can be computed in several ways. All ways have the same bindings, parameters and CPU twin; which is the
 //! fastest depends on the shape and on the device, so it is measured (`tune`).
 
-use super::kernel::{Kernel, elementwise_grid, shader};
+use super::kernel::{Kernel, elementwise_grid, folded_grid, shader};
+use super::{Dispatch, Format};
 
 /// A way to compute a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,31 +13,126 @@ pub struct Family {
     pub source: &'static str,
     /// Rows and columns of the result that a workgroup computes.
     pub tile: [u32; 2],
+    /// Whether a workgroup works together on few rows or columns, so that many workgroups have something to do: what
+    /// devices need that run many at once, and what costs barriers on those that do not.
+    pub shared: bool,
 }
 
 macro_rules! family {
     ($name:literal $(+ $part:literal)*, $rows:literal, $cols:literal) => {
-        Family { name: $name, source: shader!($name $(+ $part)*), tile: [$rows, $cols] }
+        Family { name: $name, source: shader!($name $(+ $part)*), tile: [$rows, $cols], shared: false }
+    };
+    (shared $name:literal $(+ $part:literal)*, $rows:literal, $cols:literal) => {
+        Family { name: $name, source: shader!($name $(+ $part)*), tile: [$rows, $cols], shared: true }
     };
 }
 
-/// Matrix products: in registers alone, and by way of workgroup memory; the first is the default.
-const MATMUL: [Family; 5] = [
-    family!("matmul" + "matmul", 64, 32),
-    family!("matmul_wide" + "matmul", 64, 128),
-    family!("matmul_tiled" + "matmul" + "matmul_tiles", 64, 64),
-    family!("matmul_large" + "matmul" + "matmul_tiles", 128, 128),
-    family!("matmul_split" + "matmul", 8, 4),
+/// A kernel with an invocation for each row or column, and the same with a workgroup for some.
+macro_rules! by_workgroup {
+    ($name:literal, $rows:literal, $cols:literal, $shared:literal $(+ $part:literal)*) => {
+        [family!($name, $rows, $cols), family!(shared $shared $(+ $part)*, $rows, $cols)]
+    };
+}
+
+/// Matrix products: in registers alone, by way of workgroup memory, and on matrix units; the first is the default.
+const MATMUL: [Family; 7] = [
+    family!("matmul" + "matmul_buffers" + "matmul", 64, 32),
+    family!("matmul_wide" + "matmul_buffers" + "matmul", 64, 128),
+    family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_tiles", 64, 64),
+    family!("matmul_large" + "matmul_buffers" + "matmul" + "matmul_tiles", 128, 128),
+    family!("matmul_split" + "matmul_buffers" + "matmul", 8, 4),
+    family!("matmul_vectors" + "matmul", 64, 128),
+    family!("matmul_cooperative" + "cooperative" + "matmul", 128, 128),
 ];
 
 /// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
-const ATTENTION: [Family; 2] = [
+const ATTENTION: [Family; 3] = [
     family!("attention" + "attention" + "attention_blocks", 8, 1),
     family!("attention_narrow" + "attention" + "attention_blocks", 4, 1),
+    family!(shared "attention_shared" + "attention" + "attention_shared", 4, 1),
 ];
+const ATTENTION_GRAD_Q: [Family; 2] = [
+    family!("attention_grad_q" + "attention" + "attention_blocks", 4, 1),
+    family!(shared "attention_grad_q_shared" + "attention" + "attention_shared", 4, 1),
+];
+const ATTENTION_GRAD_KV: [Family; 2] = [
+    family!("attention_grad_kv" + "attention" + "attention_blocks", 4, 1),
+    family!(shared "attention_grad_kv_shared" + "attention" + "attention_shared", 4, 1),
+];
+
+/// Rows, of which a workgroup has one.
+const RMS_NORM: [Family; 2] = by_workgroup!("rms_norm", 1, 1, "rms_norm_shared" + "lane_sum");
+const RMS_NORM_GRAD: [Family; 2] = by_workgroup!("rms_norm_grad", 1, 1, "rms_norm_grad_shared" + "lane_sum");
+const LAYER_NORM: [Family; 2] = by_workgroup!("layer_norm", 1, 1, "layer_norm_shared" + "lane_sum");
+const LAYER_NORM_GRAD: [Family; 2] = by_workgroup!("layer_norm_grad", 1, 1, "layer_norm_grad_shared" + "lane_sum");
+const ROW_MAX: [Family; 2] = by_workgroup!("row_max", 1, 1, "row_max_shared");
+const SUM_EXP: [Family; 2] = by_workgroup!("sum_exp", 1, 1, "sum_exp_shared" + "lane_sum");
+
+/// Columns, of which a workgroup has eight.
+const COLUMN_SUM: [Family; 2] = by_workgroup!("column_sum", 1, 8, "column_sum_shared" + "column_sums");
+const RMS_NORM_GRAD_PARAMS: [Family; 2] =
+    by_workgroup!("rms_norm_grad_params", 1, 8, "rms_norm_grad_params_shared" + "column_sums");
+const LAYER_NORM_GRAD_PARAMS: [Family; 2] =
+    by_workgroup!("layer_norm_grad_params", 1, 8, "layer_norm_grad_params_shared" + "column_sums");
 
 /// Arithmetic by the width of vectors.
 const PEAK: [Family; 3] = [family!("peak", 1, 1), family!("peak_x2", 1, 1), family!("peak_x4", 1, 1)];
+
+/// The places of those that read four numbers at once: in registers, and on matrix units.
+const VECTORS: u8 = 5;
+const COOPERATIVE: u8 = 6;
+
+/// The way of elementwise kernels that gives an invocation four elements, for devices that start workgroups more slowly than
+/// these move what they have.
+pub const WIDE: u8 = u8::MAX;
+
+/// Workgroups in place of which there is one, and from how many on.
+const WIDENED: u32 = 16;
+const WIDE_FROM: u32 = 4096;
+
+impl Dispatch {
+    /// The way to make it where nothing was measured, on a device that runs `many` workgroups at once or few.
+    pub fn default_family(&self, many: bool) -> u8 {
+        let large = self.grid.iter().product::<u32>() >= WIDE_FROM;
+        if many && large && self.kernel.is_elementwise() { WIDE } else { self.kernel.default_family(many) }
+    }
+
+    /// Whether it can be made in a way. Products that are read four numbers at a time have rows that begin at multiples of
+    /// four; on matrix units they are of halves.
+    pub fn allows(&self, family: u8, cooperates: bool) -> bool {
+        let factors_in = |format: Format| self.bindings.iter().take(2).all(|slice| slice.format == format);
+        match (self.kernel, family) {
+            (Kernel::Matmul, VECTORS) => factors_in(Format::Word) && quads(&self.params),
+            (Kernel::Matmul, COOPERATIVE) => cooperates && factors_in(Format::F16) && quads(&self.params),
+            (_, WIDE) => self.kernel.is_elementwise(),
+            _ => usize::from(family) < self.kernel.families().len().max(1),
+        }
+    }
+
+    /// Whose neighbours in memory are those along the sums of a product that is read four numbers at a time: 1 of `a`, 2 of
+    /// `b`.
+    pub fn along(&self) -> u32 {
+        match self.params[..] {
+            [_, _, _, _, a_col, b_row, ..] if self.kernel == Kernel::Matmul && self.family >= VECTORS => {
+                u32::from(a_col == 1) + 2 * u32::from(b_row == 1)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Whether a product's factors can be read four neighbours at a time.
+fn quads(params: &[u32]) -> bool {
+    let &[m, n, k, a_row, a_col, b_row, b_col, _, _, a_offset, b_offset, _, a_batch, b_batch, ..] = params else {
+        return false;
+    };
+    let factor = |across: [u32; 2], along: [u32; 2], all: [u32; 2]| {
+        let ((side, stride), other) =
+            if along[0] == 1 { ((along[1], along[0]), across[0]) } else { ((across[1], across[0]), along[0]) };
+        stride == 1 && side.is_multiple_of(4) && other.is_multiple_of(4) && all.iter().all(|at| at.is_multiple_of(4))
+    };
+    factor([a_row, m], [a_col, k], [a_offset, a_batch]) && factor([b_col, n], [b_row, k], [b_offset, b_batch])
+}
 
 impl Kernel {
     /// The ways to compute it, the default first; none where there is only that one.
@@ -44,9 +140,53 @@ impl Kernel {
         match self {
             Self::Matmul => &MATMUL,
             Self::Attention => &ATTENTION,
+            Self::AttentionGradQ => &ATTENTION_GRAD_Q,
+            Self::AttentionGradKv => &ATTENTION_GRAD_KV,
+            Self::RmsNorm => &RMS_NORM,
+            Self::RmsNormGrad => &RMS_NORM_GRAD,
+            Self::RmsNormGradParams => &RMS_NORM_GRAD_PARAMS,
+            Self::LayerNorm => &LAYER_NORM,
+            Self::LayerNormGrad => &LAYER_NORM_GRAD,
+            Self::LayerNormGradParams => &LAYER_NORM_GRAD_PARAMS,
+            Self::ColumnSum => &COLUMN_SUM,
+            Self::RowMax => &ROW_MAX,
+            Self::SumExp => &SUM_EXP,
             Self::Peak => &PEAK,
             _ => &[],
         }
+    }
+
+    /// Whether an invocation does no more than to move one element, or two.
+    pub fn is_elementwise(self) -> bool {
+        matches!(
+            self,
+            Self::Copy
+                | Self::Fill
+                | Self::Add
+                | Self::Reduce
+                | Self::Residual
+                | Self::Gelu
+                | Self::GeluGrad
+                | Self::Relu
+                | Self::ReluGrad
+                | Self::Swiglu
+                | Self::SwigluGrad
+                | Self::Adamw
+                | Self::Sgd
+                | Self::Momentum
+                | Self::Blend
+        )
+    }
+
+    /// The way to compute it where neither was measured nor is known how large it is.
+    fn default_family(self, many: bool) -> u8 {
+        let shared = self.families().iter().position(|family| family.shared).filter(|_| many);
+        u8::try_from(shared.unwrap_or(0)).unwrap_or(0)
+    }
+
+    /// Whether a way clamps all places by itself, so that nothing else must.
+    pub fn stays_inside(self, family: u8) -> bool {
+        self == Self::Matmul && family == VECTORS
     }
 
     /// The source of a way to compute it.
@@ -61,15 +201,30 @@ impl Kernel {
 
     /// The grid of a way to compute it, for a call with `params` whose default grid is `grid`.
     pub fn grid_of(self, family: u8, params: &[u32], grid: [u32; 3]) -> [u32; 3] {
-        let way = self.families().get(usize::from(family));
-        match (self, way, params) {
-            (Self::Matmul, Some(Family { tile: [rows, cols], .. }), [m, n, ..]) => {
-                [n.div_ceil(*cols), m.div_ceil(*rows), grid[2]]
+        if family == WIDE {
+            return folded_grid(grid.iter().product::<u32>().div_ceil(WIDENED));
+        }
+        let Some(&Family { tile: [rows, cols], shared, .. }) = self.families().get(usize::from(family)) else {
+            return grid;
+        };
+        match (self, shared, params) {
+            (Self::Matmul, _, [m, n, ..]) => [n.div_ceil(cols), m.div_ceil(rows), grid[2]],
+            (Self::Attention | Self::AttentionGradQ, _, [batch, queries, _, groups, heads, ..]) => {
+                grid_of_blocks(batch * queries.div_ceil(rows) * groups * heads, shared)
             }
-            (Self::Attention, Some(Family { tile: [rows, _], .. }), [batch, queries, _, groups, heads, ..]) => {
-                elementwise_grid(batch * queries.div_ceil(*rows) * groups * heads)
+            (Self::AttentionGradKv, true, [batch, _, keys, groups, ..]) => {
+                folded_grid(batch * keys.div_ceil(rows) * groups)
             }
+            (Self::ColumnSum | Self::RmsNormGradParams | Self::LayerNormGradParams, true, [_, columns, ..]) => {
+                folded_grid(columns.div_ceil(cols))
+            }
+            (_, true, [all, ..]) => folded_grid(all.div_ceil(rows)),
             _ => grid,
         }
     }
+}
+
+/// A workgroup for each block, or an invocation.
+fn grid_of_blocks(blocks: u32, shared: bool) -> [u32; 3] {
+    if shared { folded_grid(blocks) } else { elementwise_grid(blocks) }
 }

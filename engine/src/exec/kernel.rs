@@ -100,7 +100,7 @@ macro_rules! access {
 
 kernels! {
     /// `c = a b + bias`.
-    Matmul "matmul" [read read read write] + "matmul",
+    Matmul "matmul" [read read read write] + "matmul_buffers" + "matmul",
     /// Rows of a table by token id.
     Embedding "embedding" [read read write],
     /// Gradient of [`Kernel::Embedding`] for the table.
@@ -351,7 +351,12 @@ mod tests {
 
     /// What a kernel may need beyond the core of WebGPU.
     fn validator(kernel: Kernel) -> Validator {
-        let half = if kernel.needs_half() { Capabilities::SHADER_FLOAT16 } else { Capabilities::empty() };
+        let half = match kernel {
+            // One of its ways is on matrix units.
+            Kernel::Matmul => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+            _ if kernel.needs_half() => Capabilities::SHADER_FLOAT16,
+            _ => Capabilities::empty(),
+        };
         Validator::new(ValidationFlags::all(), half)
     }
 

@@ -4,7 +4,7 @@ use super::ExecError;
 use super::pool::plans;
 use crate::graph::{ALLOCATION_ALIGNMENT, Dims, Op, OpKind, StepGraph, lower};
 use crate::model::Recommender;
-use crate::scenario::{PlacementName, PoolPolicy, Scenario, UpdateRule, ZeroStage};
+use crate::scenario::{PlacementName, PoolPolicy, Precision, Scenario, UpdateRule, ZeroStage};
 use crate::units::Bytes;
 
 /// Ranks that share one device, at most.
@@ -27,6 +27,12 @@ pub fn executable(scenario: &Scenario) -> Result<(), ExecError> {
     }
     if scenario.strategy().separate_groups() > 1 && scenario.strategy().layout().copies() > 1 {
         return Err(ExecError::UpdateRule);
+    }
+    let apart = scenario.strategy().update != UpdateRule::Synchronous;
+    if scenario.strategy().precision == Precision::Fp16
+        && (apart || scenario.strategy().compression.has_error_feedback())
+    {
+        return Err(ExecError::Overflow);
     }
     if scenario.strategy().update == UpdateRule::Asynchronous && scenario.run().gradient_clip > 0.0 {
         return Err(ExecError::Clipping);

@@ -49,7 +49,7 @@ pub use bench::{BenchOptions, BenchReport, Figure, RooflinePoint, Section, Unit,
 pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use data::{Digits, Text, dataset};
 pub use error::ExecError;
-pub use families::Family;
+pub use families::{Family, WIDE};
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use limits::{executable, executable_graph, executable_step};

@@ -7,13 +7,20 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::{Dispatch, Format, Kernel};
+use super::{Dispatch, Format, Kernel, WIDE};
 
 /// Where a shader says how many sums an invocation has.
 const MOST_SUMS: &str = "const SUMS: u32 = 512u;";
 
-/// How a shader begins that computes in half precision.
-const HALF: &str = "enable f16;\n";
+/// Where a shader says how the factors of a product lie.
+const LIES: &str = "const ALONG: u32 = 0u;";
+
+/// What stands before a loop whose body is to stand there as often as it is run through: compilers do not unroll loops that
+/// are made to end.
+const UNROLL: &str = "// unroll\n";
+
+/// How a shader begins that needs more than WGSL has by itself.
+const NEEDS: &str = "enable ";
 
 /// What stands before a shader that reads or writes such a buffer.
 const FORMATS: &str = include_str!("../../../shaders/parts/formats.wgsl");
@@ -25,8 +32,14 @@ impl Kernel {
         let source = self.source_of(family);
         let source = match sums {
             0 => Cow::Borrowed(source),
-            _ => Cow::Owned(source.replace(MOST_SUMS, &format!("const SUMS: u32 = {sums}u;"))),
+            _ => Cow::Owned(
+                source
+                    .replace(MOST_SUMS, &format!("const SUMS: u32 = {sums}u;"))
+                    .replace(LIES, &format!("const ALONG: u32 = {sums}u;")),
+            ),
         };
+        let source = if family == WIDE { Cow::Owned(widened(&source)) } else { source };
+        let source = if source.contains(UNROLL) { Cow::Owned(unrolled(&source)) } else { source };
         if formats.iter().all(|&format| format == Format::Word) {
             return source;
         }
@@ -34,18 +47,24 @@ impl Kernel {
         for (binding, &format) in formats.iter().enumerate().filter(|(_, format)| **format != Format::Word) {
             text = with_format(&text, binding, format);
         }
-        // What a shader needs stands before all else.
-        if let Some(rest) = text.strip_prefix(HALF) {
-            return Cow::Owned(format!("{HALF}{FORMATS}\n{rest}"));
-        }
         // A kernel that rounds by itself has it already.
-        Cow::Owned(if text.contains("fn from_byte(") { text } else { format!("{FORMATS}\n{text}") })
+        if text.contains("fn from_byte(") {
+            return Cow::Owned(text);
+        }
+        // What a shader needs stands before all else.
+        let needs = text.split_inclusive('\n').take_while(|line| line.starts_with(NEEDS)).map(str::len).sum();
+        let (needs, rest) = text.split_at(needs);
+        Cow::Owned(format!("{needs}{FORMATS}\n{rest}"))
     }
 }
 
 impl Dispatch {
-    /// Sums that an invocation keeps: one for each element of a head, rounded up so that few sources differ.
+    /// Sums that an invocation keeps: one for each element of a head, rounded up so that few sources differ. Of a product
+    /// on matrix units, how its factors lie.
     pub fn sums(&self) -> u32 {
+        if self.kernel == Kernel::Matmul {
+            return self.along();
+        }
         let &[_, _, _, _, _, head_dim, value_dim, ..] = &self.params[..] else { return 0 };
         let sums = match self.kernel {
             Kernel::Attention => value_dim,
@@ -55,6 +74,70 @@ impl Dispatch {
         };
         sums.next_multiple_of(16)
     }
+}
+
+/// How an elementwise shader begins, up to what its index must stay below.
+const ELEMENT: &str = "@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>) {
+    let i = gid.x + gid.y * workgroups.x * 64u;
+    if i >= ";
+
+/// How it goes on behind that.
+const BEYOND: &str = " {
+        return;
+    }
+";
+
+/// How one begins that gives an invocation four elements, which lie a workgroup apart.
+const FOUR_ELEMENTS: &str = "@compute @workgroup_size(256)
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+) {
+    let block = (group.x + group.y * workgroups.x) * 1024u + lane;
+    // unroll
+    for (var element = 0u; element < 4u; element++) {
+        let i = block + element * 256u;
+        if !(i >= ";
+
+/// The same elementwise shader with four elements for each invocation.
+fn widened(source: &str) -> String {
+    let parts = source.split_once(ELEMENT).and_then(|(before, rest)| Some((before, rest.split_once(BEYOND)?)));
+    let Some((before, (end, body))) = parts else { return source.to_owned() };
+    let Some(body) = body.trim_end().strip_suffix('}') else { return source.to_owned() };
+    // The loop ends where a line begins as it does.
+    let body: String = body.lines().map(|line| format!("        {line}\n")).collect();
+    format!("{before}{FOUR_ELEMENTS}{end}) {{\n{body}        }}\n    }}\n}}\n")
+}
+
+/// The same with every loop that is marked written out. Such a loop counts from 0 to before a number, and no loop is in it.
+fn unrolled(source: &str) -> String {
+    let mut parts = source.split(UNROLL);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match counted_loop(part) {
+            Some((name, count, body, rest)) => {
+                for number in 0..count {
+                    let _ = writeln!(text, "{{ const {name} = {number}u;{body}}}");
+                }
+                text.push_str(rest);
+            }
+            None => text.push_str(part),
+        }
+    }
+    text
+}
+
+/// The variable of a loop, how often it runs, its body, and what stands behind it.
+fn counted_loop(source: &str) -> Option<(&str, u32, &str, &str)> {
+    let (indent, head) = source.split_once("for (var ")?;
+    let (name, head) = head.split_once(" = 0u; ")?;
+    let (_, head) = head.split_once(" < ")?;
+    let (count, _) = head.split_once("u; ")?;
+    let (_, body) = head.split_once(") {\n")?;
+    let (body, rest) = body.split_once(&format!("\n{indent}}}\n"))?;
+    Some((name, count.parse().ok()?, body, rest))
 }
 
 fn without_comments(source: &str) -> String {
@@ -69,7 +152,30 @@ fn without_comments(source: &str) -> String {
 fn with_format(source: &str, binding: usize, format: Format) -> String {
     let Some((before, name, access, after)) = declaration(source, binding) else { return source.to_owned() };
     let functions = accessors(name, binding, access, format);
-    format!("{}{functions}{}", rewritten(before, name), rewritten(after, name))
+    let text = format!("{}{functions}{}", rewritten(before, name), rewritten(after, name));
+    if format.is_packed() && access != "read" { with_whole_words(text, name, format) } else { text }
+}
+
+/// Replaces the function that writes four neighbours by one that writes the words whole which no other invocation writes.
+fn with_whole_words(text: String, name: &str, format: Format) -> String {
+    let head = format!("fn {name}_four(at: u32, values: vec4<f32>) {{");
+    let Some((before, rest)) = text.split_once(&head) else { return text };
+    let Some((_, after)) = rest.split_once("\n}\n") else { return text };
+    let format = format.name();
+    let pair = |x: char, y: char| format!("to_{format}(values.{x}) | (to_{format}(values.{y}) << 16u)");
+    let [first, second, middle] = [pair('x', 'y'), pair('z', 'w'), pair('y', 'z')];
+    format!(
+        "{before}{head}\n\
+         \x20   if (at & 1u) == 0u {{\n\
+         \x20       atomicStore(&{name}[at >> 1u], {first});\n\
+         \x20       atomicStore(&{name}[(at >> 1u) + 1u], {second});\n\
+         \x20       return;\n\
+         \x20   }}\n\
+         \x20   {name}_put(at, values.x);\n\
+         \x20   atomicStore(&{name}[(at >> 1u) + 1u], {middle});\n\
+         \x20   {name}_put(at + 3u, values.w);\n\
+         }}\n{after}"
+    )
 }
 
 /// What stands before a binding's declaration, its name, its access, and what stands behind. Buffers of whole numbers
@@ -176,6 +282,13 @@ fn assignment(after: &str) -> Option<(&str, &str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marked_loop_is_written_out() {
+        let source = "a;\n    // unroll\n    for (var k = 0u; k < 2u; k++) {\n        s += x[k];\n    }\n    b;\n";
+        let expected = "a;\n    { const k = 0u;        s += x[k];}\n{ const k = 1u;        s += x[k];}\n    b;\n";
+        assert_eq!(unrolled(source), expected);
+    }
 
     #[test]
     fn elements_are_read_and_written_through_functions() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::time_calls;
+use super::calibrate::{time_calls, warm_up};
 use super::{Backend, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 
@@ -53,13 +53,15 @@ impl Tuning {
         self.0.get(&device_key(backend))
     }
 
-    /// The way to compute a call on a device, the default where nothing is known.
+    /// The way to compute a call on a device, the device's default where nothing is known.
     fn family(&self, backend: &Backend, dispatch: &Dispatch) -> u8 {
         let tuned = self.of_device(backend).and_then(|shapes| shapes.get(&shape_key(dispatch)?));
         let best = tuned.and_then(|tuned| tuned.candidates.first()).map(|timed| timed.family.as_str());
         let families = dispatch.kernel.families();
-        let place = families.iter().position(|family| Some(family.name) == best).unwrap_or(0);
-        u8::try_from(place).unwrap_or(0)
+        let known = families.iter().position(|family| Some(family.name) == best);
+        let known = known.and_then(|place| u8::try_from(place).ok());
+        let known = known.filter(|&family| dispatch.allows(family, backend.cooperates()));
+        known.unwrap_or_else(|| dispatch.default_family(backend.runs_many()))
     }
 
     /// Gives every call of a recording the fastest known way.
@@ -112,7 +114,13 @@ impl Tuning {
 async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecError> {
     let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(1);
     let mut best: Vec<Option<Nanos>> = vec![None; usize::from(count)];
-    let mut racing: Vec<u8> = (0..count).collect();
+    let cooperates = backend.cooperates();
+    let mut racing: Vec<u8> = (0..count).filter(|&family| dispatch.allows(family, cooperates)).collect();
+    // All are compiled before one is timed: a device that has waited for a compiler has lowered its clocks.
+    for &family in &racing {
+        time_calls(backend, &dispatch.clone().by(family), 1).await?;
+    }
+    warm_up(backend, &dispatch.clone().by(racing.first().copied().unwrap_or(0))).await?;
     for _ in 0..ROUNDS {
         for &family in &racing {
             let time = time_calls(backend, &dispatch.clone().by(family), 2).await?;

@@ -3,7 +3,7 @@
 use super::check::{Checked, bounded, divides, invalid};
 use super::pipeline::ChunkLayout;
 use super::strategy::DEFAULT_SHARE;
-use super::{Optimizer, Place, Precision, Strategy, StrategyFile, UpdateRule, ZeroStage};
+use super::{Optimizer, Place, Strategy, StrategyFile, UpdateRule, ZeroStage};
 use crate::model::Model;
 
 /// What is sharded.
@@ -77,15 +77,7 @@ pub(super) fn share(file: &StrategyFile) -> Checked<f64> {
 
 /// What a rank did not send it keeps, which it can only of gradients that it has whole.
 pub(super) fn compression(strategy: &Strategy) -> Checked<()> {
-    if !strategy.compression.has_error_feedback() {
-        return Ok(());
-    }
-    if strategy.precision == Precision::Fp16 {
-        let allowed = "none, bf16, fp16 or int8 with strategy.precision = fp16";
-        let hint = "An overflow would stay in what was not sent. Or set strategy.precision = \"bf16\".";
-        return Err(invalid("strategy.gradient_compression", strategy.compression.name(), allowed, hint));
-    }
-    if !strategy.shards_over_replicas() {
+    if !strategy.compression.has_error_feedback() || !strategy.shards_over_replicas() {
         return Ok(());
     }
     let allowed = format!("none, bf16, fp16 or int8 with strategy.zero_stage = {}", strategy.zero as u32);

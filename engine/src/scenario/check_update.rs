@@ -2,12 +2,9 @@
 
 use super::check::{Checked, bounded, invalid};
 use super::update_rule::DEFAULT_INTERVAL;
-use super::{Compression, Optimizer, Precision, Strategy, StrategyFile, UpdateName, UpdateRule, ZeroStage};
+use super::{Compression, Optimizer, Strategy, StrategyFile, UpdateName, UpdateRule, ZeroStage};
 use crate::cluster::Cluster;
 use crate::model::Model;
-
-/// Why gradients with a scale of their own are not for all.
-const SCALES: &str = "Replicas would find different loss scales, or undo a scale of another step.";
 
 /// The rule with what belongs to it.
 pub(super) fn rule(file: &StrategyFile) -> Checked<UpdateRule> {
@@ -52,9 +49,6 @@ pub(super) fn update(s: &Strategy, model: &Model, cluster: &Cluster) -> Checked<
         _ if s.context_parallel > 1 => refuse("strategy.context_parallel", s.context_parallel.to_string(), "1", other),
         _ if s.expert_parallel > 1 || model.recommender.is_some() => {
             refuse("strategy.expert_parallel", s.expert_parallel.to_string(), "1, and no embedding tables,", other)
-        }
-        _ if s.precision == Precision::Fp16 => {
-            refuse("strategy.precision", s.precision.name().to_owned(), "bf16 or fp32", SCALES)
         }
         _ if alone && split => {
             let allowed = "as many as strategy.tensor_parallel";

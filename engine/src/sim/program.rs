@@ -272,12 +272,15 @@ impl Pricer<'_> {
             OpKind::Collective { collective, group } => {
                 let span = self.spans[group as usize];
                 let (bytes, chunks) = (cost::full_size(self.step, op), cost::chunks(&self.step.tensors, op.reads[0]));
-                let (time, _) = cost::chunked_time(self.cluster, span, collective, bytes, chunks);
+                let (time, algorithm) = cost::chunked_time(self.cluster, span, collective, bytes, chunks);
+                let time = time + algorithm.launch(self.device.launch_overhead);
                 let alone = matches!(collective, Collective::Push | Collective::Pull);
-                (time + self.device.launch_overhead, if alone { Action::Run } else { Action::Meet(group) })
+                (time, if alone { Action::Run } else { Action::Meet(group) })
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
-            OpKind::Split | OpKind::Join | OpKind::Rotate => (Nanos::ZERO, Action::Run),
+            OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
+            // Tensors are pointers, but for those that are executed here.
+            OpKind::Rotate if self.device.shaders.is_none() => (Nanos::ZERO, Action::Run),
             OpKind::ToHost | OpKind::FromHost if self.device.shaders.is_none() => {
                 let from = self.step.tensor(self.step.storage_of(op.reads[0])).place;
                 (cost::copy_time(self.device, self.touched(op), from), Action::Run)

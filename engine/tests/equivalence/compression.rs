@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shardlab_engine::cost::bytes_moved;
-use shardlab_engine::exec::{Backend, BackendKind, Trainer};
+use shardlab_engine::exec::{Backend, BackendKind, ExecError, Trainer};
 use shardlab_engine::graph::{Role, Storage, lower};
 use shardlab_engine::scenario::Scenario;
 
@@ -138,5 +138,20 @@ fn a_gpu_compresses_as_the_cpu() {
         let apart = relative(&found.gradients, &expected.gradients);
         // Where both compute something else in the last place, one may round up, or choose another element.
         assert!(apart <= 10.0 * TOLERANCE, "{way}: {apart:e} apart");
+    }
+}
+
+#[test]
+fn halves_that_may_overflow_are_refused_where_that_would_be_kept() {
+    let cases = [
+        "gradient_compression = \"top_k\"",
+        "gradient_compression = \"low_rank\"",
+        "update = \"bounded_staleness\"",
+        "update = \"local_sgd\"",
+    ];
+    for extra in cases {
+        let scenario = parsed(&text("fp16", model(0), 0, (2, 1, 1), extra));
+        let refused = pollster::block_on(Trainer::new(&scenario, backend(BackendKind::Cpu)));
+        assert!(matches!(refused, Err(ExecError::Overflow)), "{extra}");
     }
 }

@@ -76,7 +76,8 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
     let cluster = scenario.cluster();
     let launch = cluster.device_of(rank).launch_overhead;
     match op.kind {
-        OpKind::Receive(_) | OpKind::Split | OpKind::Join | OpKind::Rotate => None,
+        OpKind::Receive(_) | OpKind::Split | OpKind::Join => None,
+        OpKind::Rotate if cluster.device_of(rank).shaders.is_none() => None,
         OpKind::Send(_) => {
             let bytes = step.tensor(op.reads[0]).bytes();
             let next = RankId((rank.0 + step.mesh.per_stage()) % step.mesh.ranks());
@@ -93,6 +94,7 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let chunks = cost::chunks(&step.tensors, op.reads[0]);
             let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, chunks);
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
+            let launch = algorithm.launch(launch);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
         }
         OpKind::ToHost | OpKind::FromHost if cluster.device_of(rank).shaders.is_none() => {
@@ -125,6 +127,7 @@ fn communication(span: GroupSpan, algorithm: Algorithm, bytes: Bytes, sent: Byte
         Algorithm::Direct => "direct",
         Algorithm::InNetwork => "in-network reduction",
         Algorithm::Hierarchical => "hierarchical",
+        Algorithm::Copies => "copies",
     };
     let GroupSpan { ranks, nodes, ranks_per_node, .. } = span;
     format!(

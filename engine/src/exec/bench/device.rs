@@ -5,12 +5,16 @@ use web_time::Instant;
 use super::figures::size;
 use super::{Bench, Figure, Section};
 use crate::exec::calibrate::scopes_of_one;
+use crate::exec::cpu::adamw::AdamwParams;
+use crate::exec::cpu::add::AddParams;
 use crate::exec::cpu::copy::CopyParams;
 use crate::exec::cpu::fill::FillParams;
+use crate::exec::cpu::gelu::GeluParams;
 use crate::exec::cpu::peak::PeakParams;
 use crate::exec::cpu::peak_half::PeakHalfParams;
 use crate::exec::cpu::peak_int8::PeakInt8Params;
 use crate::exec::cpu::read::ReadParams;
+use crate::exec::cpu::rms_norm::RmsNormParams;
 use crate::exec::{BackendKind, Dispatch, ExecError, Format, Kernel, Recording, Slice};
 use crate::units::Nanos;
 
@@ -98,11 +102,46 @@ impl Bench<'_> {
                         (Dispatch::new(&params, [self.slice(0, n.into()), to]), bytes + to.size)
                     }
                 };
-                let nanos = self.time(&call).await?;
+                let nanos = self.time_by_default(call).await?;
                 let into = if format == Format::Word { String::new() } else { format!("into {} ", format.precision()) };
                 self.add(Figure::bandwidth(Section::Memory, format!("{what} {into}{}", size(bytes)), nanos, moved));
                 bytes *= 8;
             }
+        }
+        self.bound_by_memory().await
+    }
+
+    /// What kernels that are bound by memory reach of its bandwidth, on numbers that no cache holds.
+    async fn bound_by_memory(&mut self) -> Result<(), ExecError> {
+        self.tell("memory")?;
+        let n = u32::try_from(self.bytes / 4).unwrap_or(u32::MAX).min(1 << 27);
+        let cols = 4096;
+        // Half of them, so that the statistics lie behind the results: no buffer is read and written by a call.
+        let (rows, eps, pad) = (n / cols / 2, 1e-5, [0; 3]);
+        let of = |buffer: usize| self.slice(buffer, n.into());
+        let [a, b, c] = [0, 1, 2].map(of);
+        // Three states in place of six buffers: they only have to be far apart.
+        let quarter = |buffer: usize, part: u64| {
+            let size = u64::from(n / 4) * 4;
+            Slice { offset: part * size, size, ..self.slice(buffer, 1) }
+        };
+        let half = |buffer: usize, part: u64| {
+            let size = u64::from(n / 2) * 4;
+            Slice { offset: part * size, size, ..self.slice(buffer, 1) }
+        };
+        let rms = RmsNormParams { rows, cols, eps, pad: [0] };
+        let states = [quarter(0, 0), quarter(0, 1), quarter(0, 2), quarter(1, 0), quarter(1, 1), quarter(1, 2)];
+        let words = u64::from(n) * 4;
+        let calls = [
+            ("add", Dispatch::new(&AddParams { n, pad }, [a, b, c]), 3 * words),
+            ("gelu", Dispatch::new(&GeluParams { n, pad }, [a, b]), 2 * words),
+            ("rms norm", Dispatch::new(&rms, [half(0, 0), self.slice(1, cols.into()), half(2, 0), half(2, 1)]), words),
+            ("adamw", Dispatch::new(&AdamwParams { n: n / 4, decayed: 0, pad: [0; 2] }, states), 7 * words / 4),
+        ];
+        for (name, call, moved) in calls {
+            let nanos = self.time_by_default(call).await?;
+            let name = format!("{name} {}", size(words));
+            self.add(Figure::bandwidth(Section::Memory, name, nanos, moved));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ mod kernels;
 
 pub use figures::{BenchReport, Figure, RooflinePoint, Section, Unit};
 
-use super::calibrate::timed_calls;
+use super::calibrate::{timed_calls, warm_up};
 use super::{Backend, BackendKind, Dispatch, ExecError, Format, Slice, Tuning};
 use crate::units::Nanos;
 
@@ -85,8 +85,12 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(mut backend: Backend, options: &BenchOptions, progress: Progress<'a>) -> Self {
         let side = u64::from(options.largest);
-        // Twins have caches of the host's size; a device's are larger.
-        let least = if backend.info().kind == BackendKind::Cpu { 16 << 20 } else { 64 << 20 };
+        // Beyond what caches hold: of the host, of a processor that stands in for a device, of a device.
+        let least = match backend.info().kind {
+            BackendKind::Cpu => 16 << 20,
+            BackendKind::Wgpu if backend.runs_many() => 512 << 20,
+            BackendKind::Wgpu => 64 << 20,
+        };
         let bytes = (side * side * 4).max(least);
         let buffers = [(); 3].map(|()| backend.create(bytes));
         let sections = options.sections.len();
@@ -108,9 +112,17 @@ impl<'a> Bench<'a> {
         if (self.progress)(what, share) { Ok(()) } else { Err(ExecError::Cancelled) }
     }
 
+    /// The median time of a call as a step makes it.
+    async fn time_by_default(&mut self, call: Dispatch) -> Result<Nanos, ExecError> {
+        let family = call.default_family(self.backend.runs_many());
+        let call = if family == call.family { call } else { call.by(family) };
+        self.time(&call).await
+    }
+
     /// The median time of a call, repeated as often as there is time for.
     async fn time(&mut self, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
         let first = timed_calls(&mut self.backend, dispatch, 1).await?;
+        warm_up(&mut self.backend, dispatch).await?;
         let first = first.first().copied().unwrap_or(Nanos(1)).max(Nanos(1));
         if first > LONGEST_CALL {
             return Ok(first);

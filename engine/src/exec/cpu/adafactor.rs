@@ -7,7 +7,7 @@
 
 use super::adamw::gradient_factor;
 use super::{Real, tree_sum};
-use crate::exec::kernel::{Kernel, KernelParams};
+use crate::exec::kernel::{Kernel, KernelParams, folded_grid};
 
 /// Parameters of [`adafactor`].
 #[repr(C)]
@@ -45,7 +45,9 @@ impl KernelParams for AdafactorParams {
     const KERNEL: Kernel = Kernel::Adafactor;
 
     fn grid(&self) -> [u32; 3] {
-        [(self.rows / self.matrices.max(1) * self.cols).div_ceil(CHUNK), self.matrices, 1]
+        let chunks = (self.rows / self.matrices.max(1) * self.cols).div_ceil(CHUNK);
+        let [x, z, _] = folded_grid(chunks);
+        [x, self.matrices, z]
     }
 }
 

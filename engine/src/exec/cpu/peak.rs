@@ -12,7 +12,7 @@ use crate::exec::kernel::{Kernel, KernelParams, elementwise_grid};
 pub struct PeakParams {
     /// Invocations.
     pub n: u32,
-    /// Multiplications and additions of a chain.
+    /// Multiplications and additions of a chain, a multiple of four.
     pub rounds: u32,
     /// What is multiplied by; below 1, so that nothing grows.
     pub factor: f32,

@@ -14,6 +14,10 @@ pub struct OpenDevice {
     pub timing: TimingMode,
     /// Whether it computes in half precision.
     pub half: bool,
+    /// Whether it has matrix units for halves, 16 by 16, of subgroups of 32.
+    pub cooperates: bool,
+    /// Whether it is no software.
+    pub many: bool,
     /// The first error that the device reported outside of a call.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -58,18 +62,23 @@ impl OpenDevice {
             return Err(ExecError::NoAdapter("the adapter has no compute shaders".to_owned()));
         }
         let timing = TimingMode::of(adapter.features());
+        let half = adapter.features().contains(wgpu::Features::SHADER_F16);
+        let cooperates = half && has_matrix_units(adapter);
+        let mut features = timing.features() | (adapter.features() & wgpu::Features::SHADER_F16);
+        features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, cooperates);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shardlab"),
-            required_features: timing.features() | (adapter.features() & wgpu::Features::SHADER_F16),
+            required_features: features,
             required_limits: adapter.limits(),
+            experimental_features: if cooperates { experimental() } else { wgpu::ExperimentalFeatures::disabled() },
             ..wgpu::DeviceDescriptor::default()
         };
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
         let info = describe(&adapter.get_info(), timing);
         let failure = watch(&device);
-        let half = adapter.features().contains(wgpu::Features::SHADER_F16);
-        Ok(Self { half, device, queue, info, timing, failure })
+        let many = adapter.get_info().device_type != wgpu::DeviceType::Cpu;
+        Ok(Self { half, cooperates, many, device, queue, info, timing, failure })
     }
 
     /// A buffer, at least four bytes long.
@@ -130,6 +139,25 @@ impl OpenDevice {
             Err(_) => Err(ExecError::Device("an error handler failed".to_owned())),
         }
     }
+}
+
+/// Whether halves are multiplied 16 by 16 and added up in fp32, by subgroups that always have 32 invocations.
+fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let fits = |unit: &wgpu::CooperativeMatrixProperties| {
+        [unit.m_size, unit.n_size, unit.k_size] == [16; 3]
+            && unit.ab_type == wgpu::CooperativeScalarType::F16
+            && unit.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        && [info.subgroup_min_size, info.subgroup_max_size] == [32; 2]
+        && adapter.cooperative_matrix_properties().iter().any(fits)
+}
+
+#[expect(unsafe_code, reason = "wgpu asks for it where a feature is not final yet")]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: cooperative matrices may change or have errors; the one kernel that uses them is tested where they are.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 fn describe(info: &wgpu::AdapterInfo, timing: TimingMode) -> BackendInfo {

@@ -70,6 +70,16 @@ impl GpuBackend {
         self.device.half
     }
 
+    /// Whether it has matrix units that a kernel here can use.
+    pub fn cooperates(&self) -> bool {
+        self.device.cooperates
+    }
+
+    /// Whether it is more than a processor that stands in for one.
+    pub fn runs_many(&self) -> bool {
+        self.device.many
+    }
+
     /// Bytes of all buffers.
     pub fn created_bytes(&self) -> u64 {
         self.created_bytes
