@@ -184,6 +184,11 @@ impl Kernel {
         u8::try_from(shared.unwrap_or(0)).unwrap_or(0)
     }
 
+    /// Whether a way has been held against its twin on a device that has it; until then it is measured, and not taken.
+    pub fn is_tested(self, family: u8) -> bool {
+        self != Self::Matmul || family != COOPERATIVE
+    }
+
     /// Whether a way clamps all places by itself, so that nothing else must.
     pub fn stays_inside(self, family: u8) -> bool {
         self == Self::Matmul && family == VECTORS

@@ -56,11 +56,14 @@ impl Tuning {
     /// The way to compute a call on a device, the device's default where nothing is known.
     fn family(&self, backend: &Backend, dispatch: &Dispatch) -> u8 {
         let tuned = self.of_device(backend).and_then(|shapes| shapes.get(&shape_key(dispatch)?));
-        let best = tuned.and_then(|tuned| tuned.candidates.first()).map(|timed| timed.family.as_str());
         let families = dispatch.kernel.families();
-        let known = families.iter().position(|family| Some(family.name) == best);
-        let known = known.and_then(|place| u8::try_from(place).ok());
-        let known = known.filter(|&family| dispatch.allows(family, backend.cooperates()));
+        let place = |timed: &Timed| {
+            let place = families.iter().position(|family| family.name == timed.family)?;
+            let family = u8::try_from(place).ok()?;
+            let can = dispatch.allows(family, backend.cooperates()) && dispatch.kernel.is_tested(family);
+            can.then_some(family)
+        };
+        let known = tuned.and_then(|tuned| tuned.candidates.iter().find_map(place));
         known.unwrap_or_else(|| dispatch.default_family(backend.runs_many()))
     }
 
@@ -209,6 +212,17 @@ mod tests {
         let ways: Vec<_> = recording.dispatches.iter().map(|d| d.kernel.name_of(d.family)).collect();
         assert_eq!(ways, ["matmul_tiled", "matmul"]);
         assert_eq!(recording.dispatches[0].grid, [2, 2, 1], "tiles of 64 by 64");
+    }
+
+    #[test]
+    fn what_is_not_tested_gives_way_to_the_next() {
+        let backend = pollster::block_on(crate::exec::open(crate::exec::BackendKind::Cpu)).expect("always there");
+        let mut tuning = Tuning::default();
+        let timed = |family: &str, nanos| Timed { family: family.to_owned(), nanos: Nanos(nanos) };
+        let candidates = vec![timed("matmul_cooperative", 1), timed("matmul_large", 5), timed("matmul", 9)];
+        let shapes = BTreeMap::from([("matmul 96x96x96 nn x1".to_owned(), Tuned { flops: 10, candidates })]);
+        tuning.0.insert(device_key(&backend), shapes);
+        assert_eq!(call(96).kernel.name_of(tuning.family(&backend, &call(96))), "matmul_large");
     }
 
     #[test]
