@@ -29,7 +29,7 @@ const SMALL_CALLS: usize = 64;
 const ELEMENTS: u32 = 1 << 18;
 
 /// Rounds of arithmetic that tell how many workgroups run at once.
-const ROUNDS: u32 = 256;
+const ROUNDS: u32 = 1024;
 
 /// Workgroups of that measurement, which cannot tell of more.
 const MANY: u32 = 1024;
