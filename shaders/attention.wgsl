@@ -12,7 +12,7 @@
 // The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), sixteen keys at a time. An invocation has
 // eight queries of a head, which share what is read of the keys.
 //
-// Before it stand `parts/attention`, `parts/attention_blocks`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`.
 // CPU twin: engine/src/exec/cpu/attention.rs
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;

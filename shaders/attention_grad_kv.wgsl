@@ -5,7 +5,7 @@
 // `qkv` and `kv` are as in `attention`. `dkv` lies as `kv` does; only its keys and values are written, with `CARRY` added
 // to. `dout` is `[T, heads * value_dim]`, `lse` and `delta` are `[T, heads]`.
 //
-// Before it stand `parts/attention`, `parts/attention_blocks`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`.
 // CPU twin: engine/src/exec/cpu/attention_grad_kv.rs
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
@@ -20,15 +20,6 @@
 // pipeline sets how many there are.
 const SUMS: u32 = 512u;
 var<private> sums: array<vec4<f32>, SUMS>;
-
-// The queries of a sequence that see key j: from x to before y.
-fn queries_of(j: u32) -> vec2<u32> {
-    let token = j * (params.query_stride / params.gather) + params.key_first;
-    let causal = (params.flags & CAUSAL) != 0u;
-    let first = select(0u, before(token, params.query_first, params.query_stride, params.queries), causal);
-    let last = before(token + params.window, params.query_first, params.query_stride, params.queries);
-    return vec2<u32>(first, max(first, select(last, params.queries, params.window == 0u)));
-}
 
 fn four_qkv(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(qkv[at.x], qkv[at.y], qkv[at.z], qkv[at.w]);

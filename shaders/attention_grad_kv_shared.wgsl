@@ -1,6 +1,6 @@
 // The same as `attention_grad_kv`, by workgroups that have four keys of a head: for devices that run many at once.
 //
-// Before it stand `parts/attention`, `parts/attention_shared`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_shared`.
 // CPU twin: engine/src/exec/cpu/attention_grad_kv.rs
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
@@ -16,15 +16,6 @@ var<workgroup> weights: array<vec4<f32>, LANES>;
 var<workgroup> of_scores: array<vec4<f32>, LANES>;
 var<workgroup> queries_at: array<u32, LANES>;
 var<workgroup> outputs_at: array<u32, LANES>;
-
-// The queries of a sequence that see key j: from x to before y.
-fn queries_of(j: u32) -> vec2<u32> {
-    let token = j * (params.query_stride / params.gather) + params.key_first;
-    let causal = (params.flags & CAUSAL) != 0u;
-    let first = select(0u, before(token, params.query_first, params.query_stride, params.queries), causal);
-    let last = before(token + params.window, params.query_first, params.query_stride, params.queries);
-    return vec2<u32>(first, max(first, select(last, params.queries, params.window == 0u)));
-}
 
 @compute @workgroup_size(64)
 fn main(

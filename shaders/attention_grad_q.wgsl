@@ -4,7 +4,7 @@
 // `qkv`, `kv` and `dqkv` are as in `attention`; only the query heads of `dqkv` are written, with `CARRY` added to.
 // `dout` is `[T, heads * value_dim]`, `lse` and `delta` are `[T, heads]`.
 //
-// Before it stand `parts/attention`, `parts/attention_blocks`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`.
 // CPU twin: engine/src/exec/cpu/attention_grad_q.rs
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;

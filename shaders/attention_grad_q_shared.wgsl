@@ -1,6 +1,6 @@
 // The same as `attention_grad_q`, by workgroups that have four queries of a head: for devices that run many at once.
 //
-// Before it stand `parts/attention`, `parts/attention_shared`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_shared`.
 // CPU twin: engine/src/exec/cpu/attention_grad_q.rs
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;

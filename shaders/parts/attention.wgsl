@@ -1,4 +1,4 @@
-// What all kernels of attention share: parameters, and which keys a token sees.
+// What all kernels of attention share: parameters, which keys a token sees, and which queries a key.
 
 struct Params {
     batch: u32,
@@ -36,4 +36,13 @@ fn keys_of(t: u32) -> vec2<u32> {
     let behind = max(token + 1u, params.window) - params.window;
     let first = select(before(behind, params.key_first, stride, params.keys), 0u, params.window == 0u);
     return vec2<u32>(min(first, end), end);
+}
+
+// The queries of a sequence that see key j: from x to before y.
+fn queries_of(j: u32) -> vec2<u32> {
+    let token = j * (params.query_stride / params.gather) + params.key_first;
+    let causal = (params.flags & CAUSAL) != 0u;
+    let first = select(0u, before(token, params.query_first, params.query_stride, params.queries), causal);
+    let last = before(token + params.window, params.query_first, params.query_stride, params.queries);
+    return vec2<u32>(first, max(first, select(last, params.queries, params.window == 0u)));
 }

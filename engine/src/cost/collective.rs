@@ -176,7 +176,7 @@ pub fn chunked_time(
 ) -> (Nanos, Algorithm) {
     if let Some(rates) = cluster.device.shaders.filter(|_| span.ranks > 1) {
         let rate = cluster.intra_link.effective_bandwidth();
-        let (time, _) = shader::exchange(&cluster.device, &rates, rate, collective, bytes, span.ranks);
+        let time = shader::exchange(&cluster.device, &rates, rate, collective, bytes, span.ranks);
         return (time, Algorithm::Copies);
     }
     let (time, algorithm) = collective_time(cluster, span, collective, bytes);

@@ -394,7 +394,7 @@ pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, ma
     launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()))
 }
 
-/// A member's share of a collective between ranks that share a device, and the calls in it: its chunks are copied, and
+/// A member's share of a collective between ranks that share a device: its chunks are copied, and
 /// reduced where they arrive (`exec::collectives`), at the rate of copies.
 pub fn exchange(
     device: &Device,
@@ -403,23 +403,25 @@ pub fn exchange(
     collective: Collective,
     bytes: Bytes,
     ranks: u32,
-) -> (Nanos, u32) {
+) -> Nanos {
     let others = ranks.saturating_sub(1);
     let chunk = bytes.as_f64() / f64::from(ranks.max(1));
     // A reduction reads two values and writes one where a copy reads one.
     let (copies, reductions, moved) = match collective {
         Collective::AllReduce(_) => (2 * others, others, chunk),
         Collective::ReduceScatter => (ranks, others, chunk),
-        Collective::AllGather | Collective::Pull => (ranks, 0, chunk),
-        Collective::AllToAll | Collective::AllToAllOnce { .. } | Collective::Push => (ranks, 0, chunk),
+        Collective::AllGather
+        | Collective::Pull
+        | Collective::AllToAll
+        | Collective::AllToAllOnce { .. }
+        | Collective::Push => (ranks, 0, chunk),
         Collective::Shift => (1, 0, bytes.as_f64()),
     };
-    let calls = copies + reductions;
     let moving = moved * (f64::from(copies) + 1.5 * f64::from(reductions)) / rate.0;
     let next = chained(device, rates);
     // Its beginning is noted once for all members.
     let beginning = Nanos((device.launch_overhead - next).max(Nanos::ZERO).0 / i64::from(ranks.max(1)));
-    (beginning + next * i64::from(calls) + Nanos::from_secs(moving), calls)
+    beginning + next * i64::from(copies + reductions) + Nanos::from_secs(moving)
 }
 
 /// Time of a call behind another of the same op.

@@ -209,7 +209,7 @@ impl Calibrator {
         let shaders = self.shaders(backend, launch).await?;
         let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
         let (attention, attention_flops) = attention(self.side, self.buffers);
-        let attention = by_default(backend, &attention);
+        let attention = attention.by_default(backend.runs_many());
         let filled = filled(shaders.at_once, attention.grid);
         let attention = median(backend, &attention).await?;
         let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
@@ -410,16 +410,10 @@ fn scope(first: u32, last: u32) -> Scope {
     }
 }
 
-/// A call as a step makes it on a device.
-fn by_default(backend: &Backend, dispatch: &Dispatch) -> Dispatch {
-    let family = dispatch.default_family(backend.runs_many());
-    if family == dispatch.family { dispatch.clone() } else { dispatch.clone().by(family) }
-}
-
 /// The median time of a dispatch, after one run to warm up (compile, allocate).
 async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
     let repeats = u32::try_from(REPEATS).unwrap_or(1);
-    let mut durations = timed_calls(backend, &by_default(backend, dispatch), repeats).await?;
+    let mut durations = timed_calls(backend, &dispatch.clone().by_default(backend.runs_many()), repeats).await?;
     durations.sort_unstable();
     Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
 }

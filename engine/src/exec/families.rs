@@ -47,17 +47,17 @@ const MATMUL: [Family; 7] = [
 
 /// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
 const ATTENTION: [Family; 3] = [
-    family!("attention" + "attention" + "attention_blocks", 8, 1),
-    family!("attention_narrow" + "attention" + "attention_blocks", 4, 1),
-    family!(shared "attention_shared" + "attention" + "attention_shared", 4, 1),
+    family!("attention" + "attention" + "attention_places" + "attention_blocks", 8, 1),
+    family!("attention_narrow" + "attention" + "attention_places" + "attention_blocks", 4, 1),
+    family!(shared "attention_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
 ];
 const ATTENTION_GRAD_Q: [Family; 2] = [
-    family!("attention_grad_q" + "attention" + "attention_blocks", 4, 1),
-    family!(shared "attention_grad_q_shared" + "attention" + "attention_shared", 4, 1),
+    family!("attention_grad_q" + "attention" + "attention_places" + "attention_blocks", 4, 1),
+    family!(shared "attention_grad_q_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
 ];
 const ATTENTION_GRAD_KV: [Family; 2] = [
-    family!("attention_grad_kv" + "attention" + "attention_blocks", 4, 1),
-    family!(shared "attention_grad_kv_shared" + "attention" + "attention_shared", 4, 1),
+    family!("attention_grad_kv" + "attention" + "attention_places" + "attention_blocks", 4, 1),
+    family!(shared "attention_grad_kv_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
 ];
 
 /// Rows, of which a workgroup has one.
@@ -95,6 +95,12 @@ impl Dispatch {
     pub fn default_family(&self, many: bool) -> u8 {
         let large = self.grid.iter().product::<u32>() >= WIDE_FROM;
         if many && large && self.kernel.is_elementwise() { WIDE } else { self.kernel.default_family(many) }
+    }
+
+    /// The same in that way.
+    pub fn by_default(self, many: bool) -> Self {
+        let family = self.default_family(many);
+        if family == self.family { self } else { self.by(family) }
     }
 
     /// Whether it can be made in a way. Products that are read four numbers at a time have rows that begin at multiples of

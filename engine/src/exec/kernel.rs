@@ -128,13 +128,13 @@ kernels! {
     /// Gradient of [`Kernel::LatentJoin`].
     LatentJoinGrad "latent_join_grad" [read write write write],
     /// Attention with an online softmax, of all keys or a part of them.
-    Attention "attention" [read read write write] + "attention" + "attention_blocks",
+    Attention "attention" [read read write write] + "attention" + "attention_places" + "attention_blocks",
     /// The row sums `out · dout` that both attention gradients need.
     AttentionDelta "attention_delta" [read read write] + "attention",
     /// Gradient of [`Kernel::Attention`] for the queries.
-    AttentionGradQ "attention_grad_q" [read read read read read write] + "attention" + "attention_blocks",
+    AttentionGradQ "attention_grad_q" [read read read read read write] + "attention" + "attention_places" + "attention_blocks",
     /// Gradient of [`Kernel::Attention`] for keys and values.
-    AttentionGradKv "attention_grad_kv" [read read read read read write] + "attention" + "attention_blocks",
+    AttentionGradKv "attention_grad_kv" [read read read read read write] + "attention" + "attention_places" + "attention_blocks",
     /// The best experts of every token.
     Route "route" [read write write],
     /// The rows of experts that tokens take.

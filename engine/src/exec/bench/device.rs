@@ -116,26 +116,26 @@ impl Bench<'_> {
         self.tell("memory")?;
         let n = u32::try_from(self.bytes / 4).unwrap_or(u32::MAX).min(1 << 27);
         let cols = 4096;
-        // Half of them, so that the statistics lie behind the results: no buffer is read and written by a call.
+        // Half of them, so that the statistics lie behind the results.
         let (rows, eps, pad) = (n / cols / 2, 1e-5, [0; 3]);
         let of = |buffer: usize| self.slice(buffer, n.into());
         let [a, b, c] = [0, 1, 2].map(of);
-        // Three states in place of six buffers: they only have to be far apart.
-        let quarter = |buffer: usize, part: u64| {
-            let size = u64::from(n / 4) * 4;
-            Slice { offset: part * size, size, ..self.slice(buffer, 1) }
-        };
-        let half = |buffer: usize, part: u64| {
-            let size = u64::from(n / 2) * 4;
-            Slice { offset: part * size, size, ..self.slice(buffer, 1) }
+        // One of several parts of a buffer: a call may write one only if it reads none of the same buffer.
+        let part = |buffer: usize, parts: u32, number: u64| {
+            let size = u64::from(n / parts) * 4;
+            Slice { offset: number * size, size, ..self.slice(buffer, 1) }
         };
         let rms = RmsNormParams { rows, cols, eps, pad: [0] };
-        let states = [quarter(0, 0), quarter(0, 1), quarter(0, 2), quarter(1, 0), quarter(1, 1), quarter(1, 2)];
+        let states = [part(0, 4, 0), part(0, 4, 1), part(0, 4, 2), part(1, 4, 0), part(1, 4, 1), part(1, 4, 2)];
         let words = u64::from(n) * 4;
         let calls = [
             ("add", Dispatch::new(&AddParams { n, pad }, [a, b, c]), 3 * words),
             ("gelu", Dispatch::new(&GeluParams { n, pad }, [a, b]), 2 * words),
-            ("rms norm", Dispatch::new(&rms, [half(0, 0), self.slice(1, cols.into()), half(2, 0), half(2, 1)]), words),
+            (
+                "rms norm",
+                Dispatch::new(&rms, [part(0, 2, 0), self.slice(1, cols.into()), part(2, 2, 0), part(2, 2, 1)]),
+                words,
+            ),
             ("adamw", Dispatch::new(&AdamwParams { n: n / 4, decayed: 0, pad: [0; 2] }, states), 7 * words / 4),
         ];
         for (name, call, moved) in calls {

@@ -114,9 +114,7 @@ impl<'a> Bench<'a> {
 
     /// The median time of a call as a step makes it.
     async fn time_by_default(&mut self, call: Dispatch) -> Result<Nanos, ExecError> {
-        let family = call.default_family(self.backend.runs_many());
-        let call = if family == call.family { call } else { call.by(family) };
-        self.time(&call).await
+        self.time(&call.by_default(self.backend.runs_many())).await
     }
 
     /// The median time of a call, repeated as often as there is time for.

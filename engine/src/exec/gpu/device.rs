@@ -156,7 +156,8 @@ fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
 
 #[expect(unsafe_code, reason = "wgpu asks for it where a feature is not final yet")]
 fn experimental() -> wgpu::ExperimentalFeatures {
-    // SAFETY: cooperative matrices may change or have errors; the one kernel that uses them is tested where they are.
+    // SAFETY: cooperative matrices may change or have errors; the one kernel that uses them is not taken for a step before it
+    // is tested where they are (`Kernel::is_tested`).
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
