@@ -17,6 +17,8 @@ const OTHER_PRESET = 'gpt2-124m-8xa100';
 const LOAD_SECONDS = 60;
 const CHANGE_SECONDS = 60;
 const EXECUTE_SECONDS = 300;
+/** Every way of every product is measured: a minute or two here, and machines may be three times as slow. */
+const BENCH_SECONDS = 600;
 const LOSS_TOLERANCE = 1e-3;
 
 let server, browser, page, errors;
@@ -72,11 +74,11 @@ test('a search finds strategies while the page stays alive', { timeout: 300_000 
   noErrors();
 });
 
-test('the device is measured in the page, and nothing that ranks exchange is wrong', { timeout: 400_000 }, async () => {
+test('the device is measured in the page, and nothing that ranks exchange is wrong', { timeout: 700_000 }, async () => {
   await command(page, { tab: 'bench' });
   await command(page, { bench: ['peak', 'matmul', 'collectives'] });
   const done = ({ bench }) => bench.error || (!bench.running && bench.figures > 0);
-  const { bench } = await until(page, 'a measured device', done, EXECUTE_SECONDS);
+  const { bench } = await until(page, 'a measured device', done, BENCH_SECONDS);
   assert.equal(bench.error, null);
   assert.equal(bench.report.backend.kind, 'wgpu');
   const of = (section) => bench.report.figures.filter((figure) => figure.section === section);

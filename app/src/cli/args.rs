@@ -36,6 +36,8 @@ pub enum Command {
     Bench(BenchArguments),
     /// Print what each policy of handing out memory makes of a step: what is reserved, unused and paged
     Pool(PoolOptions),
+    /// Play what a job reads through caches: what is found where, and the misses of every policy by capacity
+    Cache(CacheOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -213,6 +215,63 @@ pub struct PoolOptions {
     /// Write the table as CSV
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+}
+
+/// The layout of a trace file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceChoice {
+    /// A line for each request, with columns `object` and `size`
+    Csv,
+    /// Records of 24 bytes as libCacheSim has them
+    OracleGeneral,
+}
+
+/// `shardlab cache`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "A trace in CSV has a header and the columns `object` and `size` (bytes), and where there are several nodes `reader` (a number). Without --trace, the scenario needs a table [data.samples]."
+)]
+pub struct CacheOptions {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = "embedding-cache")]
+    pub scenario: String,
+    /// Play the requests in this file instead of those that the scenario makes
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Its layout; by its name when left out
+    #[arg(long, value_enum, requires = "trace")]
+    pub format: Option<TraceChoice>,
+    /// The policy of the cache; data.cache.policy of the scenario when left out
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Option<String>,
+    /// Bytes of the cache of a node, for example 400GB; data.cache.capacity when left out, or a third of a trace's objects
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<Bytes>,
+    /// Nodes that read; those of the scenario when left out, or as many as a trace has readers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub nodes: Option<u32>,
+    /// Policies to compare: fifo, lru, lfu, clock, 2q, arc, lirs, s3-fifo, sieve, w-tinylfu, none, random, belady; all when
+    /// left out
+    #[arg(long, value_name = "POLICIES", value_delimiter = ',')]
+    pub policies: Vec<String>,
+    /// Capacities to compare, for example 10GB,20GB; twenty up to all objects when left out
+    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    pub capacities: Vec<Bytes>,
+    /// Play every request, however many there are; else one object of several stands for all where there are many
+    #[arg(long)]
+    pub exact: bool,
+    /// Threads; as many as there are cores when left out
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the misses by policy and capacity as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write what the chosen cache found over time as CSV
+    #[arg(long, value_name = "FILE")]
+    pub intervals_csv: Option<PathBuf>,
 }
 
 /// `shardlab execute`.

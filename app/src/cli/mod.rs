@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod cache;
 mod commands;
 mod execute;
 mod input;
@@ -49,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Execute(options) => execute::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Cache(options) => cache::cache(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Explain(options) => commands::explain(&options),
         Command::Pool(options) => commands::pool(&options),

@@ -5,6 +5,7 @@
 mod allocator;
 mod beside;
 mod breakdown;
+mod caching;
 pub mod explain;
 mod report;
 mod what_if;
@@ -12,5 +13,6 @@ mod what_if;
 pub use allocator::{Reserved, reserved};
 pub use beside::{Beside, beside_tensors};
 pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
+pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, StudyOptions};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use what_if::{WhatIf, what_if};

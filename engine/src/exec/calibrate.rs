@@ -424,6 +424,12 @@ pub(super) async fn time_calls(backend: &mut Backend, dispatch: &Dispatch, repea
     Ok(durations.into_iter().min().unwrap_or(Nanos(1)).max(Nanos(1)))
 }
 
+/// The time of a call that may be the first of its kind; compiling is no part of it.
+pub(super) async fn first_call(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
+    let times = replay_each(backend, vec![dispatch.clone()]).await?;
+    Ok(times.first().copied().unwrap_or(Nanos(1)).max(Nanos(1)))
+}
+
 /// How long a device works until its clocks are what they are in a step.
 const WARM_UP: Nanos = Nanos(100_000_000);
 

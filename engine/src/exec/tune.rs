@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::{time_calls, warm_up};
+use super::calibrate::{first_call, time_calls, warm_up};
 use super::{Backend, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 
@@ -16,6 +16,12 @@ const ROUNDS: u32 = 3;
 
 /// Who takes this many times as long as the leader leaves.
 const TOO_SLOW: f64 = 1.5;
+
+/// Calls that take longer are timed once, and once more: starting them does not count.
+const LONG: Nanos = Nanos(100_000_000);
+
+/// Of those that take longer, what needs so many times as long in its first call is not called again.
+const HOPELESS: f64 = 3.0;
 
 /// A way to compute a shape and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,17 +127,23 @@ async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecE
     let mut racing: Vec<u8> = (0..count).filter(|&family| dispatch.allows(family, cooperates)).collect();
     // All are compiled before one is timed: a device that has waited for a compiler has lowered its clocks.
     for &family in &racing {
-        time_calls(backend, &dispatch.clone().by(family), 1).await?;
+        best[usize::from(family)] = Some(first_call(backend, &dispatch.clone().by(family)).await?);
     }
-    warm_up(backend, &dispatch.clone().by(racing.first().copied().unwrap_or(0))).await?;
-    for _ in 0..ROUNDS {
+    let hopeless = |time: Nanos, leader: Nanos| time > LONG && time.secs() > leader.secs() * HOPELESS;
+    drop_slow(&mut racing, &best, hopeless);
+    let long = leader(&best) > LONG;
+    if !long {
+        racing.iter().for_each(|&family| best[usize::from(family)] = None);
+        warm_up(backend, &dispatch.clone().by(racing.first().copied().unwrap_or(0))).await?;
+    }
+    for _ in 0..if long { 1 } else { ROUNDS } {
         for &family in &racing {
-            let time = time_calls(backend, &dispatch.clone().by(family), 2).await?;
+            let call = dispatch.clone().by(family);
+            let time = if long { first_call(backend, &call).await? } else { time_calls(backend, &call, 2).await? };
             let known = &mut best[usize::from(family)];
             *known = Some(known.map_or(time, |known| known.min(time)));
         }
-        let leader = best.iter().flatten().min().copied().unwrap_or(Nanos(1));
-        racing.retain(|&family| best[usize::from(family)].is_some_and(|time| time.secs() <= leader.secs() * TOO_SLOW));
+        drop_slow(&mut racing, &best, |time, leader| time.secs() > leader.secs() * TOO_SLOW);
     }
     let named = |(family, time): (u8, Option<Nanos>)| {
         Some(Timed { family: dispatch.kernel.name_of(family).to_owned(), nanos: time? })
@@ -139,6 +151,17 @@ async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecE
     let mut candidates: Vec<Timed> = (0..).zip(best).filter_map(named).collect();
     candidates.sort_by(|a, b| a.nanos.cmp(&b.nanos).then_with(|| a.family.cmp(&b.family)));
     Ok(Tuned { flops: flops(dispatch), candidates })
+}
+
+/// The shortest time so far.
+fn leader(best: &[Option<Nanos>]) -> Nanos {
+    best.iter().flatten().min().copied().unwrap_or(Nanos(1))
+}
+
+/// Takes those out of the race that are too slow beside the leader.
+fn drop_slow(racing: &mut Vec<u8>, best: &[Option<Nanos>], too_slow: impl Fn(Nanos, Nanos) -> bool) {
+    let leader = leader(best);
+    racing.retain(|&family| best[usize::from(family)].is_some_and(|time| !too_slow(time, leader)));
 }
 
 /// Operations of a matrix product, or of attention to all keys: sizes are among their parameters.

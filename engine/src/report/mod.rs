@@ -3,6 +3,7 @@
 //! Pure functions from values to text: the same serve the command line and the app's export menu.
 
 mod bench;
+mod cache;
 mod csv;
 mod explain;
 mod json;
@@ -12,6 +13,7 @@ mod search;
 mod table;
 
 pub use bench::{bench_csv, bench_json, bench_table};
+pub use cache::{cache_csv, cache_intervals_csv, cache_json, cache_table};
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionKernel, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Optimizer,
-    Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, ScheduleName, UpdateName,
+    AccessFile, AttentionKernel, CacheFile, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat,
+    Kernels, Optimizer, Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, SamplesFile,
+    ScheduleName, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -288,6 +289,15 @@ pub struct DataFile {
     /// Name of the shipped text that an execution reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
+    /// What lies on storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<SamplesFile>,
+    /// In which order it is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessFile>,
+    /// What nodes keep of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFile>,
 }
 
 /// How an execution trains.

@@ -6,6 +6,7 @@
 mod check;
 mod check_cluster;
 mod check_expert;
+mod check_input;
 mod check_model;
 mod check_pipeline;
 mod check_samples;
@@ -15,6 +16,7 @@ pub mod compression;
 mod describe;
 mod error;
 mod file;
+pub mod input;
 mod magnitude;
 pub mod memory_pool;
 pub mod offload;
@@ -31,6 +33,10 @@ pub use check_model::check_model;
 pub use compression::Compression;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
+pub use input::{
+    Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CachePlacement, CachePolicy, Input, Samples,
+    SamplesFile, Sampling, WarmUp,
+};
 pub use memory_pool::{PoolName, PoolPolicy};
 pub use offload::Place;
 pub use optimizer::Optimizer;
@@ -57,6 +63,8 @@ pub struct Data {
     pub sequence_length: u32,
     /// Name of the shipped text that an execution reads.
     pub dataset: String,
+    /// Samples on storage and the caches before it, where they are described.
+    pub input: Option<Input>,
 }
 
 /// How an execution trains.

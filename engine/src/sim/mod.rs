@@ -10,9 +10,11 @@
 //! * `flow` plays them by events where messages share links, which `demand` knows,
 //! * `memory` turns the memory plan into curves over time,
 //! * `slack` finds the critical path, and what the other ops have to spare,
-//! * `alone` bounds from below what parts of a program take.
+//! * `alone` bounds from below what parts of a program take,
+//! * [`cache`] plays what a job reads through caches.
 
 mod alone;
+pub mod cache;
 mod core;
 mod demand;
 mod flow;

@@ -1,0 +1,123 @@
+//! `shardlab cache`.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use anyhow::Context as _;
+use shardlab_engine::analysis::{CacheStudy, Capacities, StudyOptions};
+use shardlab_engine::report;
+use shardlab_engine::scenario::{Cache, CachePlacement, CachePolicy, Scenario};
+use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
+use shardlab_engine::trace::Origin;
+use shardlab_engine::units::Bytes;
+
+use super::args::{CacheOptions, TraceChoice};
+use super::output::{print, progress, write_file};
+use super::{Answer, input};
+
+/// Plays what a job reads through caches.
+pub fn cache(options: &CacheOptions) -> anyhow::Result<Answer> {
+    let study_options = study_options(options)?;
+    let (name, study) = study(options, study_options)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let bar = Mutex::new(progress(100));
+    let tell = |done: f32| {
+        if let Ok(bar) = bar.lock() {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
+            bar.set_position((done * 100.0) as u64);
+        }
+        true
+    };
+    let points = study.on_threads(options.threads.unwrap_or(cores), &tell).unwrap_or_default();
+    if let Ok(bar) = bar.lock() {
+        bar.finish_and_clear();
+    }
+    let found = study.finish(&points);
+    for (path, write) in [
+        (&options.csv, report::cache_csv as fn(&_) -> String),
+        (&options.intervals_csv, report::cache_intervals_csv),
+    ] {
+        if let Some(path) = path {
+            write_file(path, &write(&found))?;
+        }
+    }
+    print(&if options.json { report::cache_json(&found) } else { report::cache_table(&name, &found) })?;
+    Ok(Answer::Yes)
+}
+
+fn study_options(options: &CacheOptions) -> anyhow::Result<StudyOptions> {
+    let named = options.policies.iter().map(|name| policy(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let default = StudyOptions::default();
+    anyhow::ensure!(
+        options.capacities.iter().all(|&bytes| bytes > Bytes::ZERO),
+        "--capacities must be sizes of at least 1 byte, for example 10GB,20GB"
+    );
+    let mut capacities = options.capacities.clone();
+    capacities.sort();
+    Ok(StudyOptions {
+        policies: if named.is_empty() { default.policies } else { named },
+        capacities: if capacities.is_empty() { default.capacities } else { Capacities::These(capacities) },
+        one_in: options.exact.then_some(1),
+        parts: default.parts,
+    })
+}
+
+fn policy(name: &str) -> anyhow::Result<CachePolicy> {
+    let known = || CachePolicy::ALL.iter().map(|policy| policy.name()).collect::<Vec<_>>().join(", ");
+    let found = CachePolicy::ALL.iter().copied().find(|policy| policy.name() == name);
+    found.with_context(|| format!("`{name}` is no policy: expected one of {}", known()))
+}
+
+/// What is played: a file's requests, or the scenario's.
+fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<(String, CacheStudy)> {
+    let scenario = input::scenario(&options.scenario)?;
+    let (name, requests, origin) = match &options.trace {
+        Some(file) => (file.display().to_string(), imported(file, options.format)?, Origin::Imported),
+        None => (scenario.name().to_owned(), made(&scenario, options)?, Origin::Modelled),
+    };
+    let readers = requests.readers.iter().max().map_or(1, |&last| u32::from(last) + 1);
+    let nodes = options.nodes.unwrap_or(readers);
+    let cache = chosen(options, &scenario, &requests, nodes)?;
+    Ok((name, CacheStudy::new(requests, cache, nodes, origin, study_options)))
+}
+
+fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests> {
+    let input = scenario.data().input.as_ref().with_context(|| {
+        format!(
+            "`{}` says nothing of what is read: add a table [data.samples] with `count` and `size`, or give a --trace",
+            options.scenario
+        )
+    })?;
+    Ok(requests_of(input, options.nodes.unwrap_or(scenario.cluster().nodes), scenario.run().seed))
+}
+
+/// The cache of the scenario with what the command line says of it.
+fn chosen(options: &CacheOptions, scenario: &Scenario, requests: &Requests, nodes: u32) -> anyhow::Result<Cache> {
+    let third = Bytes((requests.sizes.total().0 / 3).max(1));
+    let (known, imported) = (scenario.data().input.map(|input| input.cache), options.trace.is_some());
+    let known = known.unwrap_or_else(|| Cache::with_capacity(third));
+    let capacity = if imported { third } else { known.capacity };
+    let cache = Cache {
+        policy: options.policy.as_deref().map_or(Ok(known.policy), policy)?,
+        capacity: options.capacity.unwrap_or(capacity),
+        replicas: known.replicas.min(nodes),
+        ..known
+    };
+    anyhow::ensure!(cache.capacity > Bytes::ZERO, "--capacity must be at least 1 byte, for example 400GB");
+    anyhow::ensure!(
+        cache.policy != CachePolicy::Belady || cache.placement == CachePlacement::Node,
+        "belady needs data.cache.placement = node: no node knows what the others will ask it for"
+    );
+    Ok(cache)
+}
+
+fn imported(file: &Path, format: Option<TraceChoice>) -> anyhow::Result<Requests> {
+    let name = file.display().to_string();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot open `{name}`"))?;
+    let format = match format {
+        Some(TraceChoice::Csv) => TraceFormat::Csv,
+        Some(TraceChoice::OracleGeneral) => TraceFormat::OracleGeneral,
+        None => TraceFormat::of_name(&name),
+    };
+    import(&bytes, format).with_context(|| name)
+}

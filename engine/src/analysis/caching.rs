@@ -1,0 +1,173 @@
+//! Which policy and how many bytes: misses of every policy over the capacity, and what the chosen cache finds over time.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::scenario::{Cache, CachePlacement, CachePolicy, WarmUp};
+use crate::sim::cache::{CurvePoint, FleetRun, Requests, Sampled, capacities, replay_fleet, sampled};
+use crate::trace::Origin;
+use crate::units::Bytes;
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StudyOptions {
+    /// Policies.
+    pub policies: Vec<CachePolicy>,
+    /// How many capacities, or these.
+    pub capacities: Capacities,
+    /// Of how many objects one is played, a power of two; as many as [`PLAYED`] asks for when left out.
+    pub one_in: Option<u32>,
+    /// Parts of the run of the chosen cache.
+    pub parts: usize,
+}
+
+/// Bytes of the caches that are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capacities {
+    /// So many, up to all objects.
+    Count(u32),
+    /// These.
+    These(Vec<Bytes>),
+}
+
+impl Default for StudyOptions {
+    fn default() -> Self {
+        Self { policies: CachePolicy::ALL.to_vec(), capacities: Capacities::Count(20), one_in: None, parts: 60 }
+    }
+}
+
+/// Requests that are played over all points of all curves before a part of the objects stands for all of them.
+pub const PLAYED: u64 = 400_000_000;
+
+/// Objects that a sample has at least.
+const FEWEST: usize = 20_000;
+
+/// A comparison that is not played yet: each point stands for itself, so they can be found in any order.
+#[derive(Debug)]
+pub struct CacheStudy {
+    whole: Requests,
+    sampled: Sampled,
+    cache: Cache,
+    nodes: u32,
+    plan: Vec<Cache>,
+    options: StudyOptions,
+    origin: Origin,
+}
+
+/// The curve of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyCurve {
+    /// Which.
+    pub policy: CachePolicy,
+    /// What it finds, by capacity.
+    pub points: Vec<CurvePoint>,
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CacheReport {
+    /// Whether the requests were made up or come from a file; what caches find of them is modelled.
+    pub origin: Origin,
+    /// Requests, objects, and the bytes of all objects.
+    pub requests: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of all objects together.
+    pub object_bytes: Bytes,
+    /// Bytes of all requests together.
+    pub request_bytes: Bytes,
+    /// Of how many objects one was played for the curves.
+    pub one_in: u32,
+    /// Nodes that read.
+    pub nodes: u32,
+    /// The chosen cache.
+    pub cache: Cache,
+    /// What the caches of all nodes found.
+    pub run: FleetRun,
+    /// Misses of one cache over its capacity, by policy.
+    pub curves: Vec<PolicyCurve>,
+}
+
+impl CacheStudy {
+    /// Prepares the comparison of caches for a trace.
+    pub fn new(whole: Requests, cache: Cache, nodes: u32, origin: Origin, options: StudyOptions) -> Self {
+        let bytes = match &options.capacities {
+            Capacities::Count(count) => capacities(whole.sizes.total(), *count),
+            Capacities::These(bytes) => bytes.clone(),
+        };
+        let alone = Cache { placement: CachePlacement::Node, lost_after: None, warm_up: WarmUp::None, ..cache };
+        let of_policy = |&policy: &CachePolicy| bytes.iter().map(move |&capacity| Cache { policy, capacity, ..alone });
+        let plan: Vec<Cache> = options.policies.iter().flat_map(of_policy).collect();
+        let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, plan.len()));
+        let sampled = sampled(whole.clone(), one_in);
+        Self { whole, sampled, cache, nodes, plan, options, origin }
+    }
+
+    /// Points of all curves.
+    pub fn points(&self) -> usize {
+        self.plan.len()
+    }
+
+    /// One of them.
+    pub fn point(&self, number: usize) -> CurvePoint {
+        self.sampled.point(&self.plan[number])
+    }
+
+    /// All of them, found on some threads; none when `progress`, which gets the share that is done, says to stop.
+    pub fn on_threads(&self, threads: usize, progress: &(dyn Fn(f32) -> bool + Sync)) -> Option<Vec<CurvePoint>> {
+        let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let found: Mutex<Vec<(usize, CurvePoint)>> = Mutex::default();
+        let work = || {
+            while !stopped.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= self.points() {
+                    break;
+                }
+                let point = self.point(number);
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.push((number, point));
+                if !progress(found.len() as f32 / self.points() as f32) {
+                    stopped.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..threads.max(1)).for_each(|_| {
+                scope.spawn(work);
+            });
+            work();
+        });
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.sort_by_key(|(number, _)| *number);
+        (found.len() == self.points()).then(|| found.into_iter().map(|(_, point)| point).collect())
+    }
+
+    /// Plays the chosen cache, and puts all together.
+    pub fn finish(&self, points: &[CurvePoint]) -> CacheReport {
+        let of_policy = (points.len() / self.options.policies.len().max(1)).max(1);
+        let curve = |(&policy, points): (&CachePolicy, &[CurvePoint])| PolicyCurve { policy, points: points.to_vec() };
+        CacheReport {
+            origin: self.origin,
+            requests: self.whole.objects.len() as u64,
+            objects: self.whole.sizes.objects() as u64,
+            object_bytes: self.whole.sizes.total(),
+            request_bytes: self.whole.bytes(),
+            one_in: self.sampled.one_in,
+            nodes: self.nodes,
+            cache: self.cache,
+            run: replay_fleet(&self.whole, &self.cache, self.nodes, self.options.parts),
+            curves: self.options.policies.iter().zip(points.chunks(of_policy)).map(curve).collect(),
+        }
+    }
+}
+
+/// Of how many objects one is enough, so that all points together play no more than [`PLAYED`] requests.
+fn thinning(requests: &Requests, points: usize) -> u32 {
+    let all = (requests.objects.len() * points) as u64;
+    let wanted = u32::try_from(all.div_ceil(PLAYED)).unwrap_or(u32::MAX).next_power_of_two();
+    let possible = u32::try_from(requests.sizes.objects() / FEWEST).unwrap_or(u32::MAX);
+    // The largest power of two that leaves enough objects.
+    wanted.min(1 << possible.max(1).ilog2())
+}
