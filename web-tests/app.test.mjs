@@ -74,6 +74,19 @@ test('a search finds strategies while the page stays alive', { timeout: 300_000 
   noErrors();
 });
 
+test('a trace that is dropped is played through caches of every policy', async () => {
+  await command(page, { tab: 'data' });
+  const lines = Array.from({ length: 5000 }, (_, n) => `${(n * n) % 97},${100 + (n % 7)}`);
+  await command(page, { drop: { name: 'reads.csv', text: ['object,size', ...lines].join('\n') } });
+  const done = ({ data }) => data.error || (!data.running && data.curves > 0);
+  const { data } = await until(page, 'curves of caches', done, CHANGE_SECONDS);
+  assert.equal(data.error, null);
+  assert.equal(data.requests, 5000);
+  assert.equal(data.curves, 13);
+  await screenshot('data');
+  noErrors();
+});
+
 test('the device is measured in the page, and nothing that ranks exchange is wrong', { timeout: 700_000 }, async () => {
   await command(page, { tab: 'bench' });
   await command(page, { bench: ['peak', 'matmul', 'collectives'] });

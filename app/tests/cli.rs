@@ -105,6 +105,49 @@ fn results_are_written_as_csv_and_for_perfetto() {
 }
 
 #[test]
+fn a_trace_is_played_through_caches() {
+    let folder = folder("caches");
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (trace, csv, over_time) = (path("reads.csv"), path("misses.csv"), path("time.csv"));
+    // A scan over ten objects, again and again: recency finds nothing in a cache of nine, the optimum eight of nine.
+    let lines: String = (0..1000).map(|n| format!("{},100\n", n % 10)).collect();
+    std::fs::write(&trace, format!("object,size\n{lines}")).expect("a file can be written");
+    let play = |more: &[&str]| json(&[&["cache", "--trace", &trace, "--json"], more].concat());
+    let document = play(&["--policy", "lru", "--capacity", "900B", "--policies", "lru,belady", "--capacities", "900B"]);
+    let cache = &document["cache"];
+    assert_eq!(cache["origin"], "imported");
+    assert_eq!((&cache["requests"], &cache["objects"]), (&Value::from(1000), &Value::from(10)));
+    assert_eq!(cache["run"]["total"]["requests"][0], 0, "LRU and a scan");
+    assert_eq!(cache["curves"][0]["points"][0]["hits"]["hits"], 0);
+    assert_eq!(cache["curves"][1]["points"][0]["hits"]["hits"], 891, "nine of ten objects, after the first round");
+    let output = shardlab(&["cache", "--trace", &trace, "--csv", &csv, "--intervals-csv", &over_time]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("w-tinylfu"), "{}", text(&output.stdout));
+    let read = |path: &str| std::fs::read_to_string(path).expect("the file is there");
+    assert!(read(&csv).starts_with("policy,capacity_bytes") && read(&csv).lines().count() > 100);
+    assert!(read(&over_time).starts_with("from_request,tier"));
+}
+
+#[test]
+fn what_cannot_be_cached_is_said() {
+    let folder = folder("no caches");
+    let trace = folder.join("bad.csv");
+    std::fs::write(&trace, "object,size\na,10\nb,-1\n").expect("a file can be written");
+    let trace = trace.to_string_lossy();
+    for (arguments, says) in [
+        (vec!["cache", "--trace", &*trace], "line 3: `size` is `-1`"),
+        (vec!["cache", "--trace", "nowhere.csv"], "cannot open `nowhere.csv`"),
+        (vec!["cache", "llama2-7b-8xh100"], "add a table [data.samples]"),
+        (vec!["cache", "--policies", "mru"], "`mru` is no policy: expected one of fifo"),
+        (vec!["cache", "--capacities", "0B"], "at least 1 byte"),
+    ] {
+        let output = shardlab(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(says), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn the_same_scenario_gives_the_same_bytes() {
     let once = || shardlab(&["simulate", "llama3-8b-16xh100", "--json"]).stdout;
     assert_eq!(once(), once());

@@ -343,6 +343,36 @@ fn a_search_finds_strategies_and_one_can_be_applied() {
     assert_eq!(applied["fits"], true);
 }
 
+const READS: &str = "\n[data.samples]\ncount = 2000\nsize = \"1 MB\"\nsize_spread = 0.5\n[data.access]\nepochs = 4\n\
+[data.cache]\npolicy = \"none\"\ncapacity = \"800 MB\"\n";
+
+#[test]
+fn caches_are_compared_and_a_policy_can_be_taken() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Data));
+    let scenario = shardlab_engine::scenario::presets()[0].text.to_owned() + READS;
+    window.remote(&Remote::Drop { name: "reads.toml".to_owned(), text: scenario });
+    window.harness.step();
+    window.until("a run", |state| state["ready"] == true);
+    window.remote(&Remote::Cache);
+    let played = |state: &Value| state["data"]["running"] == false && state["data"]["curves"].as_u64() == Some(13);
+    let state = window.until("thirteen curves", played);
+    assert_eq!((&state["data"]["requests"], &state["data"]["error"]), (&Value::from(8000), &Value::Null));
+    // Two of five samples are kept, and found in three of four epochs.
+    let rate = state["data"]["hit_rate"].as_f64().expect("a rate");
+    assert!((rate - 0.3).abs() < 0.02, "{rate}");
+    window.harness.run_ok();
+    window.harness.snapshot("caches");
+    window.remote(&Remote::Drop { name: "scan.csv".to_owned(), text: "object,size\na,10\nb,10\na,10\n".to_owned() });
+    let state = window.until("the trace", |state| state["data"]["requests"].as_u64() == Some(3));
+    assert_eq!(state["data"]["trace"], "scan.csv");
+    window.remote(&Remote::Drop { name: "bad.csv".to_owned(), text: "object\na\n".to_owned() });
+    let bad = |state: &Value| state["data"]["running"] == false && state["data"]["error"].is_string();
+    let state = window.until("an error", bad);
+    assert!(state["data"]["error"].as_str().is_some_and(|error| error.contains("no column `size`")), "{state:#}");
+    assert_eq!(state["data"]["trace"], "scan.csv", "what was open stays");
+}
+
 /// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.
 fn picture(window: &mut Window, name: &str) {
     let image = window.harness.render().expect("a picture");

@@ -23,8 +23,8 @@
 //!
 //! ## What is not modelled yet
 //!
-//! Contention between collectives, stragglers and failures, the input pipeline, host overhead beyond a constant per
-//! kernel, and the allocator's fragmentation. Learning-rate schedules and dropout are not executed.
+//! Failures, and the input pipeline beyond its caches ([`sim::cache`]): loader workers and storage. Learning-rate
+//! schedules are not executed.
 
 pub mod analysis;
 pub mod cluster;

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
-use shardlab_engine::analysis::{CacheStudy, Capacities, StudyOptions};
-use shardlab_engine::report;
+use shardlab_engine::analysis::{CacheStudy, Capacities, Feed, StudyOptions};
+use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{Cache, CachePlacement, CachePolicy, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
 use shardlab_engine::trace::Origin;
+use shardlab_engine::{report, sim};
 use shardlab_engine::units::Bytes;
 
 use super::args::{CacheOptions, TraceChoice};
@@ -55,10 +56,10 @@ fn study_options(options: &CacheOptions) -> anyhow::Result<StudyOptions> {
     let mut capacities = options.capacities.clone();
     capacities.sort();
     Ok(StudyOptions {
-        policies: if named.is_empty() { default.policies } else { named },
-        capacities: if capacities.is_empty() { default.capacities } else { Capacities::These(capacities) },
+        policies: if named.is_empty() { default.policies.clone() } else { named },
+        capacities: if capacities.is_empty() { default.capacities.clone() } else { Capacities::These(capacities) },
         one_in: options.exact.then_some(1),
-        parts: default.parts,
+        ..default
     })
 }
 
@@ -78,7 +79,14 @@ fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<
     let readers = requests.readers.iter().max().map_or(1, |&last| u32::from(last) + 1);
     let nodes = options.nodes.unwrap_or(readers);
     let cache = chosen(options, &scenario, &requests, nodes)?;
-    Ok((name, CacheStudy::new(requests, cache, nodes, origin, study_options)))
+    let study = CacheStudy::new(requests, cache, nodes, origin, study_options);
+    Ok((name, if origin == Origin::Modelled { study.feeding(feed(&scenario)) } else { study }))
+}
+
+/// The step that takes the samples.
+fn feed(scenario: &Scenario) -> Option<Feed> {
+    let step = lower(scenario);
+    Feed::of(scenario, sim::simulate(&step, scenario).step_time)
 }
 
 fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests> {

@@ -8,6 +8,7 @@ use shardlab_engine::exec::{BackendKind, Section, Tuning};
 use super::bench::BenchView;
 use super::command::Command;
 use super::compare::CompareView;
+use super::data::DataView;
 use super::execute::ExecuteView;
 use super::export::Exporter;
 use super::graph_view::GraphView;
@@ -36,14 +37,24 @@ pub enum Tab {
     Execute,
     /// The search for a better strategy.
     Search,
+    /// What is read, and what caches find of it.
+    Data,
     /// What this device can do.
     Bench,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 7] =
-        [Self::Timeline, Self::Memory, Self::Graph, Self::Compare, Self::Execute, Self::Search, Self::Bench];
+    pub const ALL: [Self; 8] = [
+        Self::Timeline,
+        Self::Memory,
+        Self::Graph,
+        Self::Compare,
+        Self::Execute,
+        Self::Search,
+        Self::Data,
+        Self::Bench,
+    ];
 
     /// The key of its name.
     pub fn key(self) -> &'static str {
@@ -54,6 +65,7 @@ impl Tab {
             Self::Compare => "tab.compare",
             Self::Execute => "tab.execute",
             Self::Search => "tab.search",
+            Self::Data => "tab.data",
             Self::Bench => "tab.bench",
         }
     }
@@ -67,7 +79,8 @@ impl Tab {
             Self::Compare => Key::Num4,
             Self::Execute => Key::Num5,
             Self::Search => Key::Num6,
-            Self::Bench => Key::Num7,
+            Self::Data => Key::Num7,
+            Self::Bench => Key::Num8,
         }
     }
 }
@@ -109,6 +122,8 @@ pub enum Remote {
     Pause(bool),
     /// Search with the fields that are offered.
     Search,
+    /// Play what is read through caches.
+    Cache,
     /// Measure the device: these sections.
     Bench(Vec<Section>),
     /// End training after the current step.
@@ -137,6 +152,7 @@ pub struct App {
     execute: ExecuteView,
     search: SearchView,
     bench: BenchView,
+    data: DataView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -180,6 +196,7 @@ impl App {
             execute: ExecuteView::default(),
             search: SearchView::default(),
             bench: BenchView::default(),
+            data: DataView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -265,7 +282,8 @@ impl App {
                 self.settings.language = chosen;
                 set_language(chosen);
             }
-            Remote::Drop { name, text } => self.open(name, text.as_bytes()),
+            Remote::Cache => self.data.start(context, &self.session),
+            Remote::Drop { name, text } => self.open(context, name, text.as_bytes().to_vec()),
         }
     }
 
@@ -275,8 +293,13 @@ impl App {
     }
 
     /// Opens the bytes of a file, or says what is wrong with them; the scenario on screen stays then.
-    pub fn open(&mut self, name: &str, bytes: &[u8]) {
-        match super::open_file::open(bytes, &self.session.file) {
+    /// A trace of reads is opened in the background.
+    pub fn open(&mut self, context: &egui::Context, name: &str, bytes: Vec<u8>) {
+        if super::open_file::is_trace(name) {
+            self.show_tab(Tab::Data);
+            return self.data.open_trace(context, name, bytes, &self.session);
+        }
+        match super::open_file::open(&bytes, &self.session.file) {
             Ok(file) => {
                 self.session.load(file, None);
                 self.toasts.notice(t_with("open.done", name));
@@ -315,6 +338,7 @@ impl App {
             "compare": self.compare.state(),
             "search": self.search.state(),
             "bench": self.bench.state(),
+            "data": self.data.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -325,7 +349,7 @@ impl App {
         self.opener.take_dropped(context);
         for (name, bytes) in self.opener.received() {
             match bytes {
-                Ok(bytes) => self.open(&name, &bytes),
+                Ok(bytes) => self.open(context, &name, bytes),
                 Err(error) => self.toasts.error(format!("{name}: {error}")),
             }
         }
@@ -351,7 +375,7 @@ impl App {
         }
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
-        told.extend(self.bench.receive(tuning));
+        told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
             self.toasts.error(error);
@@ -361,7 +385,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..22), ("menu.help", 22..24)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..24), ("menu.help", 24..26)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -434,6 +458,7 @@ struct Centre<'a> {
     execute: &'a mut ExecuteView,
     search: &'a mut SearchView,
     bench: &'a mut BenchView,
+    data: &'a mut DataView,
     selection: &'a mut Selection,
 }
 
@@ -446,6 +471,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
             Tab::Search => self.search.ui(ui, self.session),
+            Tab::Data => self.data.ui(ui, self.session),
             Tab::Bench => self.bench.ui(ui, self.session),
         });
         egui_tiles::UiResponse::None
@@ -491,6 +517,7 @@ impl eframe::App for App {
                 execute: &mut self.execute,
                 search: &mut self.search,
                 bench: &mut self.bench,
+                data: &mut self.data,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);

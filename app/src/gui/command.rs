@@ -49,7 +49,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -66,6 +66,7 @@ impl Command {
         Self::Show(Tab::Compare),
         Self::Show(Tab::Execute),
         Self::Show(Tab::Search),
+        Self::Show(Tab::Data),
         Self::Show(Tab::Bench),
         Self::ToggleForm,
         Self::ToggleInspector,

@@ -95,6 +95,35 @@ pub fn micro_batch_color(micro_batch: u32, phase: Phase) -> Color32 {
     Hsva::new((micro_batch as f32 * GOLDEN).fract(), 0.5, value, 1.0).into()
 }
 
+/// The colour of a tier from which reads are served.
+pub fn tier_color(tier: &str) -> Color32 {
+    rgb(match tier {
+        "local" => 0x2a9d8f,
+        "remote" => 0xe9c46a,
+        _ => 0xd95f5f,
+    })
+}
+
+/// The colour of a policy of caches; the bound is drawn in ink.
+pub fn policy_color(policy: &str, dark: bool) -> Color32 {
+    rgb(match policy {
+        "fifo" => 0x9fb3c8,
+        "lru" => 0x4f9df0,
+        "lfu" => 0x8d6cab,
+        "clock" => 0x76b7e5,
+        "2q" => 0xc9a227,
+        "arc" => 0xe07a3f,
+        "lirs" => 0xd95f5f,
+        "s3-fifo" => 0x2a9d8f,
+        "sieve" => 0x8ab17d,
+        "w-tinylfu" => 0xc4589a,
+        "none" => 0xb5651d,
+        "random" => 0x7a8794,
+        _ if dark => 0xe8edf2,
+        _ => 0x10151c,
+    })
+}
+
 /// The colour of a memory category.
 pub fn memory_color(category: MemoryCategory) -> Color32 {
     rgb(match category {

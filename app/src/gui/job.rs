@@ -1,10 +1,13 @@
 //! Work in the background: on a named thread natively, between frames in a browser.
 
+mod caches;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shardlab_engine::analysis::CacheReport;
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{
     Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
@@ -14,6 +17,10 @@ use shardlab_engine::exec::{Launcher, open_placed};
 use shardlab_engine::scenario::Scenario;
 use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
 use web_time::Instant;
+
+pub use caches::{CacheJob, Reads};
+
+use super::data::OpenedTrace;
 
 /// Runs a future to its end without blocking the interface.
 #[cfg(not(target_arch = "wasm32"))]
@@ -87,6 +94,10 @@ pub enum Message {
     Benched(Box<BenchReport>),
     /// What is known of the ways to compute kernels.
     Tuned(Box<Tuning>),
+    /// A trace of reads was opened.
+    Traced(Box<OpenedTrace>),
+    /// Caches were compared.
+    Cached(Box<CacheReport>),
     /// A comparison is finished.
     Compared(Box<Comparison>),
     /// It ended with an error.

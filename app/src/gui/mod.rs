@@ -11,6 +11,7 @@ mod app;
 mod bench;
 mod command;
 mod compare;
+mod data;
 mod design_tokens;
 mod execute;
 mod export;

@@ -1,11 +1,33 @@
 //! Files that come in: picked in a dialog or dropped on the window.
 
 use shardlab_engine::scenario::{MAX_FILE_BYTES, Opened, ScenarioError, ScenarioFile, check, check_model};
+use shardlab_engine::units::Bytes;
 
+use super::i18n::t_with;
 use super::job::spawn;
 
 /// A file's name and its bytes, or why they could not be read.
 pub type Arrival = (String, Result<Vec<u8>, String>);
+
+/// Ends of the names of traces of reads.
+pub const TRACE_ENDS: &[&str] = &["csv", "bin", "oraclegeneral", "trace"];
+
+/// Bytes of a trace that is opened, at most.
+const MAX_TRACE_BYTES: u64 = if cfg!(target_arch = "wasm32") { 256 << 20 } else { 2 << 30 };
+
+/// Whether a file is a trace of reads, by its name.
+pub fn is_trace(name: &str) -> bool {
+    let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    TRACE_ENDS.contains(&end.as_str())
+}
+
+/// How many bytes of a file are read, and what is said of one with more.
+fn limit(name: &str) -> (u64, String) {
+    if is_trace(name) {
+        return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
+    }
+    (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
+}
 
 /// Reads files in the background and hands them over.
 #[derive(Debug)]
@@ -26,7 +48,9 @@ impl Opener {
     pub fn ask(&self, context: &egui::Context) {
         let (send, context) = (self.send.clone(), context.clone());
         spawn("open", async move {
-            let dialog = rfd::AsyncFileDialog::new().add_filter("TOML, JSON", &["toml", "json"]);
+            let dialog = rfd::AsyncFileDialog::new()
+                .add_filter("TOML, JSON", &["toml", "json"])
+                .add_filter("CSV, oracleGeneral", TRACE_ENDS);
             if let Some(handle) = dialog.pick_file().await {
                 let name = handle.file_name();
                 send.send((name, read_picked(&handle).await)).ok();
@@ -53,7 +77,7 @@ impl Opener {
         let (send, context, file) = (self.send.clone(), context.clone(), file.clone());
         spawn("open", async move {
             let bytes = match file.web_file().map(|file| file.size()) {
-                Some(size) if size > MAX_FILE_BYTES as f64 => Err(too_large()),
+                Some(size) if size > limit(&name).0 as f64 => Err(limit(&name).1),
                 _ => file.bytes_async().await,
             };
             send.send((name, bytes)).ok();
@@ -67,19 +91,15 @@ impl Opener {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
-fn too_large() -> String {
-    ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string()
-}
-
-/// Reads one byte more than a scenario may have: what is larger is noticed and never read whole.
+/// Reads one byte more than a file may have: what is larger is noticed and never read whole.
 #[cfg(not(target_arch = "wasm32"))]
 fn read_path(path: &std::path::Path) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
+    let (most, too_large) = limit(&path.to_string_lossy());
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let read = std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
-    Ok(bytes)
+    if bytes.len() as u64 > most { Err(too_large) } else { Ok(bytes) }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

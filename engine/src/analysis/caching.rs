@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::input::{Feed, InputReport, input_report};
 use crate::scenario::{Cache, CachePlacement, CachePolicy, WarmUp};
 use crate::sim::cache::{CurvePoint, FleetRun, Requests, Sampled, capacities, replay_fleet, sampled};
 use crate::trace::Origin;
@@ -17,8 +18,10 @@ pub struct StudyOptions {
     pub policies: Vec<CachePolicy>,
     /// How many capacities, or these.
     pub capacities: Capacities,
-    /// Of how many objects one is played, a power of two; as many as [`PLAYED`] asks for when left out.
+    /// Of how many objects one is played, a power of two; as many as `played` asks for when left out.
     pub one_in: Option<u32>,
+    /// Requests that are played over all points before a part of the objects stands for all of them.
+    pub played: u64,
     /// Parts of the run of the chosen cache.
     pub parts: usize,
 }
@@ -34,11 +37,11 @@ pub enum Capacities {
 
 impl Default for StudyOptions {
     fn default() -> Self {
-        Self { policies: CachePolicy::ALL.to_vec(), capacities: Capacities::Count(20), one_in: None, parts: 60 }
+        Self { policies: CachePolicy::ALL.to_vec(), capacities: Capacities::Count(20), one_in: None, played: PLAYED, parts: 60 }
     }
 }
 
-/// Requests that are played over all points of all curves before a part of the objects stands for all of them.
+/// Requests that are played at first: some seconds on two cores.
 pub const PLAYED: u64 = 400_000_000;
 
 /// Objects that a sample has at least.
@@ -54,6 +57,7 @@ pub struct CacheStudy {
     plan: Vec<Cache>,
     options: StudyOptions,
     origin: Origin,
+    feed: Option<Feed>,
 }
 
 /// The curve of a policy.
@@ -88,6 +92,8 @@ pub struct CacheReport {
     pub run: FleetRun,
     /// Misses of one cache over its capacity, by policy.
     pub curves: Vec<PolicyCurve>,
+    /// What a step waits for samples, where what is read are the samples of a scenario.
+    pub input: Option<InputReport>,
 }
 
 impl CacheStudy {
@@ -100,9 +106,20 @@ impl CacheStudy {
         let alone = Cache { placement: CachePlacement::Node, lost_after: None, warm_up: WarmUp::None, ..cache };
         let of_policy = |&policy: &CachePolicy| bytes.iter().map(move |&capacity| Cache { policy, capacity, ..alone });
         let plan: Vec<Cache> = options.policies.iter().flat_map(of_policy).collect();
-        let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, plan.len()));
+        let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, plan.len(), options.played));
         let sampled = sampled(whole.clone(), one_in);
-        Self { whole, sampled, cache, nodes, plan, options, origin }
+        Self { whole, sampled, cache, nodes, plan, options, origin, feed: None }
+    }
+
+    /// With a step that takes what is read.
+    #[must_use]
+    pub fn feeding(self, feed: Option<Feed>) -> Self {
+        Self { feed, ..self }
+    }
+
+    /// What the caches of all nodes find with so many bytes each.
+    fn run(&self, capacity: Bytes) -> FleetRun {
+        replay_fleet(&self.whole, &Cache { capacity, ..self.cache }, self.nodes, self.options.parts)
     }
 
     /// Points of all curves.
@@ -147,26 +164,29 @@ impl CacheStudy {
     /// Plays the chosen cache, and puts all together.
     pub fn finish(&self, points: &[CurvePoint]) -> CacheReport {
         let of_policy = (points.len() / self.options.policies.len().max(1)).max(1);
+        let (run, all) = (self.run(self.cache.capacity), self.whole.sizes.total());
+        let input = self.feed.map(|feed| input_report(feed, &run, all, |capacity| self.run(capacity)));
         let curve = |(&policy, points): (&CachePolicy, &[CurvePoint])| PolicyCurve { policy, points: points.to_vec() };
         CacheReport {
             origin: self.origin,
             requests: self.whole.objects.len() as u64,
             objects: self.whole.sizes.objects() as u64,
-            object_bytes: self.whole.sizes.total(),
+            object_bytes: all,
             request_bytes: self.whole.bytes(),
             one_in: self.sampled.one_in,
             nodes: self.nodes,
             cache: self.cache,
-            run: replay_fleet(&self.whole, &self.cache, self.nodes, self.options.parts),
+            run,
+            input,
             curves: self.options.policies.iter().zip(points.chunks(of_policy)).map(curve).collect(),
         }
     }
 }
 
-/// Of how many objects one is enough, so that all points together play no more than [`PLAYED`] requests.
-fn thinning(requests: &Requests, points: usize) -> u32 {
+/// Of how many objects one is enough, so that all points together play no more than `played` requests.
+fn thinning(requests: &Requests, points: usize, played: u64) -> u32 {
     let all = (requests.objects.len() * points) as u64;
-    let wanted = u32::try_from(all.div_ceil(PLAYED)).unwrap_or(u32::MAX).next_power_of_two();
+    let wanted = u32::try_from(all.div_ceil(played.max(1))).unwrap_or(u32::MAX).next_power_of_two();
     let possible = u32::try_from(requests.sizes.objects() / FEWEST).unwrap_or(u32::MAX);
     // The largest power of two that leaves enough objects.
     wanted.min(1 << possible.max(1).ilog2())

@@ -7,6 +7,7 @@ mod beside;
 mod breakdown;
 mod caching;
 pub mod explain;
+mod input;
 mod report;
 mod what_if;
 
@@ -14,5 +15,6 @@ pub use allocator::{Reserved, reserved};
 pub use beside::{Beside, beside_tensors};
 pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
 pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, StudyOptions};
+pub use input::{Feed, InputReport, input_report};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use what_if::{WhatIf, what_if};

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
-use crate::analysis::CacheReport;
+use crate::analysis::{CacheReport, InputReport};
 use crate::sim::cache::Tier;
+use crate::sim::input::InputBound;
 use crate::trace::Origin;
+use crate::units::Bytes;
 
 /// Columns of capacities in a table for people; files have all.
 const COLUMNS: usize = 7;
@@ -32,6 +34,9 @@ pub fn cache_table(name: &str, report: &CacheReport) -> String {
         cache.admission.name()
     );
     tiers(&mut text, report);
+    if let Some(input) = &report.input {
+        step(&mut text, input);
+    }
     curves(&mut text, report);
     text
 }
@@ -56,6 +61,28 @@ fn tiers(text: &mut String, report: &CacheReport) {
         );
     }
     let _ = writeln!(text, "  read before the first request: {}; read ahead: {}", report.run.warmed, report.run.ahead);
+}
+
+/// What a step waits for its samples.
+fn step(text: &mut String, input: &InputReport) {
+    let share = input.stall.secs() / input.step_time().secs().max(1e-12) * 100.0;
+    let _ = writeln!(text, "\n  a step computes for {}, and waits {} for samples ({share:.1} %)", input.compute, input.stall);
+    let _ = writeln!(text, "  {}", bound_text(input.run.bound));
+    let _ = match input.least_capacity {
+        Some(Bytes::ZERO) => writeln!(text, "  it would not wait without a cache either"),
+        Some(bytes) => writeln!(text, "  the least cache of a node with which it does not wait: {bytes}"),
+        None => writeln!(text, "  no cache is large enough for it not to wait"),
+    };
+}
+
+fn bound_text(bound: InputBound) -> String {
+    match bound {
+        InputBound::None => "workers are ahead of the step".to_owned(),
+        InputBound::Decode => "decoding is too slow: more workers, or less work for each sample".to_owned(),
+        InputBound::Bandwidth(tier) => format!("the rate of the tier `{}` is too low", tier.name()),
+        InputBound::Latency => "workers wait for first bytes: more workers, or larger objects".to_owned(),
+        InputBound::Copy => "putting batches together, or copying them to the device, is too slow".to_owned(),
+    }
 }
 
 fn curves(text: &mut String, report: &CacheReport) {

@@ -92,7 +92,7 @@ fn divisors_near(value: u32, whole: u32) -> String {
     near.join(" or ")
 }
 
-fn check_data(file: &ScenarioFile, model: &Model, nodes: u32) -> Checked<Data> {
+fn check_data(file: &ScenarioFile, model: &Model, cluster: &Cluster) -> Checked<Data> {
     let sequence_length = size(file.data.sequence_length.or(Some(model.positions)), "data.sequence_length")?;
     if model.image.is_some() && sequence_length != model.positions {
         let allowed = format!("left out for images, or their patches and one, here {}", model.positions);
@@ -109,14 +109,15 @@ fn check_data(file: &ScenarioFile, model: &Model, nodes: u32) -> Checked<Data> {
         let allowed = format!("left out, or {} for {} models", suitable.join(", "), model.architecture.name());
         return Err(invalid("data.dataset", dataset, allowed, "Only what ships with the program can be read yet."));
     }
-    Ok(Data { sequence_length, dataset, input: super::check_input::check_input(&file.data, nodes)? })
+    let input = super::check_input::check_input(&file.data, model, sequence_length, cluster)?;
+    Ok(Data { sequence_length, dataset, input })
 }
 
 /// Checks all but the strategy and the run.
 pub fn check_parts(file: &ScenarioFile) -> Checked<(Model, Cluster, Data)> {
     let model = super::check_model(&file.model)?;
     let cluster = check_cluster::check_cluster(file)?;
-    let data = check_data(file, &model, file.cluster.nodes)?;
+    let data = check_data(file, &model, &cluster)?;
     Ok((model, cluster, data))
 }
 

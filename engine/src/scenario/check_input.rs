@@ -2,21 +2,32 @@
 
 use super::check::{Checked, bounded, invalid, required};
 use super::input::{
-    Access, AccessFile, AccessPattern, Cache, CacheFile, CachePlacement, Input, Samples, SamplesFile, Sampling,
+    Access, AccessFile, AccessPattern, Cache, CacheFile, CachePlacement, Input, LoaderFile, LoaderSettings, Samples,
+    SamplesFile, Sampling, Storage, StorageFile,
 };
-use super::{CachePolicy, DataFile};
-use crate::units::Bytes;
+use super::{CacheMedium, CachePolicy, DataFile};
+use crate::cluster::Cluster;
+use crate::model::Model;
+use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// Samples, and requests, at most: a trace of them is some hundred megabytes.
 const MAX_REQUESTS: u32 = 100_000_000;
+
+/// The largest cache.
+const MAX_CAPACITY: Bytes = Bytes(1 << 60);
 
 /// The largest object: no sum of as many as there may be overflows.
 const MAX_SIZE: Bytes = Bytes(1 << 36);
 
 /// What `file` says of the way of the data; none where it says nothing of samples.
-pub(super) fn check_input(file: &DataFile, nodes: u32) -> Checked<Option<Input>> {
+pub(super) fn check_input(file: &DataFile, model: &Model, sequence_length: u32, cluster: &Cluster) -> Checked<Option<Input>> {
     let Some(samples) = &file.samples else {
-        let said = [("data.access", file.access.is_some()), ("data.cache", file.cache.is_some())];
+        let said = [
+            ("data.access", file.access.is_some()),
+            ("data.cache", file.cache.is_some()),
+            ("data.storage", file.storage.is_some()),
+            ("data.loader", file.loader.is_some()),
+        ];
         return match said.into_iter().find(|(_, said)| *said) {
             Some((path, _)) => Err(invalid(
                 path,
@@ -28,9 +39,64 @@ pub(super) fn check_input(file: &DataFile, nodes: u32) -> Checked<Option<Input>>
         };
     };
     let samples = check_samples(samples)?;
-    let access = check_access(&file.access.clone().unwrap_or_default(), &samples, nodes)?;
-    let cache = check_cache(&file.cache.clone().unwrap_or_default(), &samples, nodes)?;
-    Ok(Some(Input { samples, access, cache }))
+    let access = check_access(&file.access.clone().unwrap_or_default(), &samples, cluster.nodes)?;
+    let cache = check_cache(&file.cache.clone().unwrap_or_default(), &samples, cluster)?;
+    let storage = check_storage(&file.storage.clone().unwrap_or_default(), cluster.nodes)?;
+    let loader = check_loader(&file.loader.clone().unwrap_or_default(), model, sequence_length)?;
+    Ok(Some(Input { samples, access, cache, storage, loader }))
+}
+
+fn check_storage(file: &StorageFile, nodes: u32) -> Checked<Storage> {
+    let node_bandwidth = rate(file.node_bandwidth, "data.storage.node_bandwidth", BytesPerSec(2e9))?;
+    let all = BytesPerSec(node_bandwidth.0 * f64::from(nodes));
+    Ok(Storage {
+        bandwidth: rate(file.bandwidth, "data.storage.bandwidth", all)?,
+        node_bandwidth,
+        latency: time(file.latency, "data.storage.latency", Nanos(1_000_000))?,
+    })
+}
+
+fn check_loader(file: &LoaderFile, model: &Model, sequence_length: u32) -> Checked<LoaderSettings> {
+    let decoded = file.decoded.unwrap_or_else(|| numbers_of(model, sequence_length));
+    if decoded == Bytes::ZERO || decoded > MAX_SIZE {
+        let allowed = "a size from 1 byte to 64 GiB";
+        return Err(invalid("data.loader.decoded", decoded, allowed, "For example \"600 KB\"."));
+    }
+    Ok(LoaderSettings {
+        workers: bounded(Some(file.workers.unwrap_or(8)), "data.loader.workers", 1024)?,
+        prefetch: bounded(Some(file.prefetch.unwrap_or(2)), "data.loader.prefetch", 1024)?,
+        decode: time(file.decode, "data.loader.decode", Nanos::ZERO)?,
+        decoded,
+    })
+}
+
+/// Bytes of a sample with four for every number: pixels of three colours, features and row numbers, or tokens.
+fn numbers_of(model: &Model, sequence_length: u32) -> Bytes {
+    let numbers = match (&model.image, &model.recommender) {
+        (Some(image), _) => 3 * u64::from(image.size) * u64::from(image.size),
+        (None, Some(recommender)) => {
+            let lookups: u64 = recommender.lookups.iter().map(|&n| u64::from(n)).sum();
+            u64::from(recommender.dense_features) + lookups
+        }
+        (None, None) => u64::from(sequence_length) + 1,
+    };
+    Bytes(4 * numbers)
+}
+
+fn rate(value: Option<BytesPerSec>, path: &'static str, default: BytesPerSec) -> Checked<BytesPerSec> {
+    let rate = value.unwrap_or(default);
+    if rate.0.is_finite() && (1.0..=1e18).contains(&rate.0) {
+        return Ok(rate);
+    }
+    Err(invalid(path, rate, "a rate from 1 B/s to 1 EB/s", "For example \"2 GB/s\"."))
+}
+
+fn time(value: Option<Nanos>, path: &'static str, default: Nanos) -> Checked<Nanos> {
+    let time = value.unwrap_or(default);
+    if (Nanos::ZERO..=Nanos(3_600_000_000_000)).contains(&time) {
+        return Ok(time);
+    }
+    Err(invalid(path, time, "a time from 0 to an hour", "For example \"8 ms\"."))
 }
 
 fn check_samples(file: &SamplesFile) -> Checked<Samples> {
@@ -82,12 +148,20 @@ fn check_access(file: &AccessFile, samples: &Samples, nodes: u32) -> Checked<Acc
     Ok(access)
 }
 
-fn check_cache(file: &CacheFile, samples: &Samples, nodes: u32) -> Checked<Cache> {
+fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster) -> Checked<Cache> {
     let all = u64::from(samples.count) * samples.size.0;
     let capacity = file.capacity.unwrap_or(Bytes((all / 3).max(samples.size.0)));
-    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", nodes)?;
-    if capacity.0 > u64::MAX >> 8 {
-        return Err(invalid("data.cache.capacity", capacity, "at most 64 PiB", "Check for a typing error."));
+    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", cluster.nodes)?;
+    let memory = Bytes(cluster.device.host.memory.0.saturating_mul(u64::from(cluster.devices_per_node)));
+    // What is left out takes what there is.
+    let capacity = if file.capacity.is_none() && in_memory(file) { capacity.min(memory) } else { capacity };
+    if in_memory(file) && capacity > memory {
+        let allowed = format!("at most the memory of a node, {memory}");
+        let hint = "Lower it, raise cluster.custom.host_memory, or set data.cache.medium = \"nvme\".";
+        return Err(invalid("data.cache.capacity", capacity, allowed, hint));
+    }
+    if capacity == Bytes::ZERO || capacity > MAX_CAPACITY {
+        return Err(invalid("data.cache.capacity", capacity, "from 1 byte to 1 EiB", "Check for a typing error."));
     }
     if file.policy == CachePolicy::Belady && file.placement != CachePlacement::Node {
         let hint = "No node knows what the others will ask it for; compare with another policy.";
@@ -96,6 +170,7 @@ fn check_cache(file: &CacheFile, samples: &Samples, nodes: u32) -> Checked<Cache
     Ok(Cache {
         policy: file.policy,
         capacity,
+        medium: file.medium,
         warm_up: file.warm_up,
         admission: file.admission,
         read_ahead: file.read_ahead.map_or(Ok(0), |n| at_most(n, "data.cache.read_ahead", 1024))?,
@@ -106,6 +181,10 @@ fn check_cache(file: &CacheFile, samples: &Samples, nodes: u32) -> Checked<Cache
             .map(|share| fraction(Some(share), "data.cache.lost_after", 0.0, [0.0, 1.0]))
             .transpose()?,
     })
+}
+
+fn in_memory(file: &CacheFile) -> bool {
+    file.medium == CacheMedium::Memory
 }
 
 fn at_most(value: u32, path: &'static str, most: u32) -> Checked<u32> {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AccessFile, AttentionKernel, CacheFile, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat,
-    Kernels, Optimizer, Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, SamplesFile,
-    ScheduleName, UpdateName,
+    Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, SamplesFile,
+    ScheduleName, StorageFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -298,6 +298,12 @@ pub struct DataFile {
     /// What nodes keep of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheFile>,
+    /// Where it lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageFile>,
+    /// How it becomes batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loader: Option<LoaderFile>,
 }
 
 /// How an execution trains.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Bytes;
+use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// The words of an enumeration as files and screens have them.
 macro_rules! words {
@@ -116,6 +116,17 @@ words! {
 }
 
 words! {
+    /// On what a node keeps its cache.
+    CacheMedium {
+        /// In its memory.
+        #[default]
+        Memory = "memory",
+        /// On its drives.
+        Nvme = "nvme",
+    }
+}
+
+words! {
     /// Where the caches of several nodes keep an object.
     CachePlacement {
         /// At the node that reads it.
@@ -193,6 +204,8 @@ pub struct CacheFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub capacity: Option<Bytes>,
+    /// On what it lies: the node's `memory`, whose size it must not exceed, or its drives, `nvme`.
+    pub medium: CacheMedium,
     /// What it holds before the first request: `none`, `sequential` or `most_valuable`.
     pub warm_up: WarmUp,
     /// What comes in: `all`, `second_request` or `below_mean`.
@@ -208,6 +221,65 @@ pub struct CacheFile {
     /// The part of the requests after which the cache of the first node is lost; never when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_after: Option<f64>,
+}
+
+/// Where samples lie, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageFile {
+    /// What it delivers to all nodes together, for example `"20 GB/s"`; as much as all nodes can take when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub bandwidth: Option<BytesPerSec>,
+    /// What a node can take of it, for example `"2 GB/s"`; `"2 GB/s"` when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "BytesPerSec::deserialize_option",
+        serialize_with = "BytesPerSec::serialize_option"
+    )]
+    #[schemars(schema_with = "BytesPerSec::text_schema")]
+    pub node_bandwidth: Option<BytesPerSec>,
+    /// Time until the first byte of a sample, for example `"15 ms"`; `"1 ms"` when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Nanos::deserialize_option",
+        serialize_with = "Nanos::serialize_option"
+    )]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub latency: Option<Nanos>,
+}
+
+/// What makes batches of samples, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoaderFile {
+    /// Processes of each replica that read and decode; 8 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// Batches of each worker that may wait; 2 when left out, as in PyTorch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefetch: Option<u32>,
+    /// Time to decode and augment a sample on a core, for example `"8 ms"`; nothing when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Nanos::deserialize_option",
+        serialize_with = "Nanos::serialize_option"
+    )]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub decode: Option<Nanos>,
+    /// Bytes of a sample as the step reads it, for example `"600 KB"`; four for every number that the model takes when
+    /// left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub decoded: Option<Bytes>,
 }
 
 /// What is read.
@@ -251,6 +323,8 @@ pub struct Cache {
     pub policy: CachePolicy,
     /// Bytes of the cache of a node.
     pub capacity: Bytes,
+    /// On what it lies.
+    pub medium: CacheMedium,
     /// What it holds before the first request.
     pub warm_up: WarmUp,
     /// What comes in.
@@ -271,6 +345,7 @@ impl Cache {
         Self {
             policy: CachePolicy::default(),
             capacity,
+            medium: CacheMedium::default(),
             warm_up: WarmUp::default(),
             admission: Admission::default(),
             read_ahead: 0,
@@ -281,7 +356,31 @@ impl Cache {
     }
 }
 
-/// The way of a job's data: what is read, in which order, and what is kept of it.
+/// Where samples lie.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Storage {
+    /// What it delivers to all nodes together.
+    pub bandwidth: BytesPerSec,
+    /// What a node can take of it.
+    pub node_bandwidth: BytesPerSec,
+    /// Time until the first byte of a sample.
+    pub latency: Nanos,
+}
+
+/// What makes batches of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LoaderSettings {
+    /// Processes of each replica.
+    pub workers: u32,
+    /// Batches of each worker that may wait.
+    pub prefetch: u32,
+    /// Time to decode a sample on a core.
+    pub decode: Nanos,
+    /// Bytes of a sample as the step reads it.
+    pub decoded: Bytes,
+}
+
+/// The way of a job's data: what is read, in which order, from where, what is kept of it, and how it becomes batches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Input {
     /// What is read.
@@ -290,4 +389,8 @@ pub struct Input {
     pub access: Access,
     /// What is kept.
     pub cache: Cache,
+    /// Where it lies.
+    pub storage: Storage,
+    /// How it becomes batches.
+    pub loader: LoaderSettings,
 }

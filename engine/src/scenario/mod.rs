@@ -34,8 +34,8 @@ pub use compression::Compression;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use input::{
-    Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CachePlacement, CachePolicy, Input, Samples,
-    SamplesFile, Sampling, WarmUp,
+    Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input,
+    LoaderFile, LoaderSettings, Samples, SamplesFile, Sampling, Storage, StorageFile, WarmUp,
 };
 pub use memory_pool::{PoolName, PoolPolicy};
 pub use offload::Place;

@@ -72,6 +72,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "vit-l-16-16xh100" false,
         "resnet-50-8xa100" false,
         "dlrm-dcnv2-16xh100" false,
+        "data-bound-vision" false,
         "embedding-cache" false,
         "shared-dataset-search" false,
         "tiny-llama-interleaved-pp2" true,

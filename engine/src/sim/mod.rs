@@ -11,7 +11,7 @@
 //! * `memory` turns the memory plan into curves over time,
 //! * `slack` finds the critical path, and what the other ops have to spare,
 //! * `alone` bounds from below what parts of a program take,
-//! * [`cache`] plays what a job reads through caches.
+//! * [`cache`] plays what a job reads through caches, [`input`] its way from there to a step.
 
 mod alone;
 pub mod cache;
@@ -19,6 +19,7 @@ mod core;
 mod demand;
 mod flow;
 mod fold;
+pub mod input;
 mod memory;
 mod program;
 mod slack;

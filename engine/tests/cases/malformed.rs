@@ -156,6 +156,11 @@ impl Case {
     }
 }
 
+/// `VALID` with a table of samples and what follows in it.
+fn input(name: &'static str, table: &str, says: &'static str) -> Case {
+    with(name, "[run]", &format!("[data.samples]\n{table}\n[run]"), says)
+}
+
 fn wrong_values() -> Vec<Case> {
     vec![
         with("zero ranks", "tensor_parallel = 2", "tensor_parallel = 0", "`strategy.tensor_parallel` = 0"),
@@ -218,6 +223,36 @@ fn wrong_values() -> Vec<Case> {
         with("a bucket beyond 2^63", "micro_batch = 1", "bucket = \"99999999999 TB\"", "out of range"),
         with("an unknown text", "sequence_length = 4096", "dataset = \"wiki\"", "`data.dataset` = wiki"),
         with("an unknown model", "llama2-7b", "llama2-7bb", "Did you mean `llama2-7b`"),
+        input("no sample", "count = 0\nsize = \"1 KB\"", "`data.samples.count` = 0"),
+        input("samples of no bytes", "count = 10\nsize = \"0 B\"", "`data.samples.size` = 0 B"),
+        input("samples without a size", "count = 10", "`data.samples.size` = (missing)"),
+        input("a negative spread", "count = 10\nsize = \"1 KB\"\nsize_spread = -1.0", "`data.samples.size_spread` = -1"),
+        input(
+            "more reads than anybody counts",
+            "count = 100000000\nsize = \"1 KB\"\n[data.access]\nepochs = 3",
+            "take shards of many samples",
+        ),
+        input(
+            "a cache larger than memory",
+            "count = 10\nsize = \"1 KB\"\n[data.cache]\ncapacity = \"100 TB\"",
+            "at most the memory of a node, 1.82 TiB",
+        ),
+        input(
+            "a policy that is none",
+            "count = 10\nsize = \"1 KB\"\n[data.cache]\npolicy = \"mru\"",
+            "`data.cache.policy` = \"mru\"",
+        ),
+        input(
+            "foresight of others",
+            "count = 10\nsize = \"1 KB\"\n[data.cache]\npolicy = \"belady\"\nplacement = \"partitioned\"",
+            "`data.cache.policy` = belady",
+        ),
+        input(
+            "more replicas than nodes",
+            "count = 10\nsize = \"1 KB\"\n[data.cache]\nreplicas = 2",
+            "`data.cache.replicas` = 2",
+        ),
+        with("a cache of nothing", "[run]", "[data.cache]\npolicy = \"lru\"\n[run]", "a table data.samples beside it"),
         with("a negative learning rate", "steps = 10", "learning_rate = -1.0", "`run.learning_rate` = -1"),
     ]
 }

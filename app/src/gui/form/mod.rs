@@ -3,6 +3,7 @@
 mod cluster;
 mod exceptions;
 mod fields;
+mod input;
 mod model;
 mod network;
 mod replicas;
@@ -45,6 +46,7 @@ pub fn ui(ui: &mut Ui, session: &mut Session, state: &mut FormState) {
         form.cluster_ui(ui);
         form.strategy_ui(ui);
         form.training_ui(ui);
+        form.input_ui(ui);
     });
 }
 

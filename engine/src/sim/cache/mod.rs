@@ -31,6 +31,8 @@ mod ring;
 mod s3_fifo;
 mod sieve;
 mod sketch;
+#[cfg(test)]
+mod tests;
 mod two_q;
 mod w_tiny_lfu;
 mod workload;
