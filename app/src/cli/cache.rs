@@ -9,8 +9,8 @@ use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{Cache, CachePlacement, CachePolicy, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
 use shardlab_engine::trace::Origin;
-use shardlab_engine::{report, sim};
 use shardlab_engine::units::Bytes;
+use shardlab_engine::{report, sim};
 
 use super::args::{CacheOptions, TraceChoice};
 use super::output::{print, progress, write_file};
@@ -34,10 +34,9 @@ pub fn cache(options: &CacheOptions) -> anyhow::Result<Answer> {
         bar.finish_and_clear();
     }
     let found = study.finish(&points);
-    for (path, write) in [
-        (&options.csv, report::cache_csv as fn(&_) -> String),
-        (&options.intervals_csv, report::cache_intervals_csv),
-    ] {
+    for (path, write) in
+        [(&options.csv, report::cache_csv as fn(&_) -> String), (&options.intervals_csv, report::cache_intervals_csv)]
+    {
         if let Some(path) = path {
             write_file(path, &write(&found))?;
         }

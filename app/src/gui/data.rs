@@ -4,18 +4,19 @@
 use std::sync::Arc;
 
 use egui::{Align2, FontId, Grid, ProgressBar, Sense, Ui, vec2};
-use egui_plot::{GridMark, Legend, Line, LineStyle, Plot, PlotPoints, VLine};
-use shardlab_engine::analysis::{CacheReport, PolicyCurve, StudyOptions};
+use egui_plot::{Corner, GridMark, Legend, Line, LineStyle, Plot, PlotPoints, VLine};
+use shardlab_engine::analysis::{CacheReport, Feed, InputReport, PolicyCurve, StudyOptions};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Cache, CachePolicy, DataFile, SamplesFile, Scenario};
 use shardlab_engine::sim::cache::{Requests, Tier};
+use shardlab_engine::sim::input::InputBound;
 use shardlab_engine::units::Bytes;
 
-use super::design_tokens::{capacity_stroke, line_colors, on_slice, policy_color, signals, tier_color};
+use super::design_tokens::{capacity_stroke, line_colors, on_slice, part_color, policy_color, signals, tier_color};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{CacheJob, Job, Message, Reads};
 use super::session::Session;
-use super::widgets::{even_grid, grouped, heading_ui, origin_ui, right_ui};
+use super::widgets::{even_grid, grouped, heading_ui, origin_ui, stacked_bar_ui};
 
 /// Height of a chart.
 const HEIGHT: f32 = 220.0;
@@ -56,6 +57,7 @@ impl DataView {
             "requests": report.map(|report| report.requests),
             "hit_rate": report.map(|report| report.run.total.hits().rate()),
             "curves": report.map(|report| report.curves.len()),
+            "stall_ns": report.and_then(|report| report.input.as_ref()).map(|input| input.stall.0),
             "error": self.error,
         })
     }
@@ -102,8 +104,10 @@ impl DataView {
     fn play(&mut self, context: &egui::Context, session: &Session, reads: Reads) {
         (self.error, self.progress) = (None, 0.0);
         self.played = Some((session.file.data.clone(), session.run.scenario.cluster().nodes));
-        let cache = session.run.scenario.data().input.map(|input| input.cache);
-        self.job = Some(Job::cache(context, CacheJob { reads, cache, options: StudyOptions::default() }));
+        let run = &session.run;
+        let cache = run.scenario.data().input.map(|input| input.cache);
+        let feed = Feed::of(&run.scenario, run.trace.step_time).filter(|_| matches!(reads, Reads::Made(..)));
+        self.job = Some(Job::cache(context, CacheJob { reads, cache, feed, options: StudyOptions::default() }));
     }
 
     /// Draws the view.
@@ -127,6 +131,9 @@ impl DataView {
             summary_ui(ui, report);
             save_ui(ui, report, session);
             tiers_ui(ui, report);
+            if let Some(input) = &report.input {
+                step_ui(ui, input);
+            }
             over_time_ui(ui, report);
             curves_ui(ui, report);
             if let Some(policy) = table_ui(ui, report) {
@@ -239,18 +246,46 @@ fn tiers_ui(ui: &mut Ui, report: &CacheReport) {
         painter.rect_stroke(frame, 4.0, ui.visuals().widgets.noninteractive.bg_stroke, egui::StrokeKind::Inside);
         let covered = share > 0.75;
         let ink = if covered { on_slice() } else { ui.visuals().strong_text_color() };
-        let lines = format!(
-            "{}\n{:.1} % · {}",
-            t_or_name("data.tier", tier.name()),
-            share * 100.0,
-            total.bytes[tier as usize]
-        );
+        let lines =
+            format!("{}\n{:.1} % · {}", t_or_name("data.tier", tier.name()), share * 100.0, total.bytes[tier as usize]);
         painter.text(frame.center(), Align2::CENTER_CENTER, lines, FontId::proportional(13.0), ink);
         if number > 0 {
             let arrow = egui::pos2(left - gap / 2.0, frame.center().y);
             painter.text(arrow, Align2::CENTER_CENTER, "←", FontId::proportional(18.0), ui.visuals().text_color());
         }
     }
+}
+
+/// What a step waits for samples, why, and how large a cache would have to be for it to wait no more.
+fn step_ui(ui: &mut Ui, input: &InputReport) {
+    ui.add_space(6.0);
+    ui.strong(t("data.step")).on_hover_text(t("data.step.tip"));
+    let colors = signals(ui.visuals());
+    let parts = [
+        (t("data.computes").to_owned(), input.compute.secs(), part_color("forward")),
+        (t("data.waits").to_owned(), input.stall.secs(), colors.bad),
+    ];
+    ui.scope(|ui| {
+        ui.set_max_width(ui.available_width().min(900.0));
+        stacked_bar_ui(ui, &parts);
+    });
+    let share = input.stall.secs() / input.step_time().secs().max(1e-12) * 100.0;
+    let times =
+        format!("{} {} · {} {} ({share:.1} %)", t("data.computes"), input.compute, t("data.waits"), input.stall);
+    let color = if input.run.bound == InputBound::None { colors.good } else { colors.bad };
+    ui.colored_label(color, times);
+    ui.label(match input.run.bound {
+        InputBound::None => t("data.bound.none").to_owned(),
+        InputBound::Decode => t("data.bound.decode").to_owned(),
+        InputBound::Bandwidth(tier) => t_with("data.bound.bandwidth", t_or_name("data.tier", tier.name())),
+        InputBound::Latency => t("data.bound.latency").to_owned(),
+        InputBound::Copy => t("data.bound.copy").to_owned(),
+    });
+    ui.label(match input.least_capacity {
+        Some(Bytes::ZERO) => t("data.least.none").to_owned(),
+        Some(bytes) => t_with("data.least", bytes),
+        None => t("data.least.never").to_owned(),
+    });
 }
 
 /// Hits, by requests and by bytes, of every part of the trace.
@@ -264,7 +299,7 @@ fn over_time_ui(ui: &mut Ui, report: &CacheReport) {
         .include_y(100.0)
         .x_axis_label(t("data.request_number"))
         .y_axis_label(t("data.percent"))
-        .legend(Legend::default());
+        .legend(Legend::default().position(Corner::RightBottom));
     let by = |value: fn(&shardlab_engine::sim::cache::Hits) -> f64| -> PlotPoints<'static> {
         let point = |interval: &shardlab_engine::sim::cache::TierInterval| {
             [interval.from as f64, value(&interval.reads.hits()) * 100.0]
@@ -297,7 +332,7 @@ fn curves_ui(ui: &mut Ui, report: &CacheReport) {
         .x_axis_label(t("data.capacity"))
         .y_axis_label(t("data.missed"))
         .x_axis_formatter(move |mark, _| capacity(mark))
-        .legend(Legend::default());
+        .legend(Legend::default().position(Corner::LeftBottom));
     let stroke = capacity_stroke(ui.visuals());
     let dark = ui.visuals().dark_mode;
     plot.show(ui, |plot| {
@@ -322,6 +357,15 @@ fn missed(rate: f64) -> f64 {
     (1.0 - rate) * 100.0
 }
 
+/// A number at the right of its cell; the last column of a grid is as wide as there is room, so there it is at the left.
+fn cell_ui(ui: &mut Ui, text: egui::RichText, last: bool) {
+    if last {
+        ui.label(text);
+    } else {
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.label(text));
+    }
+}
+
 /// Misses by policy and capacity, the best that a policy without foresight has in strong; returns the policy that is to
 /// be taken.
 fn table_ui(ui: &mut Ui, report: &CacheReport) -> Option<CachePolicy> {
@@ -333,9 +377,11 @@ fn table_ui(ui: &mut Ui, report: &CacheReport) -> Option<CachePolicy> {
     let best = |n: usize| online().map(|curve| curve.points[n].hits.hits).max().unwrap_or(0);
     let mut taken = None;
     ui.add_space(6.0);
-    Grid::new("misses").striped(true).num_columns(shown.len() + 1).spacing([20.0, 4.0]).show(ui, |ui| {
+    Grid::new("table of misses").striped(true).num_columns(shown.len() + 1).spacing([20.0, 4.0]).show(ui, |ui| {
         ui.weak(t("data.policy"));
-        shown.iter().for_each(|&n| right_ui(ui, &first.points[n].capacity.to_string()));
+        for &n in &shown {
+            cell_ui(ui, egui::RichText::new(first.points[n].capacity.to_string()).monospace(), n == last);
+        }
         ui.end_row();
         for curve in &report.curves {
             let name = curve.policy.name();
@@ -349,7 +395,7 @@ fn table_ui(ui: &mut Ui, report: &CacheReport) -> Option<CachePolicy> {
                 let text = egui::RichText::new(format!("{:.2} %", missed(hits.rate()))).monospace();
                 let is_best = hits.hits == best(n) && curve.policy != CachePolicy::Belady;
                 let text = if is_best { text.strong().color(signals(ui.visuals()).good) } else { text };
-                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.label(text));
+                cell_ui(ui, text, n == last);
             }
             ui.end_row();
         }

@@ -37,7 +37,13 @@ pub enum Capacities {
 
 impl Default for StudyOptions {
     fn default() -> Self {
-        Self { policies: CachePolicy::ALL.to_vec(), capacities: Capacities::Count(20), one_in: None, played: PLAYED, parts: 60 }
+        Self {
+            policies: CachePolicy::ALL.to_vec(),
+            capacities: Capacities::Count(20),
+            one_in: None,
+            played: PLAYED,
+            parts: 60,
+        }
     }
 }
 

@@ -48,9 +48,8 @@ fn tiers(text: &mut String, report: &CacheReport) {
     let _ = writeln!(text, "\n  {:<10} {:>10} {:>10} {:>14} {:>16}", "found", "requests", "bytes", "", "at the end");
     for tier in Tier::ALL {
         let (requests, bytes) = (total.requests[tier as usize], total.bytes[tier as usize]);
-        let at_end = last.map_or_else(String::new, |last| {
-            share(last.requests[tier as usize] as f64, last.hits().requests as f64)
-        });
+        let at_end = last
+            .map_or_else(String::new, |last| share(last.requests[tier as usize] as f64, last.hits().requests as f64));
         let _ = writeln!(
             text,
             "  {:<10} {:>10} {:>10} {:>14} {at_end:>16}",
@@ -66,7 +65,11 @@ fn tiers(text: &mut String, report: &CacheReport) {
 /// What a step waits for its samples.
 fn step(text: &mut String, input: &InputReport) {
     let share = input.stall.secs() / input.step_time().secs().max(1e-12) * 100.0;
-    let _ = writeln!(text, "\n  a step computes for {}, and waits {} for samples ({share:.1} %)", input.compute, input.stall);
+    let _ = writeln!(
+        text,
+        "\n  a step computes for {}, and waits {} for samples ({share:.1} %)",
+        input.compute, input.stall
+    );
     let _ = writeln!(text, "  {}", bound_text(input.run.bound));
     let _ = match input.least_capacity {
         Some(Bytes::ZERO) => writeln!(text, "  it would not wait without a cache either"),

@@ -20,7 +20,12 @@ const MAX_CAPACITY: Bytes = Bytes(1 << 60);
 const MAX_SIZE: Bytes = Bytes(1 << 36);
 
 /// What `file` says of the way of the data; none where it says nothing of samples.
-pub(super) fn check_input(file: &DataFile, model: &Model, sequence_length: u32, cluster: &Cluster) -> Checked<Option<Input>> {
+pub(super) fn check_input(
+    file: &DataFile,
+    model: &Model,
+    sequence_length: u32,
+    cluster: &Cluster,
+) -> Checked<Option<Input>> {
     let Some(samples) = &file.samples else {
         let said = [
             ("data.access", file.access.is_some()),

@@ -200,7 +200,12 @@ fn a_sample_of_the_objects_says_what_the_whole_trace_says() {
             let settings = cache(policy, total / share);
             let (exact, near) = (whole.point(&settings).hits, eighth.point(&settings).hits);
             // Waldspurger et al. 2017 report errors of some thousandths at such rates.
-            assert!((exact.rate() - near.rate()).abs() < 0.02, "{policy:?} 1/{share}: {} {}", exact.rate(), near.rate());
+            assert!(
+                (exact.rate() - near.rate()).abs() < 0.02,
+                "{policy:?} 1/{share}: {} {}",
+                exact.rate(),
+                near.rate()
+            );
         }
     }
 }

@@ -226,7 +226,11 @@ fn wrong_values() -> Vec<Case> {
         input("no sample", "count = 0\nsize = \"1 KB\"", "`data.samples.count` = 0"),
         input("samples of no bytes", "count = 10\nsize = \"0 B\"", "`data.samples.size` = 0 B"),
         input("samples without a size", "count = 10", "`data.samples.size` = (missing)"),
-        input("a negative spread", "count = 10\nsize = \"1 KB\"\nsize_spread = -1.0", "`data.samples.size_spread` = -1"),
+        input(
+            "a negative spread",
+            "count = 10\nsize = \"1 KB\"\nsize_spread = -1.0",
+            "`data.samples.size_spread` = -1",
+        ),
         input(
             "more reads than anybody counts",
             "count = 100000000\nsize = \"1 KB\"\n[data.access]\nepochs = 3",

@@ -2,7 +2,8 @@
 
 use egui::Ui;
 use shardlab_engine::scenario::{
-    AccessFile, AccessPattern, Admission, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input, SamplesFile, Sampling, WarmUp,
+    AccessFile, AccessPattern, Admission, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input, LoaderFile,
+    SamplesFile, Sampling, StorageFile, WarmUp,
 };
 
 use super::Form;
@@ -20,19 +21,24 @@ impl Form<'_> {
     /// Draws them; tables that are not there come with the first thing that is said in them.
     pub(super) fn input_ui(&mut self, ui: &mut Ui) {
         let described = self.session.file.data.samples.is_some();
-        egui::CollapsingHeader::new(t("form.data")).id_salt("data").default_open(described).show(ui, |ui| {
-            let Some(input) = self.session.run.scenario.data().input.filter(|_| described) else {
-                ui.weak(t("form.data.none"));
-                return;
-            };
-            self.stored_ui(ui, &input);
-            self.access_ui(ui, &input);
-            self.cache_ui(ui, &input);
-            if ui.button(t("form.data.remove")).on_hover_text(t("form.data.remove.tip")).clicked() {
-                let data = &mut self.session.file.data;
-                (data.samples, data.access, data.cache) = (None, None, None);
-            }
-        });
+        egui::CollapsingHeader::new(t("form.data")).id_salt(("data", described)).default_open(described).show(
+            ui,
+            |ui| {
+                let Some(input) = self.session.run.scenario.data().input.filter(|_| described) else {
+                    ui.weak(t("form.data.none"));
+                    return;
+                };
+                self.stored_ui(ui, &input);
+                self.access_ui(ui, &input);
+                self.cache_ui(ui, &input);
+                self.loader_ui(ui, &input);
+                if ui.button(t("form.data.remove")).on_hover_text(t("form.data.remove.tip")).clicked() {
+                    let data = &mut self.session.file.data;
+                    (data.samples, data.access, data.cache) = (None, None, None);
+                    (data.storage, data.loader) = (None, None);
+                }
+            },
+        );
     }
 
     fn stored_ui(&mut self, ui: &mut Ui, input: &Input) {
@@ -106,6 +112,33 @@ impl Form<'_> {
         optional_real_ui(ui, "form.data.lost_after", value, now.lost_after.unwrap_or(1.0), range, lost);
         if self.session.file.data.cache.as_ref().unwrap_or(&CacheFile::default()) != &file {
             self.session.file.data.cache = Some(file);
+        }
+    }
+
+    /// Where samples lie, and what makes batches of them.
+    fn loader_ui(&mut self, ui: &mut Ui, input: &Input) {
+        let errors =
+            ["bandwidth", "node_bandwidth", "latency"].map(|field| self.error_of(&format!("data.storage.{field}")));
+        let [all, node, latency] = errors.each_ref().map(Option::as_deref);
+        let mut file = self.session.file.data.storage.clone().unwrap_or_default();
+        let (now, typed) = (input.storage, &mut self.state.typed);
+        quantity_ui(ui, "form.data.storage", &mut file.bandwidth, typed, now.bandwidth, all);
+        quantity_ui(ui, "form.data.node_storage", &mut file.node_bandwidth, typed, now.node_bandwidth, node);
+        quantity_ui(ui, "form.data.latency", &mut file.latency, typed, now.latency, latency);
+        if self.session.file.data.storage.as_ref().unwrap_or(&StorageFile::default()) != &file {
+            self.session.file.data.storage = Some(file);
+        }
+        let errors =
+            ["workers", "prefetch", "decode", "decoded"].map(|field| self.error_of(&format!("data.loader.{field}")));
+        let [workers, prefetch, decode, decoded] = errors.each_ref().map(Option::as_deref);
+        let mut file = self.session.file.data.loader.clone().unwrap_or_default();
+        let (now, typed) = (input.loader, &mut self.state.typed);
+        optional_ui(ui, "form.data.workers", &mut file.workers, now.workers, 1..=1024, workers);
+        optional_ui(ui, "form.data.prefetch", &mut file.prefetch, now.prefetch, 1..=1024, prefetch);
+        quantity_ui(ui, "form.data.decode", &mut file.decode, typed, now.decode, decode);
+        quantity_ui(ui, "form.data.decoded", &mut file.decoded, typed, now.decoded, decoded);
+        if self.session.file.data.loader.as_ref().unwrap_or(&LoaderFile::default()) != &file {
+            self.session.file.data.loader = Some(file);
         }
     }
 }

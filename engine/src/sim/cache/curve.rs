@@ -53,7 +53,9 @@ pub fn sampled(requests: Requests, one_in: u32) -> Sampled {
     chosen.iter().zip(0..).for_each(|(object, new)| number[object.index()] = ObjectId(new));
     let objects = requests.objects.iter().filter(|object| is_in(object)).map(|o| number[o.index()]).collect();
     let sizes = match &requests.sizes {
-        Sizes::Alike { size, .. } => Sizes::Alike { objects: u32::try_from(chosen.len()).unwrap_or(u32::MAX), size: *size },
+        Sizes::Alike { size, .. } => {
+            Sizes::Alike { objects: u32::try_from(chosen.len()).unwrap_or(u32::MAX), size: *size }
+        }
         Sizes::Each(sizes) => Sizes::Each(chosen.iter().map(|object| sizes[object.index()]).collect()),
     };
     Sampled { requests: Requests { objects, sizes, readers: Vec::new() }, one_in, all }

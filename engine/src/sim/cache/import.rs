@@ -22,7 +22,8 @@ pub enum TraceFormat {
 impl TraceFormat {
     /// What a file is by its name: CSV where it ends so, else records.
     pub fn of_name(name: &str) -> Self {
-        let ends_so = name.rsplit('.').next().is_some_and(|end| ["csv", "txt"].contains(&end.to_ascii_lowercase().as_str()));
+        let ends_so =
+            name.rsplit('.').next().is_some_and(|end| ["csv", "txt"].contains(&end.to_ascii_lowercase().as_str()));
         if ends_so { Self::Csv } else { Self::OracleGeneral }
     }
 }
@@ -59,7 +60,9 @@ pub enum ImportError {
     #[error("not well-formed CSV: {0}")]
     Csv(String),
     /// The file ends in the middle of a record.
-    #[error("the trace has {bytes} bytes, which is no multiple of 24, the length of a record: it is truncated, or of another layout")]
+    #[error(
+        "the trace has {bytes} bytes, which is no multiple of 24, the length of a record: it is truncated, or of another layout"
+    )]
     Truncated {
         /// How long it is.
         bytes: usize,

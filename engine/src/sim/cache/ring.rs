@@ -18,7 +18,8 @@ impl Ring {
     /// With so many nodes.
     pub fn new(nodes: u32) -> Self {
         let nodes = u16::try_from(nodes).unwrap_or(u16::MAX);
-        let of_node = |node: u16| (0..POINTS).map(move |point| (mixed((u64::from(node) << 32) | u64::from(point)), node));
+        let of_node =
+            |node: u16| (0..POINTS).map(move |point| (mixed((u64::from(node) << 32) | u64::from(point)), node));
         let mut points: Vec<(u64, u16)> = (0..nodes).flat_map(of_node).collect();
         points.sort_unstable();
         Self { points, nodes: usize::from(nodes) }

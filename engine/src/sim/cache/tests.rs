@@ -123,13 +123,8 @@ fn sizes_have_the_mean_that_is_asked_for() {
 
 fn of_nodes(placement: CachePlacement, replicas: u32, lost_after: Option<f64>) -> FleetRun {
     let requests = requests_of(&input(AccessPattern::Epochs, Sampling::Global), 4, 1);
-    let cache = Cache {
-        policy: CachePolicy::Pinned,
-        placement,
-        replicas,
-        lost_after,
-        ..Cache::with_capacity(Bytes(200_000))
-    };
+    let cache =
+        Cache { policy: CachePolicy::Pinned, placement, replicas, lost_after, ..Cache::with_capacity(Bytes(200_000)) };
     replay_fleet(&requests, &cache, 4, 6)
 }
 
@@ -179,9 +174,8 @@ fn a_ring_moves_only_what_the_lost_node_had() {
 #[test]
 fn two_levels_find_hot_objects_at_home() {
     let requests = requests_of(&input(AccessPattern::Zipf, Sampling::Global), 4, 1);
-    let of = |placement| {
-        replay_fleet(&requests, &Cache { placement, ..Cache::with_capacity(Bytes(200_000)) }, 4, 1).total
-    };
+    let of =
+        |placement| replay_fleet(&requests, &Cache { placement, ..Cache::with_capacity(Bytes(200_000)) }, 4, 1).total;
     let (flat, two) = (of(CachePlacement::Partitioned), of(CachePlacement::TwoLevel));
     assert!(two.requests[Tier::Local as usize] > flat.requests[Tier::Local as usize]);
 }
@@ -230,8 +224,7 @@ fn all_settings_together_never_lose_a_request() {
             for &admission in Admission::ALL {
                 let requests = requests_of(&input(AccessPattern::Jobs, Sampling::Global), 3, 5);
                 let settings = Cache::with_capacity(Bytes(150_000));
-                let cache =
-                    Cache { placement, warm_up, admission, read_ahead: 2, lost_after: Some(0.5), ..settings };
+                let cache = Cache { placement, warm_up, admission, read_ahead: 2, lost_after: Some(0.5), ..settings };
                 let run = replay_fleet(&requests, &cache, 3, 7);
                 assert_eq!(run.total.hits().requests, requests.objects.len() as u64);
                 assert_eq!(run.total.hits().bytes, requests.bytes());

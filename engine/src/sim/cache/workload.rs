@@ -100,9 +100,8 @@ fn reader(number: u32) -> u16 {
 /// Reads of several readers, one of each after the other.
 fn in_turn(orders: Vec<Vec<ObjectId>>) -> Vec<Read> {
     let longest = orders.iter().map(Vec::len).max().unwrap_or(0);
-    let of_place = |place: usize| {
-        orders.iter().zip(0..).filter_map(move |(order, node)| Some((*order.get(place)?, reader(node))))
-    };
+    let of_place =
+        |place: usize| orders.iter().zip(0..).filter_map(move |(order, node)| Some((*order.get(place)?, reader(node))));
     (0..longest).flat_map(of_place).collect()
 }
 
