@@ -5,12 +5,11 @@ use std::sync::Mutex;
 
 use anyhow::Context as _;
 use shardlab_engine::analysis::{CacheStudy, Capacities, Feed, StudyOptions};
-use shardlab_engine::graph::lower;
+use shardlab_engine::report;
 use shardlab_engine::scenario::{Cache, CachePlacement, CachePolicy, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
 use shardlab_engine::trace::Origin;
 use shardlab_engine::units::Bytes;
-use shardlab_engine::{report, sim};
 
 use super::args::{CacheOptions, TraceChoice};
 use super::output::{print, progress, write_file};
@@ -79,13 +78,7 @@ fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<
     let nodes = options.nodes.unwrap_or(readers);
     let cache = chosen(options, &scenario, &requests, nodes)?;
     let study = CacheStudy::new(requests, cache, nodes, origin, study_options);
-    Ok((name, if origin == Origin::Modelled { study.feeding(feed(&scenario)) } else { study }))
-}
-
-/// The step that takes the samples.
-fn feed(scenario: &Scenario) -> Option<Feed> {
-    let step = lower(scenario);
-    Feed::of(scenario, sim::simulate(&step, scenario).step_time)
+    Ok((name, if origin == Origin::Modelled { study.feeding(Feed::of(&scenario)) } else { study }))
 }
 
 fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests> {

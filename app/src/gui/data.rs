@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use egui::{Align2, FontId, Grid, ProgressBar, Sense, Ui, vec2};
 use egui_plot::{Corner, GridMark, Legend, Line, LineStyle, Plot, PlotPoints, VLine};
-use shardlab_engine::analysis::{CacheReport, Feed, InputReport, PolicyCurve, StudyOptions};
+use shardlab_engine::analysis::{CacheReport, InputReport, PolicyCurve, StudyOptions};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Cache, CachePolicy, DataFile, SamplesFile, Scenario};
 use shardlab_engine::sim::cache::{Requests, Tier};
@@ -106,8 +106,8 @@ impl DataView {
         self.played = Some((session.file.data.clone(), session.run.scenario.cluster().nodes));
         let run = &session.run;
         let cache = run.scenario.data().input.map(|input| input.cache);
-        let feed = Feed::of(&run.scenario, run.trace.step_time).filter(|_| matches!(reads, Reads::Made(..)));
-        self.job = Some(Job::cache(context, CacheJob { reads, cache, feed, options: StudyOptions::default() }));
+        let feeds = matches!(reads, Reads::Made(..)).then(|| run.scenario.clone());
+        self.job = Some(Job::cache(context, CacheJob { reads, cache, feeds, options: StudyOptions::default() }));
     }
 
     /// Draws the view.

@@ -36,6 +36,7 @@ pub fn class_color(class: &str) -> Color32 {
         "optimizer" => 0x8d6cab,
         "cast" | "compression" => 0x7a8794,
         "to_host" | "from_host" | "host_update" => 0x6fa287,
+        "load" => 0xff5a5f,
         "all_reduce" => 0xc77d94,
         "all_gather" | "pull" => 0xd9a0b1,
         "reduce_scatter" | "push" => 0xa85c74,
@@ -57,6 +58,7 @@ pub fn span_color(stream: Stream, class: &str) -> Color32 {
         Stream::DataComm => part_color("exposed_dp"),
         Stream::ModelComm => part_color("exposed_model"),
         Stream::ToHost | Stream::FromHost | Stream::Host => part_color("exposed_offload"),
+        Stream::Input => part_color("exposed_input"),
         Stream::SendNext | Stream::ReceivePrevious | Stream::SendPrevious | Stream::ReceiveNext => {
             part_color("exposed_pp")
         }
@@ -75,6 +77,7 @@ pub fn part_color(part: &str) -> Color32 {
         "exposed_cp" => 0xd95f5f,
         "exposed_ep" => 0xc4589a,
         "exposed_offload" => 0x6fa287,
+        "exposed_input" => 0xff5a5f,
         "exposed_dp" => 0xf2a541,
         "exposed_pp" => 0xe9c46a,
         "exposed_model" => 0xb5651d,

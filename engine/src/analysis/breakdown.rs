@@ -37,6 +37,8 @@ pub struct Breakdown {
     pub exposed_model: Nanos,
     /// Copies to and from the host, and its updates, while nothing is computed.
     pub exposed_offload: Nanos,
+    /// Waiting for samples while nothing is computed: the data stall.
+    pub exposed_input: Nanos,
     /// Neither: waiting for the host to issue the next op.
     pub host: Nanos,
     /// Neither: waiting for other stages.
@@ -45,7 +47,7 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The parts with their names, in the order in which they are stacked.
-    pub fn parts(&self) -> [(&'static str, Nanos); 14] {
+    pub fn parts(&self) -> [(&'static str, Nanos); 15] {
         [
             ("forward", self.forward),
             ("recompute", self.recompute),
@@ -59,6 +61,7 @@ impl Breakdown {
             ("exposed_pp", self.exposed_pp),
             ("exposed_model", self.exposed_model),
             ("exposed_offload", self.exposed_offload),
+            ("exposed_input", self.exposed_input),
             ("host", self.host),
             ("bubble", self.bubble),
         ]
@@ -92,6 +95,7 @@ impl Breakdown {
             Stream::DataComm => &mut self.exposed_dp,
             Stream::ModelComm => &mut self.exposed_model,
             Stream::ToHost | Stream::FromHost | Stream::Host => &mut self.exposed_offload,
+            Stream::Input => &mut self.exposed_input,
             _ => &mut self.exposed_pp,
         }
     }

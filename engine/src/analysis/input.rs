@@ -3,28 +3,20 @@
 
 use serde::Serialize;
 
-use crate::scenario::{AccessPattern, CacheMedium, Scenario};
-use crate::sim::cache::{ByTier, FleetRun};
-use crate::sim::input::{InputRun, Loader, TierRate, play_input};
-use crate::units::{Bytes, BytesPerSec, Nanos};
-
-/// Steps that are played at least: the first half fills what workers have ahead, the second counts.
-const STEPS: u32 = 200;
-
-/// Rounds of all workers that are played at least.
-const ROUNDS: u32 = 8;
+use crate::graph::lower;
+use crate::scenario::Scenario;
+use crate::sim::cache::FleetRun;
+use crate::sim::input::{InputRun, Loader, play_input};
+use crate::sim::step_time;
+use crate::units::{Bytes, Nanos};
 
 /// Of a step's time, what it may wait without being called slowed.
 const NOTICED: f64 = 0.001;
 
-/// A read from a node's memory, and from its drives, until its first byte.
-const MEMORY_LATENCY: Nanos = Nanos(5_000);
-const DRIVE_LATENCY: Nanos = Nanos(100_000);
-
-/// A replica's loader before anything is known of caches, and the step that it feeds.
+/// A replica's loader, and the step that it feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Feed {
-    /// The loader; all its reads go to storage.
+    /// The loader.
     pub loader: Loader,
     /// How long a step computes and communicates when it never waits for samples.
     pub compute: Nanos,
@@ -54,58 +46,24 @@ impl InputReport {
 }
 
 impl Feed {
-    /// The loader of a replica of a scenario whose step takes `compute`; none where it says nothing of samples, or what is
-    /// read are rows that a step looks up by itself.
-    pub fn of(scenario: &Scenario, compute: Nanos) -> Option<Self> {
-        let input = scenario.data().input.filter(|input| input.access.pattern != AccessPattern::Zipf)?;
-        let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
-        let host = &cluster.device.host;
-        let (nodes, devices) = (f64::from(cluster.nodes), f64::from(cluster.devices_per_node));
-        // Replicas of all jobs, dealt out to nodes.
-        let replicas = f64::from(strategy.data_parallel) * f64::from(input.access.jobs);
-        let on_a_node = (replicas / nodes).max(1.0);
-        let share = |of_device: BytesPerSec| BytesPerSec(of_device.0 * devices / on_a_node);
-        let (own, latency) = match input.cache.medium {
-            CacheMedium::Memory => (host.memory_bandwidth, MEMORY_LATENCY),
-            CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
-        };
-        let link = &cluster.inter_link;
-        let storage = input.storage.node_bandwidth.0.min(input.storage.bandwidth.0 / nodes) / on_a_node;
-        let tiers = [
-            TierRate { bandwidth: share(own), latency },
-            TierRate { bandwidth: share(link.bandwidth), latency: latency + link.latency * 2 },
-            TierRate { bandwidth: BytesPerSec(storage), latency: input.storage.latency },
-        ];
-        let loader = Loader {
-            batch: strategy.global_batch / strategy.data_parallel.max(1),
-            workers: input.loader.workers,
-            prefetch: input.loader.prefetch,
-            stored: input.samples.size,
-            decoded: input.loader.decoded,
-            decode: input.loader.decode,
-            assemble: host.memory_bandwidth,
-            copy: host.bandwidth,
-            tiers,
-            shares: [0.0, 0.0, 1.0],
-        };
-        Some(Self { loader, compute })
+    /// The loader of a replica of a scenario, which makes batches of whole steps, and the step that it feeds; none where
+    /// the scenario says nothing of samples, or what is read are rows that a step looks up by itself.
+    pub fn of(scenario: &Scenario) -> Option<Self> {
+        let loader = Loader::of(scenario)?;
+        let unfed = scenario.without_input();
+        let compute = step_time(&lower(&unfed), &unfed);
+        let strategy = scenario.strategy();
+        let loaders = strategy.data_parallel * strategy.layout().copies();
+        let batch = (strategy.global_batch / loaders.max(1)).max(1);
+        Some(Self { loader: Loader { batch, ..loader }, compute })
     }
 
-    /// The same with what caches serve in the last part of a trace.
-    #[must_use]
-    pub fn behind(self, run: &FleetRun) -> Self {
-        let last = run.intervals.last().map_or_else(ByTier::default, |interval| interval.reads);
-        let all = last.requests.iter().sum::<u64>();
-        if all == 0 {
-            return self;
-        }
-        let shares = last.requests.map(|requests| requests as f64 / all as f64);
-        Self { loader: Loader { shares, ..self.loader }, ..self }
+    fn behind(self, run: &FleetRun) -> Self {
+        Self { loader: self.loader.behind(run), ..self }
     }
 
-    /// Plays it.
-    pub fn play(&self) -> InputRun {
-        play_input(&self.loader, self.compute, STEPS.max(ROUNDS * self.loader.workers))
+    fn play(&self) -> InputRun {
+        play_input(&self.loader, self.compute)
     }
 
     /// Whether a step waits for samples.

@@ -81,6 +81,8 @@ pub async fn predict_and_execute(
     steps: u32,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<Comparison, ExecError> {
+    // What is executed is fed from memory.
+    let scenario = &scenario.without_input();
     let graph = crate::exec::executable_graph(scenario)?;
     let calibrator = Calibrator::new(&mut backend, scenario.micro_batch_tokens());
     let mut measured = Vec::new();

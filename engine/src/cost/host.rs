@@ -76,7 +76,7 @@ pub fn issue_time(device: &Device, mesh: &Mesh, dims: &Dims, tensors: &[Tensor],
         OpKind::AttentionSoftmax | OpKind::AttentionSoftmaxGrad if !has_fused_softmax(dims, tensors, op) => {
             call * CALLS_OF_A_SOFTMAX
         }
-        OpKind::Split | OpKind::Join | OpKind::Rotate => Nanos::ZERO,
+        OpKind::Split | OpKind::Join | OpKind::Rotate | OpKind::Load => Nanos::ZERO,
         OpKind::Route | OpKind::RouteGrad => call * CALLS_OF_A_ROUTER,
         OpKind::Dispatch | OpKind::DispatchGrad | OpKind::Combine | OpKind::CombineGrad => {
             call * CALLS_OF_A_PERMUTATION

@@ -349,7 +349,7 @@ fn memory_traffic(tensors: &[Tensor], op: &Op) -> Bytes {
     let bytes = |id: &TensorId| tensors[id.index()].bytes();
     let sum = |ids: &[TensorId]| ids.iter().map(bytes).sum::<Bytes>();
     match op.kind {
-        OpKind::Split | OpKind::Join | OpKind::Rotate => Bytes::ZERO,
+        OpKind::Split | OpKind::Join | OpKind::Rotate | OpKind::Load => Bytes::ZERO,
         OpKind::Embedding => sum(&op.writes) * 2,
         OpKind::Position => sum(&op.writes) * 3,
         // A token is read once for every expert that it goes to.

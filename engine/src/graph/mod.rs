@@ -83,6 +83,7 @@ fn lower_repeating(scenario: &Scenario, layers: &BTreeSet<u32>) -> StepGraph {
     let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy());
     let graph = passes::offload::offload(graph, scenario.strategy());
+    let graph = passes::load::load(graph, scenario);
     let step = passes::schedule::schedule(graph, scenario);
     passes::plan_memory::plan_memory(step)
 }

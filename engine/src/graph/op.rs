@@ -313,6 +313,8 @@ pub enum OpKind {
     },
     /// `newest, older… → older…`: every value takes the next one's place. Nothing is done where tensors are pointers.
     Rotate,
+    /// `→ inputs…`: waits for the samples of a micro-batch from the loader.
+    Load,
     /// `x → x` in the host's memory.
     ToHost,
     /// `x in the host's memory, … → x`; not before all that it reads is there.
@@ -442,6 +444,7 @@ impl OpKind {
             | Self::OuterStep { .. }
             | Self::Rotate => "optimizer",
             Self::Cast => "cast",
+            Self::Load => "load",
             Self::ToHost => "to_host",
             Self::FromHost => "from_host",
             Self::HostUpdate { .. } => "host_update",
@@ -468,6 +471,7 @@ impl OpKind {
             Self::Send(Transfer { direction: Direction::Previous, .. }) => Stream::SendPrevious,
             Self::Receive(Transfer { direction: Direction::Next, .. }) => Stream::ReceivePrevious,
             Self::Receive(Transfer { direction: Direction::Previous, .. }) => Stream::ReceiveNext,
+            Self::Load => Stream::Input,
             Self::ToHost => Stream::ToHost,
             Self::FromHost => Stream::FromHost,
             Self::HostUpdate { .. } => Stream::Host,

@@ -176,6 +176,12 @@ impl Scenario {
         Some((Self { strategy, ..self.clone() }, interval))
     }
 
+    /// The same scenario with samples that are always there.
+    #[must_use]
+    pub fn without_input(&self) -> Self {
+        Self { data: Data { input: None, ..self.data.clone() }, ..self.clone() }
+    }
+
     /// The same scenario on another device, as the comparison of prediction with execution needs it.
     pub fn on_cluster(&self, cluster: Cluster) -> Self {
         Self { cluster, ..self.clone() }

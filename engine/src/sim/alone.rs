@@ -68,7 +68,7 @@ fn alone(ops: &[&PricedOp], tensors: &[u32]) -> Nanos {
     let mut free = [Nanos::ZERO; Stream::ALL.len()];
     let mut ready: BTreeMap<u32, Nanos> = BTreeMap::new();
     let (mut first, mut last) = (None, Nanos::ZERO);
-    for op in ops.iter().filter(|op| !matches!(op.action, Action::Send(_) | Action::Receive(_))) {
+    for op in ops.iter().filter(|op| !matches!(op.action, Action::Send(_) | Action::Receive(_) | Action::Load)) {
         let range = |(from, to): (u32, u32)| &tensors[from as usize..to as usize];
         let inputs = range(op.reads).iter().filter_map(|tensor| ready.get(tensor));
         let start = inputs.copied().fold(free[op.stream.index()], Nanos::max);

@@ -178,6 +178,10 @@ impl<'a> Player<'a> {
         let earliest = ready.max(issued);
         let (start, end) = match op.action {
             Action::Run | Action::Send(_) => (earliest, earliest + op.duration),
+            Action::Load => {
+                let wanted = earliest.max(state.free[Stream::Compute.index()]);
+                (wanted, wanted.max(self.programs.samples_of(task.micro_batch)))
+            }
             Action::Meet(group) => match self.meet(class, group, earliest) {
                 Some(start) => (start, start + op.duration),
                 None => return false,

@@ -55,7 +55,7 @@ pub fn sender(first_class: u32, action: Action, pattern: Pattern) -> Option<Send
     match action {
         Action::Meet(group) => Some((first_class, SenderKind::Group(group, pattern))),
         Action::Send(transfer) => Some((first_class, SenderKind::Stage(transfer.direction == Direction::Next))),
-        Action::Run | Action::Receive(_) => None,
+        Action::Run | Action::Receive(_) | Action::Load => None,
     }
 }
 
@@ -86,7 +86,7 @@ fn sends(op: &PricedOp) -> Option<(Action, Pattern)> {
     match op.action {
         Action::Send(transfer) => Some((Action::Send(Transfer { number: 0, ..transfer }), op.pattern)),
         Action::Meet(_) => Some((op.action, op.pattern)),
-        Action::Run | Action::Receive(_) => None,
+        Action::Run | Action::Receive(_) | Action::Load => None,
     }
 }
 

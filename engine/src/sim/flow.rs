@@ -75,6 +75,8 @@ pub struct Node<'a> {
     pub issued_after: Nanos,
     /// Its collective, or its message.
     pub meeting: Option<u32>,
+    /// When the samples that it brings are there.
+    samples: Nanos,
 }
 
 /// What goes over the network as one.
@@ -139,6 +141,9 @@ impl<'a> Graph<'a> {
                     let range = |(from, to): (u32, u32)| segment.tensors[from as usize..to as usize].iter();
                     let reads = range(op.reads).map(|&tensor| place(tensor));
                     let node = graph.add(class, op, &mut builder, reads);
+                    if op.action == Action::Load {
+                        graph.nodes[node as usize].samples = programs.samples_of(task.micro_batch);
+                    }
                     builder.writers.extend(range(op.writes).map(|&tensor| (place(tensor), node)));
                     graph.meet(step, folding, node, task, &mut builder, (&mut collectives, &mut messages));
                 }
@@ -161,6 +166,9 @@ impl<'a> Graph<'a> {
         if !receives {
             // A receive is there when its message is, whatever its own stream does.
             before.extend(builder.streams[op.stream.index()]);
+            if op.action == Action::Load {
+                before.extend(builder.streams[Stream::Compute.index()]);
+            }
             before.extend(reads.filter_map(|read| builder.writers.get(&read)));
         }
         before.sort_unstable();
@@ -174,6 +182,7 @@ impl<'a> Graph<'a> {
             host_after: builder.host_after,
             issued_after: builder.issued,
             meeting: None,
+            samples: Nanos::ZERO,
         });
         for node in before {
             self.nodes[node as usize].then.push(number);
@@ -199,7 +208,7 @@ impl<'a> Graph<'a> {
         let next = u32::try_from(self.meetings.len()).unwrap_or(u32::MAX);
         let micro_batch = task.micro_batch.unwrap_or(0);
         let meeting = match op.action {
-            Action::Run => return,
+            Action::Run | Action::Load => return,
             Action::Meet(group) => {
                 let number = builder.met[group as usize];
                 builder.met[group as usize] += 1;
@@ -338,7 +347,7 @@ impl Player<'_, '_> {
             }
             return;
         }
-        let end = self.now + node.op.duration;
+        let end = (self.now + node.op.duration).max(node.samples);
         self.times[number as usize] = Some((self.now, end));
         self.push(end, Event::Ended(number));
     }

@@ -6,11 +6,13 @@
 //! a worker begins a batch when no more than `prefetch` of its batches wait.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use serde::Serialize;
 
-use super::cache::Tier;
+use super::cache::{ByTier, FleetRun, Tier, replay_fleet, requests_of};
+use crate::scenario::{Access, AccessPattern, Cache, CacheMedium, Input, Samples, Sampling, Scenario};
+use crate::trace::{Phase, Stream, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// How fast a tier serves one replica.
@@ -22,7 +24,7 @@ pub struct TierRate {
     pub latency: Nanos,
 }
 
-/// What stands between storage and a replica's step.
+/// What stands between storage and a replica's step; a pipeline that begins at both ends has one at each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Loader {
     /// Samples of a replica in a step.
@@ -46,6 +48,160 @@ pub struct Loader {
     /// Of all reads, those that each of them serves.
     pub shares: [f64; 3],
 }
+
+/// A read from a node's memory, and from its drives, until its first byte.
+const MEMORY_LATENCY: Nanos = Nanos(5_000);
+const DRIVE_LATENCY: Nanos = Nanos(100_000);
+
+impl Loader {
+    /// The loader of a replica of a scenario, behind caches that have been filled; its batches are micro-batches. None
+    /// where nothing is said of samples, or what is read are rows that a step looks up by itself.
+    pub fn of(scenario: &Scenario) -> Option<Self> {
+        let input = scenario.data().input.filter(|input| input.access.pattern != AccessPattern::Zipf)?;
+        let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
+        let host = &cluster.device.host;
+        let (nodes, devices) = (f64::from(cluster.nodes), f64::from(cluster.devices_per_node));
+        // Loaders of all jobs, dealt out to nodes: one for each stage at which a replica's pipeline begins.
+        let copies = strategy.layout().copies();
+        let loaders = f64::from(strategy.data_parallel) * f64::from(copies) * f64::from(input.access.jobs);
+        let on_a_node = (loaders / nodes).max(1.0);
+        let share = |of_device: BytesPerSec| BytesPerSec(of_device.0 * devices / on_a_node);
+        let (own, latency) = match input.cache.medium {
+            CacheMedium::Memory => (host.memory_bandwidth, MEMORY_LATENCY),
+            CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
+        };
+        let link = &cluster.inter_link;
+        let storage = input.storage.node_bandwidth.0.min(input.storage.bandwidth.0 / nodes) / on_a_node;
+        let tiers = [
+            TierRate { bandwidth: share(own), latency },
+            TierRate { bandwidth: share(link.bandwidth), latency: latency + link.latency * 2 },
+            TierRate { bandwidth: BytesPerSec(storage), latency: input.storage.latency },
+        ];
+        Some(Self {
+            batch: strategy.micro_batch,
+            workers: input.loader.workers,
+            prefetch: input.loader.prefetch,
+            stored: input.samples.size,
+            decoded: input.loader.decoded,
+            decode: input.loader.decode,
+            assemble: host.memory_bandwidth,
+            copy: host.bandwidth,
+            tiers,
+            shares: steady_shares(&input, cluster.nodes, scenario.run().seed),
+        })
+    }
+
+    /// The same with what caches served in the last part of a trace.
+    #[must_use]
+    pub fn behind(self, run: &FleetRun) -> Self {
+        last_shares(run).map_or(self, |shares| Self { shares, ..self })
+    }
+}
+
+/// Reads that are played to see what filled caches serve.
+const PLAYED: u64 = 100_000;
+
+/// Samples of them at least.
+const FEWEST: u32 = 2_000;
+
+/// Of all reads those that each tier serves at the end of what is read, found on fewer samples and caches as much
+/// smaller.
+fn steady_shares(input: &Input, nodes: u32, seed: u64) -> [f64; 3] {
+    let Input { samples, access, cache, .. } = *input;
+    let readers = if access.sampling == Sampling::Node { nodes } else { 1 };
+    let of_one = u64::from(access.epochs) * u64::from(access.jobs) * u64::from(readers);
+    let enough = u32::try_from(PLAYED / of_one.max(1)).unwrap_or(u32::MAX).max(FEWEST);
+    let count = samples.count.min(enough);
+    let scaled = |whole: u64| {
+        let part = u128::from(whole) * u128::from(count) / u128::from(samples.count);
+        u64::try_from(part).unwrap_or(u64::MAX).max(1)
+    };
+    let window = access.window.map(|window| u32::try_from(scaled(window.into())).unwrap_or(u32::MAX));
+    let small = Input {
+        samples: Samples { count, ..samples },
+        access: Access { window, ..access },
+        cache: Cache { capacity: Bytes(scaled(cache.capacity.0)), ..cache },
+        ..*input
+    };
+    let run = replay_fleet(&requests_of(&small, nodes, seed), &small.cache, nodes, 10);
+    last_shares(&run).unwrap_or([0.0, 0.0, 1.0])
+}
+
+fn last_shares(run: &FleetRun) -> Option<[f64; 3]> {
+    let last = run.intervals.last().map_or_else(ByTier::default, |interval| interval.reads);
+    let all = last.requests.iter().sum::<u64>();
+    (all > 0).then(|| last.requests.map(|requests| requests as f64 / all as f64))
+}
+
+/// When the samples of each micro-batch of a step are there, in a step like the mean of many; `trace` is that step with
+/// `samples` there at these times, and says when they are wanted.
+///
+/// A micro-batch that waits moves all behind it. What that hides, such as the host that issues kernels meanwhile, is seen
+/// in the next trace, so this is asked again until the step no longer changes.
+pub fn samples_there(loader: &Loader, trace: &Trace, micro_batches: u32) -> Vec<Nanos> {
+    let started = started(trace, micro_batches);
+    let waited = waited(trace, &started);
+    let mut there = vec![Nanos::ZERO; started.len()];
+    let mut of_stage: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (m, &(_, stage)) in started.iter().enumerate() {
+        of_stage.entry(stage).or_default().push(m);
+    }
+    // A pipeline that begins at both ends has a loader at each.
+    for mut order in of_stage.into_values() {
+        order.sort_by_key(|&m| (started[m].0, m));
+        let start = |&m: &usize| started[m].0;
+        let (Some(first), Some(last)) = (order.first(), order.last()) else { continue };
+        let around = trace.step_time - start(last) + start(first) - waited[*first];
+        let between = order.windows(2).map(|pair| start(&pair[1]) - start(&pair[0]) - waited[pair[1]]);
+        let gaps: Vec<Nanos> = std::iter::once(around).chain(between).map(|gap| gap.max(Nanos::ZERO)).collect();
+        let stalls = play_gaps(loader, &gaps, rounds(loader, gaps.len())).stalls;
+        let mut moved = Nanos::ZERO;
+        for (&m, stall) in order.iter().zip(stalls) {
+            moved += stall - waited[m];
+            there[m] = started[m].0 + moved;
+        }
+    }
+    there
+}
+
+/// When the first kernel of each micro-batch starts, and on which stage.
+fn started(trace: &Trace, micro_batches: u32) -> Vec<(Nanos, u32)> {
+    let mut started = vec![(trace.step_time, 0); micro_batches as usize];
+    for span in &trace.spans {
+        let (track, phase) = (trace.track(span), trace.labels[span.label.0 as usize].phase);
+        if phase == Phase::Forward
+            && track.stream == Stream::Compute
+            && let Some(known) = started.get_mut(span.micro_batch as usize)
+        {
+            *known = (*known).min((span.start, track.stage));
+        }
+    }
+    started
+}
+
+/// What each micro-batch waited for its samples where it started, on the rank where it waited longest.
+fn waited(trace: &Trace, started: &[(Nanos, u32)]) -> Vec<Nanos> {
+    let mut waited = vec![Nanos::ZERO; started.len()];
+    for span in trace.spans.iter().filter(|span| trace.track(span).stream == Stream::Input) {
+        let m = span.micro_batch as usize;
+        if started.get(m).is_some_and(|(_, stage)| *stage == trace.track(span).stage) {
+            waited[m] = waited[m].max(span.duration);
+        }
+    }
+    waited
+}
+
+/// Steps of so many micro-batches that are played: enough rounds of all workers.
+fn rounds(loader: &Loader, micro_batches: usize) -> u32 {
+    let batches = LEAST.max(ROUNDS.saturating_mul(loader.workers));
+    batches.div_ceil(u32::try_from(micro_batches).unwrap_or(u32::MAX).max(1)).max(4)
+}
+
+/// Batches that are played at least: the first half fills what workers have ahead, the second counts.
+const LEAST: u32 = 200;
+
+/// Rounds of all workers that are played at least.
+const ROUNDS: u32 = 8;
 
 /// When a step had its batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -97,6 +253,8 @@ pub enum InputBound {
 pub struct InputRun {
     /// Every step.
     pub steps: Vec<StepInput>,
+    /// What each batch of a step waits in the mean of the second half; see `stall`.
+    pub stalls: Vec<Nanos>,
     /// What a step waits in the mean of the second half, or of so many whole rounds of all workers as there are in it: by
     /// then workers are no longer ahead of the step only because they began before.
     pub stall: Nanos,
@@ -110,9 +268,14 @@ pub struct InputRun {
     pub bound: InputBound,
 }
 
-/// Plays the input of `steps` steps that compute for `compute` each.
-pub fn play_input(loader: &Loader, compute: Nanos, steps: u32) -> InputRun {
-    Player::new(loader, compute, steps).play()
+/// Plays the input of enough steps that compute for `compute` each.
+pub fn play_input(loader: &Loader, compute: Nanos) -> InputRun {
+    play_gaps(loader, &[compute], rounds(loader, 1))
+}
+
+/// Plays the input of `steps` steps of some batches, which are wanted so long after the one before was taken.
+fn play_gaps(loader: &Loader, gaps: &[Nanos], steps: u32) -> InputRun {
+    Player::new(loader, gaps, steps).play()
 }
 
 /// What a worker does.
@@ -127,8 +290,9 @@ struct Worker {
 
 struct Player<'a> {
     loader: &'a Loader,
-    compute: Nanos,
-    steps: u32,
+    /// From a batch to the next, over and over.
+    gaps: &'a [Nanos],
+    batches: u32,
     workers: Vec<Worker>,
     /// When each worker asks for its next sample; ties by number.
     events: BinaryHeap<Reverse<(Nanos, usize)>>,
@@ -147,14 +311,15 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    fn new(loader: &'a Loader, compute: Nanos, steps: u32) -> Self {
+    fn new(loader: &'a Loader, gaps: &'a [Nanos], steps: u32) -> Self {
+        let batches = steps.saturating_mul(u32::try_from(gaps.len()).unwrap_or(u32::MAX));
         let count = loader.workers.max(1);
         let workers = (0..count).map(|batch| Worker { batch, done: 0, waits: None }).collect();
         let begin = |worker: u32| Reverse((Nanos::ZERO, worker as usize));
         Self {
             loader,
-            compute,
-            steps,
+            gaps,
+            batches,
             workers,
             events: (0..count).map(begin).collect(),
             tier_free: [Nanos::ZERO; 3],
@@ -170,7 +335,7 @@ impl<'a> Player<'a> {
 
     /// Workers go on until the last step has its batch: what they do for later ones is theirs to do.
     fn play(mut self) -> InputRun {
-        while self.taken.len() < self.steps as usize
+        while self.taken.len() < self.batches as usize
             && let Some(Reverse((now, worker))) = self.events.pop()
         {
             if self.workers[worker].done < self.loader.batch {
@@ -226,13 +391,18 @@ impl<'a> Player<'a> {
     /// Hands batches to the step, in order, as far as they are there.
     fn take(&mut self, copying: Nanos) {
         while let Some(made) = self.made.get(self.taken.len()).copied().flatten() {
-            let wanted = if self.taken.is_empty() { Nanos::ZERO } else { self.last_taken + self.compute };
+            let wanted = if self.taken.is_empty() { Nanos::ZERO } else { self.last_taken + self.gap() };
             // Batches that wait are copied one after the other, while the step before computes.
             self.copied = self.copied.max(made) + copying;
             let ready = self.copied;
             self.last_taken = ready.max(wanted);
             self.taken.push(StepInput { wanted, ready });
         }
+    }
+
+    /// From the last batch that was taken to the next.
+    fn gap(&self) -> Nanos {
+        self.gaps[self.taken.len() % self.gaps.len().max(1)]
     }
 
     /// Lets workers begin for whose next batch there is room.
@@ -253,24 +423,42 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// Batches come in rounds of all workers, and steps have some batches: whole ones of both count.
+    fn stalls(&self) -> Vec<Nanos> {
+        let (half, of_step) = (self.taken.len() / 2, self.gaps.len().max(1));
+        let round = lcm(self.loader.workers.max(1) as usize, of_step);
+        let unit = if round > half { of_step } else { round };
+        let late = &self.taken[self.taken.len() - half / unit * unit..];
+        let steps = i64::try_from(late.len() / of_step).unwrap_or(1).max(1);
+        let mean = |place: usize| {
+            let of_place = late.iter().skip(place).step_by(of_step);
+            Nanos(of_place.map(|batch| batch.stall().0).sum::<i64>() / steps)
+        };
+        (0..of_step).map(mean).collect()
+    }
+
     fn finish(mut self) -> InputRun {
-        self.taken.truncate(self.steps as usize);
-        // Batches come in rounds of all workers, so whole rounds count.
-        let (half, round) = (self.taken.len() / 2, self.loader.workers.max(1) as usize);
-        let counted = if half < round { half } else { half / round * round };
-        let late = &self.taken[self.taken.len() - counted..];
-        let stalled: i64 = late.iter().map(|step| step.stall().0).sum();
-        let stall = Nanos(stalled / i64::try_from(late.len()).unwrap_or(1).max(1));
-        let time = self.last_taken + self.compute;
-        let mut run =
-            InputRun { steps: self.taken, stall, workers: self.time, busy: self.busy, time, bound: InputBound::None };
-        run.bound = bound(&run, self.loader);
+        self.taken.truncate(self.batches as usize);
+        let stalls = self.stalls();
+        let stall = stalls.iter().copied().sum();
+        let time = self.last_taken + self.gaps.iter().copied().sum();
+        let (workers, busy, bound) = (self.time, self.busy, InputBound::None);
+        let mut run = InputRun { steps: self.taken, stalls, stall, workers, busy, time, bound };
+        run.bound = slowed_by(&run, self.loader);
         run
     }
 }
 
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    (a / x.max(1)).saturating_mul(b)
+}
+
 /// What a run waits for: a tier that delivers nearly all the time, else what workers do most.
-fn bound(run: &InputRun, loader: &Loader) -> InputBound {
+fn slowed_by(run: &InputRun, loader: &Loader) -> InputBound {
     if run.stall.secs() <= run.time.secs() / run.steps.len().max(1) as f64 * 0.001 {
         return InputBound::None;
     }
@@ -314,20 +502,20 @@ mod tests {
 
     /// Milliseconds that a step waits for its batch.
     fn stall(loader: &Loader, compute: i64) -> f64 {
-        play_input(loader, Nanos(compute * MS), 400).stall.secs() * 1e3
+        play_input(loader, Nanos(compute * MS)).stall.secs() * 1e3
     }
 
     #[test]
     fn what_is_decoded_in_time_is_never_waited_for() {
         // Four workers need 80 ms for a batch each: one every 20 ms.
-        let run = play_input(&loader(), Nanos(25 * MS), 400);
+        let run = play_input(&loader(), Nanos(25 * MS));
         assert_eq!((run.stall, run.bound), (Nanos::ZERO, InputBound::None));
         assert!(run.workers.ahead > Nanos::ZERO);
     }
 
     #[test]
     fn a_step_waits_for_decoding_as_long_as_that_is_slower() {
-        let run = play_input(&loader(), Nanos(15 * MS), 400);
+        let run = play_input(&loader(), Nanos(15 * MS));
         assert!((run.stall.secs() * 1e3 - 5.25).abs() < 0.1, "{}", run.stall);
         assert_eq!(run.bound, InputBound::Decode);
         let more = Loader { workers: 8, ..loader() };
@@ -340,7 +528,7 @@ mod tests {
         let slow = TierRate { bandwidth: BytesPerSec(50e6), latency: Nanos::ZERO };
         let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [loader().tiers[0], slow, slow], ..loader() };
         for workers in [4, 32] {
-            let run = play_input(&of(workers), Nanos(12 * MS), 400);
+            let run = play_input(&of(workers), Nanos(12 * MS));
             assert!((run.stall.secs() * 1e3 - 8.0).abs() < 0.2, "{workers}: {}", run.stall);
             assert_eq!(run.bound, InputBound::Bandwidth(Tier::Storage));
         }
@@ -353,7 +541,7 @@ mod tests {
     fn latency_is_hidden_by_more_workers() {
         let far = TierRate { bandwidth: BytesPerSec(10e9), latency: Nanos(50 * MS) };
         let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [far; 3], ..loader() };
-        let run = play_input(&of(4), Nanos(50 * MS), 400);
+        let run = play_input(&of(4), Nanos(50 * MS));
         assert_eq!(run.bound, InputBound::Latency);
         assert!((run.stall.secs() * 1e3 - (510.0 / 4.0 - 50.0)).abs() < 1.0, "{}", run.stall);
         assert_eq!(stall(&of(16), 50), 0.0);
@@ -361,7 +549,7 @@ mod tests {
 
     #[test]
     fn what_workers_did_adds_up_and_batches_come_in_order() {
-        let run = play_input(&loader(), Nanos(15 * MS), 100);
+        let run = play_gaps(&loader(), &[Nanos(15 * MS)], 100);
         // Of a sample 100 µs of the storage, and 8 ms of a worker; some belong to batches that are not taken any more.
         let samples = run.busy[Tier::Storage as usize].0 / (MS / 10);
         assert!((1000..1000 + 8 * 10).contains(&samples), "{samples}");
@@ -372,10 +560,23 @@ mod tests {
     }
 
     #[test]
+    fn batches_of_a_step_wait_where_they_come_close_to_each_other() {
+        // One every 20 ms; wanted in pairs 5 ms apart, a pair every 40 ms: the second waits, unless some are ahead.
+        let run = play_gaps(
+            &Loader { prefetch: 1, workers: 1, decode: Nanos(2 * MS), ..loader() },
+            &[Nanos(35 * MS), Nanos(5 * MS)],
+            200,
+        );
+        assert!(run.stalls[0] < Nanos(MS) && run.stalls[1] > Nanos(10 * MS), "{:?}", run.stalls);
+        let ahead = Loader { decode: Nanos(6 * MS), ..loader() };
+        assert_eq!(play_gaps(&ahead, &[Nanos(35 * MS), Nanos(5 * MS)], 200).stall, Nanos::ZERO);
+    }
+
+    #[test]
     fn a_batch_that_is_large_waits_for_its_copy() {
         let large = Loader { decode: Nanos(MS), copy: BytesPerSec(100e6), ..loader() };
         // 6 MB at 100 MB/s.
-        let run = play_input(&large, Nanos(20 * MS), 100);
+        let run = play_input(&large, Nanos(20 * MS));
         assert!((run.stall.secs() * 1e3 - 40.0).abs() < 1.0, "{}", run.stall);
         assert_eq!(run.bound, InputBound::Copy);
     }

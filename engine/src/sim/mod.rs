@@ -28,7 +28,7 @@ pub use alone::{PartTime, part_times};
 pub use fold::{Class, Folding};
 pub use slack::{Slack, slack};
 
-use crate::graph::StepGraph;
+use crate::graph::{OpKind, StepGraph};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::units::Nanos;
@@ -47,19 +47,51 @@ pub fn step_time(step: &StepGraph, scenario: &Scenario) -> Nanos {
 pub fn step_time_if_faster(step: &StepGraph, scenario: &Scenario, class: &str, factor: f64) -> Nanos {
     let folding = Folding::classes(scenario.mesh(), scenario.cluster());
     let programs = program::price_with(step, scenario, &folding, Some((class, factor)));
-    played(step, scenario, &folding, programs).step_time
+    played(step, scenario, &folding, fed(step, scenario, &folding, programs)).step_time
 }
 
 /// Simulates one step with the given folding; [`Folding::unfolded`] plays every rank.
 pub fn simulate_folded(step: &StepGraph, scenario: &Scenario, folding: &Folding) -> Trace {
-    let programs = program::price(step, scenario, folding);
+    let programs = fed(step, scenario, folding, program::price(step, scenario, folding));
     played(step, scenario, folding, programs)
 }
 
-/// Plays priced programs, in program order or, where messages share links, by events.
+/// A step that changes by less than this share is the same.
+const SETTLED: f64 = 1e-3;
+
+/// Rounds after which a step is taken as it is.
+const ROUNDS: usize = 8;
+
+/// Programs with the times at which samples are there, where a loader brings them: the step is played as if they always
+/// were, to see when it takes them, and again with what it waits until that no longer changes it.
+fn fed(step: &StepGraph, scenario: &Scenario, folding: &Folding, mut programs: program::Programs) -> program::Programs {
+    if !step.ops().any(|op| op.kind == OpKind::Load) {
+        return programs;
+    }
+    let Some(loader) = input::Loader::of(scenario) else { return programs };
+    let mut before = Nanos::ZERO;
+    for _ in 0..ROUNDS {
+        let unnamed = play(step, scenario, folding, &programs);
+        let trace = Trace { labels: std::mem::take(&mut programs.labels), ..unnamed };
+        programs.samples = input::samples_there(&loader, &trace, step.micro_batches);
+        programs.labels = trace.labels;
+        if (trace.step_time - before).secs().abs() <= trace.step_time.secs() * SETTLED {
+            break;
+        }
+        before = trace.step_time;
+    }
+    programs
+}
+
+/// Plays priced programs; the trace takes their labels.
 fn played(step: &StepGraph, scenario: &Scenario, folding: &Folding, programs: program::Programs) -> Trace {
-    let cluster = scenario.cluster();
-    let times = cluster.contention.then(|| flow::times(step, cluster, folding, &programs));
-    let trace = core::play(step, folding, &programs, times.as_ref());
+    let trace = play(step, scenario, folding, &programs);
     Trace { labels: programs.labels, ..trace }
+}
+
+/// Plays priced programs, in program order or, where messages share links, by events. The labels stay with the programs.
+fn play(step: &StepGraph, scenario: &Scenario, folding: &Folding, programs: &program::Programs) -> Trace {
+    let cluster = scenario.cluster();
+    let times = cluster.contention.then(|| flow::times(step, cluster, folding, programs));
+    core::play(step, folding, programs, times.as_ref())
 }

@@ -20,6 +20,8 @@ pub enum Action {
     Send(Transfer),
     /// Take one.
     Receive(Transfer),
+    /// Wait, as the next kernel would, for the samples of the micro-batch.
+    Load,
 }
 
 /// An op, priced for one class.
@@ -65,6 +67,15 @@ pub struct Programs {
     pub classes: Vec<Vec<PricedSegment>>,
     /// For each class, how many tensors its ops wait for.
     pub locals: Vec<Locals>,
+    /// When the samples of each micro-batch are there; at once where nothing is said of it.
+    pub samples: Vec<Nanos>,
+}
+
+impl Programs {
+    /// When the samples of a micro-batch are there.
+    pub fn samples_of(&self, micro_batch: Option<u32>) -> Nanos {
+        micro_batch.and_then(|m| self.samples.get(m as usize)).copied().unwrap_or_default()
+    }
 }
 
 /// How many tensors the ops of a program wait for; persistent ones are numbered first.
@@ -279,6 +290,7 @@ impl Pricer<'_> {
             }
             OpKind::Send(transfer) => (self.send_time(op, transfer.direction), Action::Send(transfer)),
             OpKind::Split | OpKind::Join => (Nanos::ZERO, Action::Run),
+            OpKind::Load => (Nanos::ZERO, Action::Load),
             // Tensors are pointers, but for those that are executed here.
             OpKind::Rotate if self.device.shaders.is_none() => (Nanos::ZERO, Action::Run),
             OpKind::ToHost | OpKind::FromHost if self.device.shaders.is_none() => {

@@ -36,7 +36,7 @@ pub struct Slack {
 /// The slack of all ops of one rank of each class, those that put most on the critical path first.
 pub fn slack(step: &StepGraph, scenario: &Scenario) -> Vec<Slack> {
     let folding = Folding::classes(scenario.mesh(), scenario.cluster());
-    let programs = price(step, scenario, &folding);
+    let programs = super::fed(step, scenario, &folding, price(step, scenario, &folding));
     let (graph, times) = play(step, scenario.cluster(), &folding, &programs);
     let ends = latest_ends(&graph, &times);
     sum_up(&graph, &folding, &programs, &times, &ends)

@@ -62,11 +62,13 @@ pub enum Stream {
     FromHost,
     /// The host's own work: updates of what lives there.
     Host,
+    /// Samples from the loader.
+    Input,
 }
 
 impl Stream {
     /// All streams, in the order in which a rank shows them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Compute,
         Self::TensorComm,
         Self::ContextComm,
@@ -80,6 +82,7 @@ impl Stream {
         Self::ToHost,
         Self::FromHost,
         Self::Host,
+        Self::Input,
     ];
 
     /// The name in files and on screen.
@@ -98,6 +101,7 @@ impl Stream {
             Self::ToHost => "to host",
             Self::FromHost => "from host",
             Self::Host => "host",
+            Self::Input => "input",
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shardlab_engine::analysis::{CacheReport, CacheStudy, Feed, StudyOptions};
 use shardlab_engine::exec::ExecError;
-use shardlab_engine::scenario::{Cache, Input};
+use shardlab_engine::scenario::{Cache, Input, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
 use shardlab_engine::trace::Origin;
 use shardlab_engine::units::Bytes;
@@ -35,8 +35,8 @@ pub struct CacheJob {
     pub reads: Reads,
     /// Through which cache; one of a third of all objects where there is none.
     pub cache: Option<Cache>,
-    /// The step that takes what is read, where it is that of the scenario.
-    pub feed: Option<Feed>,
+    /// The scenario whose step takes what is read, where there is one.
+    pub feeds: Option<Scenario>,
     /// What is compared.
     pub options: StudyOptions,
 }
@@ -65,7 +65,7 @@ impl Job {
 
 /// Reads or makes the requests.
 fn prepared(reporter: &Reporter, job: CacheJob) -> Result<CacheStudy, String> {
-    let CacheJob { reads, cache, feed, options } = job;
+    let CacheJob { reads, cache, feeds, options } = job;
     #[cfg(target_arch = "wasm32")]
     let options = StudyOptions { played: PLAYED_IN_A_PAGE, ..options };
     let (requests, nodes, origin) = match reads {
@@ -84,7 +84,7 @@ fn prepared(reporter: &Reporter, job: CacheJob) -> Result<CacheStudy, String> {
     // What a scenario says of bytes is said of its own objects.
     let capacity = if origin == Origin::Imported { third } else { known.capacity };
     let cache = Cache { capacity, replicas: known.replicas.min(nodes), ..known };
-    Ok(CacheStudy::new(requests, cache, nodes, origin, options).feeding(feed))
+    Ok(CacheStudy::new(requests, cache, nodes, origin, options).feeding(feeds.as_ref().and_then(Feed::of)))
 }
 
 fn of_trace(requests: &Arc<Requests>) -> (Requests, u32, Origin) {

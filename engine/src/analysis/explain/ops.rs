@@ -76,7 +76,7 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
     let cluster = scenario.cluster();
     let launch = cluster.device_of(rank).launch_overhead;
     match op.kind {
-        OpKind::Receive(_) | OpKind::Split | OpKind::Join => None,
+        OpKind::Receive(_) | OpKind::Split | OpKind::Join | OpKind::Load => None,
         OpKind::Rotate if cluster.device_of(rank).shaders.is_none() => None,
         OpKind::Send(_) => {
             let bytes = step.tensor(op.reads[0]).bytes();

@@ -126,8 +126,8 @@ pub fn dispatches(context: &OpContext<'_>, op: &Op, reads: &[Slice], writes: &[S
         OpKind::OuterStep { replicas } => call.outer_step(replicas),
         OpKind::Rotate => call.rotate(),
         OpKind::Accumulate => vec![call.accumulate()],
-        // Chunks lie where the whole lies.
-        OpKind::Split | OpKind::Join => Vec::new(),
+        // Chunks lie where the whole lies; samples are fed before the step.
+        OpKind::Split | OpKind::Join | OpKind::Load => Vec::new(),
         OpKind::Compression(step) => call.compression(step),
         OpKind::Cast => call.cast(),
         OpKind::Relu | OpKind::ReluGrad | OpKind::Tanh | OpKind::TanhGrad => vec![call.of_result()],

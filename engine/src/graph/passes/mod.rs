@@ -5,6 +5,7 @@ pub mod context;
 pub mod differentiate;
 pub mod experts;
 pub mod forward;
+pub mod load;
 pub mod offload;
 pub mod optimize;
 pub mod overlap;

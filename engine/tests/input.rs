@@ -1,0 +1,152 @@
+//! Steps that wait for samples: in the step time, the timeline, the breakdown and the critical path.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[path = "cases/steps.rs"]
+mod steps;
+
+use shardlab_engine::analysis::{breakdowns, step_report};
+use shardlab_engine::exec::{BackendKind, Trainer, executable_graph, open};
+use shardlab_engine::graph::{OpKind, lower};
+use shardlab_engine::scenario::{SamplesFile, Scenario, check, preset_file};
+use shardlab_engine::sim::{Folding, simulate, simulate_folded, slack, step_time};
+use shardlab_engine::trace::{Stream, Trace};
+use shardlab_engine::units::{Bytes, Nanos};
+
+/// A vision model on two nodes whose storage delivers so many megabytes a second to each.
+fn scenario(storage: u32, data: &str) -> Scenario {
+    steps::scenario(&format!(
+        "[model]\npreset = \"resnet-50\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n\
+         [strategy]\nmicro_batch = 64\nglobal_batch = 4096\nprecision = \"fp16\"\noptimizer = \"momentum\"\n\
+         [data.samples]\ncount = 1000000\nsize = \"100 KB\"\n[data.access]\nepochs = 4\n\
+         [data.storage]\nnode_bandwidth = \"{storage} MB/s\"\nlatency = \"0 s\"\n[data.loader]\nworkers = 16\n{data}"
+    ))
+}
+
+fn simulated(scenario: &Scenario) -> Trace {
+    simulate(&lower(scenario), scenario)
+}
+
+fn stall(trace: &Trace) -> Nanos {
+    breakdowns(trace).values().map(|parts| parts.exposed_input).max().unwrap_or_default()
+}
+
+const NO_CACHE: &str = "[data.cache]\npolicy = \"none\"\ncapacity = \"1 MB\"\n";
+
+#[test]
+fn samples_that_are_there_in_time_change_nothing() {
+    let fast = scenario(20_000, NO_CACHE);
+    let trace = simulated(&fast);
+    assert_eq!(trace.step_time, simulated(&fast.without_input()).step_time);
+    assert_eq!(stall(&trace), Nanos::ZERO);
+    assert!(trace.spans.iter().any(|span| trace.track(span).stream == Stream::Input), "loads are in the trace");
+}
+
+#[test]
+fn a_step_takes_as_long_as_storage_takes_to_deliver_its_samples() {
+    // 256 images of 100 KB for each of eight replicas of a node: 205 MB at 600 MB/s.
+    let slow = scenario(600, NO_CACHE);
+    let trace = simulated(&slow);
+    let delivered = 8.0 * 256.0 * 100e3 / 600e6;
+    assert!((trace.step_time.secs() / delivered - 1.0).abs() < 0.01, "{} and {delivered} s", trace.step_time);
+    let computed = step_time(&lower(&slow.without_input()), &slow.without_input());
+    // While a rank waits for samples its host issues kernels, for which it then waits no more.
+    assert!(computed < trace.step_time && stall(&trace) >= trace.step_time - computed, "{computed} {}", stall(&trace));
+    let report = step_report(&lower(&slow), &slow, &trace);
+    assert_eq!(report.breakdown.total(), trace.step_time);
+}
+
+#[test]
+fn a_cache_and_then_prefetch_remove_the_stall() {
+    let cached = |capacity: &str| {
+        simulated(&scenario(
+            600,
+            &format!("[data.cache]\npolicy = \"none\"\nplacement = \"partitioned\"\ncapacity = \"{capacity}\"\n"),
+        ))
+    };
+    let (none, half, all) = (stall(&cached("1 MB")), stall(&cached("25 GB")), stall(&cached("50 GB")));
+    assert!(none > half && half > all, "{none} {half} {all}");
+    assert_eq!(all, Nanos::ZERO, "both nodes together keep all");
+}
+
+#[test]
+fn prefetch_removes_the_stall_of_batches_that_are_wanted_at_once() {
+    // Four micro-batches follow each other in the forward pass of a pipeline, and then none until the next step.
+    let waits = |prefetch: u32| {
+        let scenario = steps::scenario(&format!(
+            "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = 1\n\
+             [strategy]\ntensor_parallel = 2\npipeline_parallel = 4\nglobal_batch = 4\nschedule = \"gpipe\"\n\
+             [data.samples]\ncount = 100000\nsize = \"16 KB\"\n\
+             [data.loader]\nworkers = 1\nprefetch = {prefetch}\ndecode = \"40 ms\"\n"
+        ));
+        stall(&simulated(&scenario))
+    };
+    assert!(waits(1) > waits(2), "{} {}", waits(1), waits(2));
+    assert_eq!(waits(4), Nanos::ZERO);
+}
+
+#[test]
+fn waiting_for_samples_lies_on_the_critical_path() {
+    let slow = scenario(600, NO_CACHE);
+    let lines = slack(&lower(&slow), &slow);
+    let load = lines.iter().find(|line| line.class == "load").expect("loads");
+    assert!(load.critical > Nanos::ZERO);
+    let end = step_time(&lower(&slow), &slow);
+    assert!(load.critical < end);
+}
+
+#[test]
+fn folded_and_unfolded_agree_on_what_waits() {
+    for data in [NO_CACHE, "[data.cache]\npolicy = \"lru\"\nplacement = \"two_level\"\ncapacity = \"20 GB\"\n"] {
+        let slow = scenario(600, data);
+        let step = lower(&slow);
+        let folded = simulate(&step, &slow);
+        let unfolded = simulate_folded(&step, &slow, &Folding::unfolded(slow.mesh()));
+        assert_eq!(folded.step_time, unfolded.step_time);
+        assert_eq!(stall(&folded), stall(&unfolded));
+    }
+}
+
+#[test]
+fn both_fidelities_of_the_network_agree_on_what_waits() {
+    let with = |network: &str| simulated(&scenario(600, &format!("{NO_CACHE}{network}"))).step_time;
+    assert_eq!(with(""), with("[cluster.network]\ncontention = true\n"));
+}
+
+#[test]
+fn loads_are_verified_in_every_pipeline() {
+    let input = "[data.samples]\ncount = 100000\nsize = \"16 KB\"\n[data.storage]\nnode_bandwidth = \"0.05 MB/s\"\n[data.cache]\ncapacity = \"1 KB\"\n";
+    for schedule in ["gpipe", "1f1b", "interleaved", "zb-h1", "zb-v", "dualpipe-v", "dualpipe"] {
+        let scenario = steps::scenario(&format!(
+            "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = 1\n\
+             [strategy]\ntensor_parallel = 2\npipeline_parallel = 4\nglobal_batch = 16\nschedule = \"{schedule}\"\n{input}"
+        ));
+        let step = lower(&scenario);
+        step.verify().unwrap_or_else(|error| panic!("{schedule}: {error}"));
+        let (fed, unfed) = (simulate(&step, &scenario), simulated(&scenario.without_input()));
+        assert!(fed.step_time > unfed.step_time, "{schedule}");
+        // Sixteen sequences of 16 KB at 50 KB a second.
+        assert!(fed.step_time.secs() > 0.98 * 16.0 * 16e3 / 50e3, "{schedule}: {}", fed.step_time);
+    }
+}
+
+#[test]
+fn an_execution_computes_the_same_with_samples_described() {
+    let losses = |scenario: &Scenario| -> Vec<f64> {
+        pollster::block_on(async {
+            let backend = open(BackendKind::Cpu).await.unwrap();
+            let mut trainer = Trainer::of_graph(scenario, executable_graph(scenario).unwrap(), backend).await.unwrap();
+            let mut losses = Vec::new();
+            for _ in 0..3 {
+                losses.push(trainer.step().await.unwrap().loss);
+            }
+            losses
+        })
+    };
+    let mut file = preset_file("tiny-llama-pp2-tp2").unwrap();
+    let bare = check(&file).unwrap();
+    let samples = SamplesFile { count: Some(1000), size: Some(Bytes(1000)), size_spread: None };
+    file.data.samples = Some(samples);
+    let described = check(&file).unwrap();
+    assert!(lower(&described).ops().any(|op| op.kind == OpKind::Load));
+    assert_eq!(losses(&described), losses(&bare));
+}
