@@ -23,8 +23,7 @@
 //!
 //! ## What is not modelled yet
 //!
-//! Failures, and the input pipeline beyond its caches ([`sim::cache`]): loader workers and storage. Learning-rate
-//! schedules are not executed.
+//! Failures, checkpoints, and metadata servers of storage. Learning-rate schedules are not executed.
 
 pub mod analysis;
 pub mod cluster;

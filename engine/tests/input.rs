@@ -63,7 +63,7 @@ fn a_cache_and_then_prefetch_remove_the_stall() {
             &format!("[data.cache]\npolicy = \"none\"\nplacement = \"partitioned\"\ncapacity = \"{capacity}\"\n"),
         ))
     };
-    let (none, half, all) = (stall(&cached("1 MB")), stall(&cached("25 GB")), stall(&cached("50 GB")));
+    let (none, half, all) = (stall(&cached("1 MB")), stall(&cached("15 GB")), stall(&cached("50 GB")));
     assert!(none > half && half > all, "{none} {half} {all}");
     assert_eq!(all, Nanos::ZERO, "both nodes together keep all");
 }

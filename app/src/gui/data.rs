@@ -210,10 +210,13 @@ fn summary_ui(ui: &mut Ui, report: &CacheReport) {
     ui.strong(t_with("data.hit_rate", rates)).on_hover_text(t("data.hit_rate.tip"));
 }
 
+/// Writes a report as a file.
+type Writer = fn(&CacheReport) -> String;
+
 fn save_ui(ui: &mut Ui, report: &CacheReport, session: &mut Session) {
     let name = session.run.scenario.name().to_owned();
     ui.horizontal(|ui| {
-        let files: [(&str, &str, fn(&CacheReport) -> String); 3] = [
+        let files: [(&str, &str, Writer); 3] = [
             ("data.save_json", "caches.json", report::cache_json),
             ("data.save_csv", "misses.csv", report::cache_csv),
             ("data.save_time", "hits over time.csv", report::cache_intervals_csv),

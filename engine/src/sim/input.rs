@@ -191,14 +191,19 @@ fn waited(trace: &Trace, started: &[(Nanos, u32)]) -> Vec<Nanos> {
     waited
 }
 
-/// Steps of so many micro-batches that are played: enough rounds of all workers.
-fn rounds(loader: &Loader, micro_batches: usize) -> u32 {
-    let batches = LEAST.max(ROUNDS.saturating_mul(loader.workers));
-    batches.div_ceil(u32::try_from(micro_batches).unwrap_or(u32::MAX).max(1)).max(4)
+/// Steps of so many batches that are played: enough that bursts of workers even out, and no more samples than need be.
+fn rounds(loader: &Loader, batches_of_step: usize) -> u32 {
+    let least = LEAST.max(ROUNDS.saturating_mul(loader.workers));
+    let batches = (SAMPLES / loader.batch.max(1)).clamp(least, MOST.max(least));
+    batches.div_ceil(u32::try_from(batches_of_step).unwrap_or(u32::MAX).max(1)).max(4)
 }
 
-/// Batches that are played at least: the first half fills what workers have ahead, the second counts.
+/// Batches that are played, at least and at most: the first half fills what workers have ahead, the second counts.
 const LEAST: u32 = 200;
+const MOST: u32 = 4_000;
+
+/// Samples of all batches that are played, where the least number of batches has no more.
+const SAMPLES: u32 = 300_000;
 
 /// Rounds of all workers that are played at least.
 const ROUNDS: u32 = 8;

@@ -26,7 +26,7 @@ pub fn trace(requests: u64, objects: u64, scans: u64, varied: bool) -> Requests 
 
 /// Numbers objects in the order in which they come first.
 pub fn numbered(reads: impl Iterator<Item = u64>, size: impl Fn(u64) -> u64) -> Requests {
-    let (mut known, mut sizes) = (std::collections::HashMap::new(), Vec::new());
+    let (mut known, mut sizes) = (std::collections::BTreeMap::new(), Vec::new());
     let objects = reads.map(|object| {
         *known.entry(object).or_insert_with(|| {
             sizes.push(Bytes(size(object)));

@@ -30,7 +30,6 @@ impl<'a> Random<'a> {
 
     fn evict(&mut self) {
         let drawn = (u64::from(self.random.next_u32()) * self.objects.len() as u64) >> 32;
-        #[expect(clippy::cast_possible_truncation, reason = "it is less than the number of objects")]
         let place = drawn as usize;
         let evicted = self.objects.swap_remove(place);
         if let Some(&moved) = self.objects.get(place) {

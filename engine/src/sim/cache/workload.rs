@@ -86,9 +86,9 @@ impl Orders {
             }
             Sampling::Sharded => {
                 let shard = |node: u32| all().skip(node as usize).step_by(self.nodes as usize).collect();
-                in_turn((0..self.nodes).map(|node| order(node, shard(node))).collect())
+                in_turn(&(0..self.nodes).map(|node| order(node, shard(node))).collect::<Vec<_>>())
             }
-            Sampling::Node => in_turn((0..self.nodes).map(|node| order(node, all().collect())).collect()),
+            Sampling::Node => in_turn(&(0..self.nodes).map(|node| order(node, all().collect())).collect::<Vec<_>>()),
         }
     }
 }
@@ -98,7 +98,7 @@ fn reader(number: u32) -> u16 {
 }
 
 /// Reads of several readers, one of each after the other.
-fn in_turn(orders: Vec<Vec<ObjectId>>) -> Vec<Read> {
+fn in_turn(orders: &[Vec<ObjectId>]) -> Vec<Read> {
     let longest = orders.iter().map(Vec::len).max().unwrap_or(0);
     let of_place =
         |place: usize| orders.iter().zip(0..).filter_map(move |(order, node)| Some((*order.get(place)?, reader(node))));
