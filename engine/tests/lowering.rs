@@ -29,6 +29,7 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy));
     let graph = after("offload", offload::offload(graph, strategy));
+    let graph = after("load", load::load(graph, scenario));
     let after = |pass: &str, step: StepGraph| {
         step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
         step
