@@ -129,6 +129,30 @@ fn a_trace_is_played_through_caches() {
 }
 
 #[test]
+fn a_long_run_tells_what_counts_and_the_best_interval() {
+    let folder = folder("goodput");
+    let csv = folder.join("goodput.csv").to_string_lossy().into_owned();
+    let document = json(&["goodput", "checkpoint-goodput-16k", "--json", "--csv", &csv]);
+    let goodput = &document["goodput"];
+    let modes = goodput["modes"].as_array().expect("a list");
+    assert_eq!(modes.len(), 4);
+    // 2048 nodes and their devices fail every three hours (Dubey et al. 2024: 419 times in 54 days).
+    let hours = goodput["mtbf"].as_f64().expect("a time") / 3.6e12;
+    assert!((hours - 54.0 * 24.0 / 419.0).abs() < 0.1, "{hours}");
+    let total: f64 = ["useful", "checkpoints", "lost", "down", "reading", "waiting"]
+        .iter()
+        .map(|part| goodput["chosen"]["time"][part].as_f64().expect("a time"))
+        .sum();
+    assert!((total / (54.0 * 86_400e9) - 1.0).abs() < 1e-6, "the parts are all of the 54 days");
+    assert!(std::fs::read_to_string(&csv).expect("the file is there").starts_with("mode,interval_steps,goodput"));
+    let table = text(&shardlab(&["goodput", "checkpoint-goodput-16k"]).stdout);
+    assert!(table.contains("Young") && table.contains("peer_memory"), "{table}");
+    let output = shardlab(&["goodput", "llama2-7b-8xh100"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("add a table [checkpoint] or [reliability]"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn what_cannot_be_cached_is_said() {
     let folder = folder("no caches");
     let trace = folder.join("bad.csv");

@@ -373,6 +373,23 @@ fn caches_are_compared_and_a_policy_can_be_taken() {
     assert_eq!(state["data"]["trace"], "scan.csv", "what was open stays");
 }
 
+#[test]
+fn a_long_run_is_played_and_another_way_to_keep_it_can_be_taken() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Storage));
+    window.harness.run_ok();
+    window.harness.get_by_label("Describe them").click();
+    let played = |state: &Value| state["ready"] == true && state["storage"]["goodput"].is_f64();
+    let state = window.until("a goodput", played);
+    let sharded = state["storage"]["goodput"].as_f64().expect("a share");
+    assert!((0.8..1.0).contains(&sharded), "{sharded}");
+    window.harness.run_ok();
+    window.harness.snapshot("goodput");
+    window.harness.get_by_label("in a peer's memory").click();
+    let better = |state: &Value| state["storage"]["goodput"].as_f64().is_some_and(|peer| peer > sharded);
+    window.until("a better goodput", better);
+}
+
 /// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.
 fn picture(window: &mut Window, name: &str) {
     let image = window.harness.render().expect("a picture");

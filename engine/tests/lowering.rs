@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use shardlab_engine::cost::work;
 use shardlab_engine::graph::passes::{
-    context, differentiate, experts, forward, offload, optimize, overlap, plan_memory, precision, recompute, schedule,
-    shard,
+    context, differentiate, experts, forward, load, offload, optimize, overlap, plan_memory, precision, recompute,
+    schedule, shard,
 };
 use shardlab_engine::graph::{Collective, GraphError, Op, OpGraph, OpKind, StepGraph, Storage, TensorId, lower};
 use shardlab_engine::scenario::{Opened, Recompute, Scenario, check, open, presets};

@@ -38,6 +38,8 @@ pub enum Command {
     Pool(PoolOptions),
     /// Play what a job reads through caches: what is found where, and the misses of every policy by capacity
     Cache(CacheOptions),
+    /// Play a long run with its checkpoints and failures: how much of it counts, and the best interval
+    Goodput(GoodputOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -272,6 +274,20 @@ pub struct CacheOptions {
     /// Write what the chosen cache found over time as CSV
     #[arg(long, value_name = "FILE")]
     pub intervals_csv: Option<PathBuf>,
+}
+
+/// `shardlab goodput`.
+#[derive(Clone, Debug, Args)]
+pub struct GoodputOptions {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = "checkpoint-goodput-16k")]
+    pub scenario: String,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the goodput of every way over the interval as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `shardlab execute`.

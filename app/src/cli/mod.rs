@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod commands;
 mod execute;
+mod goodput;
 mod input;
 mod output;
 mod search;
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Cache(options) => cache::cache(&options),
+        Command::Goodput(options) => goodput::goodput(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Explain(options) => commands::explain(&options),
         Command::Pool(options) => commands::pool(&options),

@@ -17,6 +17,7 @@ use super::inspector::Selection;
 use super::open_file::Opener;
 use super::search::SearchView;
 use super::session::Session;
+use super::storage::StorageView;
 use super::timeline::TimelineView;
 use super::toast::Toasts;
 use super::{design_tokens, form, inspector, memory, widgets};
@@ -39,13 +40,15 @@ pub enum Tab {
     Search,
     /// What is read, and what caches find of it.
     Data,
+    /// A long run with its checkpoints and failures.
+    Storage,
     /// What this device can do.
     Bench,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Timeline,
         Self::Memory,
         Self::Graph,
@@ -53,6 +56,7 @@ impl Tab {
         Self::Execute,
         Self::Search,
         Self::Data,
+        Self::Storage,
         Self::Bench,
     ];
 
@@ -66,6 +70,7 @@ impl Tab {
             Self::Execute => "tab.execute",
             Self::Search => "tab.search",
             Self::Data => "tab.data",
+            Self::Storage => "tab.storage",
             Self::Bench => "tab.bench",
         }
     }
@@ -80,7 +85,8 @@ impl Tab {
             Self::Execute => Key::Num5,
             Self::Search => Key::Num6,
             Self::Data => Key::Num7,
-            Self::Bench => Key::Num8,
+            Self::Storage => Key::Num8,
+            Self::Bench => Key::Num9,
         }
     }
 }
@@ -153,6 +159,7 @@ pub struct App {
     search: SearchView,
     bench: BenchView,
     data: DataView,
+    storage: StorageView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -197,6 +204,7 @@ impl App {
             search: SearchView::default(),
             bench: BenchView::default(),
             data: DataView::default(),
+            storage: StorageView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -339,6 +347,7 @@ impl App {
             "search": self.search.state(),
             "bench": self.bench.state(),
             "data": self.data.state(),
+            "storage": self.storage.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -376,6 +385,7 @@ impl App {
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
+        told.extend(self.storage.receive());
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
             self.toasts.error(error);
@@ -385,7 +395,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..24), ("menu.help", 24..26)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..25), ("menu.help", 25..27)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -459,6 +469,7 @@ struct Centre<'a> {
     search: &'a mut SearchView,
     bench: &'a mut BenchView,
     data: &'a mut DataView,
+    storage: &'a mut StorageView,
     selection: &'a mut Selection,
 }
 
@@ -472,6 +483,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
             Tab::Execute => self.execute.ui(ui, self.session),
             Tab::Search => self.search.ui(ui, self.session),
             Tab::Data => self.data.ui(ui, self.session),
+            Tab::Storage => self.storage.ui(ui, self.session),
             Tab::Bench => self.bench.ui(ui, self.session),
         });
         egui_tiles::UiResponse::None
@@ -518,6 +530,7 @@ impl eframe::App for App {
                 search: &mut self.search,
                 bench: &mut self.bench,
                 data: &mut self.data,
+                storage: &mut self.storage,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);

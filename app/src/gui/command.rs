@@ -49,7 +49,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -67,6 +67,7 @@ impl Command {
         Self::Show(Tab::Execute),
         Self::Show(Tab::Search),
         Self::Show(Tab::Data),
+        Self::Show(Tab::Storage),
         Self::Show(Tab::Bench),
         Self::ToggleForm,
         Self::ToggleInspector,

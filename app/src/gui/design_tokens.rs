@@ -107,6 +107,28 @@ pub fn tier_color(tier: &str) -> Color32 {
     })
 }
 
+/// The colour of a part of a long run.
+pub fn job_part_color(part: &str) -> Color32 {
+    rgb(match part {
+        "useful" => 0x2a9d8f,
+        "checkpoints" => 0x4f9df0,
+        "lost" => 0xd95f5f,
+        "down" => 0x8d6cab,
+        "reading" => 0xe9c46a,
+        _ => 0x69707a,
+    })
+}
+
+/// The colour of a way to take checkpoints.
+pub fn mode_color(mode: &str) -> Color32 {
+    rgb(match mode {
+        "full" => 0xd95f5f,
+        "sharded" => 0xe9c46a,
+        "async" => 0x4f9df0,
+        _ => 0x2a9d8f,
+    })
+}
+
 /// The colour of a policy of caches; the bound is drawn in ink.
 pub fn policy_color(policy: &str, dark: bool) -> Color32 {
     rgb(match policy {

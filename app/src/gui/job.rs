@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardlab_engine::analysis::CacheReport;
+use shardlab_engine::analysis::{CacheReport, GoodputReport, goodput};
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{
     Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
@@ -16,6 +16,7 @@ use shardlab_engine::exec::{
 use shardlab_engine::exec::{Launcher, open_placed};
 use shardlab_engine::scenario::Scenario;
 use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
+use shardlab_engine::units::Nanos;
 use web_time::Instant;
 
 pub use caches::{CacheJob, Reads};
@@ -98,6 +99,8 @@ pub enum Message {
     Traced(Box<OpenedTrace>),
     /// Caches were compared.
     Cached(Box<CacheReport>),
+    /// A long run was played.
+    Kept(Box<GoodputReport>),
     /// A comparison is finished.
     Compared(Box<Comparison>),
     /// It ended with an error.
@@ -161,6 +164,17 @@ impl Job {
         Self::start(context, "search", move |reporter| async move {
             let outcome = search(&reporter, &space, goal).await;
             reporter.tell(Message::Searched(Box::new(space), Box::new(outcome)));
+            Ok(())
+        })
+    }
+
+    /// Plays a long run of a scenario whose step takes so long.
+    pub fn goodput(context: &egui::Context, scenario: Scenario, step: Nanos) -> Self {
+        Self::start(context, "goodput", move |reporter| async move {
+            breathe().await;
+            if let Some(report) = goodput(&scenario, step) {
+                reporter.tell(Message::Kept(Box::new(report)));
+            }
             Ok(())
         })
     }

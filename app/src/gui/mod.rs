@@ -28,6 +28,7 @@ mod placement;
 mod pool;
 mod search;
 mod session;
+mod storage;
 mod timeline;
 mod toast;
 #[cfg(target_arch = "wasm32")]

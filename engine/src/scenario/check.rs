@@ -47,11 +47,12 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
     cluster.device_of_rank = strategy.mesh().devices_along(strategy.rank_order);
     super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
     let run = check_run(file)?;
+    let resilience = super::check_resilience::check_resilience(file, &model, &cluster, strategy.optimizer)?;
     let name = file
         .name
         .clone()
         .unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
-    Ok(Scenario { name, model, cluster, strategy, data, run })
+    Ok(Scenario { name, model, cluster, strategy, data, run, resilience })
 }
 
 pub(super) fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {

@@ -88,7 +88,7 @@ fn numbers_of(model: &Model, sequence_length: u32) -> Bytes {
     Bytes(4 * numbers)
 }
 
-fn rate(value: Option<BytesPerSec>, path: &'static str, default: BytesPerSec) -> Checked<BytesPerSec> {
+pub(super) fn rate(value: Option<BytesPerSec>, path: &'static str, default: BytesPerSec) -> Checked<BytesPerSec> {
     let rate = value.unwrap_or(default);
     if rate.0.is_finite() && (1.0..=1e18).contains(&rate.0) {
         return Ok(rate);
@@ -118,7 +118,7 @@ fn check_samples(file: &SamplesFile) -> Checked<Samples> {
 }
 
 /// A number within limits, or what stands for it.
-fn fraction(value: Option<f64>, path: &'static str, default: f64, [least, most]: [f64; 2]) -> Checked<f64> {
+pub(super) fn fraction(value: Option<f64>, path: &'static str, default: f64, [least, most]: [f64; 2]) -> Checked<f64> {
     let value = value.unwrap_or(default);
     if value.is_finite() && (least..=most).contains(&value) {
         return Ok(value);

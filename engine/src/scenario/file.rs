@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessFile, AttentionKernel, CacheFile, ChunkLayout, Compression, ContextMethod, ExpertDispatch, GradientFormat,
-    Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision, Recompute, RecomputeModule, SamplesFile,
-    ScheduleName, StorageFile, UpdateName,
+    AccessFile, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod, ExpertDispatch,
+    GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision, Recompute,
+    RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -39,6 +39,12 @@ pub struct ScenarioFile {
     /// How an execution trains.
     #[serde(default)]
     pub run: RunFile,
+    /// How a long run is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointFile>,
+    /// What may happen to a long run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<ReliabilityFile>,
 }
 
 impl ScenarioFile {

@@ -139,6 +139,8 @@ words! {
     }
 }
 
+pub(super) use words;
+
 /// What is read, as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

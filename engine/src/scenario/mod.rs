@@ -9,6 +9,7 @@ mod check_expert;
 mod check_input;
 mod check_model;
 mod check_pipeline;
+mod check_resilience;
 mod check_samples;
 mod check_sharding;
 mod check_update;
@@ -25,6 +26,7 @@ mod parse;
 pub mod pipeline;
 pub mod placement;
 mod presets;
+pub mod resilience;
 mod strategy;
 pub mod update_rule;
 
@@ -44,6 +46,7 @@ pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
 pub use pipeline::{ChunkLayout, PipelineSchedule, ScheduleName};
 pub use placement::{Placement, PlacementName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
+pub use resilience::{CheckpointFile, CheckpointMode, Checkpointing, Reliability, ReliabilityFile, Resilience};
 use serde::Serialize;
 pub use strategy::{
     AttentionKernel, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Precision, Recompute, RecomputeModule,
@@ -95,6 +98,7 @@ pub struct Scenario {
     strategy: Strategy,
     data: Data,
     run: Run,
+    resilience: Option<Resilience>,
 }
 
 impl Scenario {
@@ -131,6 +135,11 @@ impl Scenario {
     /// How it is trained.
     pub fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// How a long run is kept and what may happen to it, where that is said.
+    pub fn resilience(&self) -> Option<&Resilience> {
+        self.resilience.as_ref()
     }
 
     /// The ranks of the job.

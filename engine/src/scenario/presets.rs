@@ -73,6 +73,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "resnet-50-8xa100" false,
         "dlrm-dcnv2-16xh100" false,
         "data-bound-vision" false,
+        "checkpoint-goodput-16k" false,
         "embedding-cache" false,
         "shared-dataset-search" false,
         "tiny-llama-interleaved-pp2" true,

@@ -11,12 +11,14 @@
 //! * `memory` turns the memory plan into curves over time,
 //! * `slack` finds the critical path, and what the other ops have to spare,
 //! * `alone` bounds from below what parts of a program take,
-//! * [`cache`] plays what a job reads through caches, [`input`] its way from there to a step.
+//! * [`cache`] plays what a job reads through caches, [`input`] its way from there to a step,
+//! * [`faults`] plays a run of weeks with its checkpoints and failures.
 
 mod alone;
 pub mod cache;
 mod core;
 mod demand;
+pub mod faults;
 mod flow;
 mod fold;
 pub mod input;

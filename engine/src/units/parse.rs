@@ -40,7 +40,8 @@ pub enum ParseQuantityError {
 /// A unit's name and how many base units it is.
 type Units = &'static [(&'static str, f64)];
 
-const TIME: Units = &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+const TIME: Units =
+    &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("min", 6e10), ("h", 3.6e12), ("d", 8.64e13)];
 const SIZE: Units = &[
     ("B", 1.0),
     ("kB", 1e3),

@@ -156,6 +156,11 @@ impl Case {
     }
 }
 
+/// `VALID` with a table behind it.
+fn run(name: &'static str, table: &str, says: &'static str) -> Case {
+    with(name, "steps = 10\n", &format!("steps = 10\n{table}\n"), says)
+}
+
 /// `VALID` with a table of samples and what follows in it.
 fn input(name: &'static str, table: &str, says: &'static str) -> Case {
     with(name, "[run]", &format!("[data.samples]\n{table}\n[run]"), says)
@@ -257,6 +262,13 @@ fn wrong_values() -> Vec<Case> {
             "`data.cache.replicas` = 2",
         ),
         with("a cache of nothing", "[run]", "[data.cache]\npolicy = \"lru\"\n[run]", "a table data.samples beside it"),
+        run("a checkpoint of nothing", "[checkpoint]\nshare = 0.0", "`checkpoint.share` = 0"),
+        run("no steps between checkpoints", "[checkpoint]\ninterval = 0", "`checkpoint.interval` = 0"),
+        run("a way that is none", "[checkpoint]\nmode = \"tape\"", "`checkpoint.mode` = \"tape\""),
+        run("a storage that takes nothing", "[checkpoint]\nbandwidth = \"0 B/s\"", "`checkpoint.bandwidth` = 0 B/s"),
+        run("devices that never work", "[reliability]\ndevice_mtbf = \"0 s\"", "`reliability.device_mtbf` = 0 ns"),
+        run("more failures than anybody plays", "[reliability]\njob_mtbf = \"10 s\"", "at most 1e5 failures"),
+        run("a run of centuries", "[reliability]\nhorizon = \"4000 d\"", "at most 3650 d"),
         with("a negative learning rate", "steps = 10", "learning_rate = -1.0", "`run.learning_rate` = -1"),
     ]
 }

@@ -7,6 +7,7 @@ mod input;
 mod model;
 mod network;
 mod replicas;
+mod resilience;
 mod samples;
 mod spread;
 mod strategy;
@@ -47,6 +48,7 @@ pub fn ui(ui: &mut Ui, session: &mut Session, state: &mut FormState) {
         form.strategy_ui(ui);
         form.training_ui(ui);
         form.input_ui(ui);
+        form.resilience_ui(ui);
     });
 }
 

@@ -1,0 +1,201 @@
+//! How much of a long run counts: every way to take checkpoints at every interval, beside the rules of Young and Daly.
+
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::scenario::Scenario;
+use crate::scenario::resilience::{CheckpointMode, Resilience};
+use crate::sim::faults::{Job, JobTime, play_job};
+use crate::units::{Bytes, Nanos};
+
+/// Runs whose mean counts: the same failures for every interval and way.
+const RUNS: u64 = 24;
+
+/// Intervals of a curve.
+const POINTS: u32 = 30;
+
+/// What a run with some interval has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GoodputPoint {
+    /// Steps from a checkpoint to the next.
+    pub interval: u32,
+    /// The mean of all runs.
+    pub time: JobTime,
+    /// Goodput of the worst and of the best run.
+    pub range: [f64; 2],
+}
+
+/// What a way to take checkpoints gives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModeReport {
+    /// The way.
+    pub mode: CheckpointMode,
+    /// How long a checkpoint holds up the steps.
+    pub blocking: Nanos,
+    /// How long it takes after that until it can be read back.
+    pub background: Nanos,
+    /// How long it takes to read it back.
+    pub read: Nanos,
+    /// Goodput over the interval.
+    pub curve: Vec<GoodputPoint>,
+    /// The best interval, found on the runs.
+    pub best: GoodputPoint,
+    /// The interval by Young's rule, in steps (Young 1974).
+    pub young: f64,
+    /// By Daly's (Daly 2006, equation 37).
+    pub daly: f64,
+}
+
+/// What becomes of a long run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GoodputReport {
+    /// A step.
+    pub step: Nanos,
+    /// Bytes of what is kept.
+    pub state: Bytes,
+    /// Mean time between failures of the whole job.
+    pub mtbf: Nanos,
+    /// How long the run is looked at.
+    pub horizon: Nanos,
+    /// The chosen way with the chosen interval, or its best.
+    pub chosen: GoodputPoint,
+    /// Which way that is.
+    pub mode: CheckpointMode,
+    /// All ways.
+    pub modes: Vec<ModeReport>,
+}
+
+/// The job of a scenario whose step takes so long, with a way to take checkpoints.
+fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: CheckpointMode) -> Job {
+    let Resilience { checkpoint, reliability, state } = *resilience;
+    let host = &cluster.device.host;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size")]
+    let written = Bytes((state.as_f64() * checkpoint.share) as u64);
+    let nodes = f64::from(cluster.nodes);
+    let of_node = |bytes: Bytes| bytes.as_f64() / nodes;
+    let stored = |bytes: Bytes| {
+        Nanos::from_secs(bytes.as_f64() / (checkpoint.node_bandwidth.0 * nodes).min(checkpoint.bandwidth.0))
+    };
+    let copied = Nanos::from_secs(of_node(written) / (host.bandwidth.0 * f64::from(cluster.devices_per_node)));
+    let sent = |bytes: Bytes| {
+        Nanos::from_secs(
+            of_node(bytes) / (cluster.inter_link.effective_bandwidth().0 * f64::from(cluster.devices_per_node)),
+        )
+    };
+    let alone = Nanos::from_secs(written.as_f64() / checkpoint.node_bandwidth.0.min(checkpoint.bandwidth.0));
+    let (blocking, background, read) = match mode {
+        CheckpointMode::Full => (alone, Nanos::ZERO, stored(state)),
+        CheckpointMode::Sharded => (stored(written), Nanos::ZERO, stored(state)),
+        CheckpointMode::Async => (copied, stored(written), stored(state)),
+        CheckpointMode::Peer => (copied, sent(written), sent(state)),
+    };
+    let [hardware, software] = reliability.failure_rate(cluster);
+    Job {
+        step,
+        interval: checkpoint.interval.unwrap_or(1),
+        blocking,
+        background,
+        read,
+        hardware,
+        software,
+        detect: reliability.detect,
+        replace: reliability.replace,
+        restart: reliability.restart,
+        repair: reliability.repair,
+        spares: reliability.spares,
+        horizon: reliability.horizon,
+    }
+}
+
+/// The mean of all runs with an interval.
+fn point(job: &Job, interval: u32) -> GoodputPoint {
+    let job = Job { interval, ..*job };
+    let mut time = JobTime::default();
+    let mut range = [1.0_f64, 0.0];
+    for seed in 0..RUNS {
+        let one = play_job(&job, seed);
+        time += one;
+        range = [range[0].min(one.goodput()), range[1].max(one.goodput())];
+    }
+    GoodputPoint { interval, time: time.mean(RUNS), range }
+}
+
+/// Intervals, each by the same factor larger, up to as many steps as fit between ten failures.
+fn intervals(job: &Job, mtbf: Nanos) -> Vec<u32> {
+    let most = (10.0 * mtbf.secs().min(job.horizon.secs()) / job.step.secs().max(1e-9)).clamp(2.0, 1e6);
+    let factor = libm::log(most) / f64::from(POINTS - 1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from one to a million")]
+    let mut all: Vec<u32> = (0..POINTS).map(|n| libm::exp(factor * f64::from(n)).round() as u32).collect();
+    all.dedup();
+    all
+}
+
+/// The best interval between the neighbours of the best of a curve, by halving what is left (golden sections).
+fn best(job: &Job, curve: &[GoodputPoint]) -> Option<GoodputPoint> {
+    let goodput = |point: &GoodputPoint| point.time.goodput();
+    let top = (0..curve.len()).max_by(|&a, &b| goodput(&curve[a]).total_cmp(&goodput(&curve[b])))?;
+    let (mut low, mut high) = (curve[top.saturating_sub(1)].interval, curve[(top + 1).min(curve.len() - 1)].interval);
+    let mut found = curve[top];
+    while high - low > 2 {
+        let third = ((high - low) / 3).max(1);
+        let [left, right] = [low + third, high - third].map(|interval| point(job, interval));
+        for tried in [left, right] {
+            if goodput(&tried) > goodput(&found) {
+                found = tried;
+            }
+        }
+        if goodput(&left) < goodput(&right) {
+            low = left.interval;
+        } else {
+            high = right.interval;
+        }
+    }
+    Some(found)
+}
+
+/// Young's interval in seconds: √(2 δ M).
+fn young(delta: f64, mtbf: f64) -> f64 {
+    libm::sqrt(2.0 * delta * mtbf)
+}
+
+/// Daly's: √(2 δ M) (1 + √(δ / 2M) / 3 + δ / 18M) − δ, and M where δ is above 2 M.
+fn daly(delta: f64, mtbf: f64) -> f64 {
+    if delta >= 2.0 * mtbf {
+        return mtbf;
+    }
+    let ratio = delta / (2.0 * mtbf);
+    young(delta, mtbf) * (1.0 + libm::sqrt(ratio) / 3.0 + ratio / 9.0) - delta
+}
+
+fn mode_report(job: &Job, mode: CheckpointMode, mtbf: Nanos) -> Option<ModeReport> {
+    let curve: Vec<GoodputPoint> = intervals(job, mtbf).into_iter().map(|interval| point(job, interval)).collect();
+    let (delta, step) = (job.blocking.secs(), job.step.secs().max(1e-9));
+    Some(ModeReport {
+        mode,
+        blocking: job.blocking,
+        background: job.background,
+        read: job.read,
+        best: best(job, &curve)?,
+        curve,
+        young: young(delta, mtbf.secs()) / step,
+        daly: daly(delta, mtbf.secs()) / step,
+    })
+}
+
+/// What becomes of the long run of a scenario whose step takes `step`; none where nothing is said of checkpoints or
+/// failures.
+pub fn goodput(scenario: &Scenario, step: Nanos) -> Option<GoodputReport> {
+    let (resilience, cluster) = (scenario.resilience()?, scenario.cluster());
+    let rate: f64 = resilience.reliability.failure_rate(cluster).iter().sum();
+    let mtbf = Nanos::from_secs(1.0 / rate.max(1e-12));
+    let of = |&mode: &CheckpointMode| mode_report(&job(resilience, cluster, step, mode), mode, mtbf);
+    let modes: Vec<ModeReport> = CheckpointMode::ALL.iter().filter_map(of).collect();
+    let mode = resilience.checkpoint.mode;
+    let own = modes.iter().find(|report| report.mode == mode)?;
+    let chosen = match resilience.checkpoint.interval {
+        Some(interval) => point(&job(resilience, cluster, step, mode), interval),
+        None => own.best,
+    };
+    let (state, horizon) = (resilience.state, resilience.reliability.horizon);
+    Some(GoodputReport { step, state, mtbf, horizon, chosen, mode, modes })
+}
