@@ -23,7 +23,8 @@
 //!
 //! ## What is not modelled yet
 //!
-//! Failures, checkpoints, and metadata servers of storage. Learning-rate schedules are not executed.
+//! Metadata servers and stripes of storage, and what failures do to a single step. Learning-rate schedules are not
+//! executed.
 
 pub mod analysis;
 pub mod cluster;

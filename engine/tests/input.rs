@@ -4,13 +4,15 @@
 #[path = "cases/steps.rs"]
 mod steps;
 
-use shardlab_engine::analysis::{breakdowns, step_report};
+use shardlab_engine::analysis::{CacheStudy, Feed, StudyOptions, breakdowns, step_report};
 use shardlab_engine::exec::{BackendKind, Trainer, executable_graph, open};
 use shardlab_engine::graph::{OpKind, lower};
-use shardlab_engine::scenario::{SamplesFile, Scenario, check, preset_file};
+use shardlab_engine::scenario::{CachePlacement, CachePolicy, SamplesFile, Scenario, check, preset_file};
+use shardlab_engine::sim::cache::requests_of;
+use shardlab_engine::sim::input::Loader;
 use shardlab_engine::sim::{Folding, simulate, simulate_folded, slack, step_time};
-use shardlab_engine::trace::{Stream, Trace};
-use shardlab_engine::units::{Bytes, Nanos};
+use shardlab_engine::trace::{Origin, Stream, Trace};
+use shardlab_engine::units::{Bytes, BytesPerSec, Nanos};
 
 /// A vision model on two nodes whose storage delivers so many megabytes a second to each.
 fn scenario(storage: u32, data: &str) -> Scenario {
@@ -82,6 +84,57 @@ fn prefetch_removes_the_stall_of_batches_that_are_wanted_at_once() {
     };
     assert!(waits(1) > waits(2), "{} {}", waits(1), waits(2));
     assert_eq!(waits(4), Nanos::ZERO);
+}
+
+#[test]
+fn what_a_whole_epoch_finds_counts_and_not_its_end() {
+    // Reads nearly in order, and a cache that keeps what came first: the end of an epoch finds nothing, all of it half.
+    let mut file = preset_file("data-bound-vision").unwrap();
+    file.data.access.as_mut().unwrap().window = Some(1000);
+    file.data.cache.as_mut().unwrap().capacity = Some(Bytes(36_500_000_000));
+    let loader = Loader::of(&check(&file).unwrap()).unwrap();
+    assert!((loader.shares[2] - 0.5).abs() < 0.03, "{:?}", loader.shares);
+}
+
+#[test]
+fn what_is_read_ahead_costs_the_storage_too() {
+    let mut file = preset_file("data-bound-vision").unwrap();
+    file.data.access.as_mut().unwrap().window = Some(1);
+    let cache = file.data.cache.as_mut().unwrap();
+    (cache.policy, cache.read_ahead, cache.placement) = (CachePolicy::Fifo, Some(64), CachePlacement::Node);
+    let loader = Loader::of(&check(&file).unwrap()).unwrap();
+    let moved = loader.shares[2] * loader.stored[2].as_f64();
+    // Both nodes read all of what each of them needs half.
+    assert!((0.9 * 114e3..2.3 * 114e3).contains(&moved), "{moved} of {:?}", loader.shares);
+}
+
+#[test]
+fn a_step_without_a_stall_may_need_its_cache() {
+    let cached = "[data.cache]\npolicy = \"none\"\nplacement = \"partitioned\"\ncapacity = \"50 GB\"\n";
+    let scenario = scenario(600, cached);
+    let requests = requests_of(&scenario.data().input.unwrap(), 2, 1);
+    let cache = scenario.data().input.unwrap().cache;
+    let options = StudyOptions { policies: vec![CachePolicy::Pinned], ..StudyOptions::default() };
+    let study = CacheStudy::new(requests, cache, 2, Origin::Modelled, options).feeding(Feed::of(&scenario));
+    let points: Vec<_> = (0..study.points()).map(|point| study.point(point)).collect();
+    let input = study.finish(&points).input.expect("a step");
+    assert_eq!(input.stall, Nanos::ZERO);
+    let least = input.least_capacity.expect("a cache that is enough");
+    assert!((Bytes(10_000_000_000)..Bytes(40_000_000_000)).contains(&least), "{least}");
+}
+
+#[test]
+fn fewer_loaders_than_nodes_share_the_storage_among_themselves() {
+    let of = |replicas: u32| {
+        steps::scenario(&format!(
+            "[model]\npreset = \"resnet-50\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 8\n\
+             [strategy]\ndata_parallel = {replicas}\nmicro_batch = 64\nglobal_batch = 64\n\
+             [data.samples]\ncount = 1000000\nsize = \"100 KB\"\n\
+             [data.storage]\nbandwidth = \"8 GB/s\"\nnode_bandwidth = \"8 GB/s\"\n"
+        ))
+    };
+    let loader = Loader::of(&of(1)).unwrap();
+    assert_eq!(loader.tiers[2].bandwidth, BytesPerSec(8e9));
 }
 
 #[test]

@@ -69,13 +69,17 @@ fn policy(name: &str) -> anyhow::Result<CachePolicy> {
 
 /// What is played: a file's requests, or the scenario's.
 fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<(String, CacheStudy)> {
-    let scenario = input::scenario(&options.scenario)?;
+    let mut file = input::scenario_file(&options.scenario)?;
+    if let (Some(nodes), None) = (options.nodes, &options.trace) {
+        file.cluster.nodes = nodes;
+    }
+    let scenario = input::checked(&options.scenario, &file)?;
     let (name, requests, origin) = match &options.trace {
         Some(file) => (file.display().to_string(), imported(file, options.format)?, Origin::Imported),
         None => (scenario.name().to_owned(), made(&scenario, options)?, Origin::Modelled),
     };
     let readers = requests.readers.iter().max().map_or(1, |&last| u32::from(last) + 1);
-    let nodes = options.nodes.unwrap_or(readers);
+    let nodes = if origin == Origin::Imported { options.nodes.unwrap_or(readers) } else { scenario.cluster().nodes };
     let cache = chosen(options, &scenario, &requests, nodes)?;
     let study = CacheStudy::new(requests, cache, nodes, origin, study_options);
     Ok((name, if origin == Origin::Modelled { study.feeding(Feed::of(&scenario)) } else { study }))
@@ -88,7 +92,7 @@ fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests>
             options.scenario
         )
     })?;
-    Ok(requests_of(input, options.nodes.unwrap_or(scenario.cluster().nodes), scenario.run().seed))
+    Ok(requests_of(input, scenario.cluster().nodes, scenario.run().seed))
 }
 
 /// The cache of the scenario with what the command line says of it.

@@ -7,7 +7,7 @@ use egui::{Align2, FontId, Grid, ProgressBar, Sense, Ui, vec2};
 use egui_plot::{Corner, GridMark, Legend, Line, LineStyle, Plot, PlotPoints, VLine};
 use shardlab_engine::analysis::{CacheReport, InputReport, PolicyCurve, StudyOptions};
 use shardlab_engine::report;
-use shardlab_engine::scenario::{Cache, CachePolicy, DataFile, SamplesFile, Scenario};
+use shardlab_engine::scenario::{Cache, CachePolicy, SamplesFile, Scenario, ScenarioFile};
 use shardlab_engine::sim::cache::{Requests, Tier};
 use shardlab_engine::sim::input::InputBound;
 use shardlab_engine::units::Bytes;
@@ -42,8 +42,9 @@ pub struct DataView {
     /// Played instead of what the scenario reads.
     trace: Option<OpenedTrace>,
     report: Option<Box<CacheReport>>,
-    /// What the report is of, to see when it has become old.
-    played: Option<(DataFile, u32)>,
+    /// What is played, and what the report is of, to see when it has become old.
+    playing: Option<ScenarioFile>,
+    played: Option<ScenarioFile>,
     error: Option<String>,
 }
 
@@ -74,7 +75,10 @@ impl DataView {
             match message {
                 Message::Progress(share) => self.progress = share,
                 Message::Traced(trace) => self.trace = Some(*trace),
-                Message::Cached(report) => self.report = Some(report),
+                Message::Cached(report) => {
+                    self.report = Some(report);
+                    self.played = self.playing.take();
+                }
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
                     errors.push(error);
@@ -103,7 +107,7 @@ impl DataView {
 
     fn play(&mut self, context: &egui::Context, session: &Session, reads: Reads) {
         (self.error, self.progress) = (None, 0.0);
-        self.played = Some((session.file.data.clone(), session.run.scenario.cluster().nodes));
+        self.playing = Some(session.file.clone());
         let run = &session.run;
         let cache = run.scenario.data().input.map(|input| input.cache);
         let feeds = matches!(reads, Reads::Made(..)).then(|| run.scenario.clone());
@@ -125,7 +129,7 @@ impl DataView {
                 ui.colored_label(signals(ui.visuals()).bad, error);
             }
             let Some(report) = &self.report else { return };
-            if self.played.as_ref().is_some_and(|(data, _)| *data != session.file.data) && !self.is_running() {
+            if self.played.as_ref().is_some_and(|played| *played != session.file) && !self.is_running() {
                 ui.colored_label(signals(ui.visuals()).warn, t("data.old"));
             }
             summary_ui(ui, report);
@@ -205,6 +209,9 @@ fn summary_ui(ui: &mut Ui, report: &CacheReport) {
         t_with("data.nodes", report.nodes),
     ];
     ui.label(parts.join(" · "));
+    if report.run_one_in > 1 {
+        ui.weak(t_with("data.sampled", report.run_one_in));
+    }
     let hits = report.run.total.hits();
     let rates = format!("{:.2} % / {:.2} %", hits.rate() * 100.0, hits.byte_rate() * 100.0);
     ui.strong(t_with("data.hit_rate", rates)).on_hover_text(t("data.hit_rate.tip"));

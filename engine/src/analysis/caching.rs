@@ -56,7 +56,10 @@ const FEWEST: usize = 20_000;
 /// A comparison that is not played yet: each point stands for itself, so they can be found in any order.
 #[derive(Debug)]
 pub struct CacheStudy {
-    whole: Requests,
+    /// The trace, or what stands for it where it is very long.
+    whole: Sampled,
+    /// What stands for it where it is played again and again.
+    probe: Sampled,
     sampled: Sampled,
     cache: Cache,
     nodes: u32,
@@ -64,6 +67,16 @@ pub struct CacheStudy {
     options: StudyOptions,
     origin: Origin,
     feed: Option<Feed>,
+    totals: Totals,
+}
+
+/// Of the whole trace.
+#[derive(Clone, Copy, Debug)]
+struct Totals {
+    requests: u64,
+    objects: u64,
+    object_bytes: Bytes,
+    request_bytes: Bytes,
 }
 
 /// The curve of a policy.
@@ -90,6 +103,8 @@ pub struct CacheReport {
     pub request_bytes: Bytes,
     /// Of how many objects one was played for the curves.
     pub one_in: u32,
+    /// The same for the chosen cache.
+    pub run_one_in: u32,
     /// Nodes that read.
     pub nodes: u32,
     /// The chosen cache.
@@ -112,9 +127,21 @@ impl CacheStudy {
         let alone = Cache { placement: CachePlacement::Node, lost_after: None, warm_up: WarmUp::None, ..cache };
         let of_policy = |&policy: &CachePolicy| bytes.iter().map(move |&capacity| Cache { policy, capacity, ..alone });
         let plan: Vec<Cache> = options.policies.iter().flat_map(of_policy).collect();
+        let totals = Totals {
+            requests: whole.objects.len() as u64,
+            objects: whole.sizes.objects() as u64,
+            object_bytes: whole.sizes.total(),
+            request_bytes: whole.bytes(),
+        };
         let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, plan.len(), options.played));
-        let sampled = sampled(whole.clone(), one_in);
-        Self { whole, sampled, cache, nodes, plan, options, origin, feed: None }
+        // A page has to stay alive while these are played.
+        let (long, short) = ((options.played / 10).max(1), (options.played / 200).max(1));
+        let tables = (whole.sizes.objects() as u64).saturating_mul(u64::from(nodes)).div_ceil(ENTRIES);
+        let (long, short) = ([thinning(&whole, 1, long), spread(tables)], [thinning(&whole, 1, short), spread(tables)]);
+        let sampled_in = |[one, other]: [u32; 2]| sampled(whole.clone(), one.max(other));
+        let (run, probe) = (sampled_in(long), sampled_in(short));
+        let sampled = sampled(whole, one_in);
+        Self { whole: run, probe, sampled, cache, nodes, plan, options, origin, feed: None, totals }
     }
 
     /// With a step that takes what is read.
@@ -124,8 +151,10 @@ impl CacheStudy {
     }
 
     /// What the caches of all nodes find with so many bytes each.
-    fn run(&self, capacity: Bytes) -> FleetRun {
-        replay_fleet(&self.whole, &Cache { capacity, ..self.cache }, self.nodes, self.options.parts)
+    fn run(&self, of: &Sampled, capacity: Bytes) -> FleetRun {
+        let capacity = Bytes((capacity.0 / u64::from(of.one_in)).max(1));
+        let cache = Cache { capacity, ..self.cache };
+        replay_fleet(&of.requests, &cache, self.nodes, self.options.parts).times(of.one_in)
     }
 
     /// Points of all curves.
@@ -157,7 +186,7 @@ impl CacheStudy {
             }
         };
         std::thread::scope(|scope| {
-            (1..threads.max(1)).for_each(|_| {
+            (1..threads.clamp(1, self.points().max(1))).for_each(|_| {
                 scope.spawn(work);
             });
             work();
@@ -170,16 +199,17 @@ impl CacheStudy {
     /// Plays the chosen cache, and puts all together.
     pub fn finish(&self, points: &[CurvePoint]) -> CacheReport {
         let of_policy = (points.len() / self.options.policies.len().max(1)).max(1);
-        let (run, all) = (self.run(self.cache.capacity), self.whole.sizes.total());
-        let input = self.feed.map(|feed| input_report(feed, &run, all, |capacity| self.run(capacity)));
+        let (run, all) = (self.run(&self.whole, self.cache.capacity), self.totals.object_bytes);
+        let input = self.feed.map(|feed| input_report(feed, &run, all, |capacity| self.run(&self.probe, capacity)));
         let curve = |(&policy, points): (&CachePolicy, &[CurvePoint])| PolicyCurve { policy, points: points.to_vec() };
         CacheReport {
             origin: self.origin,
-            requests: self.whole.objects.len() as u64,
-            objects: self.whole.sizes.objects() as u64,
+            requests: self.totals.requests,
+            objects: self.totals.objects,
             object_bytes: all,
-            request_bytes: self.whole.bytes(),
+            request_bytes: self.totals.request_bytes,
             one_in: self.sampled.one_in,
+            run_one_in: self.whole.one_in,
             nodes: self.nodes,
             cache: self.cache,
             run,
@@ -189,10 +219,18 @@ impl CacheStudy {
     }
 }
 
+/// Tables of objects at all nodes, in entries, at most.
+const ENTRIES: u64 = 200_000_000;
+
+/// The power of two that is at least so large.
+fn spread(wanted: u64) -> u32 {
+    u32::try_from(wanted.min(1 << 30)).unwrap_or(1).next_power_of_two()
+}
+
 /// Of how many objects one is enough, so that all points together play no more than `played` requests.
 fn thinning(requests: &Requests, points: usize, played: u64) -> u32 {
-    let all = (requests.objects.len() * points) as u64;
-    let wanted = u32::try_from(all.div_ceil(played.max(1))).unwrap_or(u32::MAX).next_power_of_two();
+    let all = requests.objects.len() as u64 * points as u64;
+    let wanted = spread(all.div_ceil(played.max(1)));
     let possible = u32::try_from(requests.sizes.objects() / FEWEST).unwrap_or(u32::MAX);
     // The largest power of two that leaves enough objects.
     wanted.min(1 << possible.max(1).ilog2())

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::graph::lower;
 use crate::scenario::Scenario;
-use crate::sim::cache::FleetRun;
-use crate::sim::input::{InputRun, Loader, play_input};
+use crate::sim::cache::{FleetRun, Served};
+use crate::sim::input::{InputRun, Loader, late, play_input};
 use crate::sim::step_time;
 use crate::units::{Bytes, Nanos};
 
@@ -20,6 +20,10 @@ pub struct Feed {
     pub loader: Loader,
     /// How long a step computes and communicates when it never waits for samples.
     pub compute: Nanos,
+    /// The part of a trace at the end of which caches are filled.
+    pub late: f64,
+    /// Bytes of a sample in the mean.
+    pub size: Bytes,
 }
 
 /// How samples come to a step.
@@ -55,11 +59,19 @@ impl Feed {
         let strategy = scenario.strategy();
         let loaders = strategy.data_parallel * strategy.layout().copies();
         let batch = (strategy.global_batch / loaders.max(1)).max(1);
-        Some(Self { loader: Loader { batch, ..loader }, compute })
+        let input = scenario.data().input?;
+        let (late, size) = (late(&input.access), input.samples.size);
+        Some(Self { loader: Loader { batch, ..loader }, compute, late, size })
     }
 
     fn behind(self, run: &FleetRun) -> Self {
-        Self { loader: self.loader.behind(run), ..self }
+        run.served(self.late).map_or(self, |served| Self { loader: self.loader.served_by(served), ..self })
+    }
+
+    /// The same without a cache.
+    fn uncached(self) -> Self {
+        let served = Served { shares: [0.0, 0.0, 1.0], sizes: [self.size; 3] };
+        Self { loader: self.loader.served_by(served), ..self }
     }
 
     fn play(&self) -> InputRun {
@@ -89,7 +101,7 @@ pub fn input_report(feed: Feed, run: &FleetRun, all: Bytes, with: impl Fn(Bytes)
 /// By halving: more bytes never serve less, but for policies and traces that are rare.
 fn least_capacity(feed: Feed, all: Bytes, with: impl Fn(Bytes) -> FleetRun) -> Option<Bytes> {
     const PARTS: u64 = 128;
-    if !feed.is_slowed() {
+    if !feed.uncached().is_slowed() {
         return Some(Bytes::ZERO);
     }
     let of = |part: u64| Bytes((all.0 / PARTS * part + all.0 % PARTS * part / PARTS).max(1));

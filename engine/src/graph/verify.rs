@@ -158,6 +158,7 @@ impl OpGraph {
             (OpKind::Add | OpKind::Residual { .. } | OpKind::GeluGrad, [a, b, ..], [c, ..]) => a == b && b == c,
             (OpKind::Dropout, [x, _], [y, mask]) | (OpKind::DropoutGrad, [x, mask], [y]) => x == y && y == mask,
             (OpKind::Gelu | OpKind::Norm | OpKind::Rope { .. } | OpKind::Cast, [x, ..], [y, ..]) => x == y,
+            (OpKind::Load, [], written) => !written.is_empty(),
             (OpKind::ToHost, [x], [y]) | (OpKind::FromHost, [x, ..], [y]) => x == y,
             (OpKind::Relu | OpKind::Tanh, [x], [y]) => x == y,
             (OpKind::ReluGrad | OpKind::TanhGrad, [y, dy], [dx]) => y == dy && dy == dx,

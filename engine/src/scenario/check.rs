@@ -46,6 +46,7 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
     let strategy = check_strategy(file, &model, &cluster, &data)?;
     cluster.device_of_rank = strategy.mesh().devices_along(strategy.rank_order);
     super::magnitude::check_magnitude(&model, &cluster, &strategy, &data)?;
+    super::magnitude::check_input_time(&cluster, &strategy, &data)?;
     let run = check_run(file)?;
     let resilience = super::check_resilience::check_resilience(file, &model, &cluster, strategy.optimizer)?;
     let name = file

@@ -13,6 +13,9 @@ use crate::units::{Bytes, BytesPerSec, Nanos};
 /// Samples, and requests, at most: a trace of them is some hundred megabytes.
 const MAX_REQUESTS: u32 = 100_000_000;
 
+/// Nodes that keep the same object, at most.
+const MAX_REPLICAS: u32 = 16;
+
 /// The largest cache.
 const MAX_CAPACITY: Bytes = Bytes(1 << 60);
 
@@ -143,7 +146,8 @@ fn check_access(file: &AccessFile, samples: &Samples, nodes: u32) -> Checked<Acc
     if access.pattern == AccessPattern::Zipf {
         return Ok(access);
     }
-    let readers = if access.sampling == Sampling::Node { nodes } else { 1 };
+    let alone = access.sampling == Sampling::Node && access.pattern == AccessPattern::Epochs;
+    let readers = if alone { nodes } else { 1 };
     let all = [access.epochs, jobs, readers].iter().fold(u64::from(samples.count), |all, &n| all * u64::from(n));
     if all > u64::from(MAX_REQUESTS) {
         let allowed = format!("at most {MAX_REQUESTS} reads in all, here {all}");
@@ -156,7 +160,7 @@ fn check_access(file: &AccessFile, samples: &Samples, nodes: u32) -> Checked<Acc
 fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster) -> Checked<Cache> {
     let all = u64::from(samples.count) * samples.size.0;
     let capacity = file.capacity.unwrap_or(Bytes((all / 3).max(samples.size.0)));
-    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", cluster.nodes)?;
+    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", cluster.nodes.min(MAX_REPLICAS))?;
     let memory = Bytes(cluster.device.host.memory.0.saturating_mul(u64::from(cluster.devices_per_node)));
     // What is left out takes what there is.
     let capacity = if file.capacity.is_none() && in_memory(file) { capacity.min(memory) } else { capacity };

@@ -70,6 +70,29 @@ pub fn check_magnitude(model: &Model, cluster: &Cluster, strategy: &Strategy, da
     Ok(())
 }
 
+/// Seconds of reads and decoding that a simulation of the input may add up; nanoseconds of them are counted.
+const MAX_INPUT_SECONDS: f64 = 4e9;
+
+/// Checks that the times of all samples that are played can be added up.
+pub fn check_input_time(cluster: &Cluster, strategy: &Strategy, data: &Data) -> Checked<()> {
+    let Some(input) = data.input else { return Ok(()) };
+    let loaders = f64::from(strategy.data_parallel) * 2.0 * f64::from(input.access.jobs);
+    let on_a_node = (loaders / f64::from(cluster.nodes)).max(1.0);
+    let storage = (input.storage.node_bandwidth.0 / on_a_node).min(input.storage.bandwidth.0 / loaders);
+    // What a tier serves is larger than the mean where small samples are cached.
+    let read = 4.0 * input.samples.size.as_f64() / storage + input.storage.latency.secs();
+    let batches = f64::from(input.loader.workers) * 8.0 + 4200.0;
+    let batch = f64::from(strategy.global_batch) / f64::from(strategy.data_parallel);
+    let seconds = (read + input.loader.decode.secs()) * batch.max(1000.0) * batches;
+    if seconds <= MAX_INPUT_SECONDS {
+        return Ok(());
+    }
+    let allowed =
+        format!("rates with which {batches} batches take at most {MAX_INPUT_SECONDS:e} s, here {seconds:.1e}");
+    let hint = "Raise the rates of data.storage, or lower data.samples.size or data.loader.decode.";
+    Err(invalid("data.storage.node_bandwidth", input.storage.node_bandwidth, allowed, hint))
+}
+
 /// Spans of a layer and micro-batch, forward and backward, without chunks and exchanges.
 const SPANS_OF_LAYER: u32 = 40;
 

@@ -231,7 +231,7 @@ impl Player<'_> {
         let spent = time.min(*next);
         *on(&mut self.time) += spent;
         let comes = *next < time;
-        *next = *next - spent;
+        *next -= spent;
         if comes {
             self.time.failures += 1;
         }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use serde::Serialize;
 
-use super::cache::{ByTier, FleetRun, Tier, replay_fleet, requests_of};
+use super::cache::{Served, Tier, replay_fleet, requests_of};
 use crate::scenario::{Access, AccessPattern, Cache, CacheMedium, Input, Samples, Sampling, Scenario};
 use crate::trace::{Phase, Stream, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
@@ -33,8 +33,8 @@ pub struct Loader {
     pub workers: u32,
     /// Batches of each that may wait.
     pub prefetch: u32,
-    /// Bytes of a sample as it is stored.
-    pub stored: Bytes,
+    /// Bytes of a sample as it is stored, in the mean of those that each tier serves, in the order of [`Tier::ALL`].
+    pub stored: [Bytes; 3],
     /// Bytes of a sample as the step reads it.
     pub decoded: Bytes,
     /// Time to decode and augment one on one core.
@@ -71,47 +71,81 @@ impl Loader {
             CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
         };
         let link = &cluster.inter_link;
-        let storage = input.storage.node_bandwidth.0.min(input.storage.bandwidth.0 / nodes) / on_a_node;
+        let storage = (input.storage.node_bandwidth.0 / on_a_node).min(input.storage.bandwidth.0 / loaders);
         let tiers = [
             TierRate { bandwidth: share(own), latency },
             TierRate { bandwidth: share(link.bandwidth), latency: latency + link.latency * 2 },
             TierRate { bandwidth: BytesPerSec(storage), latency: input.storage.latency },
         ];
+        let served = steady(&input, cluster.nodes, scenario.run().seed);
         Some(Self {
             batch: strategy.micro_batch,
             workers: input.loader.workers,
             prefetch: input.loader.prefetch,
-            stored: input.samples.size,
+            stored: served.sizes,
             decoded: input.loader.decoded,
             decode: input.loader.decode,
             assemble: host.memory_bandwidth,
             copy: host.bandwidth,
             tiers,
-            shares: steady_shares(&input, cluster.nodes, scenario.run().seed),
+            shares: served.shares,
         })
     }
 
-    /// The same with what caches served in the last part of a trace.
+    /// The same with what tiers served.
     #[must_use]
-    pub fn behind(self, run: &FleetRun) -> Self {
-        last_shares(run).map_or(self, |shares| Self { shares, ..self })
+    pub fn served_by(self, served: Served) -> Self {
+        Self { stored: served.sizes, shares: served.shares, ..self }
+    }
+
+    /// The same with groups of samples in the place of samples, where there are too many to be played one by one.
+    fn grouped(self) -> Self {
+        let group = (self.batch / LARGEST_BATCH).max(1);
+        let times = u64::from(group);
+        let longer = |time: Nanos| Nanos(time.0.saturating_mul(i64::from(group)));
+        let tier = |tier: TierRate| TierRate { latency: longer(tier.latency), ..tier };
+        Self {
+            batch: self.batch.div_ceil(group),
+            stored: self.stored.map(|size| size * times),
+            decoded: self.decoded * times,
+            decode: longer(self.decode),
+            tiers: self.tiers.map(tier),
+            ..self
+        }
     }
 }
+
+/// Samples of a batch that are played one by one, at most.
+const LARGEST_BATCH: u32 = 1024;
 
 /// Reads that are played to see what filled caches serve.
 const PLAYED: u64 = 100_000;
 
-/// Samples of them at least.
-const FEWEST: u32 = 2_000;
+/// Samples of them at least, unless there are very many readers or nodes.
+const FEWEST: u64 = 2_000;
 
-/// Of all reads those that each tier serves at the end of what is read, found on fewer samples and caches as much
-/// smaller.
-fn steady_shares(input: &Input, nodes: u32, seed: u64) -> [f64; 3] {
+/// Tables of objects at all nodes, in entries, at most.
+const ENTRIES: u64 = 50_000_000;
+
+/// Epochs and jobs of them at most: more change little.
+const EPOCHS: u32 = 4;
+const JOBS: u32 = 32;
+
+/// The part of a trace at the end of which caches are filled: the last epoch. The jobs of a search become fewer, so there it
+/// is all of them.
+pub fn late(access: &Access) -> f64 {
+    if access.pattern == AccessPattern::Search { 1.0 } else { 1.0 / f64::from(access.epochs.max(1)) }
+}
+
+/// What each tier serves of the last epoch, found on fewer samples and caches as much smaller.
+fn steady(input: &Input, nodes: u32, seed: u64) -> Served {
     let Input { samples, access, cache, .. } = *input;
+    let (epochs, jobs) = (access.epochs.min(EPOCHS), access.jobs.min(JOBS));
     let readers = if access.sampling == Sampling::Node { nodes } else { 1 };
-    let of_one = u64::from(access.epochs) * u64::from(access.jobs) * u64::from(readers);
-    let enough = u32::try_from(PLAYED / of_one.max(1)).unwrap_or(u32::MAX).max(FEWEST);
-    let count = samples.count.min(enough);
+    let of_one = u64::from(epochs) * u64::from(jobs) * u64::from(readers);
+    let enough = (PLAYED / of_one.max(1)).max(FEWEST.min(4 * PLAYED / of_one.max(1)));
+    let enough = enough.min(ENTRIES / u64::from(nodes.max(1))).max(50);
+    let count = samples.count.min(u32::try_from(enough).unwrap_or(u32::MAX));
     let scaled = |whole: u64| {
         let part = u128::from(whole) * u128::from(count) / u128::from(samples.count);
         u64::try_from(part).unwrap_or(u64::MAX).max(1)
@@ -119,18 +153,13 @@ fn steady_shares(input: &Input, nodes: u32, seed: u64) -> [f64; 3] {
     let window = access.window.map(|window| u32::try_from(scaled(window.into())).unwrap_or(u32::MAX));
     let small = Input {
         samples: Samples { count, ..samples },
-        access: Access { window, ..access },
+        access: Access { window, epochs, jobs, ..access },
         cache: Cache { capacity: Bytes(scaled(cache.capacity.0)), ..cache },
         ..*input
     };
-    let run = replay_fleet(&requests_of(&small, nodes, seed), &small.cache, nodes, 10);
-    last_shares(&run).unwrap_or([0.0, 0.0, 1.0])
-}
-
-fn last_shares(run: &FleetRun) -> Option<[f64; 3]> {
-    let last = run.intervals.last().map_or_else(ByTier::default, |interval| interval.reads);
-    let all = last.requests.iter().sum::<u64>();
-    (all > 0).then(|| last.requests.map(|requests| requests as f64 / all as f64))
+    let run = replay_fleet(&requests_of(&small, nodes, seed), &small.cache, nodes, 60);
+    let unserved = Served { shares: [0.0, 0.0, 1.0], sizes: [samples.size; 3] };
+    run.served(late(&small.access)).unwrap_or(unserved)
 }
 
 /// When the samples of each micro-batch of a step are there, in a step like the mean of many; `trace` is that step with
@@ -280,7 +309,7 @@ pub fn play_input(loader: &Loader, compute: Nanos) -> InputRun {
 
 /// Plays the input of `steps` steps of some batches, which are wanted so long after the one before was taken.
 fn play_gaps(loader: &Loader, gaps: &[Nanos], steps: u32) -> InputRun {
-    Player::new(loader, gaps, steps).play()
+    Player::new(&loader.grouped(), gaps, steps).play()
 }
 
 /// What a worker does.
@@ -356,7 +385,7 @@ impl<'a> Player<'a> {
     fn sample(&mut self, now: Nanos, worker: usize) {
         let tier = self.next_tier();
         let TierRate { bandwidth, latency } = self.loader.tiers[tier];
-        let transfer = self.loader.stored / bandwidth;
+        let transfer = self.loader.stored[tier] / bandwidth;
         let begin = self.tier_free[tier].max(now);
         self.tier_free[tier] = begin + transfer;
         self.busy[tier] += transfer;
@@ -495,7 +524,7 @@ mod tests {
             batch: 10,
             workers: 4,
             prefetch: 2,
-            stored: Bytes(100_000),
+            stored: [Bytes(100_000); 3],
             decoded: Bytes(600_000),
             decode: Nanos(8 * MS),
             assemble: BytesPerSec(1e15),

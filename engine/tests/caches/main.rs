@@ -170,6 +170,45 @@ proptest! {
 }
 
 #[test]
+fn caches_with_room_for_one_object_end_and_keep_no_more() {
+    let large = traces::numbered([0, 1, 1, 0, 2, 1, 2, 2].into_iter(), |object| [999, 993, 400][object as usize]);
+    let equal = requests(&[0, 1, 0, 1, 2, 2, 1, 1, 0]);
+    for &policy in CachePolicy::ALL {
+        assert!(hits(&large, policy, 1000) <= 3, "{policy:?}");
+        // Only what was read just before can be there, but for the optimum.
+        assert!(hits(&equal, policy, 1) <= 2 || policy == CachePolicy::Belady, "{policy:?}");
+    }
+    // What loops through a cache that holds most of it is mostly there.
+    let around: Vec<u32> = (0..6000).map(|n| n % 60).collect();
+    let around = requests(&around);
+    for capacity in [50, 51, 55] {
+        let rate = hits(&around, CachePolicy::Lirs, capacity) as f64 / 6000.0;
+        assert!(rate > 0.75, "room for {capacity}: {rate}");
+        assert!(hits(&around, CachePolicy::S3Fifo, 5) <= 600);
+    }
+}
+
+proptest! {
+    /// Sizes up to those of the whole cache, on every policy: all ends, and no more hits than there is room for.
+    #[test]
+    fn large_objects_never_hang_a_policy(
+        sizes in proptest::collection::vec(1_u64..120, 12),
+        trace in proptest::collection::vec(0_u32..12, 1..200),
+        capacity in 1_u64..130,
+    ) {
+        let objects = trace.into_iter().map(ObjectId).collect();
+        let requests = Requests { objects, sizes: Sizes::Each(sizes.into_iter().map(Bytes).collect()), readers: Vec::new() };
+        for &policy in CachePolicy::ALL {
+            for (warm_up, read_ahead) in [(WarmUp::None, 0), (WarmUp::Sequential, 3), (WarmUp::MostValuable, 1)] {
+                let cache = Cache { warm_up, read_ahead, ..cache(policy, capacity) };
+                let found = replay(&requests, &cache, 3).total;
+                prop_assert_eq!(found.requests, requests.objects.len() as u64);
+            }
+        }
+    }
+}
+
+#[test]
 fn an_epoch_of_a_shuffled_dataset_hits_as_much_as_is_kept() {
     // Mohan et al. 2021, section 4.1: without eviction a cache of a share of the dataset has that share of hits; with
     // recency it has fewer.

@@ -262,6 +262,11 @@ fn wrong_values() -> Vec<Case> {
             "`data.cache.replicas` = 2",
         ),
         with("a cache of nothing", "[run]", "[data.cache]\npolicy = \"lru\"\n[run]", "a table data.samples beside it"),
+        input(
+            "samples that take centuries",
+            "count = 10\nsize = \"64 GiB\"\n[data.storage]\nnode_bandwidth = \"1 B/s\"",
+            "Raise the rates of data.storage",
+        ),
         run("a checkpoint of nothing", "[checkpoint]\nshare = 0.0", "`checkpoint.share` = 0"),
         run("no steps between checkpoints", "[checkpoint]\ninterval = 0", "`checkpoint.interval` = 0"),
         run("a way that is none", "[checkpoint]\nmode = \"tape\"", "`checkpoint.mode` = \"tape\""),

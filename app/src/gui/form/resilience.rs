@@ -4,8 +4,11 @@ use egui::Ui;
 use shardlab_engine::scenario::resilience::{CheckpointFile, CheckpointMode, ReliabilityFile, Resilience};
 
 use super::Form;
-use super::fields::{named_ui, optional_real_ui, optional_ui, quantity_ui};
+use super::fields::{flag_ui, named_ui, number_ui, optional_real_ui, optional_ui, quantity_ui};
 use crate::gui::i18n::t;
+
+/// Where an interval starts that is set by hand.
+const SOME_STEPS: u32 = 100;
 
 impl Form<'_> {
     /// Draws them; tables that are not there come with the first thing that is said in them.
@@ -34,14 +37,12 @@ impl Form<'_> {
         let (now, typed) = (now.checkpoint, &mut self.state.typed);
         let modes: Vec<_> = CheckpointMode::ALL.iter().map(|&mode| (mode, mode.name())).collect();
         named_ui(ui, "form.resilience.mode", &mut file.mode, &modes, None);
-        optional_ui(
-            ui,
-            "form.resilience.interval",
-            &mut file.interval,
-            now.interval.unwrap_or(0),
-            1..=1_000_000,
-            interval,
-        );
+        let mut is_best = file.interval.is_none();
+        flag_ui(ui, "form.resilience.best", &mut is_best);
+        file.interval = (!is_best).then(|| file.interval.unwrap_or(SOME_STEPS));
+        if let Some(steps) = &mut file.interval {
+            number_ui(ui, "form.resilience.interval", steps, 1..=1_000_000, interval);
+        }
         let range = (0.001..=1.0, 0.01);
         optional_real_ui(ui, "form.resilience.share", &mut file.share, now.share, range, share);
         quantity_ui(ui, "form.resilience.bandwidth", &mut file.bandwidth, typed, now.bandwidth, bandwidth);

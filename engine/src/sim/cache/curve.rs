@@ -58,7 +58,9 @@ pub fn sampled(requests: Requests, one_in: u32) -> Sampled {
         }
         Sizes::Each(sizes) => Sizes::Each(chosen.iter().map(|object| sizes[object.index()]).collect()),
     };
-    Sampled { requests: Requests { objects, sizes, readers: Vec::new() }, one_in, all }
+    let read = requests.objects.iter().zip(&requests.readers).filter(|(object, _)| is_in(object));
+    let readers = read.map(|(_, &reader)| reader).collect();
+    Sampled { requests: Requests { objects, sizes, readers }, one_in, all }
 }
 
 impl Sampled {
@@ -67,7 +69,7 @@ impl Sampled {
     pub fn point(&self, cache: &Cache) -> CurvePoint {
         let capacity = Bytes(cache.capacity.0 / u64::from(self.one_in));
         let settings = Cache { capacity, ..*cache };
-        let missed = with_policy(cache.policy, capacity, &self.requests, Misses { of: self, settings });
+        let missed = with_policy(cache.policy, capacity, self.requests.reads(), Misses { of: self, settings });
         let (requests, bytes) = self.all;
         let times = u64::from(self.one_in);
         let hits = Hits {
@@ -91,8 +93,8 @@ impl<'a> WithPolicy<'a> for Misses<'a> {
 
     fn with(self, cache: impl Eviction + 'a) -> (u64, u64) {
         let requests = &self.of.requests;
-        let mut front = Front::new(&self.settings, requests, cache);
-        front.warm_up(self.settings.warm_up, |_| true);
+        let mut front = Front::new(&self.settings, requests.reads(), cache);
+        front.warm_up(self.settings.warm_up);
         let (mut missed, mut bytes) = (0, 0);
         for &object in &requests.objects {
             if !front.request(object) {

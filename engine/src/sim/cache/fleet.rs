@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::replay::{Front, Hits, WithPolicy, with_policy};
+use super::replay::{Front, Hits, Reads, WithPolicy, warm_up_order, with_policy};
 use super::ring::Ring;
 use super::{Eviction, ObjectId, Requests};
-use crate::scenario::{Cache, CachePlacement, WarmUp};
+use crate::scenario::{Cache, CachePlacement};
 use crate::units::Bytes;
 
 /// Where a read found its object.
@@ -75,6 +75,15 @@ pub struct TierInterval {
     pub reads: ByTier,
 }
 
+/// What tiers serve of reads.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Served {
+    /// Of all reads, in the order of [`Tier::ALL`].
+    pub shares: [f64; 3],
+    /// Bytes of one in the mean.
+    pub sizes: [Bytes; 3],
+}
+
 /// What the caches of all nodes made of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FleetRun {
@@ -89,6 +98,43 @@ pub struct FleetRun {
 }
 
 impl FleetRun {
+    /// Where reads were served from part `late` of the trace on, a share; with the mean size of what each tier served, in
+    /// which what is read ahead is part of the storage's. None where there were no reads.
+    pub fn served(&self, late: f64) -> Option<Served> {
+        let all = self.total.hits().requests as f64;
+        let mut reads = ByTier::default();
+        for interval in self.intervals.iter().filter(|interval| interval.from as f64 >= (1.0 - late) * all - 0.5) {
+            reads += interval.reads;
+        }
+        let count = reads.requests.iter().sum::<u64>() as f64;
+        let bytes = reads.bytes.map(Bytes::as_f64);
+        let ahead = self.ahead.as_f64() * count / all.max(1.0);
+        let moved = [bytes[0], bytes[1], bytes[2] + ahead];
+        let mean = |tier: usize| moved[tier] / (reads.requests[tier] as f64).max(1.0);
+        (count > 0.0).then(|| Served {
+            shares: reads.requests.map(|requests| requests as f64 / count),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean size")]
+            sizes: std::array::from_fn(|tier| Bytes(mean(tier).round() as u64)),
+        })
+    }
+
+    /// The run of a trace for which this one stands, one object of so many.
+    #[must_use]
+    pub fn times(mut self, one_in: u32) -> Self {
+        let times = u64::from(one_in);
+        let more = |reads: &mut ByTier| {
+            reads.requests.iter_mut().for_each(|n| *n *= times);
+            reads.bytes.iter_mut().for_each(|n| n.0 *= times);
+        };
+        more(&mut self.total);
+        for interval in &mut self.intervals {
+            interval.from *= times;
+            more(&mut interval.reads);
+        }
+        (self.warmed, self.ahead) = (self.warmed * times, self.ahead * times);
+        self
+    }
+
     fn new(requests: &Requests, parts: usize) -> (Self, usize) {
         let length = requests.objects.len().div_ceil(parts.max(1)).max(1);
         let parts = requests.objects.len().div_ceil(length);
@@ -114,19 +160,21 @@ fn lost_at(requests: &Requests, cache: &Cache) -> usize {
 /// Every node reads into a cache of its own.
 fn alone(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> FleetRun {
     let (mut run, length) = FleetRun::new(requests, parts);
-    for node in 0..nodes {
-        let is_own = |&number: &usize| u32::from(requests.reader(number)) % nodes == node;
-        let own: Vec<usize> = (0..requests.objects.len()).filter(is_own).collect();
-        let lost = if node == 0 { own.partition_point(|&number| number < lost_at(requests, cache)) } else { own.len() };
+    for (node, own) in by_node(requests, nodes).into_iter().enumerate() {
+        let lost =
+            if node == 0 { own.partition_point(|&n| (n as usize) < lost_at(requests, cache)) } else { own.len() };
         for (own, warm) in [(&own[..lost], true), (&own[lost..], false)] {
-            let objects = own.iter().map(|&number| requests.objects[number]).collect();
-            let part = Requests { objects, sizes: requests.sizes.clone(), readers: Vec::new() };
-            let found = with_policy(cache.policy, cache.capacity, &part, Alone { requests: &part, cache, warm });
+            if own.is_empty() {
+                continue;
+            }
+            let objects: Vec<ObjectId> = own.iter().map(|&number| requests.objects[number as usize]).collect();
+            let reads = (&objects[..], &requests.sizes);
+            let found = with_policy(cache.policy, cache.capacity, reads, Alone { reads, cache, warm });
             run.warmed += found.warmed;
             run.ahead += found.ahead;
-            for ((&number, &object), hit) in own.iter().zip(&part.objects).zip(found.hits) {
+            for ((&number, &object), hit) in own.iter().zip(&objects).zip(found.hits) {
                 let tier = if hit { Tier::Local } else { Tier::Storage };
-                run.intervals[number / length].reads.add(tier, requests.sizes.of(object));
+                run.intervals[number as usize / length].reads.add(tier, requests.sizes.of(object));
             }
         }
     }
@@ -134,8 +182,21 @@ fn alone(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> FleetR
     run
 }
 
+/// The numbers of every node's requests; of nodes that read nothing behind the last that does there is none.
+fn by_node(requests: &Requests, nodes: u32) -> Vec<Vec<u32>> {
+    let mut of_node: Vec<Vec<u32>> = Vec::new();
+    for number in 0..requests.objects.len() {
+        let node = (u32::from(requests.reader(number)) % nodes.max(1)) as usize;
+        if of_node.len() <= node {
+            of_node.resize_with(node + 1, Vec::new);
+        }
+        of_node[node].push(u32::try_from(number).unwrap_or(u32::MAX));
+    }
+    of_node
+}
+
 struct Alone<'a> {
-    requests: &'a Requests,
+    reads: Reads<'a>,
     cache: &'a Cache,
     warm: bool,
 }
@@ -151,9 +212,9 @@ impl<'a> WithPolicy<'a> for Alone<'a> {
     type Output = Found;
 
     fn with(self, cache: impl Eviction + 'a) -> Found {
-        let mut front = Front::new(self.cache, self.requests, cache);
-        let warmed = if self.warm { front.warm_up(self.cache.warm_up, |_| true) } else { Bytes::ZERO };
-        let hits = self.requests.objects.iter().map(|&object| front.request(object)).collect();
+        let mut front = Front::new(self.cache, self.reads, cache);
+        let warmed = if self.warm { front.warm_up(self.cache.warm_up) } else { Bytes::ZERO };
+        let hits = self.reads.0.iter().map(|&object| front.request(object)).collect();
         Found { hits, warmed, ahead: front.ahead }
     }
 }
@@ -171,7 +232,7 @@ fn shelf<'a>(requests: &'a Requests, settings: &Cache, capacity: Bytes) -> Shelf
         }
     }
     let settings = Cache { capacity, ..*settings };
-    Front::new(&settings, requests, with_policy(settings.policy, capacity, requests, Boxed))
+    Front::new(&settings, requests.reads(), with_policy(settings.policy, capacity, requests.reads(), Boxed))
 }
 
 /// The caches of nodes that read from each other.
@@ -180,6 +241,8 @@ struct Fleet<'a> {
     own: Vec<Shelf<'a>>,
     /// What it keeps for all.
     shared: Vec<Shelf<'a>>,
+    own_bytes: Bytes,
+    shared_bytes: Bytes,
     ring: Ring,
     /// Of every object, the nodes that keep it.
     owners: Vec<u16>,
@@ -193,7 +256,7 @@ const OWN: u64 = 10;
 fn together(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> FleetRun {
     let (mut run, length) = FleetRun::new(requests, parts);
     let mut fleet = Fleet::new(requests, cache, nodes);
-    run.warmed = fleet.warm_up(cache.warm_up);
+    run.warmed = fleet.warm_up(&warm_up_order(cache.warm_up, requests.reads()));
     let lost = lost_at(requests, cache);
     for (number, &object) in requests.objects.iter().enumerate() {
         if number == lost {
@@ -213,27 +276,35 @@ impl<'a> Fleet<'a> {
         let first = Bytes(if two { cache.capacity.0 / OWN } else { 0 });
         let shelves = |count: u32, bytes: Bytes| (0..count).map(|_| shelf(requests, cache, bytes)).collect();
         let (ring, replicas) = (Ring::new(nodes), cache.replicas.min(nodes) as usize);
+        let rest = cache.capacity - first;
         Self {
             own: shelves(if two { nodes } else { 0 }, first),
-            shared: shelves(nodes, cache.capacity - first),
+            shared: shelves(nodes, rest),
+            own_bytes: first,
+            shared_bytes: rest,
             owners: ring.owners(requests.sizes.objects(), replicas),
             ring,
             replicas,
         }
     }
 
-    fn warm_up(&mut self, warm_up: WarmUp) -> Bytes {
+    fn warm_up(&mut self, order: &[ObjectId]) -> Bytes {
         let (owners, replicas) = (&self.owners, self.replicas);
         let of_node = |(shelf, node): (&mut Shelf<'_>, u16)| {
-            shelf.warm_up(warm_up, |object| owners_of(owners, replicas, object).contains(&node))
+            let owned = |object: &ObjectId| owners_of(owners, replicas, *object).contains(&node);
+            shelf.fill(order.iter().copied().filter(owned))
         };
         self.shared.iter_mut().zip(0..).map(of_node).sum()
     }
 
     /// The first node's caches are lost, and it owns nothing any more.
     fn lose_first(&mut self, requests: &'a Requests, cache: &Cache) {
-        if let Some(own) = self.own.first_mut() {
-            *own = shelf(requests, cache, Bytes(cache.capacity.0 / OWN));
+        for (caches, capacity) in [(&mut self.own, self.own_bytes), (&mut self.shared, self.shared_bytes)] {
+            if let Some(first) = caches.first_mut() {
+                let ahead = first.ahead;
+                *first = shelf(requests, cache, capacity);
+                first.ahead = ahead;
+            }
         }
         self.ring.remove(0);
         self.replicas = self.replicas.min(self.ring.nodes());
@@ -244,12 +315,14 @@ impl<'a> Fleet<'a> {
         if self.own.get_mut(node as usize).is_some_and(|own| own.request(object)) {
             return Tier::Local;
         }
-        let owners = owners_of(&self.owners, self.replicas, object);
+        let (all, replicas) = (&self.owners, self.replicas);
+        let owners = owners_of(all, replicas, object);
         let shared = &mut self.shared;
         let mut holders = owners.iter().copied().filter(|&owner| shared[usize::from(owner)].contains(object));
         let holder = holders.clone().find(|&owner| u32::from(owner) == node).or_else(|| holders.next());
         for &owner in owners.iter().filter(|&&owner| holder.is_none_or(|holder| holder == owner)) {
-            shared[usize::from(owner)].request(object);
+            let keeps = |next: ObjectId| owners_of(all, replicas, next).contains(&owner);
+            shared[usize::from(owner)].request_of(object, keeps);
         }
         match holder {
             Some(holder) if u32::from(holder) == node => Tier::Local,

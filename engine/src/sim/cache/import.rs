@@ -147,6 +147,7 @@ fn csv(bytes: &[u8]) -> Result<Requests, ImportError> {
     };
     let (object, size, reader) = (needed(OBJECT)?, needed(SIZE)?, place(READER));
     let (mut numbering, mut readers) = (Numbering::<Vec<u8>>::default(), Vec::new());
+    let mut reader_numbers: FxHashMap<u64, u16> = FxHashMap::default();
     let mut record = csv::ByteRecord::new();
     while table.read_byte_record(&mut record).map_err(malformed)? {
         let line = record.position().map_or(0, csv::Position::line);
@@ -162,7 +163,9 @@ fn csv(bytes: &[u8]) -> Result<Requests, ImportError> {
         }
         if let Some(place) = reader {
             let of = number(place, "reader", u64::from(u16::MAX), "a whole number from 0 to 65535")?;
-            readers.push(u16::try_from(of).unwrap_or(u16::MAX));
+            // As they come, so that no number is left out.
+            let next = u16::try_from(reader_numbers.len()).unwrap_or(u16::MAX);
+            readers.push(*reader_numbers.entry(of).or_insert(next));
         }
         numbering.add(record.get(object).unwrap_or_default().to_vec(), Bytes(bytes))?;
     }

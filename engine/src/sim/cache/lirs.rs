@@ -26,7 +26,8 @@ impl<'a> Lirs<'a> {
     pub fn new(sizes: &'a Sizes, capacity: u64) -> Self {
         let (stack, high) = (Entries::new(sizes), Entries::new(sizes));
         let [recency, queue, gone] = [Queue::default(); 3];
-        let low_capacity = capacity - capacity / 100;
+        // Room for one object at least, or what is new would have nowhere to wait.
+        let low_capacity = capacity - (capacity / 100).max(sizes.largest_within(capacity));
         Self { stack, recency, high, queue, gone, low: 0, low_capacity, capacity }
     }
 
@@ -122,6 +123,7 @@ impl Eviction for Lirs<'_> {
         } else {
             self.stack_up(object, false);
             self.queue.renew(&mut self.high, waiting);
+            self.prune();
         }
         true
     }
@@ -147,6 +149,7 @@ impl Eviction for Lirs<'_> {
         } else {
             self.stack_up(object, false);
             self.wait(object);
+            self.prune();
         }
     }
 

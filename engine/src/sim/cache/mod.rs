@@ -38,7 +38,7 @@ mod w_tiny_lfu;
 mod workload;
 
 pub use curve::{CurvePoint, Sampled, capacities, sampled};
-pub use fleet::{ByTier, FleetRun, Tier, TierInterval, replay_fleet};
+pub use fleet::{ByTier, FleetRun, Served, Tier, TierInterval, replay_fleet};
 pub use import::{ImportError, TraceFormat, import};
 pub use replay::{CacheRun, Hits, Interval, replay};
 pub use requests::{ObjectId, Requests, Sizes};

@@ -15,7 +15,7 @@ use super::s3_fifo::S3Fifo;
 use super::sieve::Sieve;
 use super::two_q::TwoQ;
 use super::w_tiny_lfu::WTinyLfu;
-use super::{Eviction, ObjectId, Requests};
+use super::{Eviction, ObjectId, Requests, Sizes};
 use crate::scenario::{Admission, Cache, CachePolicy, WarmUp};
 use crate::units::Bytes;
 
@@ -100,14 +100,17 @@ pub(super) trait WithPolicy<'a> {
     fn with(self, cache: impl Eviction + 'a) -> Self::Output;
 }
 
+/// What is read, and how large it is.
+pub(super) type Reads<'a> = (&'a [ObjectId], &'a Sizes);
+
 /// Does something with an empty cache. Each policy has code of its own, so that a request costs no indirect call.
 pub(super) fn with_policy<'a, W: WithPolicy<'a>>(
     policy: CachePolicy,
     capacity: Bytes,
-    requests: &'a Requests,
+    (objects, sizes): Reads<'a>,
     action: W,
 ) -> W::Output {
-    let (sizes, capacity) = (&requests.sizes, capacity.0);
+    let capacity = capacity.0;
     match policy {
         CachePolicy::Fifo => action.with(Fifo::new(sizes, capacity)),
         CachePolicy::Lru => action.with(Lru::new(sizes, capacity)),
@@ -121,7 +124,7 @@ pub(super) fn with_policy<'a, W: WithPolicy<'a>>(
         CachePolicy::WTinyLfu => action.with(WTinyLfu::new(sizes, capacity)),
         CachePolicy::Pinned => action.with(Pinned::new(sizes, capacity)),
         CachePolicy::Random => action.with(Random::new(sizes, capacity, SEED)),
-        CachePolicy::Belady => action.with(Belady::new(sizes, capacity, &requests.objects)),
+        CachePolicy::Belady => action.with(Belady::new(sizes, capacity, objects)),
     }
 }
 
@@ -130,7 +133,7 @@ const SEED: u64 = 0x5ca1_ab1e;
 
 /// Plays a trace through a cache, in as many parts.
 pub fn replay(requests: &Requests, cache: &Cache, parts: usize) -> CacheRun {
-    with_policy(cache.policy, cache.capacity, requests, Replay { requests, cache, parts })
+    with_policy(cache.policy, cache.capacity, requests.reads(), Replay { requests, cache, parts })
 }
 
 struct Replay<'a> {
@@ -144,8 +147,8 @@ impl<'a> WithPolicy<'a> for Replay<'a> {
 
     fn with(self, cache: impl Eviction + 'a) -> CacheRun {
         let Self { requests, parts, .. } = self;
-        let mut front = Front::new(self.cache, requests, cache);
-        let warmed = front.warm_up(self.cache.warm_up, |_| true);
+        let mut front = Front::new(self.cache, requests.reads(), cache);
+        let warmed = front.warm_up(self.cache.warm_up);
         let length = requests.objects.len().div_ceil(parts.max(1)).max(1);
         let mut run = CacheRun { warmed, ..CacheRun::default() };
         for (part, objects) in requests.objects.chunks(length).enumerate() {
@@ -165,7 +168,8 @@ impl<'a> WithPolicy<'a> for Replay<'a> {
 /// A cache with what stands before it: admission, reading ahead.
 pub(super) struct Front<'a, E> {
     cache: E,
-    requests: &'a Requests,
+    objects: &'a [ObjectId],
+    sizes: &'a Sizes,
     capacity: Bytes,
     admission: Admission,
     /// The largest size that comes in.
@@ -178,8 +182,7 @@ pub(super) struct Front<'a, E> {
 }
 
 impl<'a, E: Eviction> Front<'a, E> {
-    pub(super) fn new(settings: &Cache, requests: &'a Requests, cache: E) -> Self {
-        let sizes = &requests.sizes;
+    pub(super) fn new(settings: &Cache, (objects, sizes): Reads<'a>, cache: E) -> Self {
         let mean = sizes.total().0.div_ceil((sizes.objects() as u64).max(1));
         let below_mean = settings.admission == Admission::BelowMean;
         let largest = if below_mean { settings.capacity.min(Bytes(mean)) } else { settings.capacity };
@@ -187,7 +190,8 @@ impl<'a, E: Eviction> Front<'a, E> {
         let seen = if asks_twice { vec![false; sizes.objects()] } else { Vec::new() };
         Self {
             cache,
-            requests,
+            objects,
+            sizes,
             capacity: settings.capacity,
             admission: settings.admission,
             largest,
@@ -199,6 +203,11 @@ impl<'a, E: Eviction> Front<'a, E> {
 
     /// Reads an object; whether it was there.
     pub(super) fn request(&mut self, object: ObjectId) -> bool {
+        self.request_of(object, |_| true)
+    }
+
+    /// The same of a cache that keeps only some objects: no others are read ahead.
+    pub(super) fn request_of(&mut self, object: ObjectId, keeps: impl Fn(ObjectId) -> bool) -> bool {
         if self.cache.hit(object) {
             return true;
         }
@@ -206,7 +215,7 @@ impl<'a, E: Eviction> Front<'a, E> {
             self.cache.insert(object);
         }
         if self.read_ahead > 0 {
-            self.read_on(object);
+            self.read_on(object, keeps);
         }
         false
     }
@@ -215,29 +224,25 @@ impl<'a, E: Eviction> Front<'a, E> {
         if self.admission == Admission::SecondRequest && !std::mem::replace(&mut self.seen[object.index()], true) {
             return false;
         }
-        self.requests.sizes.of(object) <= self.largest
+        self.sizes.of(object) <= self.largest
     }
 
     /// Reads the objects behind one that was not there.
-    fn read_on(&mut self, object: ObjectId) {
+    fn read_on(&mut self, object: ObjectId, keeps: impl Fn(ObjectId) -> bool) {
         let behind = (object.0 + 1..).take(self.read_ahead as usize).map(ObjectId);
-        for next in behind.take_while(|next| next.index() < self.requests.sizes.objects()) {
-            let size = self.requests.sizes.of(next);
-            if size <= self.largest && !self.cache.contains(next) {
+        for next in behind.take_while(|next| next.index() < self.sizes.objects()) {
+            let size = self.sizes.of(next);
+            if size <= self.largest && keeps(next) && !self.cache.contains(next) {
                 self.ahead += size;
                 self.cache.insert(next);
             }
         }
     }
 
-    /// Fills the cache before the first request with wanted objects; returns the bytes that were read for it.
-    pub(super) fn warm_up(&mut self, warm_up: WarmUp, is_wanted: impl Fn(ObjectId) -> bool) -> Bytes {
-        let wanted = |object: &ObjectId| is_wanted(*object);
-        match warm_up {
-            WarmUp::None => Bytes::ZERO,
-            WarmUp::Sequential => self.fill(all_objects(self.requests).filter(wanted)),
-            WarmUp::MostValuable => self.fill(by_value(self.requests).into_iter().filter(wanted)),
-        }
+    /// Fills the cache before the first request; returns the bytes that were read for it.
+    pub(super) fn warm_up(&mut self, warm_up: WarmUp) -> Bytes {
+        let order = warm_up_order(warm_up, (self.objects, self.sizes));
+        self.fill(order.into_iter())
     }
 
     /// Whether an object is there, without a trace of the question.
@@ -246,10 +251,10 @@ impl<'a, E: Eviction> Front<'a, E> {
     }
 
     /// Puts objects in until the next one does not fit; returns their bytes.
-    fn fill(&mut self, objects: impl Iterator<Item = ObjectId>) -> Bytes {
+    pub(super) fn fill(&mut self, objects: impl Iterator<Item = ObjectId>) -> Bytes {
         let mut filled = Bytes::ZERO;
         for object in objects {
-            let size = self.requests.sizes.of(object);
+            let size = self.sizes.of(object);
             if filled + size > self.capacity {
                 break;
             }
@@ -262,19 +267,27 @@ impl<'a, E: Eviction> Front<'a, E> {
     }
 }
 
-fn all_objects(requests: &Requests) -> impl Iterator<Item = ObjectId> + use<> {
-    (0..).map(ObjectId).take(requests.sizes.objects())
+fn all_objects(sizes: &Sizes) -> impl Iterator<Item = ObjectId> + use<> {
+    (0..).map(ObjectId).take(sizes.objects())
+}
+
+/// The objects that come into a cache before the first request, in this order.
+pub(super) fn warm_up_order(warm_up: WarmUp, reads: Reads<'_>) -> Vec<ObjectId> {
+    match warm_up {
+        WarmUp::None => Vec::new(),
+        WarmUp::Sequential => all_objects(reads.1).collect(),
+        WarmUp::MostValuable => by_value(reads),
+    }
 }
 
 /// Objects by how often a trace reads them for their size, the most valuable first.
-fn by_value(requests: &Requests) -> Vec<ObjectId> {
-    let mut reads = vec![0_u64; requests.sizes.objects()];
-    requests.objects.iter().for_each(|object| reads[object.index()] += 1);
-    let mut objects: Vec<ObjectId> = all_objects(requests).filter(|object| reads[object.index()] > 0).collect();
+fn by_value((read, sizes): Reads<'_>) -> Vec<ObjectId> {
+    let mut reads = vec![0_u64; sizes.objects()];
+    read.iter().for_each(|object| reads[object.index()] += 1);
+    let mut objects: Vec<ObjectId> = all_objects(sizes).filter(|object| reads[object.index()] > 0).collect();
     // Cross-multiplied, so that no division rounds.
-    let value = |object: &ObjectId, other: &ObjectId| {
-        u128::from(reads[object.index()]) * u128::from(requests.sizes.of(*other).0)
-    };
+    let value =
+        |object: &ObjectId, other: &ObjectId| u128::from(reads[object.index()]) * u128::from(sizes.of(*other).0);
     objects.sort_by(|a, b| value(b, a).cmp(&value(a, b)).then(a.cmp(b)));
     objects
 }

@@ -60,6 +60,20 @@ impl Sizes {
         }
     }
 
+    /// Bytes of the largest object of at most so many; 0 where there is none.
+    pub fn largest_within(&self, bytes: u64) -> u64 {
+        match self {
+            Self::Alike { size, .. } => {
+                if size.0 <= bytes {
+                    size.0
+                } else {
+                    0
+                }
+            }
+            Self::Each(sizes) => sizes.iter().map(|size| size.0).filter(|&size| size <= bytes).max().unwrap_or(0),
+        }
+    }
+
     /// About how many objects so many bytes hold.
     pub fn about_as_many_in(&self, bytes: u64) -> u64 {
         let mean = self.total().0 / (self.objects() as u64).max(1);
@@ -82,6 +96,11 @@ impl Requests {
     /// Bytes of all requests together.
     pub fn bytes(&self) -> Bytes {
         self.objects.iter().map(|&object| self.sizes.of(object)).sum()
+    }
+
+    /// What is read, and how large it is.
+    pub(super) fn reads(&self) -> (&[ObjectId], &Sizes) {
+        (&self.objects, &self.sizes)
     }
 
     /// Who reads request `number`.

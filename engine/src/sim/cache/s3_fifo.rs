@@ -36,7 +36,9 @@ impl<'a> S3Fifo<'a> {
     /// An empty cache.
     pub fn new(sizes: &'a Sizes, capacity: u64) -> Self {
         let [small, main, ghost] = [Queue::default(); 3];
-        Self { entries: Entries::new(sizes), small, main, ghost, capacity, small_capacity: capacity / 10, full: false }
+        // A tenth, but room for one object: what does not fit there never comes in.
+        let small_capacity = (capacity / 10).max(sizes.largest_within(capacity));
+        Self { entries: Entries::new(sizes), small, main, ghost, capacity, small_capacity, full: false }
     }
 
     fn evict(&mut self) {

@@ -129,8 +129,9 @@ fn jobs(input: &Input, nodes: u32, seed: u64) -> (Vec<ObjectId>, Vec<u16>) {
     let orders =
         Orders { access: Access { sampling: Sampling::Global, ..access }, count: input.samples.count, nodes: 1, seed };
     let epoch = f64::from(input.samples.count);
+    let stagger = if access.pattern == AccessPattern::Jobs { access.stagger } else { 0.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the epoch times the jobs")]
-    let start = |job: u32| (f64::from(job) * access.stagger * epoch) as usize;
+    let start = |job: u32| (f64::from(job) * stagger * epoch) as usize;
     let mut waiting = (0..access.jobs).map(|job| (start(job), job)).peekable();
     let mut running = Vec::new();
     let (mut reads, mut round): (Vec<Read>, usize) = (Vec::new(), 0);
