@@ -257,7 +257,7 @@ fn tiers_ui(ui: &mut Ui, report: &CacheReport) {
         let covered = share > 0.75;
         let ink = if covered { on_slice() } else { ui.visuals().strong_text_color() };
         let lines =
-            format!("{}\n{:.1} % · {}", t_or_name("data.tier", tier.name()), share * 100.0, total.bytes[tier as usize]);
+            format!("{}\n{:.1} % · {}", t_or_name("data_tier", tier.name()), share * 100.0, total.bytes[tier as usize]);
         painter.text(frame.center(), Align2::CENTER_CENTER, lines, FontId::proportional(13.0), ink);
         if number > 0 {
             let arrow = egui::pos2(left - gap / 2.0, frame.center().y);
@@ -287,7 +287,7 @@ fn step_ui(ui: &mut Ui, input: &InputReport) {
     ui.label(match input.run.bound {
         InputBound::None => t("data.bound.none").to_owned(),
         InputBound::Decode => t("data.bound.decode").to_owned(),
-        InputBound::Bandwidth(tier) => t_with("data.bound.bandwidth", t_or_name("data.tier", tier.name())),
+        InputBound::Bandwidth(tier) => t_with("data.bound.bandwidth", t_or_name("data_tier", tier.name())),
         InputBound::Latency => t("data.bound.latency").to_owned(),
         InputBound::Copy => t("data.bound.copy").to_owned(),
     });
@@ -395,7 +395,7 @@ fn table_ui(ui: &mut Ui, report: &CacheReport) -> Option<CachePolicy> {
         ui.end_row();
         for curve in &report.curves {
             let name = curve.policy.name();
-            let about = t_or_name("data.policy_about", name);
+            let about = t_or_name("data_policy_about", name);
             let chosen = curve.policy == report.cache.policy;
             if ui.selectable_label(chosen, name).on_hover_text(about).clicked() {
                 taken = Some(curve.policy);

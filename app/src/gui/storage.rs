@@ -100,7 +100,7 @@ fn summary_ui(ui: &mut Ui, report: &GoodputReport) {
     let [worst, best] = chosen.range.map(|share| format!("{:.2} %", share * 100.0));
     ui.weak(format!("{} {worst} – {best}", t("storage.range")));
     let parts = [
-        t_or_name("storage.mode", report.mode.name()).to_owned(),
+        t_or_name("storage_mode", report.mode.name()).to_owned(),
         format!("{} {} ({interval})", t("storage.every"), chosen.interval),
         t_with("storage.state", report.state),
         t_with("storage.mtbf", report::long_time(report.mtbf)),
@@ -109,7 +109,7 @@ fn summary_ui(ui: &mut Ui, report: &GoodputReport) {
     ];
     ui.label(parts.join(" · "));
     let named = |(part, time): (&'static str, Nanos)| {
-        (t_or_name("storage.part", part).to_owned(), time.secs(), job_part_color(part))
+        (t_or_name("storage_part", part).to_owned(), time.secs(), job_part_color(part))
     };
     ui.scope(|ui| {
         ui.set_max_width(ui.available_width().min(900.0));
@@ -118,7 +118,7 @@ fn summary_ui(ui: &mut Ui, report: &GoodputReport) {
     let all = chosen.time.total().secs().max(1e-12);
     ui.horizontal_wrapped(|ui| {
         for (part, time) in chosen.time.parts() {
-            let name = t_or_name("storage.part", part);
+            let name = t_or_name("storage_part", part);
             swatch_ui(ui, job_part_color(part), &format!("{name} {:.2} %", time.secs() / all * 100.0));
         }
     });
@@ -154,7 +154,7 @@ fn curve_ui(ui: &mut Ui, report: &GoodputReport) {
     let ink = ui.visuals().text_color();
     plot.show(ui, |plot| {
         for mode in &report.modes {
-            let name = t_or_name("storage.mode", mode.mode.name());
+            let name = t_or_name("storage_mode", mode.mode.name());
             let color = mode_color(mode.mode.name());
             let width = if mode.mode == report.mode { 3.0 } else { 1.5 };
             plot.line(Line::new(name, curve(mode)).color(color).width(width));
@@ -183,11 +183,11 @@ fn table_ui(ui: &mut Ui, report: &GoodputReport) -> Option<CheckpointMode> {
     ui.add_space(6.0);
     Grid::new("ways to keep").striped(true).num_columns(8).spacing([20.0, 4.0]).show(ui, |ui| {
         for key in ["mode", "blocking", "background", "read", "best", "young", "daly", "at_best"] {
-            ui.weak(t_or_name("storage.column", key));
+            ui.weak(t_or_name("storage_column", key));
         }
         ui.end_row();
         for mode in &report.modes {
-            let name = t_or_name("storage.mode", mode.mode.name());
+            let name = t_or_name("storage_mode", mode.mode.name());
             if ui.selectable_label(mode.mode == report.mode, name).clicked() {
                 taken = Some(mode.mode);
             }
