@@ -386,8 +386,8 @@ fn a_long_run_is_played_and_another_way_to_keep_it_can_be_taken() {
     window.harness.run_ok();
     window.harness.snapshot("goodput");
     // In the legend of the chart, and in the table.
-    window.harness.get_all_by_label("in a peer's memory").last().expect("a row").click();
-    let better = |state: &Value| state["storage"]["goodput"].as_f64().is_some_and(|peer| peer > sharded);
+    window.harness.get_all_by_label("asynchronous").last().expect("a row").click();
+    let better = |state: &Value| state["storage"]["goodput"].as_f64().is_some_and(|other| other > sharded);
     window.until("a better goodput", better);
 }
 

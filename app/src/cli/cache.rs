@@ -71,7 +71,8 @@ fn policy(name: &str) -> anyhow::Result<CachePolicy> {
 fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<(String, CacheStudy)> {
     let mut file = input::scenario_file(&options.scenario)?;
     if let (Some(nodes), None) = (options.nodes, &options.trace) {
-        file.cluster.nodes = nodes;
+        // The strategy may be one for other nodes: replicas follow from what there is.
+        (file.cluster.nodes, file.strategy.data_parallel) = (nodes, None);
     }
     let scenario = input::checked(&options.scenario, &file)?;
     let (name, requests, origin) = match &options.trace {

@@ -107,7 +107,7 @@ impl DataView {
 
     fn play(&mut self, context: &egui::Context, session: &Session, reads: Reads) {
         (self.error, self.progress) = (None, 0.0);
-        self.playing = Some(session.file.clone());
+        self.playing = Some(read_by(&session.file));
         let run = &session.run;
         let cache = run.scenario.data().input.map(|input| input.cache);
         let feeds = matches!(reads, Reads::Made(..)).then(|| run.scenario.clone());
@@ -129,7 +129,7 @@ impl DataView {
                 ui.colored_label(signals(ui.visuals()).bad, error);
             }
             let Some(report) = &self.report else { return };
-            if self.played.as_ref().is_some_and(|played| *played != session.file) && !self.is_running() {
+            if self.played.as_ref().is_some_and(|played| *played != read_by(&session.file)) && !self.is_running() {
                 ui.colored_label(signals(ui.visuals()).warn, t("data.old"));
             }
             summary_ui(ui, report);
@@ -184,6 +184,12 @@ impl DataView {
             ui.weak(t("data.drop"));
         });
     }
+}
+
+/// What of a scenario decides what is read, and what a step waits for it.
+fn read_by(file: &ScenarioFile) -> ScenarioFile {
+    let other = ScenarioFile { name: None, description: None, checkpoint: None, reliability: None, ..file.clone() };
+    ScenarioFile { schema: None, ..other }
 }
 
 /// The dataset that everybody knows: ImageNet-1k, as it is published.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardlab_engine::analysis::{CacheReport, GoodputReport, goodput};
+use shardlab_engine::analysis::{CacheReport, GoodputReport, GoodputStudy};
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{
     Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
@@ -171,8 +171,15 @@ impl Job {
     /// Plays a long run of a scenario whose step takes so long.
     pub fn goodput(context: &egui::Context, scenario: Scenario, step: Nanos) -> Self {
         Self::start(context, "goodput", move |reporter| async move {
-            breathe().await;
-            if let Some(report) = goodput(&scenario, step) {
+            let Some(study) = GoodputStudy::of(&scenario, step) else { return Ok(()) };
+            let mut modes = Vec::new();
+            for mode in study.modes() {
+                if !reporter.go_on().await {
+                    return Ok(());
+                }
+                modes.extend(study.play(mode));
+            }
+            if let Some(report) = study.finish(modes) {
                 reporter.tell(Message::Kept(Box::new(report)));
             }
             Ok(())

@@ -94,7 +94,7 @@ impl StorageView {
 
 fn summary_ui(ui: &mut Ui, report: &GoodputReport) {
     let chosen = &report.chosen;
-    let interval = report::long_time(report.step * i64::from(chosen.interval));
+    let interval = report::long_time(report.interval_time());
     let share = format!("{:.2} %", chosen.time.goodput() * 100.0);
     ui.heading(t_with("storage.goodput", share));
     let [worst, best] = chosen.range.map(|share| format!("{:.2} %", share * 100.0));

@@ -137,8 +137,10 @@ impl CacheStudy {
         // A page has to stay alive while these are played.
         let (long, short) = ((options.played / 10).max(1), (options.played / 200).max(1));
         let tables = (whole.sizes.objects() as u64).saturating_mul(u64::from(nodes)).div_ceil(ENTRIES);
-        let (long, short) = ([thinning(&whole, 1, long), spread(tables)], [thinning(&whole, 1, short), spread(tables)]);
-        let sampled_in = |[one, other]: [u32; 2]| sampled(whole.clone(), one.max(other));
+        let sampled_in = |played: u64| {
+            let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, 1, played).max(spread(tables)));
+            sampled(whole.clone(), one_in)
+        };
         let (run, probe) = (sampled_in(long), sampled_in(short));
         let sampled = sampled(whole, one_in);
         Self { whole: run, probe, sampled, cache, nodes, plan, options, origin, feed: None, totals }

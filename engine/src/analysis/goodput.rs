@@ -83,6 +83,7 @@ fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: Checkpoint
         )
     };
     let alone = Nanos::from_secs(written.as_f64() / checkpoint.node_bandwidth.0.min(checkpoint.bandwidth.0));
+    let capped = |time: Nanos| time.min(LONGEST);
     let (blocking, background, read) = match mode {
         CheckpointMode::Full => (alone, Nanos::ZERO, stored(state)),
         CheckpointMode::Sharded => (stored(written), Nanos::ZERO, stored(state)),
@@ -93,9 +94,9 @@ fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: Checkpoint
     Job {
         step,
         interval: checkpoint.interval.unwrap_or(1),
-        blocking,
-        background,
-        read,
+        blocking: capped(blocking),
+        background: capped(background),
+        read: capped(read),
         hardware,
         software,
         detect: reliability.detect,
@@ -106,6 +107,9 @@ fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: Checkpoint
         horizon: reliability.horizon,
     }
 }
+
+/// No checkpoint takes longer than the longest horizon.
+const LONGEST: Nanos = Nanos(3650 * 86_400 * 1_000_000_000);
 
 /// The mean of all runs with an interval.
 fn point(job: &Job, interval: u32) -> GoodputPoint {
@@ -182,20 +186,58 @@ fn mode_report(job: &Job, mode: CheckpointMode, mtbf: Nanos) -> Option<ModeRepor
     })
 }
 
+/// A long run that is not played yet: each way to take checkpoints stands for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct GoodputStudy<'a> {
+    resilience: &'a Resilience,
+    cluster: &'a Cluster,
+    step: Nanos,
+    mtbf: Nanos,
+}
+
+impl<'a> GoodputStudy<'a> {
+    /// The long run of a scenario whose step takes `step`; none where nothing is said of checkpoints or failures.
+    pub fn of(scenario: &'a Scenario, step: Nanos) -> Option<Self> {
+        let (resilience, cluster) = (scenario.resilience()?, scenario.cluster());
+        let rate: f64 = resilience.reliability.failure_rate(cluster).iter().sum();
+        Some(Self { resilience, cluster, step, mtbf: Nanos::from_secs(1.0 / rate.max(1e-12)) })
+    }
+
+    /// The ways that there are: a single node has no peer.
+    pub fn modes(&self) -> impl Iterator<Item = CheckpointMode> + use<> {
+        let alone = self.cluster.nodes == 1;
+        CheckpointMode::ALL.iter().copied().filter(move |&mode| !alone || mode != CheckpointMode::Peer)
+    }
+
+    /// Plays one of them.
+    pub fn play(&self, mode: CheckpointMode) -> Option<ModeReport> {
+        mode_report(&job(self.resilience, self.cluster, self.step, mode), mode, self.mtbf)
+    }
+
+    /// Puts all together; none where the chosen way is not among them.
+    pub fn finish(&self, modes: Vec<ModeReport>) -> Option<GoodputReport> {
+        let Self { resilience, cluster, step, mtbf } = *self;
+        let mode = resilience.checkpoint.mode;
+        let own = modes.iter().find(|report| report.mode == mode)?;
+        let chosen = match resilience.checkpoint.interval {
+            Some(interval) => point(&job(resilience, cluster, step, mode), interval),
+            None => own.best,
+        };
+        let (state, horizon) = (resilience.state, resilience.reliability.horizon);
+        Some(GoodputReport { step, state, mtbf, horizon, chosen, mode, modes })
+    }
+}
+
 /// What becomes of the long run of a scenario whose step takes `step`; none where nothing is said of checkpoints or
 /// failures.
 pub fn goodput(scenario: &Scenario, step: Nanos) -> Option<GoodputReport> {
-    let (resilience, cluster) = (scenario.resilience()?, scenario.cluster());
-    let rate: f64 = resilience.reliability.failure_rate(cluster).iter().sum();
-    let mtbf = Nanos::from_secs(1.0 / rate.max(1e-12));
-    let of = |&mode: &CheckpointMode| mode_report(&job(resilience, cluster, step, mode), mode, mtbf);
-    let modes: Vec<ModeReport> = CheckpointMode::ALL.iter().filter_map(of).collect();
-    let mode = resilience.checkpoint.mode;
-    let own = modes.iter().find(|report| report.mode == mode)?;
-    let chosen = match resilience.checkpoint.interval {
-        Some(interval) => point(&job(resilience, cluster, step, mode), interval),
-        None => own.best,
-    };
-    let (state, horizon) = (resilience.state, resilience.reliability.horizon);
-    Some(GoodputReport { step, state, mtbf, horizon, chosen, mode, modes })
+    let study = GoodputStudy::of(scenario, step)?;
+    study.finish(study.modes().filter_map(|mode| study.play(mode)).collect())
+}
+
+impl GoodputReport {
+    /// Time of the steps between two checkpoints of the chosen interval.
+    pub fn interval_time(&self) -> Nanos {
+        Nanos(self.step.0.saturating_mul(i64::from(self.chosen.interval)))
+    }
 }

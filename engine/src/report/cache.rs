@@ -23,6 +23,9 @@ pub fn cache_table(name: &str, report: &CacheReport) -> String {
     let mut text = format!("{name}   [{from}]\n\n");
     let _ = writeln!(text, "  {} objects, {}", report.objects, report.object_bytes);
     let _ = writeln!(text, "  {} requests, {}, by {} nodes", report.requests, report.request_bytes, report.nodes);
+    if report.run_one_in > 1 {
+        let _ = writeln!(text, "  one object of {} stands for all", report.run_one_in);
+    }
     let cache = &report.cache;
     let _ = writeln!(
         text,

@@ -30,7 +30,7 @@ pub fn goodput_table(name: &str, report: &GoodputReport) -> String {
         "\n  {} every {} steps ({})",
         report.mode.name(),
         chosen.interval,
-        long_time(report.step * i64::from(chosen.interval))
+        long_time(report.interval_time())
     );
     let all = chosen.time.total().secs().max(1e-12);
     for (part, time) in chosen.time.parts() {

@@ -2,7 +2,7 @@
 
 use super::check::{Checked, bounded, invalid};
 use super::check_input::{fraction, rate};
-use super::resilience::{CheckpointFile, Checkpointing, Reliability, ReliabilityFile, Resilience};
+use super::resilience::{CheckpointFile, CheckpointMode, Checkpointing, Reliability, ReliabilityFile, Resilience};
 use super::{Optimizer, ScenarioFile};
 use crate::cluster::Cluster;
 use crate::model::{Model, ParameterCount};
@@ -12,8 +12,8 @@ const MINUTE: i64 = 60_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Failures over the whole horizon, at most: more would take seconds to play.
-const MAX_FAILURES: f64 = 1e5;
+/// Failures over the whole horizon, at most: thousands of runs are played.
+const MAX_FAILURES: f64 = 1e4;
 
 /// What `file` says of them; none where it says nothing.
 pub(super) fn check_resilience(
@@ -49,6 +49,10 @@ fn bytes_of_parameter(optimizer: Optimizer) -> u64 {
 }
 
 fn check_checkpoint(file: &CheckpointFile, cluster: &Cluster) -> Checked<Checkpointing> {
+    if file.mode == CheckpointMode::Peer && cluster.nodes == 1 {
+        let hint = "A single node has no other to keep its state.";
+        return Err(invalid("checkpoint.mode", "peer_memory", "another way, or cluster.nodes of at least 2", hint));
+    }
     let node_bandwidth = rate(file.node_bandwidth, "checkpoint.node_bandwidth", BytesPerSec(2e9))?;
     let all = BytesPerSec(node_bandwidth.0 * f64::from(cluster.nodes));
     Ok(Checkpointing {

@@ -83,7 +83,8 @@ pub fn check_input_time(cluster: &Cluster, strategy: &Strategy, data: &Data) -> 
     let read = 4.0 * input.samples.size.as_f64() / storage + input.storage.latency.secs();
     let batches = f64::from(input.loader.workers) * 8.0 + 4200.0;
     let batch = f64::from(strategy.global_batch) / f64::from(strategy.data_parallel);
-    let seconds = (read + input.loader.decode.secs()) * batch.max(1000.0) * batches;
+    // Of every worker, also while it waits for the others' reads.
+    let seconds = (read * f64::from(input.loader.workers) + input.loader.decode.secs()) * batch.max(1000.0) * batches;
     if seconds <= MAX_INPUT_SECONDS {
         return Ok(());
     }

@@ -53,8 +53,9 @@ pub struct CheckpointFile {
     pub node_bandwidth: Option<BytesPerSec>,
 }
 
-/// What may happen to a run, as it is written. What is left out is as Dubey et al. 2024 report of 16384 GPUs in 54 days
-/// (section 3.3.4): 419 unexpected interruptions, of which 58.7 % by GPUs and 12.9 % by software.
+/// What may happen to a run, as it is written. Times between failures that are left out are as Dubey et al. 2024 report of
+/// 16384 GPUs in 54 days (section 3.3.4): 419 unexpected interruptions, of which 58.7 % by GPUs and 12.9 % by software,
+/// which is taken for jobs of any size; all else that is left out is an assumption.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReliabilityFile {

@@ -269,10 +269,11 @@ fn wrong_values() -> Vec<Case> {
         ),
         run("a checkpoint of nothing", "[checkpoint]\nshare = 0.0", "`checkpoint.share` = 0"),
         run("no steps between checkpoints", "[checkpoint]\ninterval = 0", "`checkpoint.interval` = 0"),
+        run("a peer of nobody", "[checkpoint]\nmode = \"peer_memory\"", "`checkpoint.mode` = peer_memory"),
         run("a way that is none", "[checkpoint]\nmode = \"tape\"", "`checkpoint.mode` = \"tape\""),
         run("a storage that takes nothing", "[checkpoint]\nbandwidth = \"0 B/s\"", "`checkpoint.bandwidth` = 0 B/s"),
         run("devices that never work", "[reliability]\ndevice_mtbf = \"0 s\"", "`reliability.device_mtbf` = 0 ns"),
-        run("more failures than anybody plays", "[reliability]\njob_mtbf = \"10 s\"", "at most 1e5 failures"),
+        run("more failures than anybody plays", "[reliability]\njob_mtbf = \"10 s\"", "at most 1e4 failures"),
         run("a run of centuries", "[reliability]\nhorizon = \"4000 d\"", "at most 3650 d"),
         with("a negative learning rate", "steps = 10", "learning_rate = -1.0", "`run.learning_rate` = -1"),
     ]

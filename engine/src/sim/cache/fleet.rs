@@ -73,6 +73,8 @@ pub struct TierInterval {
     pub from: u64,
     /// Where its reads found their objects.
     pub reads: ByTier,
+    /// Bytes that were read ahead.
+    pub ahead: Bytes,
 }
 
 /// What tiers serve of reads.
@@ -102,14 +104,16 @@ impl FleetRun {
     /// which what is read ahead is part of the storage's. None where there were no reads.
     pub fn served(&self, late: f64) -> Option<Served> {
         let all = self.total.hits().requests as f64;
-        let mut reads = ByTier::default();
-        for interval in self.intervals.iter().filter(|interval| interval.from as f64 >= (1.0 - late) * all - 0.5) {
+        // The last part at least.
+        let late = late.max(1.0 / (self.intervals.len() as f64).max(1.0));
+        let (mut reads, mut read_ahead) = (ByTier::default(), Bytes::ZERO);
+        for interval in self.intervals.iter().filter(|interval| interval.from as f64 >= (1.0 - late) * all - 1.0) {
             reads += interval.reads;
+            read_ahead += interval.ahead;
         }
         let count = reads.requests.iter().sum::<u64>() as f64;
         let bytes = reads.bytes.map(Bytes::as_f64);
-        let ahead = self.ahead.as_f64() * count / all.max(1.0);
-        let moved = [bytes[0], bytes[1], bytes[2] + ahead];
+        let moved = [bytes[0], bytes[1], bytes[2] + read_ahead.as_f64()];
         let mean = |tier: usize| moved[tier] / (reads.requests[tier] as f64).max(1.0);
         (count > 0.0).then(|| Served {
             shares: reads.requests.map(|requests| requests as f64 / count),
@@ -130,15 +134,24 @@ impl FleetRun {
         for interval in &mut self.intervals {
             interval.from *= times;
             more(&mut interval.reads);
+            interval.ahead.0 *= times;
         }
         (self.warmed, self.ahead) = (self.warmed * times, self.ahead * times);
         self
     }
 
+    fn sum_up(&mut self) {
+        for interval in &self.intervals {
+            self.total += interval.reads;
+            self.ahead += interval.ahead;
+        }
+    }
+
     fn new(requests: &Requests, parts: usize) -> (Self, usize) {
         let length = requests.objects.len().div_ceil(parts.max(1)).max(1);
         let parts = requests.objects.len().div_ceil(length);
-        let interval = |part: usize| TierInterval { from: (part * length) as u64, reads: ByTier::default() };
+        let interval =
+            |part: usize| TierInterval { from: (part * length) as u64, reads: ByTier::default(), ahead: Bytes::ZERO };
         (Self { intervals: (0..parts).map(interval).collect(), ..Self::default() }, length)
     }
 }
@@ -171,14 +184,16 @@ fn alone(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> FleetR
             let reads = (&objects[..], &requests.sizes);
             let found = with_policy(cache.policy, cache.capacity, reads, Alone { reads, cache, warm });
             run.warmed += found.warmed;
-            run.ahead += found.ahead;
+            for &(place, ahead) in &found.ahead {
+                run.intervals[own[place] as usize / length].ahead += ahead;
+            }
             for ((&number, &object), hit) in own.iter().zip(&objects).zip(found.hits) {
                 let tier = if hit { Tier::Local } else { Tier::Storage };
                 run.intervals[number as usize / length].reads.add(tier, requests.sizes.of(object));
             }
         }
     }
-    run.intervals.iter().for_each(|interval| run.total += interval.reads);
+    run.sum_up();
     run
 }
 
@@ -205,7 +220,8 @@ struct Alone<'a> {
 struct Found {
     hits: Vec<bool>,
     warmed: Bytes,
-    ahead: Bytes,
+    /// Bytes that were read ahead, with the place of the request.
+    ahead: Vec<(usize, Bytes)>,
 }
 
 impl<'a> WithPolicy<'a> for Alone<'a> {
@@ -214,8 +230,15 @@ impl<'a> WithPolicy<'a> for Alone<'a> {
     fn with(self, cache: impl Eviction + 'a) -> Found {
         let mut front = Front::new(self.cache, self.reads, cache);
         let warmed = if self.warm { front.warm_up(self.cache.warm_up) } else { Bytes::ZERO };
-        let hits = self.reads.0.iter().map(|&object| front.request(object)).collect();
-        Found { hits, warmed, ahead: front.ahead }
+        let (mut hits, mut ahead) = (Vec::with_capacity(self.reads.0.len()), Vec::new());
+        for (place, &object) in self.reads.0.iter().enumerate() {
+            let before = front.ahead;
+            hits.push(front.request(object));
+            if front.ahead > before {
+                ahead.push((place, front.ahead - before));
+            }
+        }
+        Found { hits, warmed, ahead }
     }
 }
 
@@ -243,6 +266,8 @@ struct Fleet<'a> {
     shared: Vec<Shelf<'a>>,
     own_bytes: Bytes,
     shared_bytes: Bytes,
+    /// What all of them have read ahead.
+    ahead: Bytes,
     ring: Ring,
     /// Of every object, the nodes that keep it.
     owners: Vec<u16>,
@@ -262,11 +287,13 @@ fn together(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> Fle
         if number == lost {
             fleet.lose_first(requests, cache);
         }
+        let before = fleet.ahead;
         let tier = fleet.read(object, u32::from(requests.reader(number)) % nodes);
-        run.intervals[number / length].reads.add(tier, requests.sizes.of(object));
+        let interval = &mut run.intervals[number / length];
+        interval.reads.add(tier, requests.sizes.of(object));
+        interval.ahead += fleet.ahead - before;
     }
-    run.intervals.iter().for_each(|interval| run.total += interval.reads);
-    run.ahead = fleet.own.iter().chain(&fleet.shared).map(|shelf| shelf.ahead).sum();
+    run.sum_up();
     run
 }
 
@@ -282,6 +309,7 @@ impl<'a> Fleet<'a> {
             shared: shelves(nodes, rest),
             own_bytes: first,
             shared_bytes: rest,
+            ahead: Bytes::ZERO,
             owners: ring.owners(requests.sizes.objects(), replicas),
             ring,
             replicas,
@@ -301,9 +329,7 @@ impl<'a> Fleet<'a> {
     fn lose_first(&mut self, requests: &'a Requests, cache: &Cache) {
         for (caches, capacity) in [(&mut self.own, self.own_bytes), (&mut self.shared, self.shared_bytes)] {
             if let Some(first) = caches.first_mut() {
-                let ahead = first.ahead;
                 *first = shelf(requests, cache, capacity);
-                first.ahead = ahead;
             }
         }
         self.ring.remove(0);
@@ -312,8 +338,13 @@ impl<'a> Fleet<'a> {
     }
 
     fn read(&mut self, object: ObjectId, node: u32) -> Tier {
-        if self.own.get_mut(node as usize).is_some_and(|own| own.request(object)) {
-            return Tier::Local;
+        if let Some(own) = self.own.get_mut(node as usize) {
+            let before = own.ahead;
+            let hit = own.request(object);
+            self.ahead += own.ahead - before;
+            if hit {
+                return Tier::Local;
+            }
         }
         let (all, replicas) = (&self.owners, self.replicas);
         let owners = owners_of(all, replicas, object);
@@ -322,7 +353,10 @@ impl<'a> Fleet<'a> {
         let holder = holders.clone().find(|&owner| u32::from(owner) == node).or_else(|| holders.next());
         for &owner in owners.iter().filter(|&&owner| holder.is_none_or(|holder| holder == owner)) {
             let keeps = |next: ObjectId| owners_of(all, replicas, next).contains(&owner);
-            shared[usize::from(owner)].request_of(object, keeps);
+            let shelf = &mut shared[usize::from(owner)];
+            let before = shelf.ahead;
+            shelf.request_of(object, keeps);
+            self.ahead += shelf.ahead - before;
         }
         match holder {
             Some(holder) if u32::from(holder) == node => Tier::Local,

@@ -27,7 +27,7 @@ impl<'a> Lirs<'a> {
         let (stack, high) = (Entries::new(sizes), Entries::new(sizes));
         let [recency, queue, gone] = [Queue::default(); 3];
         // Room for one object at least, or what is new would have nowhere to wait.
-        let low_capacity = capacity - (capacity / 100).max(sizes.largest_within(capacity));
+        let low_capacity = capacity - (capacity / 100).max(sizes.usual_within(capacity));
         Self { stack, recency, high, queue, gone, low: 0, low_capacity, capacity }
     }
 

@@ -60,18 +60,9 @@ impl Sizes {
         }
     }
 
-    /// Bytes of the largest object of at most so many; 0 where there is none.
-    pub fn largest_within(&self, bytes: u64) -> u64 {
-        match self {
-            Self::Alike { size, .. } => {
-                if size.0 <= bytes {
-                    size.0
-                } else {
-                    0
-                }
-            }
-            Self::Each(sizes) => sizes.iter().map(|size| size.0).filter(|&size| size <= bytes).max().unwrap_or(0),
-        }
+    /// Bytes of an object in the mean, at most so many.
+    pub fn usual_within(&self, bytes: u64) -> u64 {
+        (self.total().0 / (self.objects() as u64).max(1)).min(bytes)
     }
 
     /// About how many objects so many bytes hold.

@@ -37,7 +37,7 @@ impl<'a> S3Fifo<'a> {
     pub fn new(sizes: &'a Sizes, capacity: u64) -> Self {
         let [small, main, ghost] = [Queue::default(); 3];
         // A tenth, but room for one object: what does not fit there never comes in.
-        let small_capacity = (capacity / 10).max(sizes.largest_within(capacity));
+        let small_capacity = (capacity / 10).max(sizes.usual_within(capacity));
         Self { entries: Entries::new(sizes), small, main, ghost, capacity, small_capacity, full: false }
     }
 
