@@ -1,6 +1,8 @@
 //! How many requests a second each policy decides on one core, and how long the curves of all policies take.
 #![allow(missing_docs, clippy::expect_used, reason = "benchmarks of a trace that is made here")]
 
+use std::sync::Arc;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shardlab_engine::analysis::{CacheStudy, StudyOptions};
 use shardlab_engine::scenario::{Cache, CachePolicy};
@@ -36,7 +38,7 @@ fn cache(policy: CachePolicy) -> Cache {
 }
 
 fn policies(criterion: &mut Criterion) {
-    let whole = sampled(trace(), 1);
+    let whole = sampled(&Arc::new(trace()), 1);
     let mut group = criterion.benchmark_group("a tenth of a million objects");
     group.sample_size(10).throughput(Throughput::Elements(u64::from(REQUESTS)));
     for &policy in CachePolicy::ALL {
@@ -50,7 +52,7 @@ fn curves(criterion: &mut Criterion) {
     group.sample_size(10);
     for (name, one_in) in [("sampled", None), ("exact", Some(1))] {
         let options = StudyOptions { one_in, ..StudyOptions::default() };
-        let study = CacheStudy::new(trace(), cache(CachePolicy::Lru), 1, Origin::Modelled, options);
+        let study = CacheStudy::new(Arc::new(trace()), cache(CachePolicy::Lru), 1, Origin::Modelled, options);
         group.bench_function(name, |bencher| bencher.iter(|| study.on_threads(2, &|_| true)));
     }
 }

@@ -4,6 +4,8 @@
 #[path = "cases/steps.rs"]
 mod steps;
 
+use std::sync::Arc;
+
 use shardlab_engine::analysis::{CacheStudy, Feed, StudyOptions, breakdowns, step_report};
 use shardlab_engine::exec::{BackendKind, Trainer, executable_graph, open};
 use shardlab_engine::graph::{OpKind, lower};
@@ -115,7 +117,7 @@ fn a_step_without_a_stall_may_need_its_cache() {
     let requests = requests_of(&scenario.data().input.unwrap(), 2, 1);
     let cache = scenario.data().input.unwrap().cache;
     let options = StudyOptions { policies: vec![CachePolicy::Pinned], ..StudyOptions::default() };
-    let study = CacheStudy::new(requests, cache, 2, Origin::Modelled, options).feeding(Feed::of(&scenario));
+    let study = CacheStudy::new(Arc::new(requests), cache, 2, Origin::Modelled, options).feeding(Feed::of(&scenario));
     let points: Vec<_> = (0..study.points()).map(|point| study.point(point)).collect();
     let input = study.finish(&points).input.expect("a step");
     assert_eq!(input.stall, Nanos::ZERO);

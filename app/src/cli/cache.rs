@@ -1,10 +1,10 @@
 //! `shardlab cache`.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
-use shardlab_engine::analysis::{CacheStudy, Capacities, Feed, StudyOptions};
+use shardlab_engine::analysis::{CacheStudy, Capacities, Feed, StudyOptions, suited};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Cache, CachePlacement, CachePolicy, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
@@ -79,11 +79,12 @@ fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<
         Some(file) => (file.display().to_string(), imported(file, options.format)?, Origin::Imported),
         None => (scenario.name().to_owned(), made(&scenario, options)?, Origin::Modelled),
     };
-    let readers = requests.readers.iter().max().map_or(1, |&last| u32::from(last) + 1);
-    let nodes = if origin == Origin::Imported { options.nodes.unwrap_or(readers) } else { scenario.cluster().nodes };
-    let cache = chosen(options, &scenario, &requests, nodes)?;
-    let study = CacheStudy::new(requests, cache, nodes, origin, study_options);
-    Ok((name, if origin == Origin::Modelled { study.feeding(Feed::of(&scenario)) } else { study }))
+    let imported = origin == Origin::Imported;
+    let nodes = if imported { options.nodes.unwrap_or(requests.nodes()) } else { scenario.cluster().nodes };
+    let known = scenario.data().input.map(|input| input.cache);
+    let cache = chosen(options, suited(known, &requests, nodes, origin))?;
+    let study = CacheStudy::new(Arc::new(requests), cache, nodes, origin, study_options);
+    Ok((name, if imported { study } else { study.feeding(Feed::of(&scenario)) }))
 }
 
 fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests> {
@@ -96,16 +97,11 @@ fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests>
     Ok(requests_of(input, scenario.cluster().nodes, scenario.run().seed))
 }
 
-/// The cache of the scenario with what the command line says of it.
-fn chosen(options: &CacheOptions, scenario: &Scenario, requests: &Requests, nodes: u32) -> anyhow::Result<Cache> {
-    let third = Bytes((requests.sizes.total().0 / 3).max(1));
-    let (known, imported) = (scenario.data().input.map(|input| input.cache), options.trace.is_some());
-    let known = known.unwrap_or_else(|| Cache::with_capacity(third));
-    let capacity = if imported { third } else { known.capacity };
+/// The cache with what the command line says of it.
+fn chosen(options: &CacheOptions, known: Cache) -> anyhow::Result<Cache> {
     let cache = Cache {
         policy: options.policy.as_deref().map_or(Ok(known.policy), policy)?,
-        capacity: options.capacity.unwrap_or(capacity),
-        replicas: known.replicas.min(nodes),
+        capacity: options.capacity.unwrap_or(known.capacity),
         ..known
     };
     anyhow::ensure!(cache.capacity > Bytes::ZERO, "--capacity must be at least 1 byte, for example 400GB");

@@ -386,9 +386,8 @@ fn cell_ui(ui: &mut Ui, text: egui::RichText, last: bool) {
 /// be taken.
 fn table_ui(ui: &mut Ui, report: &CacheReport) -> Option<CachePolicy> {
     let first = report.curves.first()?;
-    let last = first.points.len().saturating_sub(1);
-    let mut shown: Vec<usize> = (0..COLUMNS).map(|n| n * last / (COLUMNS - 1)).collect();
-    shown.dedup();
+    let shown = report.some_points(COLUMNS);
+    let last = shown.last().copied()?;
     let online = || report.curves.iter().filter(|curve| curve.policy != CachePolicy::Belady);
     let best = |n: usize| online().map(|curve| curve.points[n].hits.hits).max().unwrap_or(0);
     let mut taken = None;

@@ -1,7 +1,7 @@
 //! Which policy and how many bytes: misses of every policy over the capacity, and what the chosen cache finds over time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -56,8 +56,9 @@ const FEWEST: usize = 20_000;
 /// A comparison that is not played yet: each point stands for itself, so they can be found in any order.
 #[derive(Debug)]
 pub struct CacheStudy {
+    whole: Arc<Requests>,
     /// The trace, or what stands for it where it is very long.
-    whole: Sampled,
+    long: Sampled,
     /// What stands for it where it is played again and again.
     probe: Sampled,
     sampled: Sampled,
@@ -67,16 +68,6 @@ pub struct CacheStudy {
     options: StudyOptions,
     origin: Origin,
     feed: Option<Feed>,
-    totals: Totals,
-}
-
-/// Of the whole trace.
-#[derive(Clone, Copy, Debug)]
-struct Totals {
-    requests: u64,
-    objects: u64,
-    object_bytes: Bytes,
-    request_bytes: Bytes,
 }
 
 /// The curve of a policy.
@@ -117,9 +108,28 @@ pub struct CacheReport {
     pub input: Option<InputReport>,
 }
 
+impl CacheReport {
+    /// About so many points of a curve, evenly, with the first and the last: their places.
+    pub fn some_points(&self, count: usize) -> Vec<usize> {
+        let last = self.curves.first().map_or(0, |curve| curve.points.len().saturating_sub(1));
+        let mut some: Vec<usize> = (0..count).map(|n| n * last / (count - 1).max(1)).collect();
+        some.dedup();
+        some
+    }
+}
+
+/// The cache to play a trace through: what a scenario says of bytes is said of its own objects, so a trace from a file gets
+/// a third of its own, as does who says nothing.
+pub fn suited(known: Option<Cache>, requests: &Requests, nodes: u32, origin: Origin) -> Cache {
+    let third = Bytes((requests.sizes.total().0 / 3).max(1));
+    let known = known.unwrap_or_else(|| Cache::with_capacity(third));
+    let capacity = if origin == Origin::Imported { third } else { known.capacity };
+    Cache { capacity, replicas: known.replicas.min(nodes), ..known }
+}
+
 impl CacheStudy {
     /// Prepares the comparison of caches for a trace.
-    pub fn new(whole: Requests, cache: Cache, nodes: u32, origin: Origin, options: StudyOptions) -> Self {
+    pub fn new(whole: Arc<Requests>, cache: Cache, nodes: u32, origin: Origin, options: StudyOptions) -> Self {
         let bytes = match &options.capacities {
             Capacities::Count(count) => capacities(whole.sizes.total(), *count),
             Capacities::These(bytes) => bytes.clone(),
@@ -127,23 +137,16 @@ impl CacheStudy {
         let alone = Cache { placement: CachePlacement::Node, lost_after: None, warm_up: WarmUp::None, ..cache };
         let of_policy = |&policy: &CachePolicy| bytes.iter().map(move |&capacity| Cache { policy, capacity, ..alone });
         let plan: Vec<Cache> = options.policies.iter().flat_map(of_policy).collect();
-        let totals = Totals {
-            requests: whole.objects.len() as u64,
-            objects: whole.sizes.objects() as u64,
-            object_bytes: whole.sizes.total(),
-            request_bytes: whole.bytes(),
-        };
         let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, plan.len(), options.played));
         // A page has to stay alive while these are played.
         let (long, short) = ((options.played / 10).max(1), (options.played / 200).max(1));
         let tables = (whole.sizes.objects() as u64).saturating_mul(u64::from(nodes)).div_ceil(ENTRIES);
         let sampled_in = |played: u64| {
             let one_in = options.one_in.unwrap_or_else(|| thinning(&whole, 1, played).max(spread(tables)));
-            sampled(whole.clone(), one_in)
+            sampled(&whole, one_in)
         };
-        let (run, probe) = (sampled_in(long), sampled_in(short));
-        let sampled = sampled(whole, one_in);
-        Self { whole: run, probe, sampled, cache, nodes, plan, options, origin, feed: None, totals }
+        let (long, probe, sampled) = (sampled_in(long), sampled_in(short), sampled(&whole, one_in));
+        Self { whole, long, probe, sampled, cache, nodes, plan, options, origin, feed: None }
     }
 
     /// With a step that takes what is read.
@@ -201,17 +204,17 @@ impl CacheStudy {
     /// Plays the chosen cache, and puts all together.
     pub fn finish(&self, points: &[CurvePoint]) -> CacheReport {
         let of_policy = (points.len() / self.options.policies.len().max(1)).max(1);
-        let (run, all) = (self.run(&self.whole, self.cache.capacity), self.totals.object_bytes);
+        let (run, all) = (self.run(&self.long, self.cache.capacity), self.whole.sizes.total());
         let input = self.feed.map(|feed| input_report(feed, &run, all, |capacity| self.run(&self.probe, capacity)));
         let curve = |(&policy, points): (&CachePolicy, &[CurvePoint])| PolicyCurve { policy, points: points.to_vec() };
         CacheReport {
             origin: self.origin,
-            requests: self.totals.requests,
-            objects: self.totals.objects,
+            requests: self.whole.objects.len() as u64,
+            objects: self.whole.sizes.objects() as u64,
             object_bytes: all,
-            request_bytes: self.totals.request_bytes,
+            request_bytes: self.whole.bytes(),
             one_in: self.sampled.one_in,
-            run_one_in: self.whole.one_in,
+            run_one_in: self.long.one_in,
             nodes: self.nodes,
             cache: self.cache,
             run,

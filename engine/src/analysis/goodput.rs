@@ -134,7 +134,7 @@ fn intervals(job: &Job, mtbf: Nanos) -> Vec<u32> {
     all
 }
 
-/// The best interval between the neighbours of the best of a curve, by halving what is left (golden sections).
+/// The best interval between the neighbours of the best of a curve, by leaving out a third of what is left at a time.
 fn best(job: &Job, curve: &[GoodputPoint]) -> Option<GoodputPoint> {
     let goodput = |point: &GoodputPoint| point.time.goodput();
     let top = (0..curve.len()).max_by(|&a, &b| goodput(&curve[a]).total_cmp(&goodput(&curve[b])))?;

@@ -93,9 +93,7 @@ fn bound_text(bound: InputBound) -> String {
 
 fn curves(text: &mut String, report: &CacheReport) {
     let Some(first) = report.curves.first() else { return };
-    let last = first.points.len().saturating_sub(1);
-    let mut shown: Vec<usize> = (0..COLUMNS).map(|n| n * last / (COLUMNS - 1)).collect();
-    shown.dedup();
+    let shown = report.some_points(COLUMNS);
     let _ = write!(text, "\n  misses of one cache, of all its requests");
     if report.one_in > 1 {
         let _ = write!(text, " (one object of {} stands for all)", report.one_in);

@@ -3,7 +3,7 @@
 use super::check::{Checked, bounded, invalid, required};
 use super::input::{
     Access, AccessFile, AccessPattern, Cache, CacheFile, CachePlacement, Input, LoaderFile, LoaderSettings, Samples,
-    SamplesFile, Sampling, Storage, StorageFile,
+    SamplesFile, Storage, StorageFile,
 };
 use super::{CacheMedium, CachePolicy, DataFile};
 use crate::cluster::Cluster;
@@ -146,8 +146,7 @@ fn check_access(file: &AccessFile, samples: &Samples, nodes: u32) -> Checked<Acc
     if access.pattern == AccessPattern::Zipf {
         return Ok(access);
     }
-    let alone = access.sampling == Sampling::Node && access.pattern == AccessPattern::Epochs;
-    let readers = if alone { nodes } else { 1 };
+    let readers = access.readers(nodes);
     let all = [access.epochs, jobs, readers].iter().fold(u64::from(samples.count), |all, &n| all * u64::from(n));
     if all > u64::from(MAX_REQUESTS) {
         let allowed = format!("at most {MAX_REQUESTS} reads in all, here {all}");

@@ -318,6 +318,14 @@ pub struct Access {
     pub requests: u32,
 }
 
+impl Access {
+    /// How many of `nodes` nodes read all samples by themselves: 1 where they share them out.
+    pub fn readers(&self, nodes: u32) -> u32 {
+        let alone = self.sampling == Sampling::Node && self.pattern == AccessPattern::Epochs;
+        if alone { nodes } else { 1 }
+    }
+}
+
 /// What is kept of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cache {

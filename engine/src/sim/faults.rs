@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use rand_chacha::rand_core::SeedableRng as _;
 use serde::Serialize;
 
+use super::draw::unit;
 use crate::units::Nanos;
 
 /// A job, its checkpoints and what may happen to it.
@@ -165,13 +166,8 @@ impl Player<'_> {
 
     /// Time of operation from one failure to the next.
     fn until_failure(&mut self) -> Nanos {
-        let (rate, unit) = (self.job.hardware + self.job.software, self.unit());
+        let (rate, unit) = (self.job.hardware + self.job.software, unit(&mut self.random));
         if rate > 0.0 { Nanos::from_secs(-libm::log(1.0 - unit) / rate).max(Nanos(1)) } else { Nanos(i64::MAX) }
-    }
-
-    /// A number from 0 to below 1.
-    fn unit(&mut self) -> f64 {
-        (self.random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Steps and checkpoints until a failure, or until the end; whether there was a failure.
@@ -211,7 +207,7 @@ impl Player<'_> {
     /// A failure: of a node, or of software.
     fn fail(&mut self, missing: &mut Missing) {
         let share = self.job.hardware / (self.job.hardware + self.job.software).max(f64::MIN_POSITIVE);
-        missing.nodes += u32::from(self.unit() < share);
+        missing.nodes += u32::from(unit(&mut self.random) < share);
         self.time.failures += 1;
         self.next = self.until_failure();
     }

@@ -18,6 +18,7 @@ mod alone;
 pub mod cache;
 mod core;
 mod demand;
+mod draw;
 pub mod faults;
 mod flow;
 mod fold;

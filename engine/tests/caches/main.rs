@@ -4,6 +4,8 @@
 mod naive;
 mod traces;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use shardlab_engine::scenario::{Admission, Cache, CachePolicy, WarmUp};
 use shardlab_engine::sim::cache::{CacheRun, ObjectId, Requests, Sizes, replay, sampled};
@@ -230,9 +232,9 @@ fn an_epoch_of_a_shuffled_dataset_hits_as_much_as_is_kept() {
 
 #[test]
 fn a_sample_of_the_objects_says_what_the_whole_trace_says() {
-    let requests = traces::trace(400_000, 40_000, 5, true);
+    let requests = Arc::new(traces::trace(400_000, 40_000, 5, true));
     let total = requests.sizes.total().0;
-    let (whole, eighth) = (sampled(requests.clone(), 1), sampled(requests, 8));
+    let (whole, eighth) = (sampled(&requests, 1), sampled(&requests, 8));
     assert_eq!(eighth.one_in, 8);
     for &policy in CachePolicy::ALL {
         for share in [30, 10, 3] {

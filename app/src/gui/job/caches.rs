@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use shardlab_engine::analysis::{CacheReport, CacheStudy, Feed, StudyOptions};
+use shardlab_engine::analysis::{CacheReport, CacheStudy, Feed, StudyOptions, suited};
 use shardlab_engine::exec::ExecError;
 use shardlab_engine::scenario::{Cache, Input, Scenario};
 use shardlab_engine::sim::cache::{Requests, TraceFormat, import, requests_of};
 use shardlab_engine::trace::Origin;
-use shardlab_engine::units::Bytes;
 
 use super::{Job, Message, Reporter};
 use crate::gui::data::OpenedTrace;
@@ -69,27 +68,22 @@ fn prepared(reporter: &Reporter, job: CacheJob) -> Result<CacheStudy, String> {
     #[cfg(target_arch = "wasm32")]
     let options = StudyOptions { played: PLAYED_IN_A_PAGE, ..options };
     let (requests, nodes, origin) = match reads {
-        Reads::Made(input, nodes, seed) => (requests_of(&input, nodes, seed), nodes, Origin::Modelled),
-        Reads::Trace(trace) => of_trace(&trace.requests),
+        Reads::Made(input, nodes, seed) => (Arc::new(requests_of(&input, nodes, seed)), nodes, Origin::Modelled),
+        Reads::Trace(trace) => of_trace(trace.requests),
         Reads::File { name, bytes } => {
             let read = import(&bytes, TraceFormat::of_name(&name)).map_err(|error| format!("{name}: {error}"))?;
             let requests = Arc::new(read);
-            let made = of_trace(&requests);
-            reporter.tell(Message::Traced(Box::new(OpenedTrace { name, requests })));
-            made
+            reporter.tell(Message::Traced(Box::new(OpenedTrace { name, requests: Arc::clone(&requests) })));
+            of_trace(requests)
         }
     };
-    let third = Bytes((requests.sizes.total().0 / 3).max(1));
-    let known = cache.unwrap_or_else(|| Cache::with_capacity(third));
-    // What a scenario says of bytes is said of its own objects.
-    let capacity = if origin == Origin::Imported { third } else { known.capacity };
-    let cache = Cache { capacity, replicas: known.replicas.min(nodes), ..known };
+    let cache = suited(cache, &requests, nodes, origin);
     Ok(CacheStudy::new(requests, cache, nodes, origin, options).feeding(feeds.as_ref().and_then(Feed::of)))
 }
 
-fn of_trace(requests: &Arc<Requests>) -> (Requests, u32, Origin) {
-    let readers = requests.readers.iter().max().map_or(1, |&last| u32::from(last) + 1);
-    ((**requests).clone(), readers, Origin::Imported)
+fn of_trace(requests: Arc<Requests>) -> (Arc<Requests>, u32, Origin) {
+    let nodes = requests.nodes();
+    (requests, nodes, Origin::Imported)
 }
 
 /// On all cores; none where it was stopped.

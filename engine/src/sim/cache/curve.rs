@@ -1,5 +1,7 @@
 //! Misses over the bytes of a cache.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::replay::{Front, Hits, WithPolicy, with_policy};
@@ -34,7 +36,7 @@ pub fn capacities(all: Bytes, count: u32) -> Vec<Bytes> {
 #[derive(Clone, Debug)]
 pub struct Sampled {
     /// What is played.
-    pub requests: Requests,
+    pub requests: Arc<Requests>,
     /// Of how many objects one is in it; 1 for the whole trace.
     pub one_in: u32,
     /// Requests and bytes of the whole trace.
@@ -42,10 +44,10 @@ pub struct Sampled {
 }
 
 /// Takes one object of `one_in`, a power of two, chosen by a hash of its number.
-pub fn sampled(requests: Requests, one_in: u32) -> Sampled {
+pub fn sampled(requests: &Arc<Requests>, one_in: u32) -> Sampled {
     let all = (requests.objects.len() as u64, requests.bytes());
     if one_in <= 1 {
-        return Sampled { requests, one_in: 1, all };
+        return Sampled { requests: Arc::clone(requests), one_in: 1, all };
     }
     let is_in = |object: &ObjectId| mixed(u64::from(object.0)) & u64::from(one_in - 1) == 0;
     let chosen: Vec<ObjectId> = (0..).map(ObjectId).take(requests.sizes.objects()).filter(is_in).collect();
@@ -60,7 +62,7 @@ pub fn sampled(requests: Requests, one_in: u32) -> Sampled {
     };
     let read = requests.objects.iter().zip(&requests.readers).filter(|(object, _)| is_in(object));
     let readers = read.map(|(_, &reader)| reader).collect();
-    Sampled { requests: Requests { objects, sizes, readers }, one_in, all }
+    Sampled { requests: Arc::new(Requests { objects, sizes, readers }), one_in, all }
 }
 
 impl Sampled {

@@ -89,6 +89,11 @@ impl Requests {
         self.objects.iter().map(|&object| self.sizes.of(object)).sum()
     }
 
+    /// How many nodes read: one more than the last number of a reader.
+    pub fn nodes(&self) -> u32 {
+        self.readers.iter().max().map_or(1, |&last| u32::from(last) + 1)
+    }
+
     /// What is read, and how large it is.
     pub(super) fn reads(&self) -> (&[ObjectId], &Sizes) {
         (&self.objects, &self.sizes)

@@ -6,6 +6,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use super::sketch::mixed;
 use super::{ObjectId, Requests, Sizes};
 use crate::scenario::{Access, AccessPattern, Input, Samples, Sampling};
+use crate::sim::draw::unit;
 use crate::units::Bytes;
 
 /// The trace of what `nodes` nodes read; the same for the same seed, on every platform.
@@ -41,11 +42,6 @@ fn sizes(samples: &Samples, seed: u64) -> Sizes {
 fn normal(random: &mut ChaCha8Rng) -> f64 {
     let radius = libm::sqrt(-2.0 * libm::log(1.0 - unit(random)));
     radius * libm::cos(std::f64::consts::TAU * unit(random))
-}
-
-/// A number from 0 to below 1.
-fn unit(random: &mut ChaCha8Rng) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// A number below a bound.

@@ -1,0 +1,225 @@
+//! The events of a loader: workers that read, decode and put batches together, tiers that deliver one sample after the other.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{InputBound, InputRun, Loader, StepInput, TierRate, WorkerTime};
+use crate::sim::cache::Tier;
+use crate::units::{Bytes, Nanos};
+
+/// Steps of so many batches that are played: enough that bursts of workers even out, and no more samples than need be.
+pub(super) fn rounds(loader: &Loader, batches_of_step: usize) -> u32 {
+    let least = LEAST.max(ROUNDS.saturating_mul(loader.workers));
+    let batches = (SAMPLES / loader.batch.max(1)).clamp(least, MOST.max(least));
+    batches.div_ceil(u32::try_from(batches_of_step).unwrap_or(u32::MAX).max(1)).max(4)
+}
+
+/// Batches that are played, at least and at most: the first half fills what workers have ahead, the second counts.
+const LEAST: u32 = 200;
+const MOST: u32 = 4_000;
+
+/// Samples of all batches that are played, where the least number of batches has no more.
+const SAMPLES: u32 = 300_000;
+
+/// Rounds of all workers that are played at least.
+const ROUNDS: u32 = 8;
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug)]
+struct Worker {
+    batch: u32,
+    /// Samples of it that are decoded.
+    done: u32,
+    /// Since when it waits to begin it, while it does.
+    waits: Option<Nanos>,
+}
+
+pub(super) struct Player<'a> {
+    loader: &'a Loader,
+    /// From a batch to the next, over and over.
+    gaps: &'a [Nanos],
+    batches: u32,
+    workers: Vec<Worker>,
+    /// When each worker asks for its next sample; ties by number.
+    events: BinaryHeap<Reverse<(Nanos, usize)>>,
+    /// When a tier can deliver the next sample.
+    tier_free: [Nanos; 3],
+    busy: [Nanos; 3],
+    /// When each batch was put together, while it is not taken.
+    made: Vec<Option<Nanos>>,
+    taken: Vec<StepInput>,
+    /// When the step took its last batch.
+    last_taken: Nanos,
+    copied: Nanos,
+    time: WorkerTime,
+    /// Samples so far, to deal them out to tiers.
+    samples: [f64; 3],
+}
+
+impl<'a> Player<'a> {
+    pub(super) fn new(loader: &'a Loader, gaps: &'a [Nanos], steps: u32) -> Self {
+        let batches = steps.saturating_mul(u32::try_from(gaps.len()).unwrap_or(u32::MAX));
+        let count = loader.workers.max(1);
+        let workers = (0..count).map(|batch| Worker { batch, done: 0, waits: None }).collect();
+        let begin = |worker: u32| Reverse((Nanos::ZERO, worker as usize));
+        Self {
+            loader,
+            gaps,
+            batches,
+            workers,
+            events: (0..count).map(begin).collect(),
+            tier_free: [Nanos::ZERO; 3],
+            busy: [Nanos::ZERO; 3],
+            made: Vec::new(),
+            taken: Vec::new(),
+            last_taken: Nanos::ZERO,
+            copied: Nanos::ZERO,
+            time: WorkerTime::default(),
+            samples: [0.0; 3],
+        }
+    }
+
+    /// Workers go on until the last step has its batch: what they do for later ones is theirs to do.
+    pub(super) fn play(mut self) -> InputRun {
+        while self.taken.len() < self.batches as usize
+            && let Some(Reverse((now, worker))) = self.events.pop()
+        {
+            if self.workers[worker].done < self.loader.batch {
+                self.sample(now, worker);
+            } else {
+                self.finish_batch(now, worker);
+            }
+        }
+        self.finish()
+    }
+
+    /// Reads and decodes the worker's next sample.
+    fn sample(&mut self, now: Nanos, worker: usize) {
+        let tier = self.next_tier();
+        let TierRate { bandwidth, latency } = self.loader.tiers[tier];
+        let transfer = self.loader.stored[tier] / bandwidth;
+        let begin = self.tier_free[tier].max(now);
+        self.tier_free[tier] = begin + transfer;
+        self.busy[tier] += transfer;
+        let read = begin + transfer + latency;
+        self.time.reading += read - now;
+        self.time.decoding += self.loader.decode;
+        self.workers[worker].done += 1;
+        self.events.push(Reverse((read + self.loader.decode, worker)));
+    }
+
+    /// The tier that serves the next sample: the one that is furthest behind its share.
+    fn next_tier(&mut self) -> usize {
+        let behind = |tier: &usize| self.samples[*tier] + self.loader.shares[*tier];
+        let tier = (0..3).max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))).unwrap_or(0);
+        self.samples.iter_mut().zip(self.loader.shares).for_each(|(sum, share)| *sum += share);
+        self.samples[tier] -= 1.0;
+        tier
+    }
+
+    /// Puts a batch together and goes on with the next one.
+    fn finish_batch(&mut self, now: Nanos, worker: usize) {
+        let bytes = Bytes(self.loader.decoded.0.saturating_mul(self.loader.batch.into()));
+        let assembling = bytes / self.loader.assemble;
+        self.time.assembling += assembling;
+        let Worker { batch, .. } = self.workers[worker];
+        let place = batch as usize;
+        if self.made.len() <= place {
+            self.made.resize(place + 1, None);
+        }
+        self.made[place] = Some(now + assembling);
+        let next = batch.saturating_add(self.loader.workers.max(1));
+        self.workers[worker] = Worker { batch: next, done: 0, waits: Some(now + assembling) };
+        self.take(bytes / self.loader.copy);
+        self.begin_batches();
+    }
+
+    /// Hands batches to the step, in order, as far as they are there.
+    fn take(&mut self, copying: Nanos) {
+        while let Some(made) = self.made.get(self.taken.len()).copied().flatten() {
+            let wanted = if self.taken.is_empty() { Nanos::ZERO } else { self.last_taken + self.gap() };
+            // Batches that wait are copied one after the other, while the step before computes.
+            self.copied = self.copied.max(made) + copying;
+            let ready = self.copied;
+            self.last_taken = ready.max(wanted);
+            self.taken.push(StepInput { wanted, ready });
+        }
+    }
+
+    /// From the last batch that was taken to the next.
+    fn gap(&self) -> Nanos {
+        self.gaps[self.taken.len() % self.gaps.len().max(1)]
+    }
+
+    /// Lets workers begin for whose next batch there is room.
+    fn begin_batches(&mut self) {
+        let ahead = self.loader.workers.max(1).saturating_mul(self.loader.prefetch.max(1));
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            let Some(free) = worker.waits else { continue };
+            // The batch that has to be taken before, and when it was.
+            let since = match worker.batch.checked_sub(ahead).map(|before| self.taken.get(before as usize)) {
+                None => Nanos::ZERO,
+                Some(Some(taken)) => taken.ready.max(taken.wanted),
+                Some(None) => continue,
+            };
+            let begin = free.max(since);
+            self.time.ahead += begin - free;
+            worker.waits = None;
+            self.events.push(Reverse((begin, number)));
+        }
+    }
+
+    /// Batches come in rounds of all workers, and steps have some batches: whole ones of both count.
+    fn stalls(&self) -> Vec<Nanos> {
+        let (half, of_step) = (self.taken.len() / 2, self.gaps.len().max(1));
+        let round = lcm(self.loader.workers.max(1) as usize, of_step);
+        let unit = if round > half { of_step } else { round };
+        let late = &self.taken[self.taken.len() - half / unit * unit..];
+        let steps = i64::try_from(late.len() / of_step).unwrap_or(1).max(1);
+        let mean = |place: usize| {
+            let of_place = late.iter().skip(place).step_by(of_step);
+            Nanos(of_place.map(|batch| batch.stall().0).sum::<i64>() / steps)
+        };
+        (0..of_step).map(mean).collect()
+    }
+
+    fn finish(mut self) -> InputRun {
+        self.taken.truncate(self.batches as usize);
+        let stalls = self.stalls();
+        let stall = stalls.iter().copied().sum();
+        let time = self.last_taken + self.gaps.iter().copied().sum();
+        let (workers, busy, bound) = (self.time, self.busy, InputBound::None);
+        let mut run = InputRun { steps: self.taken, stalls, stall, workers, busy, time, bound };
+        run.bound = slowed_by(&run, self.loader);
+        run
+    }
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    (a / x.max(1)).saturating_mul(b)
+}
+
+/// What a run waits for: a tier that delivers nearly all the time, else what workers do most.
+fn slowed_by(run: &InputRun, loader: &Loader) -> InputBound {
+    if run.stall.secs() <= run.time.secs() / run.steps.len().max(1) as f64 * 0.001 {
+        return InputBound::None;
+    }
+    let busiest = Tier::ALL.into_iter().max_by_key(|&tier| run.busy[tier as usize]).unwrap_or(Tier::Storage);
+    let WorkerTime { reading, decoding, assembling, .. } = run.workers;
+    if run.busy[busiest as usize].secs() > 0.9 * run.time.secs() {
+        return InputBound::Bandwidth(busiest);
+    }
+    let copying = Bytes(loader.decoded.0.saturating_mul(loader.batch.into())) / loader.copy;
+    let copying = Nanos(copying.0.saturating_mul(run.steps.len() as i64));
+    if copying.secs() > 0.9 * run.time.secs() || assembling > reading.max(decoding) {
+        InputBound::Copy
+    } else if decoding >= reading {
+        InputBound::Decode
+    } else {
+        InputBound::Latency
+    }
+}
