@@ -32,6 +32,7 @@ pub mod compare;
 pub mod cost;
 pub mod exec;
 pub mod graph;
+pub mod memory;
 pub mod model;
 pub mod report;
 pub mod scenario;

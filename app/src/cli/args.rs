@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shardlab_engine::exec::BackendKind;
-use shardlab_engine::scenario::{DEFAULT_PRESET, PlacementName, PoolName};
+use shardlab_engine::scenario::{AllocatorName, DEFAULT_PRESET, PlacementName, PoolName};
 use shardlab_engine::units::Bytes;
 
 /// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
@@ -36,6 +36,8 @@ pub enum Command {
     Bench(BenchArguments),
     /// Print what each policy of handing out memory makes of a step: what is reserved, unused and paged
     Pool(PoolOptions),
+    /// Play a step's memory on allocators: whether it fits, what breaks first, and what would make it fit
+    Memory(MemoryOptions),
     /// Play what a job reads through caches: what is found where, and the misses of every policy by capacity
     Cache(CacheOptions),
     /// Play a long run with its checkpoints and failures: how much of it counts, and the best interval
@@ -217,6 +219,70 @@ pub struct PoolOptions {
     /// Write the table as CSV
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+}
+
+/// How a framework hands out a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AllocatorChoice {
+    /// PyTorch's caching allocator
+    Caching,
+    /// The same with expandable segments
+    Expandable,
+    /// A pointer that moves on
+    Bump,
+    /// Addresses planned before the step
+    Offsets,
+    /// Whole buffers, used again where they fit
+    BestFit,
+    /// Whole buffers, made before the step
+    Reservation,
+    /// What is needed last waits in the host's memory
+    Paging,
+}
+
+impl AllocatorChoice {
+    /// The allocator in the engine's words.
+    pub fn name(self) -> AllocatorName {
+        match self {
+            Self::Caching => AllocatorName::Caching,
+            Self::Expandable => AllocatorName::Expandable,
+            Self::Bump => AllocatorName::Bump,
+            Self::Offsets => AllocatorName::Offsets,
+            Self::BestFit => AllocatorName::BestFit,
+            Self::Reservation => AllocatorName::Reservation,
+            Self::Paging => AllocatorName::Paging,
+        }
+    }
+}
+
+/// `shardlab memory`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Exit code 1: the step does not fit. Then changes are tried that would make it fit.")]
+pub struct MemoryOptions {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = "oom-13b")]
+    pub scenario: String,
+    /// The pipeline stage; the fullest when left out
+    #[arg(long, value_name = "N")]
+    pub stage: Option<u32>,
+    /// How memory is handed out; run.allocator of the scenario when left out
+    #[arg(long, value_enum)]
+    pub allocator: Option<AllocatorChoice>,
+    /// Compare ways of treating activations: keep, repeat, offload
+    #[arg(long)]
+    pub activations: bool,
+    /// Try changes also where the step fits
+    #[arg(long)]
+    pub ways: bool,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the allocators' figures as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write what lies where when as CSV
+    #[arg(long, value_name = "FILE")]
+    pub map_csv: Option<PathBuf>,
 }
 
 /// The layout of a trace file.

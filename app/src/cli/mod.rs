@@ -7,6 +7,7 @@ mod commands;
 mod execute;
 mod goodput;
 mod input;
+mod memory;
 mod output;
 mod search;
 mod tuning;
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Execute(options) => execute::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Memory(options) => memory::memory(&options),
         Command::Cache(options) => cache::cache(&options),
         Command::Goodput(options) => goodput::goodput(&options),
         Command::Calibrate(options) => commands::calibrate(&options),

@@ -2,20 +2,20 @@
 //!
 //! Written once, for modelled, executed and imported traces alike.
 
-mod allocator;
 mod beside;
 mod breakdown;
 mod caching;
+mod device_memory;
 pub mod explain;
 mod goodput;
 mod input;
 mod report;
 mod what_if;
 
-pub use allocator::{Reserved, reserved};
 pub use beside::{Beside, beside_tensors};
 pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
 pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, StudyOptions, suited};
+pub use device_memory::{AllocatorRow, Breaks, DeviceMemory, MapValue, MemoryPicture, Reserved, fits, reserved};
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};

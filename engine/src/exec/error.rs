@@ -1,5 +1,6 @@
 //! What can go wrong in an execution, and what to do about it.
 
+use crate::memory::BudgetTooSmall;
 use crate::units::Bytes;
 
 /// Why a scenario cannot be executed, or why an execution stopped.
@@ -71,15 +72,8 @@ pub enum ExecError {
         limit: Bytes,
     },
     /// A budget for paging is smaller than what one op needs.
-    #[error(
-        "the ops of a rank need at least {needed} ({} B) on the device at a time; run.pool_budget is {budget}: raise it, or leave it out to run with the least", needed.0
-    )]
-    PoolBudget {
-        /// What is needed at least.
-        needed: Bytes,
-        /// What may be used.
-        budget: Bytes,
-    },
+    #[error(transparent)]
+    PoolBudget(#[from] BudgetTooSmall),
     /// The step has more kernel calls than can be recorded.
     #[error("the step has {ops} ops over all ranks, an execution at most {most}; use fewer layers or micro-batches")]
     TooManyOps {

@@ -53,7 +53,7 @@ pub use families::{Family, WIDE};
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use limits::{executable, executable_graph, executable_step};
-pub use pool::{PoolForecast, PoolStatistics, Traffic, Usage, forecast};
+pub use pool::{PoolForecast, PoolStatistics, Traffic, forecast};
 pub use record::record;
 pub use recording::{BufferId, Dispatch, Recording, Scope, Slice};
 pub use train::{StepResult, Trainer};

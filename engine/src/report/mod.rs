@@ -5,6 +5,7 @@
 mod bench;
 mod cache;
 mod csv;
+mod device_memory;
 mod explain;
 mod goodput;
 mod json;
@@ -16,6 +17,9 @@ mod table;
 pub use bench::{bench_csv, bench_json, bench_table};
 pub use cache::{cache_csv, cache_intervals_csv, cache_json, cache_table};
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
+pub use device_memory::{
+    MemoryFindings, allocators_csv, breaks_text, device_memory_json, device_memory_table, edits_text, memory_map_csv,
+};
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};

@@ -334,6 +334,7 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
         weight_decay: number(run.weight_decay, "run.weight_decay")?,
         gradient_clip: number(run.gradient_clip, "run.gradient_clip")?,
         pool: run.pool.with_budget(run.pool_budget),
+        allocator: run.allocator,
         placement: Placement {
             kind: run.placement,
             workers: run.workers.map(|workers| bounded(Some(workers), "run.workers", 64)).transpose()?,

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessFile, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod, ExpertDispatch,
-    GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision, Recompute,
-    RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, UpdateName,
+    AccessFile, AllocatorName, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
+    ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision,
+    Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -338,6 +338,10 @@ pub struct RunFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub pool_budget: Option<Bytes>,
+    /// How a framework on the cluster hands out a device's memory: `caching`, `expandable`, `bump`, `offsets`, `best_fit`,
+    /// `reservation` or `paging`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allocator: AllocatorName,
     /// Where ranks run: on one `device`, on `adapters`, or in `processes`.
     #[serde(skip_serializing_if = "is_default")]
     pub placement: PlacementName,
@@ -356,6 +360,7 @@ impl Default for RunFile {
             gradient_clip: 1.0,
             pool: PoolName::BestFit,
             pool_budget: None,
+            allocator: AllocatorName::Caching,
             placement: PlacementName::Device,
             workers: None,
         }

@@ -1,4 +1,4 @@
-//! How an execution hands out the device's memory.
+//! How the device's memory is handed out: by an execution, and by a framework on the cluster.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,47 @@ impl PoolPolicy {
             Self::BestFit => PoolName::BestFit,
             Self::Reservation => PoolName::Reservation,
             Self::Paging { .. } => PoolName::Paging,
+        }
+    }
+}
+
+/// How a framework hands out a device's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AllocatorName {
+    /// PyTorch's caching allocator with its defaults.
+    #[default]
+    Caching,
+    /// The same with `expandable_segments:True`: segments grow by pages at their end.
+    Expandable,
+    /// A pointer that moves on; what was handed out last can be given back, the rest when the step ends.
+    Bump,
+    /// Lifetimes are known, so every value gets its address before the step (Pisarchyk & Lee 2020, "Efficient Memory
+    /// Management for Deep Neural Net Inference", offset calculation).
+    Offsets,
+    /// Whole buffers that are used again where they fit: the executor's `best_fit`.
+    BestFit,
+    /// Whole buffers, made before the step: the executor's `reservation`.
+    Reservation,
+    /// Within the device's capacity, with what is needed last in the host's memory: the executor's `paging`.
+    Paging,
+}
+
+impl AllocatorName {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Caching, Self::Expandable, Self::Bump, Self::Offsets, Self::BestFit, Self::Reservation, Self::Paging];
+
+    /// The name in files and on screen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caching => "caching",
+            Self::Expandable => "expandable",
+            Self::Bump => "bump",
+            Self::Offsets => "offsets",
+            Self::BestFit => "best_fit",
+            Self::Reservation => "reservation",
+            Self::Paging => "paging",
         }
     }
 }

@@ -39,7 +39,7 @@ pub use input::{
     Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input,
     LoaderFile, LoaderSettings, Samples, SamplesFile, Sampling, Storage, StorageFile, WarmUp,
 };
-pub use memory_pool::{PoolName, PoolPolicy};
+pub use memory_pool::{AllocatorName, PoolName, PoolPolicy};
 pub use offload::Place;
 pub use optimizer::Optimizer;
 pub use parse::{MAX_FILE_BYTES, Opened, open, schema};
@@ -83,8 +83,10 @@ pub struct Run {
     pub weight_decay: f64,
     /// Largest gradient norm; 0 turns clipping off.
     pub gradient_clip: f64,
-    /// How memory is handed out.
+    /// How an execution hands out memory.
     pub pool: PoolPolicy,
+    /// How a framework on the cluster hands it out.
+    pub allocator: AllocatorName,
     /// Where ranks run.
     pub placement: Placement,
 }

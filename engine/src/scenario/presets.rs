@@ -75,6 +75,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "data-bound-vision" false,
         "checkpoint-goodput-16k" false,
         "embedding-cache" false,
+        "oom-13b" false,
         "shared-dataset-search" false,
         "tiny-llama-interleaved-pp2" true,
         "tiny-llama-dualpipe-v-pp2" true,

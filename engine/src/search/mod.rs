@@ -8,7 +8,8 @@
 //! * `space` names the fields that vary and counts their combinations,
 //! * `probe` lowers one short model for every way of cutting a layer and measures its parts,
 //! * `bounds` adds parts up to what any schedule takes at least,
-//! * `run` decides every strategy, from the most promising on.
+//! * `run` decides every strategy, from the most promising on,
+//! * `ways` tries changes of a scenario that does not fit, and ways of treating activations.
 //!
 //! Both bounds are admissible: they never exceed what the simulator says. So what they prune could not have been the
 //! best, and the result is that of simulating everything (`tests/search.rs`).
@@ -17,7 +18,9 @@ mod bounds;
 mod probe;
 mod run;
 mod space;
+mod ways;
 
 pub use bounds::Bounds;
 pub use run::{Counts, Found, Goal, Options, Outcome, Progress, Saved, bounds_of, search};
 pub use space::{Axis, Space, SpaceError, default_space};
+pub use ways::{Edit, Treatment, Way, Ways, changed, treatments, ways_to_fit};

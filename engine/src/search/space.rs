@@ -177,12 +177,17 @@ fn follow(strategy: &mut StrategyFile, axes: &[Axis]) {
     let axes_of_mesh = ["tensor_parallel", "context_parallel", "pipeline_parallel"];
     let mesh = axes_of_mesh.iter().any(|name| varies(&format!("strategy.{name}")));
     if mesh || varies("cluster.nodes") {
-        strategy.data_parallel = None;
-        strategy.sharding_group = None;
+        follow_mesh(strategy);
     }
     if mesh || varies("strategy.virtual_stages") || varies("strategy.schedule") || varies("model.layers") {
         strategy.stage_layers.clear();
     }
+}
+
+/// Replicas and their groups follow the mesh.
+pub(super) fn follow_mesh(strategy: &mut StrategyFile) {
+    strategy.data_parallel = None;
+    strategy.sharding_group = None;
 }
 
 /// Every base with every value of an axis.
@@ -192,7 +197,7 @@ fn vary(bases: &[ScenarioFile], axis: &Axis) -> Result<Vec<ScenarioFile>, SpaceE
 }
 
 /// The file with another value at `path`, read as if it had been written so.
-fn with(file: &ScenarioFile, path: &str, value: &Value) -> Result<ScenarioFile, SpaceError> {
+pub(super) fn with(file: &ScenarioFile, path: &str, value: &Value) -> Result<ScenarioFile, SpaceError> {
     let mut document = serde_json::to_value(file).unwrap_or_default();
     let mut place = &mut document;
     for key in path.split('.') {

@@ -1,32 +1,22 @@
 //! The memory of ranks: lifetimes are known, so what lies in which buffer when is planned before anything runs.
 //!
-//! * `course` is what a rank asks for in a step, op by op,
-//! * `best_fit`, `reservation` and `paging` are the policies: each makes a `plan` of a course,
-//! * `rank` is the memory of one rank while its step is recorded, `usage` counts what is in use.
+//! The policies are those of `memory`, which makes a plan of what a rank asks for in a step, op by op; `rank` follows it
+//! while the step is recorded.
 
-mod best_fit;
-mod course;
-mod paging;
-mod plan;
 mod rank;
-mod reservation;
 #[cfg(test)]
 mod tests;
-mod usage;
 
 use std::rc::Rc;
 
 use serde::Serialize;
 
-pub use best_fit::Pool;
-pub use course::Course;
-pub use plan::Plan;
 pub use rank::{Page, RankMemory};
-pub use usage::Usage;
 
 use super::{BufferId, ExecError};
 use crate::graph::StepGraph;
 use crate::graph::passes::plan_memory::saved;
+use crate::memory::{BudgetTooSmall, Course, Plan, Pool, Usage, plan};
 use crate::scenario::{PoolName, PoolPolicy};
 use crate::trace::MemoryUse;
 use crate::units::Bytes;
@@ -64,21 +54,14 @@ pub struct PoolStatistics {
 }
 
 impl PoolStatistics {
+    /// What a pool has handed out that never moves anything.
+    pub fn of<Buffer: Copy + Ord>(pool: &Pool<Buffer>) -> Self {
+        Self { usage: *pool.usage(), reserved: pool.reserved(), ..Self::default() }
+    }
+
     /// The share of what is reserved that is unused even when most is in use.
     pub fn fragmentation(&self) -> f64 {
         1.0 - self.usage.at_peak.total().as_f64() / self.reserved.as_f64().max(1.0)
-    }
-}
-
-/// What a policy makes of a course.
-///
-/// # Errors
-/// When a budget is smaller than what one op needs.
-fn plan(course: &Course, policy: PoolPolicy) -> Result<Plan, ExecError> {
-    match policy {
-        PoolPolicy::BestFit => Ok(best_fit::plan(course)),
-        PoolPolicy::Reservation => Ok(reservation::plan(course)),
-        PoolPolicy::Paging { budget } => paging::plan(course, budget),
     }
 }
 
@@ -148,10 +131,14 @@ pub fn plans(step: &StepGraph, policy: PoolPolicy) -> Result<Vec<Planned>, ExecE
     if let PoolPolicy::Paging { budget: Some(budget) } = policy {
         let needed = courses.iter().map(|course| course.largest_by_position().into_iter().sum()).max();
         if let Some(needed) = needed.filter(|&needed| needed > budget) {
-            return Err(ExecError::PoolBudget { needed, budget });
+            return Err(BudgetTooSmall { needed, budget }.into());
         }
     }
-    courses.into_iter().map(|course| plan(&course, policy).map(|plan| (Rc::new(course), Rc::new(plan)))).collect()
+    let planned = |course: Course| {
+        let plan = plan(&course, policy)?;
+        Ok((Rc::new(course), Rc::new(plan)))
+    };
+    courses.into_iter().map(planned).collect()
 }
 
 /// What a plan hands out and moves in a step.

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::course::{Course, Key, ValueId};
-use super::plan::{Plan, Spot, Step};
-use super::{PoolStatistics, Usage};
+use super::PoolStatistics;
 use crate::exec::BufferId;
+use crate::memory::{Course, Key, Plan, Spot, Step, Usage, ValueId};
 use crate::units::Bytes;
 
 /// Bytes that are copied between the device's memory and what stands for the host's.

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::course::{Moment, Value};
 use super::*;
 use crate::exec::BufferId;
 use crate::graph::TensorId;
+use crate::memory::{Moment, Value, plan};
+use crate::scenario::PoolPolicy;
 use crate::trace::MemoryCategory;
 
 /// A value that is asked for: words, whether it persists, its first op, how many ops it lives, and which it is used by.
@@ -120,7 +121,7 @@ proptest! {
         let too_small = Bytes(least.0.saturating_sub(1));
         let refused = plan(&course, PoolPolicy::Paging { budget: Some(too_small) });
         if least > Bytes::ZERO {
-            prop_assert_eq!(refused, Err(ExecError::PoolBudget { needed: least, budget: too_small }));
+            prop_assert_eq!(refused, Err(BudgetTooSmall { needed: least, budget: too_small }));
         }
     }
 }

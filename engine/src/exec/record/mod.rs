@@ -11,10 +11,11 @@ use crate::cluster::{Group, RankId};
 use crate::exec::collectives::copy;
 use crate::exec::data::FeedLayout;
 use crate::exec::ops::{OpContext, dispatches};
-use crate::exec::pool::{Page, Pool, RankMemory, plans};
+use crate::exec::pool::{Page, RankMemory, plans};
 use crate::exec::{Backend, BufferId, Dispatch, ExecError, Format, PoolStatistics, Recording, Scope, Slice};
 use crate::graph::passes::plan_memory::{category, persistent_outside};
 use crate::graph::{Op, OpKind, Role, SegmentId, Spread, StepGraph, Task, TensorId};
+use crate::memory::Pool;
 use crate::scenario::Scenario;
 use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
@@ -74,7 +75,7 @@ struct Rank {
     op: usize,
     memory: RankMemory,
     /// What stands for the host's memory and its drives.
-    outside: Pool,
+    outside: Pool<BufferId>,
     /// What lies there: whole tensors from step to step, and values of micro-batches.
     persistent_outside: BTreeMap<TensorId, BufferId>,
     values_outside: BTreeMap<(TensorId, Option<u32>), BufferId>,
@@ -110,7 +111,7 @@ struct Recorder<'a> {
     /// Ranks that wait at each collective, by group, first member and number.
     waiting: BTreeMap<(Group, RankId, usize), BTreeSet<RankId>>,
     /// Buffers of messages on their way, on the device where they arrive.
-    wire: Vec<Pool>,
+    wire: Vec<Pool<BufferId>>,
     /// Parameters of ranks and the copies of them that are updated outside the device.
     masters: Vec<(RankId, TensorId, TensorId)>,
     moved: BTreeMap<&'static str, u64>,
@@ -408,9 +409,9 @@ impl<'a> Recorder<'a> {
         let persistent: Vec<BTreeMap<TensorId, BufferId>> = persistent.collect();
         Recorded {
             masters: self.masters.iter().map(|&master| self.copy_of_parameter(&persistent, master)).collect(),
-            staging: feeds + self.wire.iter().map(|wire| wire.statistics().reserved).sum(),
+            staging: feeds + self.wire.iter().map(|wire| wire.reserved()).sum(),
             pools: self.ranks.iter().map(|rank| rank.memory.statistics()).collect(),
-            outside: self.ranks.iter().map(|rank| rank.outside.statistics()).collect(),
+            outside: self.ranks.iter().map(|rank| PoolStatistics::of(&rank.outside)).collect(),
             memory: self.ranks.iter_mut().map(|rank| std::mem::take(&mut rank.used)).collect(),
             reserved: self.ranks.iter_mut().map(|rank| std::mem::take(&mut rank.reserved)).collect(),
             persistent,

@@ -76,7 +76,9 @@ impl Workers {
     ) -> Result<Self, ExecError> {
         let token = RandomState::new().build_hasher().finish();
         let door = Door::open(token).map_err(lost)?;
-        let launch = |number| Ok(Launch { address: door.address().map_err(lost)?, number, token });
+        let launch = |number| -> Result<Launch, ExecError> {
+            Ok(Launch { address: door.address().map_err(lost)?, number, token })
+        };
         let mut children = Children(Vec::new());
         for number in 0..count {
             let launch = launch(number)?;

@@ -1,27 +1,26 @@
 //! Reuse by best fit: a freed buffer is handed out again where it fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Usage;
 use super::course::{Course, Value};
 use super::plan::{Plan, Spot, Step};
-use super::{PoolStatistics, Usage};
-use crate::exec::BufferId;
 use crate::trace::MemoryCategory;
 use crate::units::Bytes;
 
 /// What the policy makes of a course.
 pub fn plan(course: &Course) -> Plan {
     let (mut pool, mut plan) = (Pool::default(), Plan::default());
-    let mut of = vec![BufferId(0); course.values.len()];
+    let mut of = vec![0; course.values.len()];
     for value in (0..course.values.len()).take_while(|&value| course.values[value].persistent) {
         of[value] = give(&mut pool, &mut plan.buffers, course.values[value]);
-        plan.homes.push(Spot::Device(of[value].0 as usize));
+        plan.homes.push(Spot::Device(of[value]));
     }
     for moment in &course.moments {
         for &value in &moment.born {
             of[value] = give(&mut pool, &mut plan.buffers, course.values[value]);
         }
-        let born = moment.born.iter().map(|&value| (value, of[value].0 as usize)).collect();
+        let born = moment.born.iter().map(|&value| (value, of[value])).collect();
         plan.steps.push(Step { born, reserved: pool.reserved, ..Step::default() });
         moment.dies.iter().for_each(|&value| pool.free(of[value]));
     }
@@ -29,10 +28,10 @@ pub fn plan(course: &Course) -> Plan {
 }
 
 /// A buffer of the pool for a value, as an index into the plan's.
-fn give(pool: &mut Pool, buffers: &mut Vec<Bytes>, value: Value) -> BufferId {
+fn give(pool: &mut Pool<usize>, buffers: &mut Vec<Bytes>, value: Value) -> usize {
     pool.allocate(value.bytes, value.category, |bytes| {
         buffers.push(bytes);
-        BufferId(u32::try_from(buffers.len() - 1).unwrap_or(u32::MAX))
+        buffers.len() - 1
     })
 }
 
@@ -47,51 +46,58 @@ struct Lease {
 /// Buffers that are handed out one by one.
 ///
 /// A freed buffer is handed out again at once: work is recorded in the order in which the device runs it.
-#[derive(Clone, Debug, Default)]
-pub struct Pool {
-    free: BTreeMap<(Bytes, BufferId), ()>,
-    leases: BTreeMap<BufferId, Lease>,
+#[derive(Clone, Debug)]
+pub struct Pool<Buffer> {
+    free: BTreeMap<Bytes, BTreeSet<Buffer>>,
+    leases: BTreeMap<Buffer, Lease>,
     usage: Usage,
     reserved: Bytes,
 }
 
-impl Pool {
+impl<Buffer> Default for Pool<Buffer> {
+    fn default() -> Self {
+        Self { free: BTreeMap::new(), leases: BTreeMap::new(), usage: Usage::default(), reserved: Bytes::ZERO }
+    }
+}
+
+impl<Buffer: Copy + Ord> Pool<Buffer> {
     /// A buffer of at least `bytes`; `create` makes a new one if no free one fits without wasting half of it.
-    pub fn allocate(
-        &mut self,
-        bytes: Bytes,
-        category: MemoryCategory,
-        create: impl FnOnce(Bytes) -> BufferId,
-    ) -> BufferId {
-        let fitting = (bytes, BufferId(0))..=(bytes * 2, BufferId(u32::MAX));
-        let found = self.free.range(fitting).next().map(|(&key, ())| key);
-        let (size, buffer) = match found {
-            Some(key) => {
-                self.free.remove(&key);
-                key
-            }
-            None => {
-                self.reserved += bytes;
-                (bytes, create(bytes))
-            }
-        };
+    pub fn allocate(&mut self, bytes: Bytes, category: MemoryCategory, create: impl FnOnce(Bytes) -> Buffer) -> Buffer {
+        let (size, buffer) = self.take_free(bytes).unwrap_or_else(|| {
+            self.reserved += bytes;
+            (bytes, create(bytes))
+        });
         self.leases.insert(buffer, Lease { size, requested: bytes, category });
         self.usage.add(category, bytes);
         self.usage.note();
         buffer
     }
 
+    fn take_free(&mut self, bytes: Bytes) -> Option<(Bytes, Buffer)> {
+        let (&size, buffers) = self.free.range_mut(bytes..=bytes * 2).next()?;
+        let buffer = buffers.pop_first()?;
+        if buffers.is_empty() {
+            self.free.remove(&size);
+        }
+        Some((size, buffer))
+    }
+
     /// Takes a buffer back. What was not handed out by this pool is left alone.
-    pub fn free(&mut self, buffer: BufferId) {
+    pub fn free(&mut self, buffer: Buffer) {
         if let Some(lease) = self.leases.remove(&buffer) {
             self.usage.remove(lease.category, lease.requested);
-            self.free.insert((lease.size, buffer), ());
+            self.free.entry(lease.size).or_default().insert(buffer);
         }
     }
 
-    /// What it has handed out so far.
-    pub fn statistics(&self) -> PoolStatistics {
-        PoolStatistics { usage: self.usage, reserved: self.reserved, ..PoolStatistics::default() }
+    /// What is in use, and was at most.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Bytes of all buffers that were made.
+    pub fn reserved(&self) -> Bytes {
+        self.reserved
     }
 }
 
@@ -103,10 +109,10 @@ mod tests {
     fn freed_buffers_are_handed_out_again_and_peaks_are_kept() {
         let mut pool = Pool::default();
         let mut created = 0;
-        let mut allocate = |pool: &mut Pool, bytes| {
+        let mut allocate = |pool: &mut Pool<u32>, bytes| {
             pool.allocate(Bytes(bytes), MemoryCategory::Buffers, |_| {
                 created += 1;
-                BufferId(created)
+                created
             })
         };
         let a = allocate(&mut pool, 1024);
@@ -116,9 +122,8 @@ mod tests {
         assert_ne!(a, b);
         pool.free(a);
         pool.free(b);
-        let statistics = pool.statistics();
-        assert_eq!(statistics.usage.live.total(), Bytes::ZERO);
-        assert_eq!(statistics.usage.at_peak.total(), Bytes(1024));
-        assert_eq!(statistics.reserved, Bytes(1280));
+        assert_eq!(pool.usage().live.total(), Bytes::ZERO);
+        assert_eq!(pool.usage().at_peak.total(), Bytes(1024));
+        assert_eq!(pool.reserved(), Bytes(1280));
     }
 }

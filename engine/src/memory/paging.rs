@@ -11,8 +11,7 @@ use std::collections::BTreeSet;
 use super::best_fit::Pool;
 use super::course::{Course, ValueId};
 use super::plan::{Move, Plan, Spot, Step};
-use super::reservation;
-use crate::exec::{BufferId, ExecError};
+use super::{BudgetTooSmall, reservation};
 use crate::units::Bytes;
 
 /// Steps that are planned one after the other.
@@ -22,12 +21,12 @@ const TRIES: usize = 4;
 ///
 /// # Errors
 /// When the budget is below that.
-pub fn plan(course: &Course, budget: Option<Bytes>) -> Result<Plan, ExecError> {
+pub fn plan(course: &Course, budget: Option<Bytes>) -> Result<Plan, BudgetTooSmall> {
     let least = course.largest_by_position();
     let needed = least.iter().copied().sum();
     let budget = budget.unwrap_or(needed);
     if budget < needed {
-        return Err(ExecError::PoolBudget { needed, budget });
+        return Err(BudgetTooSmall { needed, budget });
     }
     let all = reservation::plan(course);
     if all.reserved() <= budget {
@@ -76,7 +75,7 @@ struct Pager<'a> {
     states: Vec<State>,
     /// The ops that use each value, in order.
     uses: Vec<Vec<usize>>,
-    outside: Pool,
+    outside: Pool<usize>,
     away: Vec<Bytes>,
     plan: Plan,
     step: Step,
@@ -230,10 +229,10 @@ impl<'a> Pager<'a> {
         let (asked, away) = (self.course.values[value], &mut self.away);
         let buffer = self.outside.allocate(asked.bytes, asked.category, |bytes| {
             away.push(bytes);
-            BufferId(u32::try_from(away.len() - 1).unwrap_or(u32::MAX))
+            away.len() - 1
         });
-        self.states[value].away = Some(buffer.0 as usize);
-        buffer.0 as usize
+        self.states[value].away = Some(buffer);
+        buffer
     }
 
     fn leave(&mut self, index: usize) {
@@ -243,7 +242,7 @@ impl<'a> Pager<'a> {
                 self.frames[frame].holds = None;
             }
             if let Some(away) = state.away {
-                self.outside.free(BufferId(u32::try_from(away).unwrap_or(u32::MAX)));
+                self.outside.free(away);
             }
         }
     }

@@ -1,0 +1,269 @@
+//! What the ways of handing out a device's memory make of a step: whether it fits, what breaks first, and what lies where.
+
+use serde::Serialize;
+
+use super::{Beside, beside::beside_tensors};
+use crate::graph::passes::plan_memory::saved;
+use crate::graph::{Op, StepGraph};
+use crate::memory::{Course, Failure, MemoryMap, peak};
+use crate::scenario::{AllocatorName, Scenario};
+use crate::trace::{MemoryCategory, Name, Origin, Trace};
+use crate::units::{Bytes, BytesPerSec, Nanos};
+
+/// What a caching allocator holds for a rank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reserved {
+    /// The most that is in use at once, as tensors are rounded.
+    pub allocated: Bytes,
+    /// What was taken from the device for it.
+    pub reserved: Bytes,
+    /// In how many segments.
+    pub segments: u32,
+}
+
+impl Reserved {
+    /// The share of what is reserved that is unused even when most is in use.
+    pub fn fragmentation(&self) -> f64 {
+        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
+    }
+}
+
+/// What PyTorch's caching allocator takes from a device without limits for a rank of `stage`.
+pub fn reserved(step: &StepGraph, stage: u32) -> Reserved {
+    let map = MemoryMap::of(&course(step, stage), AllocatorName::Caching, None);
+    Reserved { allocated: map.allocated, reserved: map.reserved, segments: map.segments }
+}
+
+fn course(step: &StepGraph, stage: u32) -> Course {
+    let index = stage as usize;
+    step.stages.get(index).map_or_else(Course::default, |program| Course::of(step, index, &saved(step, program)))
+}
+
+/// The request for which there was no room, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Breaks {
+    /// In which step, from 1: what an allocator keeps may be in the way of the second.
+    pub step: usize,
+    /// Before which op.
+    pub op: Name,
+    /// Of which micro-batch.
+    pub micro_batch: Option<u32>,
+    /// The tensor; none where all is reserved before the step.
+    pub tensor: Option<Name>,
+    /// As what it counts.
+    pub category: Option<MemoryCategory>,
+    /// Its bytes.
+    pub asked: Bytes,
+    /// What was handed out by then.
+    pub allocated: Bytes,
+    /// What was taken from the device by then.
+    pub reserved: Bytes,
+    /// What was reserved and unused, together.
+    pub unused: Bytes,
+    /// The largest piece of that.
+    pub largest_free: Bytes,
+}
+
+/// A step on an allocator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AllocatorRow {
+    /// Which.
+    pub allocator: AllocatorName,
+    /// Whether it keeps within the device.
+    pub fits: bool,
+    /// The most that is handed out at once, as it rounds sizes.
+    pub allocated: Bytes,
+    /// What it takes of the device; where it does not fit, what it would take of a larger one.
+    pub reserved: Bytes,
+    /// In how many pieces.
+    pub segments: u32,
+    /// Calls of the device's own allocator in the first step; each may wait for the device.
+    pub calls: u32,
+    /// The same in every later step.
+    pub later_calls: u32,
+    /// Copies to the host's memory and back in a step.
+    pub moves: u32,
+    /// Their bytes.
+    pub moved: Bytes,
+    /// What these copies take at the rate of the link to the host; they may run beside kernels.
+    pub copying: Nanos,
+    /// What breaks first, where it does not fit.
+    pub breaks: Option<Breaks>,
+}
+
+impl AllocatorRow {
+    /// The share of what is reserved that is unused even when most is in use.
+    pub fn fragmentation(&self) -> f64 {
+        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
+    }
+}
+
+/// A value of a map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MapValue {
+    /// What it is called.
+    pub name: Name,
+    /// As what it counts; unknown of an imported one.
+    pub category: Option<MemoryCategory>,
+    /// The micro-batch it belongs to.
+    pub micro_batch: Option<u32>,
+}
+
+/// Addresses over time, with names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryPicture {
+    /// Where its figures come from.
+    pub origin: Origin,
+    /// What lies where when; times are numbers of moments.
+    pub map: MemoryMap,
+    /// What its blocks hold.
+    pub values: Vec<MapValue>,
+    /// What each moment is called: an op, or an event.
+    pub moments: Vec<Name>,
+    /// When each begins, where that is known.
+    pub starts: Vec<Nanos>,
+}
+
+/// The device memory of the ranks of a stage.
+#[derive(Clone, Debug)]
+pub struct DeviceMemory {
+    /// The pipeline stage.
+    pub stage: u32,
+    /// Bytes of a device.
+    pub capacity: Bytes,
+    /// What its process holds beside tensors.
+    pub beside: Beside,
+    /// What all tensors need when that is most: no allocator does with less, but one that moves some away.
+    pub peak: Bytes,
+    course: Course,
+    link: BytesPerSec,
+}
+
+impl DeviceMemory {
+    /// The memory of a rank of `stage`.
+    pub fn of(step: &StepGraph, scenario: &Scenario, stage: u32) -> Self {
+        let course = course(step, stage);
+        let host = &scenario.cluster().device.host;
+        Self {
+            stage,
+            capacity: scenario.device_memory(),
+            beside: beside_tensors(step, scenario, stage),
+            peak: peak(&course),
+            course,
+            link: host.bandwidth,
+        }
+    }
+
+    /// What is left of the device for an allocator.
+    pub fn room(&self) -> Bytes {
+        Bytes(self.capacity.0.saturating_sub(self.beside.total().0))
+    }
+
+    /// The step on an allocator within the device; it ends where something has no room.
+    pub fn map(&self, allocator: AllocatorName) -> MemoryMap {
+        MemoryMap::of(&self.course, allocator, Some(self.room()))
+    }
+
+    /// The same with names, and with the times of a modelled step.
+    pub fn picture(&self, step: &StepGraph, trace: &Trace, map: MemoryMap) -> MemoryPicture {
+        let value = |value: &crate::memory::Value| MapValue {
+            name: step.tensor(value.key.0).name.clone(),
+            category: Some(value.category),
+            micro_batch: value.key.1,
+        };
+        MemoryPicture {
+            origin: Origin::Modelled,
+            map,
+            values: self.course.values.iter().map(value).collect(),
+            moments: ops(step, self.stage).map(|(op, _)| op.name.clone()).collect(),
+            starts: starts(trace, self.stage, self.course.moments.len()),
+        }
+    }
+
+    /// What an allocator makes of the step, in figures.
+    pub fn row(&self, step: &StepGraph, allocator: AllocatorName) -> AllocatorRow {
+        let map = self.map(allocator);
+        let breaks = map.failure.map(|failure| self.breaks(step, failure));
+        // Beyond its end the map knows nothing: what would be needed shows on a device that is large enough.
+        let whole = if breaks.is_some() { MemoryMap::of(&self.course, allocator, None) } else { map };
+        AllocatorRow {
+            allocator,
+            fits: breaks.is_none(),
+            allocated: whole.allocated,
+            reserved: whole.reserved,
+            segments: whole.segments,
+            calls: whole.calls,
+            later_calls: whole.later_calls,
+            moves: whole.moves,
+            moved: whole.moved,
+            copying: whole.moved / self.link,
+            breaks,
+        }
+    }
+
+    fn breaks(&self, step: &StepGraph, failure: Failure) -> Breaks {
+        let (op, micro_batch) = ops(step, self.stage)
+            .nth(failure.op)
+            .map_or_else(|| (Name::from("the step"), None), |(op, micro_batch)| (op.name.clone(), micro_batch));
+        let value = failure.value.map(|value| &self.course.values[value]);
+        Breaks {
+            step: failure.step + 1,
+            op,
+            micro_batch,
+            tensor: value.map(|value| step.tensor(value.key.0).name.clone()),
+            category: value.map(|value| value.category),
+            asked: failure.asked,
+            allocated: failure.held.allocated,
+            reserved: failure.held.reserved,
+            unused: failure.held.reserved - failure.held.allocated,
+            largest_free: failure.largest_free,
+        }
+    }
+}
+
+/// The ops of a stage in the order of its program, with their micro-batches.
+fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)> {
+    let program = step.stages.get(stage as usize);
+    let tasks = program.into_iter().flat_map(|program| program.tasks.iter().map(move |&task| (program, task)));
+    tasks.flat_map(|(program, task)| program.segment(task).ops().map(move |op| (op, task.micro_batch)))
+}
+
+/// When each op of the first group of ranks of a stage starts: memory is planned in the order of the program, so no op
+/// counts as earlier than the one before.
+fn starts(trace: &Trace, stage: u32, ops: usize) -> Vec<Nanos> {
+    let Some(group) = trace.tracks.iter().find(|track| track.stage == stage).map(|track| track.group) else {
+        return Vec::new();
+    };
+    let mut latest = Nanos::ZERO;
+    let spans = trace.spans.iter().filter(|span| trace.track(span).group == group);
+    let starts: Vec<Nanos> = spans
+        .map(|span| {
+            latest = latest.max(span.start);
+            latest
+        })
+        .collect();
+    // Executed traces have other spans than the program has ops.
+    if trace.origin == Origin::Modelled && starts.len() == ops { starts } else { Vec::new() }
+}
+
+/// Whether every stage of a step keeps within its device on an allocator, and what the fullest takes. Stages that need far
+/// less than the fullest are not played.
+pub fn fits(step: &StepGraph, scenario: &Scenario, allocator: AllocatorName) -> (bool, Bytes) {
+    /// A stage that needs less than this share of its device fits on any allocator but `bump`.
+    const SURELY: f64 = 0.8;
+    let mut order: Vec<u32> = (0..u32::try_from(step.stages.len()).unwrap_or(0)).collect();
+    let planned = |stage: u32| step.stages[stage as usize].memory.at_peak.total();
+    order.sort_by_key(|&stage| (std::cmp::Reverse(planned(stage)), stage));
+    let (mut fits, mut most) = (true, Bytes::ZERO);
+    for (place, &stage) in order.iter().enumerate() {
+        let capacity = scenario.device_memory();
+        let far_below = planned(stage).as_f64() < capacity.as_f64() * SURELY && allocator != AllocatorName::Bump;
+        if place > 0 && far_below {
+            continue;
+        }
+        let row = DeviceMemory::of(step, scenario, stage).row(step, allocator);
+        fits &= row.fits;
+        most = most.max(row.reserved);
+    }
+    (fits, most)
+}

@@ -1,0 +1,145 @@
+//! What lies where when: a rank's step, played on an allocator.
+
+mod planned;
+mod play;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use super::allocators::{Bump, Caching, Held};
+use super::{Course, ValueId, best_fit, reservation};
+use crate::scenario::AllocatorName;
+use crate::units::Bytes;
+
+/// A value at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Block {
+    /// Which value of the course.
+    pub value: ValueId,
+    /// Where it begins.
+    pub address: u64,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The op before which it begins to lie there.
+    pub from: usize,
+    /// The op before which it no longer does.
+    pub until: usize,
+}
+
+/// Addresses that an allocator held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Region {
+    /// Where they begin.
+    pub address: u64,
+    /// How many.
+    pub bytes: Bytes,
+    /// The op before which they were taken.
+    pub from: usize,
+    /// The op before which they were given back.
+    pub until: usize,
+}
+
+/// The request for which there was no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// In which step, from 0.
+    pub step: usize,
+    /// Before which op.
+    pub op: usize,
+    /// Which value of the course; none where all is reserved before the step.
+    pub value: Option<ValueId>,
+    /// Its bytes, or those of the reservation.
+    pub asked: Bytes,
+    /// What the allocator held then.
+    pub held: Held,
+    /// The largest piece of what it held and nobody used.
+    pub largest_free: Bytes,
+}
+
+/// A step on an allocator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryMap {
+    /// What lies where, of the last step that was played.
+    pub blocks: Vec<Block>,
+    /// What was taken from the device for it.
+    pub regions: Vec<Region>,
+    /// Ops of a step.
+    pub ops: usize,
+    /// The most that was handed out at once, as the allocator rounds it.
+    pub allocated: Bytes,
+    /// The most that was taken from the device.
+    pub reserved: Bytes,
+    /// In how many pieces, at the end.
+    pub segments: u32,
+    /// Calls of the device's own allocator in the first step.
+    pub calls: u32,
+    /// The same in every later step.
+    pub later_calls: u32,
+    /// Copies to the host's memory and back in a step.
+    pub moves: u32,
+    /// Their bytes.
+    pub moved: Bytes,
+    /// Where it ended, if it did not fit.
+    pub failure: Option<Failure>,
+}
+
+impl MemoryMap {
+    /// The share of what is reserved that is unused even when most is in use.
+    pub fn fragmentation(&self) -> f64 {
+        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
+    }
+
+    /// Plays a course on an allocator of a device of some capacity; of one without a limit where none is given.
+    pub fn of(course: &Course, allocator: AllocatorName, capacity: Option<Bytes>) -> Self {
+        match allocator {
+            AllocatorName::Caching => play::play(course, &mut Caching::new(false, capacity)),
+            AllocatorName::Expandable => play::play(course, &mut Caching::new(true, capacity)),
+            AllocatorName::Bump => play::play(course, &mut Bump::new(capacity)),
+            AllocatorName::Offsets => planned::of_offsets(course, capacity),
+            AllocatorName::BestFit => planned::of_plan(course, &best_fit::plan(course), capacity),
+            AllocatorName::Reservation => planned::of_plan(course, &reservation::plan(course), capacity),
+            AllocatorName::Paging => planned::of_paging(course, capacity),
+        }
+    }
+}
+
+/// The most that is in use at once, whatever hands it out.
+pub fn peak(course: &Course) -> Bytes {
+    let size = |&value: &ValueId| course.values[value].bytes;
+    let mut now: Bytes = course.values.iter().filter(|value| value.persistent).map(|value| value.bytes).sum();
+    let mut most = now;
+    for moment in &course.moments {
+        now += moment.born.iter().map(size).sum();
+        most = most.max(now);
+        now -= moment.dies.iter().map(size).sum();
+    }
+    most
+}
+
+/// The same in the order of addresses and ops, with addresses that nobody ever held left out.
+fn finished(mut map: MemoryMap) -> MemoryMap {
+    map.regions.sort_unstable_by_key(|region| (region.address, region.from));
+    map.blocks.sort_unstable_by_key(|block| (block.address, block.from));
+    let shifts = shifts(&map.regions);
+    let moved = |address: u64| {
+        let before = shifts.partition_point(|&(from, _)| from <= address);
+        address - before.checked_sub(1).map_or(0, |index| shifts[index].1)
+    };
+    map.regions.iter_mut().for_each(|region| region.address = moved(region.address));
+    map.blocks.iter_mut().for_each(|block| block.address = moved(block.address));
+    map
+}
+
+/// From which address on how many addresses below were never held.
+fn shifts(regions: &[Region]) -> Vec<(u64, u64)> {
+    let (mut end, mut unused, mut shifts) = (0, 0, Vec::new());
+    for region in regions {
+        if region.address > end {
+            unused += region.address - end;
+            shifts.push((region.address, unused));
+        }
+        end = end.max(region.address + region.bytes.0);
+    }
+    shifts
+}

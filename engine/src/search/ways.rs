@@ -1,0 +1,282 @@
+//! Changes of a scenario that make it fit into its devices' memory, each simulated.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::space::{follow_mesh, with};
+use crate::analysis::{StepReport, fits, step_report};
+use crate::graph::{StepGraph, lower};
+use crate::scenario::{AllocatorName, Scenario, ScenarioError, ScenarioFile, check};
+use crate::sim::simulate;
+use crate::units::{Bytes, Nanos};
+
+/// A field and its new value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Edit {
+    /// Its path, for example `strategy.recompute`.
+    pub path: String,
+    /// The value.
+    pub value: Value,
+}
+
+impl std::fmt::Display for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} = {}", self.path, self.value)
+    }
+}
+
+/// A changed scenario and what it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Way {
+    /// What is changed; nothing for the scenario as it is.
+    pub edits: Vec<Edit>,
+    /// Whether it fits.
+    pub fits: bool,
+    /// The most that tensors need at once on the fullest stage.
+    pub peak: Bytes,
+    /// What the allocator takes of the device there.
+    pub reserved: Bytes,
+    /// What a rank keeps outside its device.
+    pub outside: Bytes,
+    /// The step.
+    pub step_time: Nanos,
+    /// Tokens, images or samples of the step over its time.
+    pub per_s: f64,
+}
+
+/// What was tried to make a scenario fit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ways {
+    /// As it is.
+    pub now: Way,
+    /// What fits, the fastest first.
+    pub fitting: Vec<Way>,
+    /// What does not, what needs the least first.
+    pub others: Vec<Way>,
+}
+
+impl Ways {
+    /// The fastest ways that fit and differ in kind: no two change the same fields.
+    pub fn best(&self, count: usize) -> Vec<&Way> {
+        let mut best: Vec<&Way> = Vec::new();
+        let paths = |way: &Way| way.edits.iter().map(|edit| edit.path.clone()).collect::<Vec<_>>();
+        for way in &self.fitting {
+            if best.len() < count && best.iter().all(|other| paths(other) != paths(way)) {
+                best.push(way);
+            }
+        }
+        best
+    }
+}
+
+/// Ways that are combined where single changes do not suffice.
+const COMBINED: usize = 8;
+
+/// Tries changes one by one, and pairs of those that help most where fewer than `wanted` kinds of them suffice. `progress`
+/// is told the share that is done and returns whether to go on; what was found until then is kept.
+///
+/// # Errors
+/// When the scenario itself is not valid.
+pub fn ways_to_fit(
+    file: &ScenarioFile,
+    wanted: usize,
+    progress: &mut dyn FnMut(f32) -> bool,
+) -> Result<Ways, ScenarioError> {
+    let scenario = check(file)?;
+    let mut ways = Ways { now: tried(&scenario, Vec::new()), fitting: Vec::new(), others: Vec::new() };
+    let singles = singles(&scenario);
+    for (done, edits) in singles.iter().enumerate() {
+        if !progress(done as f32 / (singles.len() as f32 * 2.0)) {
+            return Ok(ways);
+        }
+        ways.add(file, edits.clone());
+    }
+    let helpful: Vec<Vec<Edit>> = ways.helpful().into_iter().take(COMBINED).collect();
+    let pairs = pairs(&helpful);
+    for (done, edits) in pairs.iter().enumerate() {
+        if ways.best(wanted).len() >= wanted || !progress(0.5 + done as f32 / (pairs.len() as f32 * 2.0)) {
+            break;
+        }
+        ways.add(file, edits.clone());
+    }
+    Ok(ways)
+}
+
+impl Ways {
+    /// Simulates a change, unless the scenario does not allow it.
+    fn add(&mut self, file: &ScenarioFile, edits: Vec<Edit>) {
+        let Some(scenario) = changed(file, &edits).and_then(|file| check(&file).ok()) else { return };
+        let way = tried(&scenario, edits);
+        if way.fits {
+            self.fitting.push(way);
+            self.fitting.sort_by(|a, b| b.per_s.total_cmp(&a.per_s).then(a.reserved.cmp(&b.reserved)));
+        } else {
+            self.others.push(way);
+            self.others.sort_by(|a, b| a.peak.cmp(&b.peak).then(b.per_s.total_cmp(&a.per_s)));
+        }
+    }
+
+    /// What needs less than the scenario as it is, the best first.
+    fn helpful(&self) -> Vec<Vec<Edit>> {
+        let less = self.others.iter().filter(|way| way.peak < self.now.peak);
+        less.map(|way| way.edits.clone()).collect()
+    }
+}
+
+/// Pairs of changes of different fields, those of the most helpful first.
+fn pairs(helpful: &[Vec<Edit>]) -> Vec<Vec<Edit>> {
+    let mut pairs = Vec::new();
+    for last in 1..helpful.len() {
+        for first in 0..last {
+            let (a, b) = (&helpful[first], &helpful[last]);
+            if a.iter().all(|edit| b.iter().all(|other| other.path != edit.path)) {
+                pairs.push([a.as_slice(), b.as_slice()].concat());
+            }
+        }
+    }
+    pairs
+}
+
+/// The file with some changes; where the mesh changes, what follows it follows.
+pub fn changed(file: &ScenarioFile, edits: &[Edit]) -> Option<ScenarioFile> {
+    let mut changed = file.clone();
+    if edits.iter().any(|edit| edit.path.ends_with("_parallel") && edit.path != "strategy.sequence_parallel") {
+        follow_mesh(&mut changed.strategy);
+        changed.strategy.stage_layers.clear();
+    }
+    for edit in edits {
+        changed = with(&changed, &edit.path, &edit.value).ok()?;
+    }
+    Some(changed)
+}
+
+fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
+    let step = lower(scenario);
+    let report = step_report(&step, scenario, &simulate(&step, scenario));
+    way(&step, scenario, &report, edits)
+}
+
+fn way(step: &StepGraph, scenario: &Scenario, report: &StepReport, edits: Vec<Edit>) -> Way {
+    let (fits, reserved) = fits(step, scenario, scenario.run().allocator);
+    Way {
+        edits,
+        fits,
+        peak: report.fit.needed,
+        reserved,
+        outside: report.outside,
+        step_time: report.mean_step_time,
+        per_s: if scenario.data().sequence_length > 1 { report.tokens_per_s } else { report.samples_per_s },
+    }
+}
+
+/// The changes that are worth a try: less is kept, more is shared, or something waits elsewhere.
+fn singles(scenario: &Scenario) -> Vec<Vec<Edit>> {
+    let s = scenario.strategy();
+    let mut list: Vec<Vec<Edit>> = Vec::new();
+    let mut one = |path: &str, value: Value| list.push(vec![edit(path, value)]);
+    for allocator in [AllocatorName::Expandable, AllocatorName::Offsets] {
+        one("run.allocator", allocator.name().into());
+    }
+    one("strategy.recompute", "full".into());
+    for smaller in (0..12).map(|power| s.micro_batch >> power).skip(1).take_while(|&n| n > 0) {
+        one("strategy.micro_batch", smaller.into());
+    }
+    for zero in (s.zero as u32 + 1)..=3 {
+        one("strategy.zero_stage", zero.into());
+    }
+    let more = |now: u32, most: u32| (1..8).map(move |power| now << power).take_while(move |&n| n <= most);
+    for n in more(s.tensor_parallel, scenario.cluster().devices_per_node) {
+        one("strategy.tensor_parallel", n.into());
+    }
+    for n in more(s.pipeline_parallel, scenario.model().layers.min(scenario.cluster().devices())) {
+        one("strategy.pipeline_parallel", n.into());
+    }
+    for n in more(s.context_parallel, scenario.cluster().devices_per_node) {
+        one("strategy.context_parallel", n.into());
+    }
+    one("strategy.sequence_parallel", true.into());
+    one("strategy.offload_optimizer", "host".into());
+    for layers in [4, 2, 1].map(|part| s.stage_layers.iter().copied().max().unwrap_or(0).div_ceil(part)) {
+        one("strategy.offload_activations", layers.into());
+    }
+    one("strategy.gradient_format", "compute".into());
+    one("strategy.optimizer", "adam_8bit".into());
+    list.push(by_budget(scenario));
+    list.push(cheap_parts());
+    list
+}
+
+fn edit(path: &str, value: impl Into<Value>) -> Edit {
+    Edit { path: path.to_owned(), value: value.into() }
+}
+
+/// As few layers again as the device allows, with a tenth of it left for what lies beside and between tensors.
+fn by_budget(scenario: &Scenario) -> Vec<Edit> {
+    let budget = scenario.device_memory().as_f64() * 0.9 / 1e9;
+    vec![edit("strategy.recompute", "budget"), edit("strategy.recompute_budget", format!("{budget:.1} GB"))]
+}
+
+/// What is quick to compute and large to keep.
+fn cheap_parts() -> Vec<Edit> {
+    vec![
+        edit("strategy.recompute", "selective"),
+        edit("strategy.recompute_modules", serde_json::json!(["norm", "activation"])),
+    ]
+}
+
+/// A way of treating activations between forward and backward.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Treatment {
+    /// What it is called: `keep`, `selective`, `full`, `budget` or `offload`.
+    pub name: &'static str,
+    /// The scenario with it.
+    pub way: Way,
+    /// Activations of the fullest stage when it is fullest.
+    pub activations: Bytes,
+    /// FLOPs of matrix products that are repeated, over those of the model.
+    pub repeated: f64,
+}
+
+/// Every way of treating activations, with all else as it is. `progress` as in [`ways_to_fit`].
+///
+/// # Errors
+/// When the scenario itself is not valid.
+pub fn treatments(file: &ScenarioFile, progress: &mut dyn FnMut(f32) -> bool) -> Result<Vec<Treatment>, ScenarioError> {
+    let scenario = check(file)?;
+    let list = ways_to_treat(&scenario);
+    let mut treatments = Vec::new();
+    for (done, (name, edits)) in list.iter().enumerate() {
+        if !progress(done as f32 / list.len() as f32) {
+            break;
+        }
+        let changed = changed(file, edits).and_then(|file| check(&file).ok());
+        treatments.extend(changed.map(|scenario| treated(name, &scenario, edits.clone())));
+    }
+    Ok(treatments)
+}
+
+fn ways_to_treat(scenario: &Scenario) -> Vec<(&'static str, Vec<Edit>)> {
+    let layers = scenario.strategy().stage_layers.iter().copied().max().unwrap_or(0);
+    let kept = || vec![edit("strategy.offload_activations", 0)];
+    let again = |how: &str| [kept(), vec![edit("strategy.recompute", how)]].concat();
+    let away = vec![edit("strategy.recompute", "none"), edit("strategy.offload_activations", layers)];
+    vec![
+        ("keep", again("none")),
+        ("selective", [kept(), cheap_parts()].concat()),
+        ("full", again("full")),
+        ("budget", [kept(), by_budget(scenario)].concat()),
+        ("offload", away),
+    ]
+}
+
+fn treated(name: &'static str, scenario: &Scenario, edits: Vec<Edit>) -> Treatment {
+    let step = lower(scenario);
+    let report = step_report(&step, scenario, &simulate(&step, scenario));
+    let fullest = report.peak_memory.iter().rev().max_by_key(|peak| peak.total);
+    Treatment {
+        name,
+        activations: fullest.map_or(Bytes::ZERO, |peak| peak.used.activations),
+        repeated: report.hfu / report.mfu.max(1e-12) - 1.0,
+        way: way(&step, scenario, &report, edits),
+    }
+}
