@@ -501,3 +501,39 @@ fn a_hugging_face_config_that_is_dropped_replaces_the_model() {
     let state = window.until("the new model", |state| state["ready"] == true && state["step_time_ns"] != before);
     assert_eq!(state["error"], Value::Null, "{state:#}");
 }
+
+#[test]
+fn a_step_that_does_not_fit_shows_what_breaks_and_what_would_fit() {
+    let mut window = Window::new(Language::English);
+    window.preset("oom-13b");
+    window.remote(&Remote::Tab(Tab::Memory));
+    window.harness.run_ok();
+    window.harness.get_by_label("Memory map").click();
+    window.until("a map", |state| state["memory"]["blocks"].as_u64() > Some(100));
+    window.harness.snapshot("memory_map");
+    window.harness.get_by_label("Allocators & fit").click();
+    window.until("changes", |state| {
+        let memory = &state["memory"];
+        memory["running"] == false && memory["rows"] == 7 && memory["fitting"].as_u64() > Some(2)
+    });
+    window.harness.snapshot("memory_fit");
+    // The first change that fits is taken.
+    let takes: Vec<_> = window.harness.get_all_by_label("apply").collect();
+    takes[5].click();
+    drop(takes);
+    window.until("a step that fits", |state| state["ready"] == true && state["fits"] == true);
+}
+
+#[test]
+fn a_snapshot_of_pytorch_opens_as_a_map() {
+    let mut window = Window::new(Language::Chinese);
+    let context = window.harness.ctx.clone();
+    let bytes = include_bytes!("../../engine/tests/memory/snapshot.pickle").to_vec();
+    window.harness.state_mut().open(&context, "run.pickle", bytes);
+    window.until("a snapshot", |state| state["memory"]["snapshot"] == "run.pickle" && state["screen"] == "memory");
+    window.harness.snapshot("memory_snapshot");
+    window.harness.state_mut().open(&context, "cut.pickle", b"\x80\x04]".to_vec());
+    let state = window.until("an error", |state| state["toast"].is_string());
+    assert!(state["toast"].as_str().is_some_and(|text| text.contains("cut.pickle")), "{state:#}");
+    assert_eq!(state["memory"]["snapshot"], "run.pickle", "what was open stays");
+}

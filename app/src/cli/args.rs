@@ -280,6 +280,9 @@ pub struct MemoryOptions {
     /// Write the allocators' figures as CSV
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// Open what torch.cuda.memory._dump_snapshot has written instead of a scenario
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stage", "allocator", "activations", "ways"])]
+    pub snapshot: Option<PathBuf>,
     /// Write what lies where when as CSV
     #[arg(long, value_name = "FILE")]
     pub map_csv: Option<PathBuf>,

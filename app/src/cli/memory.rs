@@ -1,6 +1,9 @@
 //! `shardlab memory`.
 
-use shardlab_engine::analysis::{DeviceMemory, step_report};
+use std::path::Path;
+
+use anyhow::Context as _;
+use shardlab_engine::analysis::{DeviceMemory, replayed, step_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::{self, MemoryFindings};
 use shardlab_engine::scenario::AllocatorName;
@@ -16,6 +19,9 @@ const WAYS: usize = 3;
 
 /// Plays the memory of a step.
 pub fn memory(options: &MemoryOptions) -> anyhow::Result<Answer> {
+    if let Some(path) = &options.snapshot {
+        return snapshot(options, path);
+    }
     let mut file = input::scenario_file(&options.scenario)?;
     if let Some(allocator) = options.allocator.map(AllocatorChoice::name) {
         file.run.allocator = allocator;
@@ -31,8 +37,9 @@ pub fn memory(options: &MemoryOptions) -> anyhow::Result<Answer> {
     let (memory, chosen) = (DeviceMemory::of(&step, &scenario, stage), scenario.run().allocator);
     let rows: Vec<_> = AllocatorName::ALL.into_iter().map(|allocator| memory.row(&step, allocator)).collect();
     let fits = rows.iter().any(|row| row.allocator == chosen && row.fits);
+    let activations = options.activations.then(|| treatments(&file)).transpose()?;
+    let activations: Vec<_> = activations.into_iter().flatten().collect();
     let bar = progress(100);
-    let activations = options.activations.then(|| treatments(&file, &mut percentage(&bar))).transpose()?;
     let ways = (options.ways || !fits).then(|| ways_to_fit(&file, WAYS, &mut percentage(&bar))).transpose()?;
     bar.finish_and_clear();
     if let Some(path) = &options.csv {
@@ -47,9 +54,26 @@ pub fn memory(options: &MemoryOptions) -> anyhow::Result<Answer> {
         chosen,
         memory: &memory,
         rows: &rows,
-        treatments: activations.as_deref().unwrap_or_default(),
+        treatments: &activations,
         ways: ways.as_ref(),
     };
     print(&if options.json { report::device_memory_json(&found) } else { report::device_memory_table(&found) })?;
     Ok(if fits { Answer::Yes } else { Answer::No })
+}
+
+/// Opens a snapshot of PyTorch, and plays what it asked for on every allocator.
+fn snapshot(options: &MemoryOptions, path: &Path) -> anyhow::Result<Answer> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot open `{name}`"))?;
+    let (picture, device) = report::memory_snapshot(&bytes).with_context(|| name.clone())?;
+    let rows = replayed(&picture);
+    if let Some(path) = &options.csv {
+        write_file(path, &report::allocators_csv(&rows))?;
+    }
+    if let Some(path) = &options.map_csv {
+        write_file(path, &report::memory_map_csv(&picture))?;
+    }
+    let write = if options.json { report::snapshot_json } else { report::snapshot_table };
+    print(&write(&name, device, &picture, &rows))?;
+    Ok(if picture.map.failure.is_some() { Answer::No } else { Answer::Yes })
 }

@@ -14,13 +14,14 @@ use super::export::Exporter;
 use super::graph_view::GraphView;
 use super::i18n::{Language, language, set_language, t, t_with};
 use super::inspector::Selection;
+use super::memory::MemoryView;
 use super::open_file::Opener;
 use super::search::SearchView;
 use super::session::Session;
 use super::storage::StorageView;
 use super::timeline::TimelineView;
 use super::toast::Toasts;
-use super::{design_tokens, form, inspector, memory, widgets};
+use super::{design_tokens, form, inspector, widgets};
 
 /// A view in the centre.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -160,6 +161,7 @@ pub struct App {
     bench: BenchView,
     data: DataView,
     storage: StorageView,
+    memory: MemoryView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -205,6 +207,7 @@ impl App {
             bench: BenchView::default(),
             data: DataView::default(),
             storage: StorageView::default(),
+            memory: MemoryView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -303,6 +306,10 @@ impl App {
     /// Opens the bytes of a file, or says what is wrong with them; the scenario on screen stays then.
     /// A trace of reads is opened in the background.
     pub fn open(&mut self, context: &egui::Context, name: &str, bytes: Vec<u8>) {
+        if super::open_file::is_snapshot(name) {
+            self.show_tab(Tab::Memory);
+            return self.memory.open_snapshot(context, name, bytes);
+        }
         if super::open_file::is_trace(name) {
             self.show_tab(Tab::Data);
             return self.data.open_trace(context, name, bytes, &self.session);
@@ -348,6 +355,7 @@ impl App {
             "bench": self.bench.state(),
             "data": self.data.state(),
             "storage": self.storage.state(),
+            "memory": self.memory.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -385,7 +393,7 @@ impl App {
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
-        told.extend(self.storage.receive());
+        told.extend(self.storage.receive().into_iter().chain(self.memory.receive()));
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
             self.toasts.error(error);
@@ -470,6 +478,7 @@ struct Centre<'a> {
     bench: &'a mut BenchView,
     data: &'a mut DataView,
     storage: &'a mut StorageView,
+    memory: &'a mut MemoryView,
     selection: &'a mut Selection,
 }
 
@@ -477,7 +486,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
     fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
         egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
             Tab::Timeline => self.timeline.ui(ui, &self.session.shown().clone(), self.selection),
-            Tab::Memory => memory::ui(ui, self.session.shown()),
+            Tab::Memory => self.memory.ui(ui, self.session),
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
@@ -531,6 +540,7 @@ impl eframe::App for App {
                 bench: &mut self.bench,
                 data: &mut self.data,
                 storage: &mut self.storage,
+                memory: &mut self.memory,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);

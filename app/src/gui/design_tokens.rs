@@ -98,6 +98,12 @@ pub fn micro_batch_color(micro_batch: u32, phase: Phase) -> Color32 {
     Hsva::new((micro_batch as f32 * GOLDEN).fract(), 0.5, value, 1.0).into()
 }
 
+/// A colour for a name: the same for the same name, hues apart for others.
+pub fn name_color(name: &str) -> Color32 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Hsva::new((hash >> 8) as f32 / 16_777_216.0, 0.5, 0.85, 1.0).into()
+}
+
 /// The colour of a tier from which reads are served.
 pub fn tier_color(tier: &str) -> Color32 {
     rgb(match tier {
@@ -193,6 +199,11 @@ pub fn selection_stroke(visuals: &Visuals) -> Stroke {
 /// The background of every other row.
 pub fn row_shade(visuals: &Visuals) -> Color32 {
     visuals.faint_bg_color
+}
+
+/// What is held and not in use.
+pub fn held_shade(visuals: &Visuals) -> Color32 {
+    if visuals.dark_mode { rgb(0x2a313c) } else { rgb(0xd9dee6) }
 }
 
 /// Lines of a grid.

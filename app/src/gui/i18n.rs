@@ -117,7 +117,8 @@ mod tests {
         literals(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gui"), &mut found);
         let groups: std::collections::BTreeSet<&str> = EN.keys().filter_map(|key| key.split('.').next()).collect();
         // Paths of scenario fields and names of files look like keys too.
-        let others = ["model.", "cluster.", "strategy.", "data.", "ops.csv", "memory.csv", "trace.json", "loss.csv"];
+        let others =
+            ["model.", "cluster.", "strategy.", "data.", "ops.csv", "memory.csv", "trace.json", "loss.csv", "map.csv"];
         let is_text = |key: &&String| {
             groups.contains(key.split('.').next().unwrap_or("")) && !others.iter().any(|other| key.starts_with(other))
         };

@@ -1,6 +1,7 @@
 //! Work in the background: on a named thread natively, between frames in a browser.
 
 mod caches;
+mod memory;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use shardlab_engine::units::Nanos;
 use web_time::Instant;
 
 pub use caches::{CacheJob, Reads};
+pub use memory::MemoryNews;
 
 use super::data::OpenedTrace;
 
@@ -99,6 +101,8 @@ pub enum Message {
     Traced(Box<OpenedTrace>),
     /// Caches were compared.
     Cached(Box<CacheReport>),
+    /// Something was found of a step's memory.
+    Memory(Box<MemoryNews>),
     /// A long run was played.
     Kept(Box<GoodputReport>),
     /// A comparison is finished.

@@ -12,18 +12,30 @@ pub type Arrival = (String, Result<Vec<u8>, String>);
 /// Ends of the names of traces of reads.
 pub const TRACE_ENDS: &[&str] = &["csv", "bin", "oraclegeneral", "trace"];
 
+/// Ends of the names of memory snapshots.
+pub const SNAPSHOT_ENDS: &[&str] = &["pickle", "pkl"];
+
+/// Whether a file is a memory snapshot of PyTorch, by its name.
+pub fn is_snapshot(name: &str) -> bool {
+    ends(name, SNAPSHOT_ENDS)
+}
+
+fn ends(name: &str, ends: &[&str]) -> bool {
+    let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    ends.contains(&end.as_str())
+}
+
 /// Bytes of a trace that is opened, at most.
 const MAX_TRACE_BYTES: u64 = if cfg!(target_arch = "wasm32") { 256 << 20 } else { 2 << 30 };
 
 /// Whether a file is a trace of reads, by its name.
 pub fn is_trace(name: &str) -> bool {
-    let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    TRACE_ENDS.contains(&end.as_str())
+    ends(name, TRACE_ENDS)
 }
 
 /// How many bytes of a file are read, and what is said of one with more.
 fn limit(name: &str) -> (u64, String) {
-    if is_trace(name) {
+    if is_trace(name) || is_snapshot(name) {
         return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
     }
     (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
@@ -50,7 +62,8 @@ impl Opener {
         spawn("open", async move {
             let dialog = rfd::AsyncFileDialog::new()
                 .add_filter("TOML, JSON", &["toml", "json"])
-                .add_filter("CSV, oracleGeneral", TRACE_ENDS);
+                .add_filter("CSV, oracleGeneral", TRACE_ENDS)
+                .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS);
             if let Some(handle) = dialog.pick_file().await {
                 let name = handle.file_name();
                 send.send((name, read_picked(&handle).await)).ok();

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Beside, beside::beside_tensors};
 use crate::graph::passes::plan_memory::saved;
-use crate::graph::{Op, StepGraph};
-use crate::memory::{Course, Failure, MemoryMap, peak};
+use crate::graph::{Op, StepGraph, TensorId};
+use crate::memory::{Block, Course, Failure, MemoryMap, Moment, Value, peak};
 use crate::scenario::{AllocatorName, Scenario};
 use crate::trace::{MemoryCategory, Name, Origin, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
@@ -120,7 +120,7 @@ pub struct MemoryPicture {
     pub values: Vec<MapValue>,
     /// What each moment is called: an op, or an event.
     pub moments: Vec<Name>,
-    /// When each begins, where that is known.
+    /// When each begins, where that is known, and when the last ends.
     pub starts: Vec<Nanos>,
 }
 
@@ -166,7 +166,7 @@ impl DeviceMemory {
 
     /// The same with names, and with the times of a modelled step.
     pub fn picture(&self, step: &StepGraph, trace: &Trace, map: MemoryMap) -> MemoryPicture {
-        let value = |value: &crate::memory::Value| MapValue {
+        let value = |value: &Value| MapValue {
             name: step.tensor(value.key.0).name.clone(),
             category: Some(value.category),
             micro_batch: value.key.1,
@@ -186,19 +186,8 @@ impl DeviceMemory {
         let breaks = map.failure.map(|failure| self.breaks(step, failure));
         // Beyond its end the map knows nothing: what would be needed shows on a device that is large enough.
         let whole = if breaks.is_some() { MemoryMap::of(&self.course, allocator, None) } else { map };
-        AllocatorRow {
-            allocator,
-            fits: breaks.is_none(),
-            allocated: whole.allocated,
-            reserved: whole.reserved,
-            segments: whole.segments,
-            calls: whole.calls,
-            later_calls: whole.later_calls,
-            moves: whole.moves,
-            moved: whole.moved,
-            copying: whole.moved / self.link,
-            breaks,
-        }
+        let row = figures(allocator, &whole);
+        AllocatorRow { fits: breaks.is_none(), copying: whole.moved / self.link, breaks, ..row }
     }
 
     fn breaks(&self, step: &StepGraph, failure: Failure) -> Breaks {
@@ -221,6 +210,58 @@ impl DeviceMemory {
     }
 }
 
+/// What a picture's blocks ask for, on every allocator without a limit: what another would have made of an imported run.
+pub fn replayed(picture: &MemoryPicture) -> Vec<AllocatorRow> {
+    let course = picture.course();
+    let played = AllocatorName::ALL.into_iter().filter(|&allocator| allocator != AllocatorName::Paging);
+    played.map(|allocator| figures(allocator, &MemoryMap::of(&course, allocator, None))).collect()
+}
+
+/// A map in figures, without what takes time.
+fn figures(allocator: AllocatorName, map: &MemoryMap) -> AllocatorRow {
+    AllocatorRow {
+        allocator,
+        fits: map.failure.is_none(),
+        allocated: map.allocated,
+        reserved: map.reserved,
+        segments: map.segments,
+        calls: map.calls,
+        later_calls: map.later_calls,
+        moves: map.moves,
+        moved: map.moved,
+        copying: Nanos::ZERO,
+        breaks: None,
+    }
+}
+
+impl MemoryPicture {
+    /// What its blocks ask for, each as a value that lives as long: what is there all the time comes first.
+    pub fn course(&self) -> Course {
+        let ops = self.map.ops;
+        let mut course = Course { values: Vec::new(), moments: vec![Moment::default(); ops] };
+        let stays = |block: &&Block| block.from == 0 && block.until >= ops;
+        let (lasting, passing): (Vec<&Block>, Vec<&Block>) = self.map.blocks.iter().partition(stays);
+        for block in lasting.into_iter().chain(passing) {
+            let persistent = stays(&block);
+            let (id, last) = (course.values.len(), block.until.saturating_sub(1));
+            let category = self.values.get(block.value).and_then(|value| value.category);
+            course.values.push(Value {
+                key: (TensorId::new(id), (!persistent).then_some(0)),
+                bytes: block.bytes,
+                category: category.unwrap_or(MemoryCategory::Buffers),
+                persistent,
+                first: block.from,
+                last: if persistent { usize::MAX } else { last },
+            });
+            if !persistent {
+                course.moments[block.from].born.push(id);
+                course.moments[last].dies.push(id);
+            }
+        }
+        course
+    }
+}
+
 /// The ops of a stage in the order of its program, with their micro-batches.
 fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)> {
     let program = step.stages.get(stage as usize);
@@ -228,7 +269,7 @@ fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)>
     tasks.flat_map(|(program, task)| program.segment(task).ops().map(move |op| (op, task.micro_batch)))
 }
 
-/// When each op of the first group of ranks of a stage starts: memory is planned in the order of the program, so no op
+/// When each op of the first group of ranks of a stage starts, and when the step ends: memory is planned in the order of the program, so no op
 /// counts as earlier than the one before.
 fn starts(trace: &Trace, stage: u32, ops: usize) -> Vec<Nanos> {
     let Some(group) = trace.tracks.iter().find(|track| track.stage == stage).map(|track| track.group) else {
@@ -243,7 +284,8 @@ fn starts(trace: &Trace, stage: u32, ops: usize) -> Vec<Nanos> {
         })
         .collect();
     // Executed traces have other spans than the program has ops.
-    if trace.origin == Origin::Modelled && starts.len() == ops { starts } else { Vec::new() }
+    let complete = trace.origin == Origin::Modelled && starts.len() == ops;
+    if complete { [starts, vec![trace.step_time]].concat() } else { Vec::new() }
 }
 
 /// Whether every stage of a step keeps within its device on an allocator, and what the fullest takes. Stages that need far

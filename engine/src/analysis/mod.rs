@@ -15,7 +15,9 @@ mod what_if;
 pub use beside::{Beside, beside_tensors};
 pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
 pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, StudyOptions, suited};
-pub use device_memory::{AllocatorRow, Breaks, DeviceMemory, MapValue, MemoryPicture, Reserved, fits, reserved};
+pub use device_memory::{
+    AllocatorRow, Breaks, DeviceMemory, MapValue, MemoryPicture, Reserved, fits, replayed, reserved,
+};
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};

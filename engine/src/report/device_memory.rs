@@ -55,18 +55,25 @@ pub fn device_memory_table(found: &MemoryFindings<'_>) -> String {
 }
 
 fn allocators(text: &mut String, found: &MemoryFindings<'_>) {
+    rows(text, found.rows, Some(found.chosen));
+    text.push_str(
+        "\n  * chosen by run.allocator. calls: of the device's allocator in the first step; later: in every other.\n",
+    );
+}
+
+pub(super) fn rows(text: &mut String, rows: &[AllocatorRow], chosen: Option<AllocatorName>) {
     let _ = writeln!(
         text,
         "  {:<12} {:>5} {:>11} {:>11} {:>8} {:>9} {:>7} {:>7} {:>11} {:>10}",
         "allocator", "fits", "allocated", "reserved", "unused", "segments", "calls", "later", "moved", "copying"
     );
-    for row in found.rows {
+    for row in rows {
         let moved = if row.moves == 0 { "-".to_owned() } else { row.moved.to_string() };
         let copying = if row.moves == 0 { "-".to_owned() } else { row.copying.to_string() };
         let _ = writeln!(
             text,
             "{} {:<12} {:>5} {:>11} {:>11} {:>6.1} % {:>9} {:>7} {:>7} {:>11} {:>10}",
-            if row.allocator == found.chosen { "*" } else { " " },
+            if Some(row.allocator) == chosen { "*" } else { " " },
             row.allocator.name(),
             if row.fits { "yes" } else { "no" },
             row.allocated.to_string(),
@@ -79,9 +86,6 @@ fn allocators(text: &mut String, found: &MemoryFindings<'_>) {
             copying
         );
     }
-    text.push_str(
-        "\n  * chosen by run.allocator. calls: of the device's allocator in the first step; later: in every other.\n",
-    );
 }
 
 /// In the words of PyTorch's message, what there was no room for.

@@ -9,9 +9,12 @@ mod device_memory;
 mod explain;
 mod goodput;
 mod json;
+mod memory_snapshot;
 mod perfetto;
+mod pickle;
 mod pool;
 mod search;
+mod snapshot;
 mod table;
 
 pub use bench::{bench_csv, bench_json, bench_table};
@@ -23,9 +26,12 @@ pub use device_memory::{
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
+pub use memory_snapshot::{SnapshotError, memory_snapshot};
 pub use perfetto::perfetto_json;
+pub use pickle::PickleError;
 pub use pool::{pool_csv, pool_json, pool_line, pool_table};
 pub use search::{search_json, search_table};
+pub use snapshot::{at_peak, snapshot_json, snapshot_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
 
 #[cfg(test)]

@@ -23,4 +23,4 @@ mod ways;
 pub use bounds::Bounds;
 pub use run::{Counts, Found, Goal, Options, Outcome, Progress, Saved, bounds_of, search};
 pub use space::{Axis, Space, SpaceError, default_space};
-pub use ways::{Edit, Treatment, Way, Ways, changed, treatments, ways_to_fit};
+pub use ways::{Edit, Treatment, Way, WaySearch, Ways, changed, treatments, ways_to_fit};

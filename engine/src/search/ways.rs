@@ -1,5 +1,7 @@
 //! Changes of a scenario that make it fit into its devices' memory, each simulated.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -72,8 +74,59 @@ impl Ways {
 /// Ways that are combined where single changes do not suffice.
 const COMBINED: usize = 8;
 
-/// Tries changes one by one, and pairs of those that help most where fewer than `wanted` kinds of them suffice. `progress`
-/// is told the share that is done and returns whether to go on; what was found until then is kept.
+/// A search for changes, one trial after the other: changes one by one, then pairs of those that help most where fewer than
+/// the wanted kinds of them suffice.
+#[derive(Clone, Debug)]
+pub struct WaySearch {
+    file: ScenarioFile,
+    wanted: usize,
+    ways: Ways,
+    left: VecDeque<Vec<Edit>>,
+    tried: usize,
+    paired: bool,
+}
+
+impl WaySearch {
+    /// A search around a scenario.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn new(file: &ScenarioFile, wanted: usize) -> Result<Self, ScenarioError> {
+        let scenario = check(file)?;
+        let ways = Ways { now: tried(&scenario, Vec::new()), fitting: Vec::new(), others: Vec::new() };
+        let left = singles(&scenario).into();
+        Ok(Self { file: file.clone(), wanted, ways, left, tried: 0, paired: false })
+    }
+
+    /// Tries the next change; false when there is none.
+    pub fn advance(&mut self) -> bool {
+        if self.left.is_empty() && !self.paired {
+            self.paired = true;
+            let helpful: Vec<Vec<Edit>> = self.ways.helpful().into_iter().take(COMBINED).collect();
+            self.left = pairs(&helpful).into();
+        }
+        if self.paired && self.ways.best(self.wanted).len() >= self.wanted {
+            return false;
+        }
+        let Some(edits) = self.left.pop_front() else { return false };
+        self.tried += 1;
+        self.ways.add(&self.file, edits);
+        true
+    }
+
+    /// The share of the changes that are known by now which was tried.
+    pub fn share(&self) -> f32 {
+        self.tried as f32 / (self.tried + self.left.len()).max(1) as f32
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &Ways {
+        &self.ways
+    }
+}
+
+/// The whole search. `progress` is told the share that is done and returns whether to go on; what was found until then is
+/// kept.
 ///
 /// # Errors
 /// When the scenario itself is not valid.
@@ -82,24 +135,9 @@ pub fn ways_to_fit(
     wanted: usize,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<Ways, ScenarioError> {
-    let scenario = check(file)?;
-    let mut ways = Ways { now: tried(&scenario, Vec::new()), fitting: Vec::new(), others: Vec::new() };
-    let singles = singles(&scenario);
-    for (done, edits) in singles.iter().enumerate() {
-        if !progress(done as f32 / (singles.len() as f32 * 2.0)) {
-            return Ok(ways);
-        }
-        ways.add(file, edits.clone());
-    }
-    let helpful: Vec<Vec<Edit>> = ways.helpful().into_iter().take(COMBINED).collect();
-    let pairs = pairs(&helpful);
-    for (done, edits) in pairs.iter().enumerate() {
-        if ways.best(wanted).len() >= wanted || !progress(0.5 + done as f32 / (pairs.len() as f32 * 2.0)) {
-            break;
-        }
-        ways.add(file, edits.clone());
-    }
-    Ok(ways)
+    let mut search = WaySearch::new(file, wanted)?;
+    while progress(search.share()) && search.advance() {}
+    Ok(search.ways)
 }
 
 impl Ways {
@@ -237,22 +275,17 @@ pub struct Treatment {
     pub repeated: f64,
 }
 
-/// Every way of treating activations, with all else as it is. `progress` as in [`ways_to_fit`].
+/// Every way of treating activations, with all else as it is, one after the other: each as it is asked for. Those that the
+/// scenario does not allow are left out.
 ///
 /// # Errors
 /// When the scenario itself is not valid.
-pub fn treatments(file: &ScenarioFile, progress: &mut dyn FnMut(f32) -> bool) -> Result<Vec<Treatment>, ScenarioError> {
-    let scenario = check(file)?;
-    let list = ways_to_treat(&scenario);
-    let mut treatments = Vec::new();
-    for (done, (name, edits)) in list.iter().enumerate() {
-        if !progress(done as f32 / list.len() as f32) {
-            break;
-        }
-        let changed = changed(file, edits).and_then(|file| check(&file).ok());
-        treatments.extend(changed.map(|scenario| treated(name, &scenario, edits.clone())));
-    }
-    Ok(treatments)
+pub fn treatments(file: &ScenarioFile) -> Result<impl Iterator<Item = Treatment>, ScenarioError> {
+    let (scenario, file) = (check(file)?, file.clone());
+    Ok(ways_to_treat(&scenario).into_iter().filter_map(move |(name, edits)| {
+        let scenario = changed(&file, &edits).and_then(|file| check(&file).ok())?;
+        Some(treated(name, &scenario, edits))
+    }))
 }
 
 fn ways_to_treat(scenario: &Scenario) -> Vec<(&'static str, Vec<Edit>)> {

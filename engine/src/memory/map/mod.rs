@@ -90,6 +90,20 @@ impl MemoryMap {
         1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
     }
 
+    /// The first moment at which most is in use.
+    pub fn peak_moment(&self) -> usize {
+        most(&blocks_over_time(&self.blocks), self.ops).1
+    }
+
+    /// A map of blocks and regions that are known, with what was most of them.
+    pub fn of_parts(blocks: Vec<Block>, regions: Vec<Region>, ops: usize) -> Self {
+        let over_time: Vec<_> = regions.iter().map(|region| (region.from, region.until, region.bytes.0)).collect();
+        let (allocated, reserved) = (most(&blocks_over_time(&blocks), ops).0, most(&over_time, ops).0);
+        let segments = regions.iter().filter(|region| region.until == ops).count();
+        let segments = u32::try_from(segments).unwrap_or(u32::MAX);
+        finished(Self { blocks, regions, ops, allocated, reserved, segments, ..Self::default() })
+    }
+
     /// Plays a course on an allocator of a device of some capacity; of one without a limit where none is given.
     pub fn of(course: &Course, allocator: AllocatorName, capacity: Option<Bytes>) -> Self {
         match allocator {
@@ -102,6 +116,29 @@ impl MemoryMap {
             AllocatorName::Paging => planned::of_paging(course, capacity),
         }
     }
+}
+
+/// The largest sum of what is there from one moment until another, and the first moment at which it is.
+fn most(there: &[(usize, usize, u64)], moments: usize) -> (Bytes, usize) {
+    let mut changes = vec![(0_u64, 0_u64); moments + 1];
+    for &(from, until, bytes) in there {
+        let (begin, end) = (from.min(moments), until.min(moments));
+        changes[begin].0 = changes[begin].0.saturating_add(bytes);
+        changes[end].1 = changes[end].1.saturating_add(bytes);
+    }
+    let (mut now, mut most, mut at) = (0_u64, 0_u64, 0);
+    for (moment, (more, less)) in changes.into_iter().enumerate() {
+        // What ends before a moment is gone when it begins.
+        now = now.saturating_sub(less).saturating_add(more);
+        if now > most {
+            (most, at) = (now, moment);
+        }
+    }
+    (Bytes(most), at)
+}
+
+fn blocks_over_time(blocks: &[Block]) -> Vec<(usize, usize, u64)> {
+    blocks.iter().map(|block| (block.from, block.until, block.bytes.0)).collect()
 }
 
 /// The most that is in use at once, whatever hands it out.

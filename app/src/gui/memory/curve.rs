@@ -4,11 +4,11 @@ use egui::{Grid, Ui};
 use egui_plot::{FilledArea, HLine, Plot};
 use shardlab_engine::trace::{MemoryCategory, MemoryCurve, Origin};
 
-use super::design_tokens::{capacity_stroke, memory_color};
-use super::i18n::{t, t_or_name};
-use super::inspector::fit_badge_ui;
-use super::session::Run;
-use super::widgets::{even_grid, origin_ui, right_ui, swatch_ui};
+use crate::gui::design_tokens::{capacity_stroke, memory_color};
+use crate::gui::i18n::{t, t_or_name};
+use crate::gui::inspector::fit_badge_ui;
+use crate::gui::session::Run;
+use crate::gui::widgets::{even_grid, origin_ui, right_ui, swatch_ui};
 
 /// Height of a chart.
 const HEIGHT: f32 = 240.0;
