@@ -472,3 +472,44 @@ fn a_run_whose_device_is_gone_says_where_it_can_go_on_and_ends_there_with_the_sa
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("the checkpoint cannot be used"), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn what_does_not_fit_is_named_with_what_would() {
+    let folder = folder("memory");
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let (csv, map) = (path("allocators.csv"), path("map.csv"));
+    let output = shardlab(&["memory", "--activations", "--csv", &csv, "--map-csv", &map]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    for part in ["* caching", "What breaks first (caching): before `layer", "strategy.micro_batch = 1", "compress"] {
+        assert!(table.contains(part), "{part} is in {table}");
+    }
+    assert_eq!(std::fs::read_to_string(&csv).expect("a file").lines().count(), 8);
+    assert!(std::fs::read_to_string(&map).expect("a file").contains("activations,0,\"layer 0 "));
+    let document = json(&["memory", "llama2-7b-8xh100", "--allocator", "offsets", "--json"]);
+    assert_eq!((&document["allocator"], &document["ways"]), (&"offsets".into(), &Value::Null));
+    let rows = document["allocators"].as_array().expect("a list");
+    let of = |name: &str| rows.iter().find(|row| row["allocator"] == name).expect("an allocator");
+    assert!(of("offsets")["reserved"].as_u64() <= of("caching")["reserved"].as_u64());
+    let bad = shardlab(&["memory", "llama2-7b-8xh100", "--stage", "2"]);
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(text(&bad.stderr).contains("the scenario has 2 pipeline stages"), "{}", text(&bad.stderr));
+}
+
+#[test]
+fn a_snapshot_of_pytorch_is_read_and_what_is_none_is_refused() {
+    let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/tests/memory/snapshot.pickle");
+    let output = shardlab(&["memory", "--snapshot", snapshot]);
+    assert_eq!(output.status.code(), Some(1), "it ran out of memory");
+    let table = text(&output.stdout);
+    for part in ["[imported]", "14 events, 6 blocks", "out of memory at event 13", "loss (train.py:30)", "offsets"] {
+        assert!(table.contains(part), "{part} is in {table}");
+    }
+    assert_eq!(json(&["memory", "--snapshot", snapshot, "--json"])["reserved"], 80 << 20);
+    let file = folder("snapshots").join("cut.pickle");
+    let whole = std::fs::read(snapshot).expect("a file");
+    std::fs::write(&file, &whole[..whole.len() / 2]).expect("it is written");
+    let cut = shardlab(&["memory", "--snapshot", &file.to_string_lossy()]);
+    assert_eq!(cut.status.code(), Some(2));
+    assert!(text(&cut.stderr).contains("the pickle ends at byte"), "{}", text(&cut.stderr));
+}

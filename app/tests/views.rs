@@ -512,14 +512,14 @@ fn a_step_that_does_not_fit_shows_what_breaks_and_what_would_fit() {
     window.until("a map", |state| state["memory"]["blocks"].as_u64() > Some(100));
     window.harness.snapshot("memory_map");
     window.harness.get_by_label("Allocators & fit").click();
-    window.until("changes", |state| {
+    let state = window.until("changes", |state| {
         let memory = &state["memory"];
         memory["running"] == false && memory["rows"] == 7 && memory["fitting"].as_u64() > Some(2)
     });
     window.harness.snapshot("memory_fit");
     // The first change that fits is taken.
     let takes: Vec<_> = window.harness.get_all_by_label("apply").collect();
-    takes[5].click();
+    takes[usize::try_from(state["memory"]["treatments"].as_u64().expect("a number")).expect("few")].click();
     drop(takes);
     window.until("a step that fits", |state| state["ready"] == true && state["fits"] == true);
 }

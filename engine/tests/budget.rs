@@ -1,11 +1,12 @@
-//! Recomputation by a memory budget: the fewest layers with which every stage fits, and no more.
+//! Recomputation by a memory budget: the least with which every stage fits, and no more.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use shardlab_engine::graph::{Part, StepGraph, lower};
+use shardlab_engine::graph::{Part, Repeats, StepGraph, lower, lower_repeating};
 use shardlab_engine::scenario::{Opened, Scenario, check, open};
+use shardlab_engine::sim::step_time;
 use shardlab_engine::trace::Phase;
 
 fn scenario(strategy: &str) -> Scenario {
@@ -37,6 +38,40 @@ fn a_generous_budget_repeats_nothing_and_a_hopeless_one_all() {
     assert_eq!(of("80 GB")[0], none);
     let all = stages(&lower(&scenario("recompute = \"full\"")))[0];
     assert_eq!(of("1 B")[0], all);
+}
+
+/// Time and need of a step that repeats cheap parts of some layers and some others whole.
+fn chosen(scenario: &Scenario, whole: u32, cheap: u32) -> (u64, i64) {
+    let repeats = Repeats { whole: (0..whole).collect(), cheap: (whole..whole + cheap).collect() };
+    let step = lower_repeating(scenario, &repeats);
+    (step.stages[0].memory.at_peak.total().0, step_time(&step, scenario).0)
+}
+
+#[test]
+fn no_other_choice_within_the_budget_is_faster() {
+    let text = |budget: u64| {
+        format!(
+            "[model]\npreset = \"llama2-13b\"\nlayers = 6\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\n\
+             global_batch = 32\nmicro_batch = 4\nzero_stage = 1\ncuda_graphs = true\nrecompute = \"budget\"\n\
+             recompute_budget = \"{budget} B\""
+        )
+    };
+    let of = |budget: u64| {
+        let Ok(Opened::Scenario(file)) = open(text(budget).as_bytes()) else { panic!("a scenario") };
+        check(&file).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let scenario = of(1);
+    let pairs = (0..=6).flat_map(|whole| (0..=6 - whole).map(move |cheap| (whole, cheap)));
+    let all: Vec<(u64, i64)> = pairs.map(|(whole, cheap)| chosen(&scenario, whole, cheap)).collect();
+    let (most, least) = (all.iter().map(|c| c.0).max().unwrap(), all.iter().map(|c| c.0).min().unwrap());
+    for part in 0..=8 {
+        let budget = least + (most - least) * part / 8;
+        let step = lower(&of(budget));
+        let found = step_time(&step, &of(budget)).0;
+        let best = all.iter().filter(|choice| choice.0 <= budget).map(|choice| choice.1).min().unwrap();
+        assert!(step.stages[0].memory.at_peak.total().0 <= budget);
+        assert_eq!(found, best, "within {budget} B");
+    }
 }
 
 proptest! {

@@ -230,7 +230,7 @@ fn reported(file: &ScenarioFile) -> (StepReport, u64) {
 #[test]
 fn no_field_is_ignored() {
     type Change = (&'static str, &'static str, fn(&mut ScenarioFile));
-    let changes: [Change; 43] = [
+    let changes: [Change; 44] = [
         ("llama3-8b-16xh100", "micro_batch", |f| f.strategy.micro_batch *= 2),
         ("llama3-8b-16xh100", "global_batch", |f| f.strategy.global_batch *= 2),
         ("llama3-8b-16xh100", "tensor_parallel", |f| {
@@ -272,6 +272,7 @@ fn no_field_is_ignored() {
         ("llama3-70b-nvme-8xh100", "offload_parameters", |f| {
             f.strategy.offload_parameters = shardlab_engine::scenario::Place::Device;
         }),
+        ("llama2-7b-8xh100", "compress_activations", |f| f.strategy.compress_activations = true),
         ("llama2-7b-offload-1xa100", "offload_activations", |f| f.strategy.offload_activations = 20),
         ("llama3-70b-nvme-8xh100", "offload_optimizer", |f| {
             f.strategy.offload_optimizer = shardlab_engine::scenario::Place::Host;

@@ -1,15 +1,15 @@
 //! The verifier after every pass, on every preset and on generated scenarios; and that it notices what is broken.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::collections::BTreeSet;
-
 use proptest::prelude::*;
 use shardlab_engine::cost::work;
 use shardlab_engine::graph::passes::{
-    context, differentiate, experts, forward, load, offload, optimize, overlap, plan_memory, precision, recompute,
-    schedule, shard,
+    compress, context, differentiate, experts, forward, load, offload, optimize, overlap, plan_memory, precision,
+    recompute, schedule, shard,
 };
-use shardlab_engine::graph::{Collective, GraphError, Op, OpGraph, OpKind, StepGraph, Storage, TensorId, lower};
+use shardlab_engine::graph::{
+    Collective, GraphError, Op, OpGraph, OpKind, Repeats, StepGraph, Storage, TensorId, lower,
+};
 use shardlab_engine::scenario::{Opened, Recompute, Scenario, check, open, presets};
 
 /// The passes of `lower`, one by one.
@@ -22,13 +22,14 @@ fn lower_and_verify(scenario: &Scenario) -> StepGraph {
     let graph = after("forward", forward::forward(scenario));
     let graph = after("differentiate", differentiate::differentiate(graph));
     let graph = after("optimize", optimize::optimize(graph, strategy.optimizer));
-    let graph = after("recompute", recompute::recompute(graph, strategy, &BTreeSet::new()));
+    let graph = after("recompute", recompute::recompute(graph, strategy, &Repeats::default()));
     let graph = after("shard", shard::shard(graph, strategy));
     let graph = after("overlap", overlap::overlap(graph, strategy.tensor_chunks, scenario.mesh().tp));
     let graph = after("experts", experts::experts(graph, strategy, scenario.experts_per_token()));
     let graph = after("context", context::context(graph, strategy));
     let graph = after("precision", precision::precision(graph, strategy));
     let graph = after("offload", offload::offload(graph, strategy));
+    let graph = after("compress", compress::compress(graph, strategy));
     let graph = after("load", load::load(graph, scenario));
     let after = |pass: &str, step: StepGraph| {
         step.verify().unwrap_or_else(|error| panic!("{}: after {pass}: {error}", scenario.name()));
@@ -108,7 +109,7 @@ proptest! {
              tensor_parallel = {tp}\npipeline_parallel = {pp}\nsequence_parallel = true\ncontext_parallel = {cp}\n\
              context_method = \"{}\"\nexpert_parallel = {ep}\nexpert_tensor_parallel = {}\ncapacity_factor = 1.25\n\
              schedule = \"{}\"\nglobal_batch = {}\nprecision = \"{}\"\nrecompute = \"{}\"\nzero_stage = {zero}\n{}\
-             bucket = \"50 kB\"\ntensor_chunks = {}\noverlap_micro_batches = {}\n",
+             bucket = \"50 kB\"\ntensor_chunks = {}\noverlap_micro_batches = {}\ncompress_activations = {}\n",
             u32::from(shared),
             pick(latent, "query_rank = 24\nkv_rank = 12\nrope_dim = 4\nvalue_dim = 6\n", ""),
             ["ring", "all_to_all", "all_gather"][method],
@@ -120,6 +121,7 @@ proptest! {
             if hybrid && zero > 0 && dp * cp > 1 { "sharding_group = 2\n" } else { "" },
             if shared { 2 } else { 1 },
             latent && !split,
+            bf16 && !shared,
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));

@@ -31,9 +31,9 @@ pub use tensor::{ALLOCATION_ALIGNMENT, DType, Dim, Placement, Role, Shape, Sprea
 pub(crate) use tensor_map::TensorMap;
 pub use verify::GraphError;
 
-use std::collections::BTreeSet;
-
 use crate::scenario::{Recompute, Scenario};
+
+pub use passes::budget::Repeats;
 
 /// The ops of one micro-batch and of the update, in program order.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,24 +65,25 @@ pub fn lower(scenario: &Scenario) -> StepGraph {
     let strategy = scenario.strategy();
     match strategy.recompute {
         Recompute::Budget => {
-            passes::budget::within(scenario, strategy.recompute_budget, |layers| lower_repeating(scenario, layers))
+            passes::budget::within(scenario, strategy.recompute_budget, |repeats| lower_repeating(scenario, repeats))
         }
-        _ => lower_repeating(scenario, &BTreeSet::new()),
+        _ => lower_repeating(scenario, &Repeats::default()),
     }
 }
 
-/// The same with `layers` computed again in the backward pass, where a budget decides about them.
-fn lower_repeating(scenario: &Scenario, layers: &BTreeSet<u32>) -> StepGraph {
+/// The same with a choice of what is computed again in the backward pass, where a budget decides about it.
+pub fn lower_repeating(scenario: &Scenario, repeats: &Repeats) -> StepGraph {
     let graph = passes::forward::forward(scenario);
     let graph = passes::differentiate::differentiate(graph);
     let graph = passes::optimize::optimize(graph, scenario.strategy().optimizer);
-    let graph = passes::recompute::recompute(graph, scenario.strategy(), layers);
+    let graph = passes::recompute::recompute(graph, scenario.strategy(), repeats);
     let graph = passes::shard::shard(graph, scenario.strategy());
     let graph = passes::overlap::overlap(graph, scenario.strategy().tensor_chunks, scenario.mesh().tp);
     let graph = passes::experts::experts(graph, scenario.strategy(), scenario.experts_per_token());
     let graph = passes::context::context(graph, scenario.strategy());
     let graph = passes::precision::precision(graph, scenario.strategy());
     let graph = passes::offload::offload(graph, scenario.strategy());
+    let graph = passes::compress::compress(graph, scenario.strategy());
     let graph = passes::load::load(graph, scenario);
     let step = passes::schedule::schedule(graph, scenario);
     passes::plan_memory::plan_memory(step)

@@ -168,6 +168,7 @@ pub fn check_strategy(file: &ScenarioFile, model: &Model, cluster: &Cluster, dat
         offload_optimizer: s.offload_optimizer,
         offload_parameters: s.offload_parameters,
         offload_activations: s.offload_activations.min(4096),
+        compress_activations: s.compress_activations,
         update: super::check_update::rule(s)?,
         compression: s.gradient_compression,
         compression_share: super::check_sharding::share(s)?,

@@ -114,5 +114,9 @@ pub(super) fn offload(s: &Strategy, model: &Model) -> Checked<()> {
         let allowed = "0 with strategy.tensor_chunks above 1, and for recommenders";
         return Err(invalid("strategy.offload_activations", s.offload_activations, allowed, "Set it to 0."));
     }
+    if s.compress_activations && (s.tensor_chunks > 1 || model.recommender.is_some()) {
+        let allowed = "false with strategy.tensor_chunks above 1, and for recommenders";
+        return Err(invalid("strategy.compress_activations", true, allowed, "Set it to false."));
+    }
     Ok(())
 }

@@ -198,6 +198,9 @@ pub struct StrategyFile {
     /// Layers of every virtual stage, from the first, whose activations wait for the backward pass in the host's memory.
     #[serde(skip_serializing_if = "is_default")]
     pub offload_activations: u32,
+    /// Whether what layers keep for their backward passes waits in eight bits (FP8 with a scale for every 128 elements).
+    #[serde(skip_serializing_if = "is_default")]
+    pub compress_activations: bool,
     /// When gradients of other replicas reach the parameters: `synchronous`, `bounded_staleness`, `asynchronous` or
     /// `local_sgd`.
     #[serde(skip_serializing_if = "is_default")]
@@ -270,6 +273,7 @@ impl Default for StrategyFile {
             offload_optimizer: Place::default(),
             offload_parameters: Place::default(),
             offload_activations: 0,
+            compress_activations: false,
             update: UpdateName::default(),
             staleness: None,
             sync_interval: None,

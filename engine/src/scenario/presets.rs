@@ -88,6 +88,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-diloco-dp2" true,
         "tiny-gpt-dropout-tp2" true,
         "tiny-llama-nvfp4-dp2" true,
+        "tiny-llama-compressed-pp2" true,
         "tiny-deepseek-dualpipe-ep2" true,
         "tiny-gpt-zero-bubble-pp4" true,
         "tiny-llama-bf16-dp2-tp2" true,

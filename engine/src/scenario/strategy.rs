@@ -136,7 +136,7 @@ pub enum Recompute {
     Selective,
     /// Whole transformer layers, from their input (Chen et al. 2016): every `recompute_interval`-th.
     Full,
-    /// Whole layers, of every stage the fewest with which it stays within `recompute_budget`.
+    /// Cheap parts of layers, then whole layers: of every stage the fewest with which it stays within `recompute_budget`.
     Budget,
 }
 
@@ -311,6 +311,8 @@ pub struct Strategy {
     pub offload_parameters: Place,
     /// Layers of every virtual stage whose activations wait in the host's memory, the first ones.
     pub offload_activations: u32,
+    /// Whether what layers keep for their backward passes waits in eight bits.
+    pub compress_activations: bool,
     /// When gradients of other replicas reach the parameters.
     pub update: UpdateRule,
     /// What is done to gradients before they are summed over replicas.

@@ -30,7 +30,7 @@ pub(super) struct Cut {
     tensor_chunks: u32,
     keep_gathered: bool,
     /// Gradients' format, optimizer and kernels.
-    formats: [u8; 3],
+    formats: [u8; 4],
     rank_order: [MeshAxis; 4],
 }
 
@@ -65,7 +65,7 @@ impl Cut {
             micro_batch: s.micro_batch,
             tensor_chunks: s.tensor_chunks,
             keep_gathered: s.keep_gathered,
-            formats: [s.gradient_format as u8, s.optimizer as u8, s.kernels as u8],
+            formats: [s.gradient_format as u8, s.optimizer as u8, s.kernels as u8, u8::from(s.compress_activations)],
             rank_order: s.rank_order,
         }
     }

@@ -53,7 +53,7 @@ strategy_fields! {
     data_parallel tensor_parallel sequence_parallel keep_gathered tensor_chunks rank_order context_parallel context_method expert_parallel
     expert_tensor_parallel capacity_factor expert_dispatch pipeline_parallel schedule overlap_micro_batches virtual_stages custom_schedule chunk_layout
     stage_layers micro_batch global_batch precision gradient_format optimizer attention kernels recompute recompute_budget recompute_modules recompute_interval
-    cuda_graphs overlap_gradients bucket offload_optimizer offload_parameters offload_activations update staleness sync_interval gradient_compression compression_share compression_rank zero_stage sharding_group overlap_parameters prefetch reshard_after_forward
+    cuda_graphs overlap_gradients bucket offload_optimizer offload_parameters offload_activations compress_activations update staleness sync_interval gradient_compression compression_share compression_rank zero_stage sharding_group overlap_parameters prefetch reshard_after_forward
 }
 
 /// A field of the strategy with a file for each of its values.

@@ -237,6 +237,7 @@ fn singles(scenario: &Scenario) -> Vec<Vec<Edit>> {
     for layers in [4, 2, 1].map(|part| s.stage_layers.iter().copied().max().unwrap_or(0).div_ceil(part)) {
         one("strategy.offload_activations", layers.into());
     }
+    one("strategy.compress_activations", true.into());
     one("strategy.gradient_format", "compute".into());
     one("strategy.optimizer", "adam_8bit".into());
     list.push(by_budget(scenario));
@@ -265,7 +266,7 @@ fn cheap_parts() -> Vec<Edit> {
 /// A way of treating activations between forward and backward.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Treatment {
-    /// What it is called: `keep`, `selective`, `full`, `budget` or `offload`.
+    /// What it is called: `keep`, `selective`, `full`, `budget`, `offload` or `compress`.
     pub name: &'static str,
     /// The scenario with it.
     pub way: Way,
@@ -290,15 +291,19 @@ pub fn treatments(file: &ScenarioFile) -> Result<impl Iterator<Item = Treatment>
 
 fn ways_to_treat(scenario: &Scenario) -> Vec<(&'static str, Vec<Edit>)> {
     let layers = scenario.strategy().stage_layers.iter().copied().max().unwrap_or(0);
-    let kept = || vec![edit("strategy.offload_activations", 0)];
+    let kept = || vec![edit("strategy.offload_activations", 0), edit("strategy.compress_activations", false)];
     let again = |how: &str| [kept(), vec![edit("strategy.recompute", how)]].concat();
-    let away = vec![edit("strategy.recompute", "none"), edit("strategy.offload_activations", layers)];
+    let with = |path: &str, value: Value| {
+        let others = again("none").into_iter().filter(|edit| edit.path != path);
+        others.chain([edit(path, value)]).collect::<Vec<Edit>>()
+    };
     vec![
         ("keep", again("none")),
         ("selective", [kept(), cheap_parts()].concat()),
         ("full", again("full")),
         ("budget", [kept(), by_budget(scenario)].concat()),
-        ("offload", away),
+        ("offload", with("strategy.offload_activations", layers.into())),
+        ("compress", with("strategy.compress_activations", true.into())),
     ]
 }
 

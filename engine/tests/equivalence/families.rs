@@ -42,6 +42,21 @@ fn every_case(model: &str, micro_batch: u32, cases: &[(Axes, &str)]) {
     }
 }
 
+/// Gradients are rounded by what waits in eight bits; the loss is not.
+#[test]
+fn encoders_and_images_train_with_activations_in_eight_bits() {
+    for (model, micro_batch) in [(BERT, 2), (VIT, 2), (RESNET, 4), (BOTTLENECK, 16)] {
+        let with = |extra: &str| of(model, (1, 1, 1), &format!("micro_batch = {micro_batch}\n{extra}"));
+        let (wide, short) = (with(""), with("compress_activations = true"));
+        lower(&short).verify().unwrap_or_else(|error| panic!("{model}: {error}"));
+        let (exact, rounded) = (on_cpu(&wide, lower(&wide)), on_cpu(&short, lower(&short)));
+        assert_eq!(rounded.loss.to_bits(), exact.loss.to_bits(), "{model}: the forward pass computes the same");
+        let apart = (rounded.norm - exact.norm).abs() / exact.norm;
+        assert!(apart > 1e-7 && apart < 0.05, "{model}: gradients are {apart} apart");
+        plan_equals_pools(&short, model);
+    }
+}
+
 #[test]
 fn encoders_of_text_equal_one_rank() {
     let cases = [

@@ -569,7 +569,7 @@ fn untied_gpt_with_a_vocabulary_that_does_not_divide_on_every_mesh_equals_one_ra
 fn lower_broken(scenario: &Scenario, keep: impl Fn(&Op) -> bool) -> StepGraph {
     let graph =
         optimize::optimize(differentiate::differentiate(forward::forward(scenario)), scenario.strategy().optimizer);
-    let graph = recompute::recompute(graph, scenario.strategy(), &std::collections::BTreeSet::new());
+    let graph = recompute::recompute(graph, scenario.strategy(), &shardlab_engine::graph::Repeats::default());
     let graph = shard::shard_with(graph, scenario.strategy(), keep);
     let graph = precision::precision(graph, scenario.strategy());
     plan_memory::plan_memory(schedule::schedule(graph, scenario))

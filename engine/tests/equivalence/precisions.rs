@@ -146,6 +146,32 @@ fn eight_bits_and_four_stay_within_their_precision_on_every_axis() {
     }
 }
 
+/// What waits for the backward pass in eight bits was read by the forward pass as it was computed.
+#[test]
+fn activations_that_wait_in_eight_bits_leave_the_loss_alone_and_gradients_within_the_rounding() {
+    let cases = [
+        ((1, 1, 1), "compress_activations = true"),
+        ((2, 2, 2), "compress_activations = true"),
+        ((1, 2, 1), "compress_activations = true\nsequence_parallel = true"),
+        ((2, 1, 2), "compress_activations = true\nschedule = \"zb-h1\"\nzero_stage = 2"),
+        ((1, 1, 2), "compress_activations = true\noffload_activations = 1"),
+        ((1, 1, 2), "compress_activations = true\nschedule = \"interleaved\""),
+        ((1, 2, 1), "compress_activations = true\ncontext_parallel = 2"),
+        ((1, 1, 1), "compress_activations = true\nrecompute = \"full\""),
+        ((1, 1, 1), "compress_activations = true\nattention = \"unfused\""),
+    ];
+    for seed in 0..2 {
+        every_case(model(seed), seed, &["fp32", "bf16"], &cases);
+    }
+    let single = scenario_in("fp32", model(0), 0, (1, 1, 1), "");
+    let short = scenario_in("fp32", model(0), 0, (1, 1, 1), "compress_activations = true");
+    let (exact, rounded) = (on_cpu(&single, lower(&single)), on_cpu(&short, lower(&short)));
+    assert_eq!(rounded.loss.to_bits(), exact.loss.to_bits(), "the forward pass computes the same");
+    let kept = |scenario: &Scenario| lower(scenario).stages[0].memory.peaks.activations.as_f64();
+    // A quarter of what layers keep; the head and statistics of rows stay as they are.
+    assert!(kept(&short) < kept(&single) * 0.5, "{} of {}", kept(&short), kept(&single));
+}
+
 #[test]
 fn eight_bits_learn_nearly_as_well_as_sixteen_and_are_sent_nowhere() {
     let last = |precision: &str| {

@@ -57,6 +57,7 @@ impl Form<'_> {
         }
         let (key, value) = ("form.strategy.offload_activations", &mut s.offload_activations);
         number_ui(ui, key, value, 0..=4096, activations);
+        flag_ui(ui, "form.strategy.compress_activations", &mut s.compress_activations);
     }
 
     /// The rule by which gradients of other replicas reach the parameters.

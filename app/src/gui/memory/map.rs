@@ -251,7 +251,7 @@ impl MapView {
             let bad = signals(ui.visuals()).bad;
             painter.vline(x, scale.rect.y_range(), (2.0, bad));
             let text = t_with("memory.no_room", failure.asked);
-            let right = x < scale.rect.center().x;
+            let right = scale.rect.right() - x > 140.0;
             let (at, align) = if right { (x + 5.0, Align2::LEFT_TOP) } else { (x - 5.0, Align2::RIGHT_TOP) };
             painter.text(pos2(at, scale.rect.top() + 26.0), align, text, FontId::proportional(12.0), bad);
         }

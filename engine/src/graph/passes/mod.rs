@@ -1,6 +1,7 @@
 //! The passes of the lowering, one file each. None knows anything of cost.
 
 pub mod budget;
+pub mod compress;
 pub mod context;
 pub mod differentiate;
 pub mod experts;
@@ -14,3 +15,4 @@ pub mod precision;
 pub mod recompute;
 pub mod schedule;
 pub mod shard;
+mod waiting;

@@ -1,19 +1,27 @@
 //! Fourth pass: forgets a layer's activations and computes them again in its backward pass (Chen et al. 2016).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashSet;
 
+use super::budget::Repeats;
 use crate::graph::{Op, OpGraph, OpKind, Part, Role, Tensor, TensorId};
 use crate::scenario::{Recompute, RecomputeModule, Strategy};
 use crate::trace::{Phase, name};
 
-/// Applies the strategy's policy to the layers; `chosen` are those that a budget has chosen.
-pub fn recompute(graph: OpGraph, strategy: &Strategy, chosen: &BTreeSet<u32>) -> OpGraph {
+/// Parts that a budget repeats before whole layers.
+const CHEAP: [RecomputeModule; 3] = [RecomputeModule::Norm, RecomputeModule::Activation, RecomputeModule::Attention];
+
+/// Applies the strategy's policy to the layers; `chosen` is what a budget has chosen.
+pub fn recompute(graph: OpGraph, strategy: &Strategy, chosen: &Repeats) -> OpGraph {
     match strategy.recompute {
         Recompute::None => graph,
         Recompute::Budget if chosen.is_empty() => graph,
-        Recompute::Budget => again(graph, &|op| matches!(op.part, Part::Layer(layer) if chosen.contains(&layer))),
+        Recompute::Budget => again(graph, &|op| {
+            let Part::Layer(layer) = op.part else { return false };
+            let cheap = chosen.cheap.contains(&layer) && CHEAP.iter().any(|&module| belongs(op, module));
+            cheap || chosen.whole.contains(&layer)
+        }),
         Recompute::Selective => {
             again(graph, &|op| strategy.recompute_modules.iter().any(|&module| belongs(op, module)))
         }
@@ -107,6 +115,8 @@ fn copy(graph: &mut OpGraph, id: TensorId) -> TensorId {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::graph::passes::{differentiate::differentiate, forward::forward};
     use crate::scenario::Scenario;
@@ -115,7 +125,7 @@ mod tests {
     fn backward_of_a_layer_reads_nothing_of_its_forward_but_the_input() {
         let scenario = Scenario::preset("tiny-llama-pp2-tp2").expect("a preset");
         let strategy = Strategy { recompute: Recompute::Full, ..scenario.strategy().clone() };
-        let graph = recompute(differentiate(forward(&scenario)), &strategy, &BTreeSet::new());
+        let graph = recompute(differentiate(forward(&scenario)), &strategy, &Repeats::default());
         graph.verify().expect("still a valid graph");
         let written = |phase: Phase, part: Part| -> BTreeSet<TensorId> {
             let ops = graph.ops.iter().filter(move |op| op.phase == phase && op.part == part);

@@ -1,6 +1,6 @@
 //! Courses whose values have their places before the step.
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 use super::{Block, Failure, MemoryMap, Region, finished, peak};
 use crate::memory::allocators::{Held, Offsets};
@@ -59,7 +59,7 @@ pub(super) fn of_plan(course: &Course, plan: &Plan, capacity: Option<Bytes>) -> 
     let mut follower = Follower {
         course,
         starts: &starts,
-        alive: FxHashMap::default(),
+        alive: BTreeMap::new(),
         blocks: Vec::new(),
         now: Bytes::ZERO,
         most: Bytes::ZERO,
@@ -114,7 +114,7 @@ fn without_room(course: &Course, plan: &Plan, capacity: Option<Bytes>) -> Option
 struct Follower<'a> {
     course: &'a Course,
     starts: &'a [u64],
-    alive: FxHashMap<ValueId, (u64, usize)>,
+    alive: BTreeMap<ValueId, (u64, usize)>,
     blocks: Vec<Block>,
     now: Bytes,
     most: Bytes,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
-
 use super::{Block, Failure, MemoryMap, Region, finished};
 use crate::memory::allocators::Allocator;
 use crate::memory::{Course, ValueId};
@@ -23,14 +21,14 @@ struct Player<'a> {
     step: usize,
     op: usize,
     /// Where what is alive lies, and since when.
-    alive: FxHashMap<ValueId, (u64, usize)>,
+    alive: BTreeMap<ValueId, (u64, usize)>,
     /// What the allocator holds: length, and since when, by address.
     held: BTreeMap<u64, (u64, usize)>,
 }
 
 pub(super) fn play(course: &Course, allocator: &mut dyn Allocator) -> MemoryMap {
     let map = MemoryMap { ops: course.moments.len(), ..MemoryMap::default() };
-    let (alive, held) = (FxHashMap::default(), BTreeMap::new());
+    let (alive, held) = (BTreeMap::new(), BTreeMap::new());
     let mut player = Player { course, allocator, map, step: 0, op: 0, alive, held };
     let done = player.steps();
     player.finish(done.err().map(|failure| *failure))
