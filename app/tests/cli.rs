@@ -513,3 +513,113 @@ fn a_snapshot_of_pytorch_is_read_and_what_is_none_is_refused() {
     assert_eq!(cut.status.code(), Some(2));
     assert!(text(&cut.stderr).contains("the pickle ends at byte"), "{}", text(&cut.stderr));
 }
+
+/// A run so small that a step takes some milliseconds.
+const SMALL: &str = "[model]\narchitecture = \"llama\"\nlayers = 2\nhidden = 16\nheads = 2\nffn_hidden = 32\nvocab = 80\n\
+positions = 16\n[cluster]\ndevice = \"a100-80gb-sxm\"\n[strategy]\ndata_parallel = 2\nzero_stage = 1\nglobal_batch = 4\n\
+precision = \"bf16\"\n[data]\nsequence_length = 16\n[run]\nsteps = 60\n";
+
+/// The files of the last checkpoint in a folder.
+fn last_checkpoint(folder: &std::path::Path, step: u32) -> Vec<Vec<u8>> {
+    let folder = folder.join(format!("step-{step:08}"));
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the last step was kept")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).expect("a file")).collect()
+}
+
+/// Killed (SIGKILL) at any moment, also while it writes: what goes on from there ends with the very same files.
+#[test]
+fn a_run_that_was_killed_fifty_times_ends_with_the_weights_of_one_that_was_not() {
+    const KILLS: u32 = 50;
+    const STEPS: u32 = 60;
+    let folder = folder("killed");
+    let scenario = folder.join("small.toml");
+    std::fs::write(&scenario, SMALL).expect("it is written");
+    let steps = STEPS.to_string();
+    let run = |place: &std::path::Path, resume: bool| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_shardlab"));
+        program.args(["execute", "--backend", "cpu", "--steps", &steps, "--checkpoint-interval", "1"]);
+        program.arg("--checkpoint-sharded").arg("--checkpoint-zstd").arg("--checkpoint").arg(place).arg(&scenario);
+        if resume {
+            program.arg("--resume").arg(place);
+        }
+        program.stdout(Stdio::null()).stderr(Stdio::null());
+        program
+    };
+    let whole = folder.join("whole");
+    assert!(run(&whole, false).status().expect("it starts").success());
+    let expected = last_checkpoint(&whole, STEPS);
+    let (mut killed, mut attempt, mut seed) = (0, 0, 12_345_u64);
+    let mut random = move |most: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % most
+    };
+    while killed < KILLS {
+        let place = folder.join(format!("attempt-{attempt}"));
+        std::fs::create_dir_all(&place).expect("a folder can be made");
+        let mut child = run(&place, true).spawn().expect("it starts");
+        std::thread::sleep(std::time::Duration::from_micros(random(120_000)));
+        if child.try_wait().expect("it can be asked").is_none() {
+            child.kill().expect("it can be killed");
+            killed += 1;
+        }
+        child.wait().expect("it has ended");
+        // Of a run that was too fast to be killed once more, the end is looked at, and another is begun.
+        if place.join(format!("step-{STEPS:08}")).exists() {
+            assert!(last_checkpoint(&place, STEPS) == expected, "attempt {attempt}, after {killed} kills");
+            attempt += 1;
+        }
+    }
+    let place = folder.join(format!("attempt-{attempt}"));
+    std::fs::create_dir_all(&place).expect("a folder can be made");
+    assert!(run(&place, true).status().expect("it starts").success(), "the last one runs to its end");
+    assert!(last_checkpoint(&place, STEPS) == expected, "after {killed} kills");
+}
+
+#[test]
+fn a_checkpoint_that_was_damaged_gives_way_to_the_one_before_and_a_full_disk_loses_nothing() {
+    let folder = folder("damaged");
+    let scenario = folder.join("small.toml").to_string_lossy().into_owned();
+    std::fs::write(&scenario, SMALL).expect("it is written");
+    let place = folder.join("kept").to_string_lossy().into_owned();
+    let run = ["execute", &scenario, "--backend", "cpu", "--checkpoint", &place, "--checkpoint-interval", "1"];
+    let output = shardlab(&[&run[..], &["--steps", "3"]].concat());
+    assert!(text(&output.stdout).contains("checkpoint of step 3"), "{}", text(&output.stdout));
+    let file = folder.join("kept/step-00000003/model.safetensors");
+    let mut bytes = std::fs::read(&file).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("it is written");
+    // A shell that lets files grow to 8 KiB only, and has the program told instead of killed.
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    let mut full = Command::new("sh");
+    full.args(["-c", script, env!("CARGO_BIN_EXE_shardlab")]).args(run).args(["--steps", "4", "--resume", &place]);
+    let output = full.output().expect("it starts");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("its CRC-32 is") || said.contains("was changed: its CRC-32"), "{said}");
+    assert!(said.contains("cannot write") && said.contains("what was there is untouched"), "{said}");
+    let resumed = json(&[&run[..], &["--steps", "4", "--resume", &place, "--json"]].concat());
+    assert_eq!(resumed["checkpoint"]["steps"], 4);
+    assert_eq!(resumed["loss"][0]["step"], 3, "step 3 was damaged, so it is trained again");
+}
+
+#[test]
+fn every_form_of_a_checkpoint_is_measured_beside_what_is_modelled() {
+    let csv = folder("forms").join("forms.csv").to_string_lossy().into_owned();
+    let arguments = ["checkpoint", "tiny-llama-fsdp-dp4", "--backend", "cpu", "--times", "1", "--json", "--csv", &csv];
+    let document = json(&arguments);
+    let rows = document["checkpoints"]["rows"].as_array().expect("a list");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert_eq!(row["exact"], row["name"] != "bf16", "{row}");
+        let (found, said) =
+            (row["stored"]["raw"].as_f64().expect("bytes"), row["modelled_bytes"].as_f64().expect("bytes"));
+        // Names, shapes and padded slices come to the numbers.
+        assert!(found >= said && found < said * 1.05, "{row}");
+    }
+    assert_eq!(std::fs::read_to_string(&csv).expect("a file").lines().count(), 6);
+}

@@ -30,6 +30,8 @@ pub enum Command {
     Execute(ExecuteOptions),
     /// Measure this device, predict the step with it, execute it, and show both
     Compare(CompareOptions),
+    /// Save and load a run's checkpoint in every form, measured beside what the simulator says
+    Checkpoint(CheckpointOptions),
     /// Measure matmul rate, bandwidths and kernel-call time of this device
     Calibrate(CalibrateOptions),
     /// Measure what this device can do at most, and what kernels reach of it
@@ -384,17 +386,52 @@ pub struct ExecuteOptions {
     /// Threads or processes among which ranks are dealt out; one for each rank when left out
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
-    /// Save what the run can go on from in FILE (safetensors): every --checkpoint-interval steps and after the last
-    #[arg(long, value_name = "FILE")]
+    /// Save what the run can go on from: in a folder that keeps the last ones, or in one FILE.safetensors; every
+    /// --checkpoint-interval steps and after the last
+    #[arg(long, value_name = "PATH")]
     pub checkpoint: Option<PathBuf>,
+    /// A file for each rank
+    #[arg(long, requires = "checkpoint")]
+    pub checkpoint_sharded: bool,
+    /// Compress by Zstandard
+    #[arg(long, requires = "checkpoint")]
+    pub checkpoint_zstd: bool,
+    /// Round numbers of 32 bits to bf16: half the size, and a run that goes on no longer ends with the same bits
+    #[arg(long, requires = "checkpoint")]
+    pub checkpoint_bf16: bool,
+    /// How many of the last checkpoints a folder keeps
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub checkpoint_keep: u32,
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub checkpoint_interval: u32,
-    /// Go on from a checkpoint of the same scenario; --steps counts from the beginning
-    #[arg(long, value_name = "FILE")]
+    /// Go on from a checkpoint of the same scenario: a file, or the last one in a folder that is whole; --steps counts from
+    /// the beginning
+    #[arg(long, value_name = "PATH")]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub export: ExportOptions,
+}
+
+/// `shardlab checkpoint`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckpointOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// Where to write; a folder beside the current one's files that is removed afterwards when left out
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+    /// How often each form is written; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub times: u32,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the table as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
 }
 
 /// `shardlab compare`.

@@ -1,21 +1,20 @@
 //! `shardlab execute`: trains for real, where the scenario wants its ranks, and says what was measured.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use pollster::block_on;
 use shardlab_engine::analysis::step_report;
-use shardlab_engine::exec::{self, Backend, StepResult, Trainer};
+use shardlab_engine::exec::{self, Backend, CheckpointFolder, CheckpointForm, ExecError, StepResult, Stored, Trainer};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{PlacementName, Scenario};
 use shardlab_engine::units::Bytes;
 
 use super::args::{BackendChoice, ExecuteOptions, PlacementChoice, PoolChoice};
 use super::commands::open_by;
-use super::output::{export, print, progress};
+use super::output::{export, note, print, progress};
 use super::{Answer, input, tuning};
 
 /// `shardlab execute`.
@@ -36,14 +35,15 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     }
     let trained = options.resume.as_ref().map_or(Ok(0), |file| resume(&mut trainer, file))?;
     anyhow::ensure!(trained < steps, "the checkpoint is of step {trained} already; ask for more than {steps} --steps");
-    let keep = options.checkpoint.as_deref().map(|file| (file, options.checkpoint_interval));
-    let results = train(&mut trainer, trained..steps, keep)?;
+    let keeping = Keeping::of(options)?;
+    let (results, stored) = train(&mut trainer, trained..steps, keeping.as_ref())?;
     let last = results.last().context("no step was trained")?;
     export(&options.export, &last.trace)?;
     print(&if options.export.json {
         report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results)
     } else {
-        execution_table(&scenario, &trainer, &results)
+        let line = stored.map_or_else(String::new, |stored| format!("{}\n", stored_line(&stored)));
+        execution_table(&scenario, &trainer, &results) + &line
     })?;
     Ok(Answer::Yes)
 }
@@ -61,19 +61,90 @@ fn open_placed(choice: BackendChoice, scenario: &Scenario) -> anyhow::Result<Bac
     open_by(choice, &|kind| block_on(exec::open_placed(kind, scenario.run().placement, ranks, &launcher)))
 }
 
-fn resume(trainer: &mut Trainer, file: &Path) -> anyhow::Result<u32> {
-    let name = file.display().to_string();
-    let bytes = std::fs::read(file).with_context(|| format!("cannot open the checkpoint `{name}`"))?;
-    block_on(trainer.resume(&bytes)).with_context(|| name)
+/// Goes on from a file, or from the last checkpoint in a folder that is whole.
+fn resume(trainer: &mut Trainer, path: &Path) -> anyhow::Result<u32> {
+    let name = path.display().to_string();
+    if !path.is_dir() {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot open the checkpoint `{name}`"))?;
+        return block_on(trainer.resume(&bytes)).with_context(|| name);
+    }
+    let Some(found) = CheckpointFolder::open(path, 1)?.latest().with_context(|| name.clone())? else {
+        note(&format!("shardlab: `{name}` has no checkpoint yet; the run starts from the beginning"));
+        return Ok(0);
+    };
+    for passed_over in &found.passed_over {
+        note(&format!("shardlab: {passed_over}; the one before is taken"));
+    }
+    trainer.go_on_from(found.checkpoint).with_context(|| name)
 }
 
-/// Trains, and saves to `keep` after so many steps each.
-fn train(trainer: &mut Trainer, steps: Range<u32>, keep: Option<(&Path, u32)>) -> anyhow::Result<Vec<StepResult>> {
+/// Where checkpoints of a run go.
+enum Keep {
+    /// One file that is written anew.
+    File(PathBuf),
+    /// A folder with the last ones.
+    Folder(PathBuf, CheckpointFolder),
+}
+
+/// Where, in which form, and after how many steps each.
+struct Keeping {
+    keep: Keep,
+    form: CheckpointForm,
+    every: u32,
+}
+
+impl Keeping {
+    fn of(options: &ExecuteOptions) -> anyhow::Result<Option<Self>> {
+        let Some(path) = options.checkpoint.clone() else { return Ok(None) };
+        let is_file = path.extension().is_some_and(|end| end == "safetensors");
+        let form = CheckpointForm {
+            sharded: options.checkpoint_sharded,
+            compressed: options.checkpoint_zstd,
+            reduced: options.checkpoint_bf16,
+            once: !is_file,
+        };
+        anyhow::ensure!(
+            !is_file || !(form.sharded || form.compressed),
+            "`{}` is one file; shards and Zstandard need a folder: give --checkpoint a path that does not end in .safetensors",
+            path.display()
+        );
+        let keep = if is_file {
+            Keep::File(path)
+        } else {
+            let folder = CheckpointFolder::open(&path, options.checkpoint_keep as usize)?;
+            Keep::Folder(path, folder)
+        };
+        Ok(Some(Self { keep, form, every: options.checkpoint_interval }))
+    }
+
+    fn path(&self) -> &Path {
+        match &self.keep {
+            Keep::File(path) | Keep::Folder(path, _) => path,
+        }
+    }
+
+    fn save(&self, trainer: &mut Trainer) -> Result<Stored, ExecError> {
+        block_on(trainer.store(self.form, |packed| async move {
+            match &self.keep {
+                Keep::Folder(_, folder) => folder.save(&packed),
+                Keep::File(path) => packed.files.iter().try_for_each(|bytes| exec::write_aside(path, bytes)),
+            }
+        }))
+    }
+}
+
+/// Trains, and saves after so many steps each; also returns what the last checkpoint took.
+fn train(
+    trainer: &mut Trainer,
+    steps: Range<u32>,
+    keeping: Option<&Keeping>,
+) -> anyhow::Result<(Vec<StepResult>, Option<Stored>)> {
     let bar = progress(steps.len() as u64);
     let mut results: Vec<StepResult> = Vec::new();
-    let mut saved = None;
+    let mut saved: Option<Stored> = None;
     for step in steps.clone() {
-        let result = block_on(trainer.step()).with_context(|| last_checkpoint(step, keep, saved))?;
+        let last = saved.map(|stored| stored.steps);
+        let result = block_on(trainer.step()).with_context(|| last_checkpoint(step, keeping, last))?;
         bar.set_message(format!("loss {:.4}", result.loss));
         bar.inc(1);
         // Only the last step's trace is reported; thousands of them would fill the memory.
@@ -82,44 +153,34 @@ fn train(trainer: &mut Trainer, steps: Range<u32>, keep: Option<(&Path, u32)>) -
             previous.trace.memory = Vec::new();
         }
         results.push(result);
-        if let Some((file, _)) = keep.filter(|(_, every)| (step + 1).is_multiple_of(*every) || step + 1 == steps.end) {
-            save(trainer, file).with_context(|| last_checkpoint(step + 1, keep, saved))?;
-            saved = Some(step + 1);
+        let due = |keeping: &&Keeping| (step + 1).is_multiple_of(keeping.every) || step + 1 == steps.end;
+        if let Some(keeping) = keeping.filter(due) {
+            saved = Some(keeping.save(trainer).with_context(|| last_checkpoint(step + 1, Some(keeping), last))?);
         }
     }
     bar.finish_and_clear();
-    Ok(results)
+    Ok((results, saved))
 }
 
 /// Where a run that has stopped can go on.
-fn last_checkpoint(step: u32, keep: Option<(&Path, u32)>, saved: Option<u32>) -> String {
+fn last_checkpoint(step: u32, keeping: Option<&Keeping>, saved: Option<u32>) -> String {
     let after = format!("the run stopped after step {step}");
-    match (keep, saved) {
-        (Some((file, _)), Some(saved)) => {
-            let file = file.display();
-            format!("{after}; its last checkpoint is of step {saved}: go on with --resume {file}")
+    match (keeping, saved) {
+        (Some(keeping), Some(saved)) => {
+            let path = keeping.path().display();
+            format!("{after}; its last checkpoint is of step {saved}: go on with --resume {path}")
         }
         (Some(_), None) => format!("{after}, before its first checkpoint"),
-        (None, _) => format!("{after}; with --checkpoint FILE it could go on"),
+        (None, _) => format!("{after}; with --checkpoint PATH it could go on"),
     }
 }
 
-/// Writes a checkpoint aside and puts it in its place when it is whole, so that there is always one.
-fn save(trainer: &mut Trainer, file: &Path) -> anyhow::Result<()> {
-    let bytes = block_on(trainer.checkpoint())?;
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".part");
-    let write = || {
-        let mut part = std::fs::File::create(&aside)?;
-        part.write_all(&bytes)?;
-        part.sync_all()?;
-        std::fs::rename(&aside, file)
-    };
-    let written = write();
-    if written.is_err() {
-        std::fs::remove_file(&aside).ok();
-    }
-    written.with_context(|| format!("cannot write the checkpoint `{}`", file.display()))
+/// What keeping a checkpoint took, in a line.
+fn stored_line(stored: &Stored) -> String {
+    format!(
+        "  checkpoint of step {}: {} in {} file(s), {} before they were compressed; read in {}, packed in {}, written in {}",
+        stored.steps, stored.stored, stored.files, stored.raw, stored.reading, stored.packing, stored.writing
+    )
 }
 
 fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult]) -> String {

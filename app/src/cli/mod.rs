@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod cache;
+mod checkpoint;
 mod commands;
 mod execute;
 mod goodput;
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Memory(options) => memory::memory(&options),
+        Command::Checkpoint(options) => checkpoint::checkpoint(&options),
         Command::Cache(options) => cache::cache(&options),
         Command::Goodput(options) => goodput::goodput(&options),
         Command::Calibrate(options) => commands::calibrate(&options),

@@ -2,6 +2,9 @@
 //!
 //! Ranks share the device, so the sum over all ranks is compared, not the step time of a cluster.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod checkpoints;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -12,6 +15,9 @@ use crate::scenario::{PoolName, PoolPolicy, Scenario};
 use crate::sim::{Folding, simulate_folded};
 use crate::trace::{MemoryUse, Origin, Trace};
 use crate::units::Nanos;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use checkpoints::{CheckpointReport, CheckpointRow, measure_checkpoints};
 
 /// One class of ops, summed over all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

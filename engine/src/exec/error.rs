@@ -121,6 +121,14 @@ pub enum ExecError {
     /// What was saved of a run cannot be read.
     #[error("the checkpoint cannot be used: {0}; choose another one, or start from the beginning")]
     Checkpoint(String),
+    /// A file or folder could not be read or written.
+    #[error("{what}: {why}; make room or choose another place, what was there is untouched")]
+    Storage {
+        /// What should have been done, with the path.
+        what: String,
+        /// What the system said.
+        why: String,
+    },
     /// A worker could not be started, or has stopped.
     #[error("{0}; the run has ended, start it again or set run.placement to \"device\"")]
     Workers(String),

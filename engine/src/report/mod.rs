@@ -4,6 +4,8 @@
 
 mod bench;
 mod cache;
+#[cfg(not(target_arch = "wasm32"))]
+mod checkpoint;
 mod csv;
 mod device_memory;
 mod explain;
@@ -19,6 +21,8 @@ mod table;
 
 pub use bench::{bench_csv, bench_json, bench_table};
 pub use cache::{cache_csv, cache_intervals_csv, cache_json, cache_table};
+#[cfg(not(target_arch = "wasm32"))]
+pub use checkpoint::{checkpoint_csv, checkpoint_json, checkpoint_table};
 pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
 pub use device_memory::{
     MemoryFindings, allocators_csv, breaks_text, device_memory_json, device_memory_table, edits_text, memory_map_csv,

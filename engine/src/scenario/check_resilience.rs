@@ -33,9 +33,12 @@ pub(super) fn check_resilience(
         let hint = "Raise the times between failures, or shorten reliability.horizon.";
         return Err(invalid("reliability.device_mtbf", reliability.device_mtbf, allowed, hint));
     }
-    let parameters = ParameterCount::of(model).total();
-    let state = Bytes(parameters.saturating_mul(bytes_of_parameter(optimizer)));
-    Ok(Some(Resilience { checkpoint, reliability, state }))
+    Ok(Some(Resilience { checkpoint, reliability, state: state_of(model, optimizer) }))
+}
+
+/// Bytes of what a run keeps: fp32 weights and what the optimizer keeps of them, each once.
+pub fn state_of(model: &Model, optimizer: Optimizer) -> Bytes {
+    Bytes(ParameterCount::of(model).total().saturating_mul(bytes_of_parameter(optimizer)))
 }
 
 /// fp32 weights and what the optimizer keeps of a parameter.

@@ -32,6 +32,7 @@ pub mod update_rule;
 
 pub use check::{check, check_parts, check_strategy, datasets};
 pub use check_model::check_model;
+pub use check_resilience::state_of;
 pub use compression::Compression;
 pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};

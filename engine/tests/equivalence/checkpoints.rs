@@ -1,6 +1,6 @@
 //! A run that goes on from a checkpoint ends with the very bits of one that was never interrupted.
 
-use shardlab_engine::exec::{BackendKind, ExecError, Trainer};
+use shardlab_engine::exec::{BackendKind, CheckpointForm, ExecError, Packed, Trainer};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::Scenario;
 
@@ -45,6 +45,35 @@ fn a_run_that_goes_on_ends_as_one_that_was_not_interrupted() {
         assert_eq!(pollster::block_on(second.resume(&saved)), Ok(1), "{preset}");
         assert_eq!(train(&mut second, 2), losses, "{preset}: losses");
         assert!(checkpoint(&mut second) == checkpoint(&mut whole), "{preset}: everything that is kept");
+    }
+}
+
+/// What is packed in shards, once for all replicas and compressed, is the same to the bit; what is rounded is near it.
+#[test]
+fn a_run_goes_on_from_every_form() {
+    for preset in PRESETS {
+        let scenario = Scenario::preset(preset).expect("a preset");
+        let mut whole = trainer(&scenario);
+        train(&mut whole, 1);
+        let form = CheckpointForm { sharded: true, compressed: true, once: true, reduced: false };
+        for reduced in [false, true] {
+            let state = pollster::block_on(whole.state(reduced)).expect("the CPU is there");
+            let packed = Packed::of(&state, form).expect("it is small");
+            let file = |name: &str| {
+                let place = packed.index.files.iter().position(|file| file.name == name).expect("a file");
+                Ok(packed.files[place].clone())
+            };
+            let mut second = trainer(&scenario);
+            let unpacked = packed.index.unpack(file).expect("nothing was changed");
+            assert_eq!(second.go_on_from(unpacked), Ok(1), "{preset}");
+            let same = checkpoint(&mut second) == checkpoint(&mut whole);
+            assert_eq!(same, !reduced, "{preset}");
+            if reduced {
+                let (rounded, exact) = (train(&mut second, 1)[0], train(&mut whole, 1)[0]);
+                let apart = (f64::from_bits(rounded) / f64::from_bits(exact) - 1.0).abs();
+                assert!(apart < 0.02, "{preset}: the loss is {apart} apart");
+            }
+        }
     }
 }
 

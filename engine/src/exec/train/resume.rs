@@ -1,11 +1,25 @@
 //! What a run can go on from: what every rank keeps from step to step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use web_time::Instant;
 
 use super::Trainer;
-use crate::exec::checkpoint::{Checkpoint, Progress, Saved, unusable};
+use crate::exec::checkpoint::{Checkpoint, CheckpointForm, Packed, Progress, Saved, Stored, unusable};
 use crate::exec::{BufferId, ExecError, Format};
 use crate::graph::{DType, OpKind, Role, TensorId};
+use crate::units::Nanos;
+
+/// A tensor that a step needs of the one before.
+struct Kept {
+    /// As it stands in a file, without its numbers.
+    blank: Saved,
+    /// Where it lies.
+    buffer: BufferId,
+    /// Whether its numbers are floats of 32 bits.
+    single: bool,
+}
 
 impl Trainer {
     /// What the run can go on from, as a safetensors file: what every rank keeps from step to step.
@@ -13,15 +27,48 @@ impl Trainer {
     /// # Errors
     /// When the device is lost.
     pub async fn checkpoint(&mut self) -> Result<Vec<u8>, ExecError> {
+        self.state(false).await?.to_bytes()
+    }
+
+    /// What the run can go on from, to be packed; with `reduced`, numbers of 32 bits are rounded to bf16.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub async fn state(&mut self, reduced: bool) -> Result<Checkpoint, ExecError> {
         // Masters are made from parameters before the first step.
         self.copy_masters().await?;
         let mut tensors = Vec::new();
-        for (blank, buffer) in self.kept() {
+        for Kept { blank, buffer, single } in self.kept() {
             let words = self.backend.read(buffer, 0, blank.words()).await?;
-            tensors.push(Saved { words: bytemuck::cast_slice(&words).to_vec(), ..blank });
+            let saved = Saved { words: bytemuck::cast_slice(&words).to_vec(), ..blank };
+            tensors.push(if reduced && single { saved.rounded() } else { saved });
         }
         let progress = Progress { steps: self.steps, updates: self.updates, loss_scale: self.loss_scale };
-        Checkpoint { progress, tensors }.to_bytes()
+        Ok(Checkpoint { progress, tensors })
+    }
+
+    /// Packs what the run can go on from; `keep` puts it where it stays. Says what each took.
+    ///
+    /// # Errors
+    /// When the device is lost, or it cannot be kept.
+    pub async fn store<Kept: Future<Output = Result<(), ExecError>>>(
+        &mut self,
+        form: CheckpointForm,
+        keep: impl FnOnce(Packed) -> Kept,
+    ) -> Result<Stored, ExecError> {
+        let begin = Instant::now();
+        let state = self.state(form.reduced).await?;
+        let read = Instant::now();
+        let packed = Packed::of(&state, form)?;
+        let (steps, raw, stored) = (packed.index.steps, packed.raw_bytes(), packed.bytes());
+        let files = u32::try_from(packed.files.len()).unwrap_or(u32::MAX);
+        let made = Instant::now();
+        keep(packed).await?;
+        let time = |from: Instant, until: Instant| {
+            Nanos(i64::try_from(until.duration_since(from).as_nanos()).unwrap_or(i64::MAX))
+        };
+        let (reading, packing, writing) = (time(begin, read), time(read, made), time(made, Instant::now()));
+        Ok(Stored { steps, form, files, raw, stored, reading, packing, writing })
     }
 
     /// Goes on from a checkpoint of the same scenario; returns how many steps were trained.
@@ -29,12 +76,22 @@ impl Trainer {
     /// # Errors
     /// When it cannot be read, or is of another model or strategy; then nothing has changed.
     pub async fn resume(&mut self, bytes: &[u8]) -> Result<u32, ExecError> {
-        let Checkpoint { progress, tensors } = Checkpoint::of_bytes(bytes)?;
+        self.go_on_from(Checkpoint::of_bytes(bytes)?)
+    }
+
+    /// The same of a checkpoint that was read.
+    ///
+    /// # Errors
+    /// When it is of another model or strategy; then nothing has changed.
+    pub fn go_on_from(&mut self, checkpoint: Checkpoint) -> Result<u32, ExecError> {
+        let Checkpoint { progress, tensors } = checkpoint;
         let mut saved: BTreeMap<String, Saved> = tensors.into_iter().map(|saved| (saved.name.clone(), saved)).collect();
         let mut fitting = Vec::new();
-        for (blank, buffer) in self.kept() {
+        for Kept { blank, buffer, single } in self.kept() {
+            // What was kept in fewer bits is filled up.
+            let widened = |saved: Saved| if single && saved.format == Format::Bf16 { saved.widened() } else { saved };
             let same = |saved: &Saved| (saved.shape, saved.format) == (blank.shape, blank.format);
-            let Some(saved) = saved.remove(&blank.name).filter(same) else {
+            let Some(saved) = saved.remove(&blank.name).map(widened).filter(same) else {
                 let Saved { name, shape, .. } = blank;
                 return Err(unusable(format!(
                     "it has no `{name}` of {shape:?}, so it is of another model or strategy"
@@ -54,7 +111,7 @@ impl Trainer {
     }
 
     /// What a step needs of the one before: each as it stands in a file, and where it lies.
-    fn kept(&self) -> Vec<(Saved, BufferId)> {
+    fn kept(&self) -> Vec<Kept> {
         // What is applied steps later.
         let rotations = self.step_graph.ops().filter(|op| op.kind == OpKind::Rotate);
         let older: BTreeSet<TensorId> = rotations.flat_map(|op| op.writes.iter().copied()).collect();
@@ -68,11 +125,13 @@ impl Trainer {
             let sides = [tensor.local.rows, tensor.local.cols].map(|size| size as usize);
             let shape = if tensor.dtype == DType::U8 { bytes } else { sides };
             let name = format!("{rank}/{}/{}", id.index(), tensor.name);
-            Saved::blank(name, Format::of(tensor.dtype), shape)
+            let single = matches!(tensor.dtype, DType::F32 | DType::Tf32);
+            (Saved::blank(name, Format::of(tensor.dtype), shape), single)
         };
         let of_rank = |(rank, persistent): (usize, &BTreeMap<TensorId, BufferId>)| {
             let kept = persistent.iter().filter(|(id, _)| is_kept(**id));
-            kept.map(|(&id, &buffer)| (blank(rank, id), buffer)).collect::<Vec<_>>()
+            let with = |(blank, single), buffer| Kept { blank, buffer, single };
+            kept.map(|(&id, &buffer)| with(blank(rank, id), buffer)).collect::<Vec<_>>()
         };
         self.recorded.persistent.iter().enumerate().flat_map(of_rank).collect()
     }

@@ -7,15 +7,14 @@ use std::borrow::Cow;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
-use super::loss_scale::LossScale;
-use super::{ExecError, Format};
+use crate::exec::loss_scale::LossScale;
+use crate::exec::{ExecError, Format};
 
 /// The key of the run's state among the file's metadata.
 const STATE: &str = "shardlab";
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Steps that were trained.
     pub steps: u32,
@@ -23,6 +22,19 @@ pub struct Progress {
     pub updates: u32,
     /// The loss scale of the next.
     pub loss_scale: LossScale,
+}
+
+/// What stands in the metadata, under one key: several would come in any order.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    steps: u32,
+    updates: u32,
+    loss_scale: LossScale,
+    /// The checksum of all tensors' bytes in the order of their names: CRC-32 as eight hexadecimal digits. Files of
+    /// earlier versions have none.
+    #[serde(default)]
+    crc32: Option<String>,
 }
 
 /// A tensor of a rank.
@@ -53,9 +65,20 @@ impl Checkpoint {
     /// # Errors
     /// When the state cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ExecError> {
-        let state = serde_json::to_string(&self.progress).map_err(unusable)?;
+        Self::bytes_of(self.progress, self.tensors.iter().collect())
+    }
+
+    /// A file of some tensors.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn bytes_of(progress: Progress, mut tensors: Vec<&Saved>) -> Result<Vec<u8>, ExecError> {
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let Progress { steps, updates, loss_scale } = progress;
+        let crc32 = Some(checksum(tensors.iter().copied()));
+        let state = serde_json::to_string(&State { steps, updates, loss_scale, crc32 }).map_err(unusable)?;
         let metadata = [(STATE.to_owned(), state)].into_iter().collect();
-        let views = self.tensors.iter().map(|saved| (saved.name.as_str(), saved));
+        let views = tensors.into_iter().map(|saved| (saved.name.as_str(), saved));
         safetensors::serialize(views, Some(metadata)).map_err(unusable)
     }
 
@@ -67,7 +90,8 @@ impl Checkpoint {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unusable)?;
         let state = metadata.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
         let state = state.ok_or_else(|| unusable(format!("it has no `{STATE}` in its metadata")))?;
-        let progress = serde_json::from_str(state).map_err(unusable)?;
+        let State { steps, updates, loss_scale, crc32 } = serde_json::from_str(state).map_err(unusable)?;
+        let progress = Progress { steps, updates, loss_scale };
         let file = SafeTensors::deserialize(bytes).map_err(unusable)?;
         let mut tensors = Vec::with_capacity(file.len());
         for (name, view) in file.iter() {
@@ -84,11 +108,41 @@ impl Checkpoint {
             });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let found = checksum(tensors.iter());
+        if let Some(said) = crc32.filter(|said| *said != found) {
+            return Err(unusable(format!("its numbers were changed: their CRC-32 is {found}, not {said}")));
+        }
         Ok(Self { progress, tensors })
     }
 }
 
+/// The checksum of tensors in the order of their names.
+fn checksum<'a>(tensors: impl Iterator<Item = &'a Saved>) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    tensors.for_each(|saved| hasher.update(&View::data(&saved)));
+    format!("{:08x}", hasher.finalize())
+}
+
 impl Saved {
+    /// The same with every number of 32 bits rounded to bf16.
+    #[must_use]
+    pub fn rounded(self) -> Self {
+        let half = |&word: &u32| u16::try_from(Format::Bf16.encode(f32::from_bits(word))).unwrap_or(0);
+        let halves: Vec<u16> = self.words.iter().map(half).collect();
+        let mut bytes: Vec<u8> = bytemuck::cast_slice(&halves).to_vec();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        Self { format: Format::Bf16, words: bytemuck::pod_collect_to_vec(&bytes), ..self }
+    }
+
+    /// The same with numbers in bf16 as numbers of 32 bits.
+    #[must_use]
+    pub fn widened(self) -> Self {
+        let count = self.shape.iter().product::<usize>();
+        let halves: &[u16] = bytemuck::cast_slice(&self.words);
+        let words = halves.iter().take(count).map(|&half| u32::from(half) << 16).collect();
+        Self { format: Format::Word, words, ..self }
+    }
+
     /// Without its numbers: what a tensor of that many rows and columns is in a file. Eight bits have their scale behind
     /// them, so they are bytes there.
     pub fn blank(name: String, format: Format, [rows, cols]: [usize; 2]) -> Self {
