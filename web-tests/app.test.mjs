@@ -126,6 +126,39 @@ test('ten real steps on WebGPU and on the CPU give the same falling loss', { tim
   noErrors();
 });
 
+test('a step that does not fit is told with what would make it fit', async () => {
+  await command(page, { preset: 'oom-13b' });
+  await until(page, 'the preset', (s) => s.ready && s.scenario === 'oom-13b', CHANGE_SECONDS);
+  await command(page, { memory: 'map' });
+  await until(page, 'a map', ({ memory }) => memory.blocks > 100, CHANGE_SECONDS);
+  await screenshot('memory-map');
+  await command(page, { memory: 'fit' });
+  const done = ({ memory }) => !memory.running && memory.rows === 7 && memory.fitting > 2;
+  const { fits } = await until(page, 'changes that fit', done, CHANGE_SECONDS * 2);
+  assert.equal(fits, false);
+  await screenshot('memory-fit');
+  noErrors();
+});
+
+test('a run is kept in the page\'s own storage, and goes on after a reload', { timeout: 300_000 }, async () => {
+  const before = (await stateOf(page)).execute;
+  const steps = before.steps.length;
+  assert.equal(before.checkpoint, steps, 'the last step is a checkpoint');
+  assert.ok(before.stored.stored > 0 && before.stored.writing > 0, 'keeping it was measured');
+  await page.reload();
+  const state = await until(page, 'the run of before', (s) => s.execute?.kept, LOAD_SECONDS);
+  assert.equal(state.execute.kept.steps, steps);
+  await command(page, 'go_on');
+  await command(page, { tab: 'execute' });
+  const further = ({ execute: run }) => run.error || run.steps.length > 0;
+  const { execute: run } = await until(page, 'another step', further, EXECUTE_SECONDS);
+  assert.equal(run.error, null);
+  assert.equal(run.steps[0].step, steps + 1);
+  await screenshot('kept');
+  await command(page, 'cancel');
+  noErrors();
+});
+
 test('a malformed scenario that is dropped gives an error, and the app goes on', async () => {
   const text = '[strategy]\ntensor_parallel = "many"\n\u0000';
   await command(page, { drop: { name: 'x.toml', text } });

@@ -600,7 +600,7 @@ fn a_checkpoint_that_was_damaged_gives_way_to_the_one_before_and_a_full_disk_los
     let output = full.output().expect("it starts");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("its CRC-32 is") || said.contains("was changed: its CRC-32"), "{said}");
+    assert!(said.contains("was changed: its CRC-32"), "{said}");
     assert!(said.contains("cannot write") && said.contains("what was there is untouched"), "{said}");
     let resumed = json(&[&run[..], &["--steps", "4", "--resume", &place, "--json"]].concat());
     assert_eq!(resumed["checkpoint"]["steps"], 4);
@@ -610,8 +610,11 @@ fn a_checkpoint_that_was_damaged_gives_way_to_the_one_before_and_a_full_disk_los
 #[test]
 fn every_form_of_a_checkpoint_is_measured_beside_what_is_modelled() {
     let csv = folder("forms").join("forms.csv").to_string_lossy().into_owned();
-    let arguments = ["checkpoint", "tiny-llama-fsdp-dp4", "--backend", "cpu", "--times", "1", "--json", "--csv", &csv];
-    let document = json(&arguments);
+    let arguments = ["--backend", "cpu", "--times", "1", "--json", "--csv", &csv];
+    // Handles of two digits among those of three are in another order as texts.
+    let document = json(&[&["checkpoint", "tiny-llama-1"], &arguments[..]].concat());
+    assert!(document["checkpoints"]["rows"].as_array().expect("a list")[..4].iter().all(|row| row["exact"] == true));
+    let document = json(&[&["checkpoint", "tiny-llama-fsdp-dp4"], &arguments[..]].concat());
     let rows = document["checkpoints"]["rows"].as_array().expect("a list");
     assert_eq!(rows.len(), 5);
     for row in rows {

@@ -391,6 +391,24 @@ fn a_long_run_is_played_and_another_way_to_keep_it_can_be_taken() {
     window.until("a better goodput", better);
 }
 
+#[test]
+fn what_is_handed_to_many_nodes_is_compared() {
+    let mut window = Window::new(Language::English);
+    window.preset("checkpoint-broadcast-512");
+    window.remote(&Remote::Tab(Tab::Storage));
+    window.harness.run_ok();
+    window.harness.get_all_by_label("Moving data").last().expect("a page").click();
+    let played = |state: &Value| state["storage"]["moving"]["time_ns"].is_i64();
+    let state = window.until("a transfer", played);
+    let chain = state["storage"]["moving"]["time_ns"].as_i64();
+    assert!(chain >= state["storage"]["moving"]["ideal_ns"].as_i64());
+    window.harness.run_ok();
+    window.harness.snapshot("moving");
+    // In the table, and then in the legend of the chart.
+    window.harness.get_all_by_label("direct").next().expect("a row").click();
+    window.until("a slower way", |state| state["storage"]["moving"]["time_ns"].as_i64() > chain);
+}
+
 /// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.
 fn picture(window: &mut Window, name: &str) {
     let image = window.harness.render().expect("a picture");

@@ -44,6 +44,8 @@ pub enum Command {
     Cache(CacheOptions),
     /// Play a long run with its checkpoints and failures: how much of it counts, and the best interval
     Goodput(GoodputOptions),
+    /// Play how something large comes to many nodes: by a chain, a tree, directly; chunks, streams, loss, the ideal
+    Transfer(TransferOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -361,6 +363,26 @@ pub struct GoodputOptions {
     pub csv: Option<PathBuf>,
 }
 
+/// `shardlab transfer`.
+#[derive(Clone, Debug, Args)]
+pub struct TransferOptions {
+    /// A preset's name, a scenario file (TOML or JSON), or - for standard input
+    #[arg(value_name = "SCENARIO", default_value = "checkpoint-broadcast-512")]
+    pub scenario: String,
+    /// What is handed out, for example 140GB; transfer.size of the scenario when left out
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<Bytes>,
+    /// Nodes that receive it; transfer.receivers when left out
+    #[arg(long, value_name = "N")]
+    pub receivers: Option<u32>,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the curves as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
 /// `shardlab execute`.
 #[derive(Clone, Debug, Args)]
 pub struct ExecuteOptions {
@@ -400,7 +422,7 @@ pub struct ExecuteOptions {
     #[arg(long, requires = "checkpoint")]
     pub checkpoint_bf16: bool,
     /// How many of the last checkpoints a folder keeps
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "checkpoint", value_parser = clap::value_parser!(u32).range(1..))]
     pub checkpoint_keep: u32,
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]

@@ -33,14 +33,18 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     if let Some(file) = &options.tune {
         tuning::tune(&mut trainer, file)?;
     }
-    let trained = options.resume.as_ref().map_or(Ok(0), |file| resume(&mut trainer, file))?;
+    let anew = options.checkpoint == options.resume;
+    let trained = options.resume.as_ref().map_or(Ok(0), |file| resume(&mut trainer, file, anew))?;
     anyhow::ensure!(trained < steps, "the checkpoint is of step {trained} already; ask for more than {steps} --steps");
     let keeping = Keeping::of(options)?;
+    if let Some(Keeping { keep: Keep::Folder(_, folder), .. }) = &keeping {
+        folder.begin(trained, trainer.most_kept())?;
+    }
     let (results, stored) = train(&mut trainer, trained..steps, keeping.as_ref())?;
     let last = results.last().context("no step was trained")?;
     export(&options.export, &last.trace)?;
     print(&if options.export.json {
-        report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results)
+        report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results, stored.as_ref())
     } else {
         let line = stored.map_or_else(String::new, |stored| format!("{}\n", stored_line(&stored)));
         execution_table(&scenario, &trainer, &results) + &line
@@ -61,14 +65,17 @@ fn open_placed(choice: BackendChoice, scenario: &Scenario) -> anyhow::Result<Bac
     open_by(choice, &|kind| block_on(exec::open_placed(kind, scenario.run().placement, ranks, &launcher)))
 }
 
-/// Goes on from a file, or from the last checkpoint in a folder that is whole.
-fn resume(trainer: &mut Trainer, path: &Path) -> anyhow::Result<u32> {
+/// Goes on from a file, or from the last checkpoint in a folder that is whole. A folder without one is a beginning where
+/// checkpoints go there, `anew`.
+fn resume(trainer: &mut Trainer, path: &Path, anew: bool) -> anyhow::Result<u32> {
     let name = path.display().to_string();
     if !path.is_dir() {
         let bytes = std::fs::read(path).with_context(|| format!("cannot open the checkpoint `{name}`"))?;
         return block_on(trainer.resume(&bytes)).with_context(|| name);
     }
-    let Some(found) = CheckpointFolder::open(path, 1)?.latest().with_context(|| name.clone())? else {
+    let limit = trainer.most_kept();
+    let Some(found) = CheckpointFolder::at(path).latest(limit).with_context(|| name.clone())? else {
+        anyhow::ensure!(anew, "`{name}` has no checkpoint; to start from the beginning, leave out --resume");
         note(&format!("shardlab: `{name}` has no checkpoint yet; the run starts from the beginning"));
         return Ok(0);
     };
@@ -142,8 +149,10 @@ fn train(
     let bar = progress(steps.len() as u64);
     let mut results: Vec<StepResult> = Vec::new();
     let mut saved: Option<Stored> = None;
+    // What was gone on from is there, too.
+    let before = Some(steps.start).filter(|&step| step > 0);
     for step in steps.clone() {
-        let last = saved.map(|stored| stored.steps);
+        let last = saved.map(|stored| stored.steps).or(before);
         let result = block_on(trainer.step()).with_context(|| last_checkpoint(step, keeping, last))?;
         bar.set_message(format!("loss {:.4}", result.loss));
         bar.inc(1);

@@ -11,6 +11,7 @@ mod input;
 mod memory;
 mod output;
 mod search;
+mod transfer;
 mod tuning;
 
 use std::io;
@@ -57,6 +58,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Checkpoint(options) => checkpoint::checkpoint(&options),
         Command::Cache(options) => cache::cache(&options),
         Command::Goodput(options) => goodput::goodput(&options),
+        Command::Transfer(options) => transfer::transfer(&options),
         Command::Calibrate(options) => commands::calibrate(&options),
         Command::Explain(options) => commands::explain(&options),
         Command::Pool(options) => commands::pool(&options),

@@ -14,7 +14,7 @@ use super::export::Exporter;
 use super::graph_view::GraphView;
 use super::i18n::{Language, language, set_language, t, t_with};
 use super::inspector::Selection;
-use super::memory::MemoryView;
+use super::memory::{MemoryPage, MemoryView};
 use super::open_file::Opener;
 use super::search::SearchView;
 use super::session::Session;
@@ -129,6 +129,12 @@ pub enum Remote {
     Pause(bool),
     /// Search with the fields that are offered.
     Search,
+    /// Show a page of the memory view.
+    Memory(MemoryPage),
+    /// Show what is handed to many nodes.
+    Moving,
+    /// Go on with the run of an earlier visit.
+    GoOn,
     /// Play what is read through caches.
     Cache,
     /// Measure the device: these sections.
@@ -193,6 +199,10 @@ impl App {
         design_tokens::apply(&context.egui_ctx);
         context.egui_ctx.set_theme(if settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
         set_language(settings.language);
+        let mut execute = ExecuteView::default();
+        if context.storage.is_some() {
+            execute.keep_runs(&context.egui_ctx);
+        }
         let mut session = Session::new()?;
         session.tuning.clone_from(&settings.tuning);
         Ok(Self {
@@ -202,7 +212,7 @@ impl App {
             timeline: TimelineView::default(),
             graph: GraphView::default(),
             compare: CompareView::default(),
-            execute: ExecuteView::default(),
+            execute,
             search: SearchView::default(),
             bench: BenchView::default(),
             data: DataView::default(),
@@ -293,6 +303,15 @@ impl App {
                 self.settings.language = chosen;
                 set_language(chosen);
             }
+            Remote::Memory(page) => {
+                self.show_tab(Tab::Memory);
+                self.memory.show(*page);
+            }
+            Remote::Moving => {
+                self.show_tab(Tab::Storage);
+                self.storage.show_moving(true);
+            }
+            Remote::GoOn => self.execute.go_on_with_kept(context, &mut self.session),
             Remote::Cache => self.data.start(context, &self.session),
             Remote::Drop { name, text } => self.open(context, name, text.as_bytes().to_vec()),
         }

@@ -125,6 +125,16 @@ pub fn job_part_color(part: &str) -> Color32 {
     })
 }
 
+/// The colour of a way to hand something out.
+pub fn transfer_color(method: &str) -> Color32 {
+    rgb(match method {
+        "direct" => 0xd95f5f,
+        "tree" => 0xe9c46a,
+        "chain" => 0x4f9df0,
+        _ => 0x2a9d8f,
+    })
+}
+
 /// The colour of a way to take checkpoints.
 pub fn mode_color(mode: &str) -> Color32 {
     rgb(match mode {

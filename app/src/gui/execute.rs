@@ -5,14 +5,16 @@ use std::sync::Arc;
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
-use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Tuning, executable_graph, executable_step};
+use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Stored, Tuning, executable_graph, executable_step};
 use shardlab_engine::report;
-use shardlab_engine::scenario::{Scenario, check, preset_file};
+use shardlab_engine::scenario::{Scenario, ScenarioFile, check, preset_file, state_of};
 use shardlab_engine::trace::{MemoryCategory, Origin};
+use shardlab_engine::units::Bytes;
 
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
 use super::i18n::{t, t_or_name, t_with};
-use super::job::{Checkpoint, Job, Message, Training};
+use super::job::{Checkpoint, Job, Message, Start, Training};
+use super::kept::KeptRun;
 use super::placement::placement_ui;
 use super::pool::PoolView;
 use super::session::{Run, Session};
@@ -49,6 +51,18 @@ pub struct ExecuteView {
     probe: Option<Job>,
     /// What the run can go on from.
     checkpoint: Option<Checkpoint>,
+    /// What keeping it took.
+    stored: Option<Stored>,
+    /// The scenario as it was written, of which the run is.
+    file: ScenarioFile,
+    /// Whether runs are kept for the next visit; not where nothing else is, as in tests.
+    keeps: bool,
+    /// The run of an earlier visit.
+    kept: Option<Box<KeptRun>>,
+    /// Why it cannot be read.
+    unreadable: Option<String>,
+    /// Looks for it, or forgets it.
+    looking: Option<Job>,
     pool: PoolView,
 }
 
@@ -70,6 +84,12 @@ impl Default for ExecuteView {
             tuned: None,
             probe: None,
             checkpoint: None,
+            stored: None,
+            file: ScenarioFile::default(),
+            keeps: false,
+            kept: None,
+            unreadable: None,
+            looking: None,
             pool: PoolView::default(),
         }
     }
@@ -98,6 +118,8 @@ impl ExecuteView {
                 "in_moves": pool.back.moves,
             })).collect::<Vec<_>>()),
             "checkpoint": self.checkpoint.as_ref().map(|(step, _)| step),
+            "stored": self.stored,
+            "kept": self.kept.as_ref().map(|kept| serde_json::json!({ "name": kept.name, "steps": kept.steps })),
             "error": self.error,
         })
     }
@@ -113,8 +135,15 @@ impl ExecuteView {
                 (self.kind, self.note) = (BackendKind::Cpu, Some(note));
             }
         }
+        for message in self.looking.as_mut().map(Job::receive).unwrap_or_default() {
+            match message {
+                Message::Found(run) => self.kept = Some(run),
+                Message::NotKept(error) => self.unreadable = Some(error),
+                _ => {}
+            }
+        }
         let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
-        let mut errors = Vec::new();
+        let mut errors: Vec<String> = self.unreadable.take().into_iter().collect();
         for message in messages {
             match message {
                 Message::Opened(backend, note) => {
@@ -122,7 +151,10 @@ impl ExecuteView {
                     self.note = note.or(self.note.take());
                 }
                 Message::Step(result) => self.add(result),
-                Message::Checkpoint(checkpoint) => self.checkpoint = Some(checkpoint),
+                Message::Checkpoint(checkpoint, stored) => {
+                    (self.checkpoint, self.stored) = (Some(checkpoint), Some(stored));
+                }
+                Message::NotKept(error) => errors.push(t_with("execute.not_kept", error)),
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
                     errors.push(error);
@@ -153,16 +185,64 @@ impl ExecuteView {
             check(&preset_file(SMALL_PRESET).ok()?).ok()
         });
         if let Some(scenario) = scenario {
-            self.start(context, scenario, kind, steps, &session.tuning);
+            self.file = session.file.clone();
+            self.start(context, scenario, kind, steps, &session.tuning, Start::Anew);
         }
     }
 
-    fn start(&mut self, context: &egui::Context, scenario: Scenario, kind: BackendKind, steps: u32, tuning: &Tuning) {
-        let (probe, note, tune, pool) =
-            (self.probe.take(), self.note.take(), self.tune, std::mem::take(&mut self.pool));
-        *self = Self { kind, steps, scenario: Some(scenario.clone()), probe, note, tune, pool, ..Self::default() };
-        let tuning = tuning.clone();
-        self.job = Some(Job::train(context, Training { scenario, kind, steps, tuning, tune, from: None }));
+    /// Keeps runs for the next visit, and looks for that of the last.
+    pub fn keep_runs(&mut self, context: &egui::Context) {
+        (self.keeps, self.looking) = (true, Some(Job::look_for_kept(context)));
+    }
+
+    /// What outlives a run.
+    fn fresh(&mut self) -> Self {
+        Self {
+            kind: self.kind,
+            tune: self.tune,
+            probe: self.probe.take(),
+            note: self.note.take(),
+            pool: std::mem::take(&mut self.pool),
+            file: std::mem::take(&mut self.file),
+            keeps: self.keeps,
+            looking: self.looking.take(),
+            ..Self::default()
+        }
+    }
+
+    fn start(
+        &mut self,
+        context: &egui::Context,
+        scenario: Scenario,
+        kind: BackendKind,
+        steps: u32,
+        tuning: &Tuning,
+        from: Start,
+    ) {
+        *self = Self { kind, steps, scenario: Some(scenario.clone()), ..self.fresh() };
+        self.job = Some(Job::train(context, self.training(scenario, tuning, from)));
+    }
+
+    fn training(&self, scenario: Scenario, tuning: &Tuning, from: Start) -> Training {
+        let (kind, steps, tune, tuning) = (self.kind, self.steps, self.tune, tuning.clone());
+        let keep = self.keeps.then(|| Box::new(self.file.clone()));
+        Training { scenario, kind, steps, tuning, tune, from, keep }
+    }
+
+    /// Goes on with the run of an earlier visit.
+    pub fn go_on_with_kept(&mut self, context: &egui::Context, session: &mut Session) {
+        let Some(kept) = self.kept.clone() else { return };
+        match check(&kept.file) {
+            Ok(scenario) => {
+                session.load(kept.file.clone(), None);
+                self.file = kept.file;
+                // A run that has reached its end goes on for as many steps again.
+                let asked = scenario.run().steps;
+                let steps = if kept.steps < asked { asked } else { kept.steps.saturating_add(asked) };
+                self.start(context, scenario, self.kind, steps, &session.tuning, Start::Kept);
+            }
+            Err(error) => self.error = Some(error.to_string()),
+        }
     }
 
     /// Goes on where the last checkpoint was made: to the end, or as many steps again where it is reached.
@@ -176,8 +256,7 @@ impl ExecuteView {
         let kept = self.losses.iter().take_while(|(step, _)| *step <= from.0).count();
         self.losses.truncate(kept);
         self.rates.truncate(kept);
-        let (kind, steps, tuning, tune) = (self.kind, self.steps, tuning.clone(), self.tune);
-        self.job = Some(Job::train(context, Training { scenario, kind, steps, tuning, tune, from: Some(from) }));
+        self.job = Some(Job::train(context, self.training(scenario, tuning, Start::At(from))));
     }
 
     /// Where a run that has ended can go on, and a file to keep.
@@ -193,6 +272,46 @@ impl ExecuteView {
                 session.save(format!("{name}.{step}.safetensors"), bytes.to_vec());
             }
         });
+        self.stored_ui(ui);
+    }
+
+    /// What keeping the checkpoint took, beside what is modelled.
+    fn stored_ui(&self, ui: &mut Ui) {
+        let (Some(stored), Some(scenario)) = (&self.stored, &self.scenario) else { return };
+        let modelled = state_of(scenario.model(), scenario.strategy().optimizer);
+        let parts = [
+            ("{bytes}", stored.stored.to_string()),
+            ("{reading}", stored.reading.to_string()),
+            ("{packing}", stored.packing.to_string()),
+            ("{writing}", stored.writing.to_string()),
+            ("{modelled}", modelled.to_string()),
+        ];
+        let text =
+            parts.into_iter().fold(t("execute.stored").to_owned(), |text, (mark, part)| text.replace(mark, &part));
+        ui.weak(text).on_hover_text(t("execute.stored.tip"));
+    }
+
+    /// The run of an earlier visit: to go on with, or to be forgotten.
+    fn kept_ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        let Some(kept) = self.kept.as_ref().filter(|_| !self.is_running()) else { return };
+        let text = [
+            ("{name}", kept.name.clone()),
+            ("{step}", kept.steps.to_string()),
+            ("{bytes}", Bytes(kept.bytes).to_string()),
+        ]
+        .into_iter()
+        .fold(t("execute.kept").to_owned(), |text, (mark, part)| text.replace(mark, &part));
+        let (mut go_on, mut forget) = (false, false);
+        ui.horizontal_wrapped(|ui| {
+            ui.label(text);
+            go_on = ui.button(t("execute.go_on")).on_hover_text(t("execute.kept.tip")).clicked();
+            forget = ui.button(t("execute.forget")).on_hover_text(t("execute.forget.tip")).clicked();
+        });
+        if go_on {
+            self.go_on_with_kept(ui.ctx(), session);
+        } else if forget {
+            (self.kept, self.looking) = (None, Some(Job::forget_kept(ui.ctx())));
+        }
     }
 
     /// Draws the view.
@@ -206,6 +325,7 @@ impl ExecuteView {
                 }
             });
             ui.weak(t("execute.about"));
+            self.kept_ui(ui, session);
             if !self.is_running() {
                 placement_ui(ui, session);
             }
@@ -244,8 +364,15 @@ impl ExecuteView {
                 ui.checkbox(&mut self.tune, t("execute.tune")).on_hover_text(t("execute.tune.tip"));
             }
             if ui.button(t("execute.start")).on_hover_text(t("execute.start.tip")).clicked() {
-                let run = &session.run.scenario;
-                self.start(ui.ctx(), run.clone(), self.kind, run.run().steps, &session.tuning);
+                // What is written is what runs, also where it is not simulated yet.
+                match check(&session.file) {
+                    Ok(scenario) => {
+                        let steps = scenario.run().steps;
+                        self.file = session.file.clone();
+                        self.start(ui.ctx(), scenario, self.kind, steps, &session.tuning, Start::Anew);
+                    }
+                    Err(error) => self.error = Some(error.to_string()),
+                }
             }
         });
     }
@@ -266,8 +393,9 @@ impl ExecuteView {
                 ui.add(egui::ProgressBar::new(share).desired_width(160.0).text(t("execute.tuning")));
                 return;
             }
-            let done = self.losses.len() as f32 / self.steps.max(1) as f32;
-            let text = format!("{} / {}", self.losses.len(), self.steps);
+            let step = self.losses.last().map_or(0, |(step, _)| *step);
+            let done = step as f32 / self.steps.max(1) as f32;
+            let text = format!("{step} / {}", self.steps);
             ui.add(egui::ProgressBar::new(done).desired_width(160.0).text(text));
         });
     }
@@ -289,9 +417,7 @@ impl ExecuteView {
     /// Ends and forgets what was trained.
     pub fn cancel(&mut self) {
         // Dropping a job cancels it.
-        let (probe, note, pool) = (self.probe.take(), self.note.take(), std::mem::take(&mut self.pool));
-        let kept = Self { kind: self.kind, tune: self.tune, probe, note, pool, ..Self::default() };
-        *self = kept;
+        *self = self.fresh();
     }
 
     /// Why kernels run on the CPU although they need not, if so.

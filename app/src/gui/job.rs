@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardlab_engine::analysis::{CacheReport, GoodputReport, GoodputStudy};
+use shardlab_engine::analysis::{CacheReport, GoodputReport, GoodputStudy, TransferReport, TransferStudy};
 use shardlab_engine::compare::{Comparison, predict_and_execute};
 use shardlab_engine::exec::{
-    Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, ExecError, Section, StepResult, Trainer, Tuning, open,
+    Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, CheckpointForm, ExecError, Section, StepResult,
+    Stored, Trainer, Tuning, open,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use shardlab_engine::exec::{Launcher, open_placed};
-use shardlab_engine::scenario::Scenario;
+use shardlab_engine::scenario::{Scenario, ScenarioFile};
 use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
 use shardlab_engine::units::Nanos;
 use web_time::Instant;
@@ -24,6 +25,7 @@ pub use caches::{CacheJob, Reads};
 pub use memory::MemoryNews;
 
 use super::data::OpenedTrace;
+use super::kept::{self, KeptRun};
 
 /// Runs a future to its end without blocking the interface.
 #[cfg(not(target_arch = "wasm32"))]
@@ -66,6 +68,8 @@ pub async fn breathe() {
 #[derive(Debug, Default)]
 pub struct Control {
     cancelled: AtomicBool,
+    /// Nobody wants what it has done.
+    discarded: AtomicBool,
     paused: AtomicBool,
 }
 
@@ -83,8 +87,12 @@ pub enum Message {
     Opened(BackendInfo, Option<String>),
     /// A step was trained.
     Step(Box<StepResult>),
-    /// What the run can go on from, and how many steps it has by then.
-    Checkpoint(Checkpoint),
+    /// What the run can go on from, how many steps it has by then, and what keeping it took.
+    Checkpoint(Checkpoint, Stored),
+    /// Why what the run goes on from could not be kept for the next visit.
+    NotKept(String),
+    /// A run of an earlier visit is kept.
+    Found(Box<KeptRun>),
     /// Share done.
     Progress(f32),
     /// How far a search is.
@@ -103,6 +111,8 @@ pub enum Message {
     Cached(Box<CacheReport>),
     /// Something was found of a step's memory.
     Memory(Box<MemoryNews>),
+    /// A transfer was played.
+    Moved(Box<TransferReport>),
     /// A long run was played.
     Kept(Box<GoodputReport>),
     /// A comparison is finished.
@@ -132,8 +142,21 @@ pub struct Training {
     pub tuning: Tuning,
     /// Whether unknown ones are measured.
     pub tune: bool,
-    /// Where it goes on; from the beginning when left out.
-    pub from: Option<Checkpoint>,
+    /// Where it begins.
+    pub from: Start,
+    /// As what it is kept for the next visit, if it is.
+    pub keep: Option<Box<ScenarioFile>>,
+}
+
+/// Where a run begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// With new weights.
+    Anew,
+    /// At a checkpoint.
+    At(Checkpoint),
+    /// At the one of an earlier visit.
+    Kept,
 }
 
 /// A job that runs.
@@ -149,6 +172,26 @@ impl Job {
     pub fn probe(context: &egui::Context) -> Self {
         Self::start(context, "probe", move |reporter| async move {
             open_or_cpu(&reporter, BackendKind::Wgpu).await?;
+            Ok(())
+        })
+    }
+
+    /// Looks whether a run of an earlier visit is kept.
+    pub fn look_for_kept(context: &egui::Context) -> Self {
+        Self::start(context, "kept", move |reporter| async move {
+            match kept::get().await {
+                Ok(Some((run, _))) => reporter.tell(Message::Found(Box::new(run))),
+                Ok(None) => {}
+                Err(error) => reporter.tell(Message::NotKept(error)),
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets it.
+    pub fn forget_kept(context: &egui::Context) -> Self {
+        Self::start(context, "forget", move |_| async move {
+            kept::forget().await;
             Ok(())
         })
     }
@@ -185,6 +228,20 @@ impl Job {
             }
             if let Some(report) = study.finish(modes) {
                 reporter.tell(Message::Kept(Box::new(report)));
+            }
+            Ok(())
+        })
+    }
+
+    /// Plays how something large comes to many nodes.
+    pub fn transfer(context: &egui::Context, scenario: Scenario) -> Self {
+        Self::start(context, "transfer", move |reporter| async move {
+            breathe().await;
+            let Some(mut study) = TransferStudy::of(&scenario) else { return Ok(()) };
+            let mut more = true;
+            while more && reporter.go_on().await {
+                more = study.advance();
+                reporter.tell(Message::Moved(Box::new(study.report().clone())));
             }
             Ok(())
         })
@@ -253,6 +310,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
+        self.control.discarded.store(true, Ordering::Relaxed);
         self.cancel();
     }
 }
@@ -353,7 +411,7 @@ async fn bench(
 }
 
 async fn train(reporter: &Reporter, training: Training) -> Result<(), ExecError> {
-    let Training { scenario, kind, steps, mut tuning, tune, from } = training;
+    let Training { scenario, kind, steps, mut tuning, tune, from, keep } = training;
     let graph = shardlab_engine::exec::executable_graph(&scenario)?;
     let backend = open_for(reporter, &scenario, kind).await?;
     let mut trainer = Trainer::of_graph(&scenario, graph, backend).await?;
@@ -364,20 +422,55 @@ async fn train(reporter: &Reporter, training: Training) -> Result<(), ExecError>
     trainer.tune(&mut tuning, tune, &mut progress).await?;
     reporter.tell(Message::Tuned(Box::new(tuning)));
     let trained = match &from {
-        Some((_, bytes)) => trainer.resume(bytes).await?,
-        None => 0,
+        Start::At((_, bytes)) => trainer.resume(bytes).await?,
+        Start::Kept => {
+            let gone = || ExecError::Checkpoint("it is no longer there".to_owned());
+            let (_, bytes) = kept::get().await.map_err(ExecError::Checkpoint)?.ok_or_else(gone)?;
+            trainer.resume(&bytes).await?
+        }
+        Start::Anew => 0,
     };
-    let mut kept = Instant::now();
-    for step in trained..steps {
+    let keep = keep.map(|file| KeptRun { name: scenario.name().to_owned(), steps: 0, bytes: 0, file: *file });
+    let (mut saved, mut unsaved) = (Instant::now(), false);
+    for _ in trained..steps {
         if !reporter.go_on().await {
             break;
         }
         let result = trainer.step().await?;
         reporter.tell(Message::Step(Box::new(result)));
-        if kept.elapsed() > CHECKPOINTS_APART || step + 1 == steps || reporter.control.is_cancelled() {
-            kept = Instant::now();
-            reporter.tell(Message::Checkpoint((step + 1, Arc::new(trainer.checkpoint().await?))));
+        unsaved = true;
+        if saved.elapsed() > CHECKPOINTS_APART {
+            save(reporter, &mut trainer, keep.as_ref()).await?;
+            (saved, unsaved) = (Instant::now(), false);
         }
+    }
+    if unsaved && !reporter.control.discarded.load(Ordering::Relaxed) {
+        save(reporter, &mut trainer, keep.as_ref()).await?;
+    }
+    Ok(())
+}
+
+/// Hands over what the run goes on from, and keeps it for the next visit.
+async fn save(reporter: &Reporter, trainer: &mut Trainer, keep: Option<&KeptRun>) -> Result<(), ExecError> {
+    let made = std::cell::RefCell::new(None);
+    let stored = trainer.store(CheckpointForm::default(), |packed| {
+        let made = &made;
+        async move {
+            let Some(bytes) = packed.files.into_iter().next() else { return Ok(()) };
+            if let Some(run) = keep {
+                let run = KeptRun { steps: packed.index.steps, bytes: bytes.len() as u64, ..run.clone() };
+                // A full storage is no reason to stop the run.
+                if let Err(error) = kept::put(&run, &bytes).await {
+                    reporter.tell(Message::NotKept(error));
+                }
+            }
+            made.replace(Some(bytes));
+            Ok(())
+        }
+    });
+    let stored = stored.await?;
+    if let Some(bytes) = made.into_inner() {
+        reporter.tell(Message::Checkpoint((stored.steps, Arc::new(bytes)), stored));
     }
     Ok(())
 }

@@ -20,7 +20,9 @@ mod graph_view;
 mod i18n;
 mod inspector;
 mod job;
+mod kept;
 mod memory;
+mod moving;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 mod open_file;

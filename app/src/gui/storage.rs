@@ -13,6 +13,7 @@ use shardlab_engine::units::Nanos;
 use super::design_tokens::{capacity_stroke, job_part_color, mode_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
+use super::moving::MovingView;
 use super::session::{Run, Session};
 use super::widgets::{even_grid, heading_ui, origin_ui, right_ui, stacked_bar_ui, swatch_ui};
 
@@ -26,9 +27,17 @@ pub struct StorageView {
     report: Option<Box<GoodputReport>>,
     /// Which run the report is of.
     of: Option<Arc<Run>>,
+    /// Whether what is handed to many nodes is shown instead.
+    show_moving: bool,
+    moving: MovingView,
 }
 
 impl StorageView {
+    /// Shows what is handed to many nodes, or the long run.
+    pub fn show_moving(&mut self, moving: bool) {
+        self.show_moving = moving;
+    }
+
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
         let report = self.report.as_ref();
@@ -36,6 +45,7 @@ impl StorageView {
             "running": self.is_running(),
             "goodput": report.map(|report| report.chosen.time.goodput()),
             "interval": report.map(|report| report.chosen.interval),
+            "moving": self.moving.state(),
         })
     }
 
@@ -54,11 +64,25 @@ impl StorageView {
                 _ => {}
             }
         }
+        errors.extend(self.moving.receive());
         errors
     }
 
     /// Draws the view.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut self.show_moving, false, t("storage.run")).on_hover_text(t("storage.run.tip"));
+            ui.selectable_value(&mut self.show_moving, true, t("storage.moving"))
+                .on_hover_text(t("storage.moving.tip"));
+        });
+        if self.show_moving {
+            egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| self.moving.ui(ui, session));
+        } else {
+            self.run_ui(ui, session);
+        }
+    }
+
+    fn run_ui(&mut self, ui: &mut Ui, session: &mut Session) {
         let is_old = self.of.as_ref().is_none_or(|of| !Arc::ptr_eq(of, &session.run));
         if is_old && session.run.scenario.resilience().is_some() {
             self.of = Some(session.run.clone());

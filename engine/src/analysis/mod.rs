@@ -10,6 +10,7 @@ pub mod explain;
 mod goodput;
 mod input;
 mod report;
+mod transfer;
 mod what_if;
 
 pub use beside::{Beside, beside_tensors};
@@ -21,4 +22,5 @@ pub use device_memory::{
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
+pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};
 pub use what_if::{WhatIf, what_if};

@@ -119,10 +119,10 @@ pub enum ExecError {
         found: u32,
     },
     /// What was saved of a run cannot be read.
-    #[error("the checkpoint cannot be used: {0}; choose another one, or start from the beginning")]
+    #[error("the checkpoint cannot be used: {0}")]
     Checkpoint(String),
     /// A file or folder could not be read or written.
-    #[error("{what}: {why}; make room or choose another place, what was there is untouched")]
+    #[error("{what}: {why}")]
     Storage {
         /// What should have been done, with the path.
         what: String,

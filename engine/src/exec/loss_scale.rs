@@ -28,6 +28,11 @@ impl LossScale {
         Self { value: if changes { FIRST } else { 1.0 }, good_steps: 0, changes }
     }
 
+    /// Whether it is a scale that training could have come to.
+    pub fn is_sound(self) -> bool {
+        (1.0..=MOST).contains(&self.value) && (self.changes || self.value == 1.0)
+    }
+
     /// The scale of the next step.
     pub fn value(self) -> f64 {
         self.value

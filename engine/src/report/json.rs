@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::analysis::{Breakdown, StepReport, exposed_communication, op_classes};
 use crate::compare::Comparison;
-use crate::exec::{BackendInfo, StepResult};
+use crate::exec::{BackendInfo, StepResult, Stored};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
 use crate::trace::{MemoryCategory, MemoryUse, Trace};
@@ -25,7 +25,13 @@ pub fn report_json(scenario: &Scenario, step: &StepGraph, trace: &Trace, report:
 }
 
 /// The figures of an execution: the last step's, and the loss of every step.
-pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendInfo, steps: &[StepResult]) -> String {
+pub fn execution_json(
+    scenario: &Scenario,
+    step: &StepGraph,
+    backend: &BackendInfo,
+    steps: &[StepResult],
+    stored: Option<&Stored>,
+) -> String {
     let Some(last) = steps.last() else { return pretty(Map::new()) };
     let report = crate::analysis::step_report(step, scenario, &last.trace);
     let mut document = figures(scenario, &report);
@@ -45,6 +51,7 @@ pub fn execution_json(scenario: &Scenario, step: &StepGraph, backend: &BackendIn
     );
     document.insert("tokens_per_s".into(), json!(last.tokens_per_s));
     document.insert("calls".into(), json!(last.calls));
+    document.insert("checkpoint".into(), json!(stored));
     document.insert("outside_kernels".into(), json!(last.outside_kernels()));
     document.insert("encoding_per_call_ns".into(), json!(last.encoding_per_call()));
     document.insert("ops".into(), ops(&last.trace, 0));

@@ -53,7 +53,8 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
         .name
         .clone()
         .unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
-    Ok(Scenario { name, model, cluster, strategy, data, run, resilience })
+    let transfer = super::check_transfer::check_transfer(file.transfer.as_ref(), &model, &cluster, strategy.optimizer)?;
+    Ok(Scenario { name, model, cluster, strategy, data, run, resilience, transfer })
 }
 
 pub(super) fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AccessFile, AllocatorName, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
     ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision,
-    Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, UpdateName,
+    Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, TransferFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -45,6 +45,9 @@ pub struct ScenarioFile {
     /// What may happen to a long run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reliability: Option<ReliabilityFile>,
+    /// Something large that is handed to many nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferFile>,
 }
 
 impl ScenarioFile {

@@ -12,6 +12,7 @@ mod check_pipeline;
 mod check_resilience;
 mod check_samples;
 mod check_sharding;
+mod check_transfer;
 mod check_update;
 pub mod compression;
 mod describe;
@@ -28,6 +29,7 @@ pub mod placement;
 mod presets;
 pub mod resilience;
 mod strategy;
+pub mod transfer;
 pub mod update_rule;
 
 pub use check::{check, check_parts, check_strategy, datasets};
@@ -54,6 +56,8 @@ pub use strategy::{
     Strategy, ZeroStage,
 };
 
+pub use check_transfer::MAX_CHUNKS;
+pub use transfer::{Transfer, TransferFile, TransferMethod};
 pub use update_rule::{UpdateName, UpdateRule};
 
 use crate::cluster::{Cluster, Mesh};
@@ -102,6 +106,7 @@ pub struct Scenario {
     data: Data,
     run: Run,
     resilience: Option<Resilience>,
+    transfer: Option<Transfer>,
 }
 
 impl Scenario {
@@ -143,6 +148,11 @@ impl Scenario {
     /// How a long run is kept and what may happen to it, where that is said.
     pub fn resilience(&self) -> Option<&Resilience> {
         self.resilience.as_ref()
+    }
+
+    /// What is handed to many nodes, where that is said.
+    pub fn transfer(&self) -> Option<&Transfer> {
+        self.transfer.as_ref()
     }
 
     /// The ranks of the job.

@@ -74,6 +74,7 @@ pub fn presets() -> &'static [PresetInfo] {
         "dlrm-dcnv2-16xh100" false,
         "data-bound-vision" false,
         "checkpoint-goodput-16k" false,
+        "checkpoint-broadcast-512" false,
         "embedding-cache" false,
         "oom-13b" false,
         "shared-dataset-search" false,

@@ -26,6 +26,7 @@ pub mod input;
 mod memory;
 mod program;
 mod slack;
+pub mod transfer;
 
 pub use alone::{PartTime, part_times};
 pub use fold::{Class, Folding};

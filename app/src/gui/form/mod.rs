@@ -11,6 +11,7 @@ mod resilience;
 mod samples;
 mod spread;
 mod strategy;
+mod transfer;
 
 pub use fields::{Typed, quantity_ui};
 
@@ -49,6 +50,7 @@ pub fn ui(ui: &mut Ui, session: &mut Session, state: &mut FormState) {
         form.training_ui(ui);
         form.input_ui(ui);
         form.resilience_ui(ui);
+        form.transfer_ui(ui);
     });
 }
 

@@ -24,8 +24,9 @@ use super::widgets::origin_ui;
 use map::MapView;
 
 /// What of memory is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Page {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryPage {
     /// In use over time.
     #[default]
     Curve,
@@ -54,7 +55,7 @@ struct Found {
 /// The state of the view.
 #[derive(Debug, Default)]
 pub struct MemoryView {
-    page: Page,
+    page: MemoryPage,
     /// The stage that is shown; the fullest unless it was chosen.
     stage: Option<u32>,
     job: Option<Job>,
@@ -113,9 +114,14 @@ impl MemoryView {
                 self.map.show(Arc::clone(&picture), None);
                 self.opening = false;
                 self.snapshot = Some(Snapshot { name, picture, replayed });
-                (self.show_snapshot, self.page) = (true, Page::Map);
+                (self.show_snapshot, self.page) = (true, MemoryPage::Map);
             }
         }
+    }
+
+    /// Shows a page.
+    pub fn show(&mut self, page: MemoryPage) {
+        self.page = page;
     }
 
     /// Opens what PyTorch has written.
@@ -128,22 +134,24 @@ impl MemoryView {
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
         self.follow(ui, session);
         ui.horizontal_wrapped(|ui| {
-            for (page, key) in [(Page::Curve, "memory.curve"), (Page::Map, "memory.map"), (Page::Fit, "memory.fit")] {
+            for (page, key) in
+                [(MemoryPage::Curve, "memory.curve"), (MemoryPage::Map, "memory.map"), (MemoryPage::Fit, "memory.fit")]
+            {
                 ui.selectable_value(&mut self.page, page, t(key)).on_hover_text(t(tip_of(page)));
             }
             ui.separator();
             self.source_ui(ui, session);
         });
         match self.page {
-            Page::Curve => curve::ui(ui, session.shown()),
-            Page::Map => self.map_ui(ui, session),
-            Page::Fit => self.fit_ui(ui, session),
+            MemoryPage::Curve => curve::ui(ui, session.shown()),
+            MemoryPage::Map => self.map_ui(ui, session),
+            MemoryPage::Fit => self.fit_ui(ui, session),
         }
     }
 
     /// Which stage, by which allocator; or which file.
     fn source_ui(&mut self, ui: &mut Ui, session: &mut Session) {
-        if self.page == Page::Curve {
+        if self.page == MemoryPage::Curve {
             return;
         }
         if let Some(snapshot) = &self.snapshot {
@@ -195,7 +203,7 @@ impl MemoryView {
     /// Starts to look at a run that is new, once somebody looks at more than its curve.
     fn follow(&mut self, ui: &Ui, session: &Session) {
         let known = self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &session.run));
-        if known || self.show_snapshot || self.page == Page::Curve || self.opening {
+        if known || self.show_snapshot || self.page == MemoryPage::Curve || self.opening {
             return;
         }
         let stages = u32::try_from(session.run.step.stages.len()).unwrap_or(1);
@@ -224,11 +232,11 @@ impl MemoryView {
     }
 }
 
-fn tip_of(page: Page) -> &'static str {
+fn tip_of(page: MemoryPage) -> &'static str {
     match page {
-        Page::Curve => "memory.curve.tip",
-        Page::Map => "memory.map.tip",
-        Page::Fit => "memory.fit.tip",
+        MemoryPage::Curve => "memory.curve.tip",
+        MemoryPage::Map => "memory.map.tip",
+        MemoryPage::Fit => "memory.fit.tip",
     }
 }
 

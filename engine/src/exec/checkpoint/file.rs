@@ -31,8 +31,7 @@ struct State {
     steps: u32,
     updates: u32,
     loss_scale: LossScale,
-    /// The checksum of all tensors' bytes in the order of their names: CRC-32 as eight hexadecimal digits. Files of
-    /// earlier versions have none.
+    /// The checksum of all that: CRC-32 as eight hexadecimal digits. Files of earlier versions have none.
     #[serde(default)]
     crc32: Option<String>,
 }
@@ -75,7 +74,7 @@ impl Checkpoint {
     pub fn bytes_of(progress: Progress, mut tensors: Vec<&Saved>) -> Result<Vec<u8>, ExecError> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let Progress { steps, updates, loss_scale } = progress;
-        let crc32 = Some(checksum(tensors.iter().copied()));
+        let crc32 = Some(checksum(&progress, tensors.iter().copied()));
         let state = serde_json::to_string(&State { steps, updates, loss_scale, crc32 }).map_err(unusable)?;
         let metadata = [(STATE.to_owned(), state)].into_iter().collect();
         let views = tensors.into_iter().map(|saved| (saved.name.as_str(), saved));
@@ -108,18 +107,29 @@ impl Checkpoint {
             });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let found = checksum(tensors.iter());
+        let found = checksum(&progress, tensors.iter());
         if let Some(said) = crc32.filter(|said| *said != found) {
-            return Err(unusable(format!("its numbers were changed: their CRC-32 is {found}, not {said}")));
+            return Err(unusable(format!("it was changed: its CRC-32 is {found}, not {said}")));
+        }
+        if updates > steps || !loss_scale.is_sound() {
+            return Err(unusable(format!(
+                "it says {updates} updates in {steps} steps, and a loss scale of {}",
+                loss_scale.value()
+            )));
         }
         Ok(Self { progress, tensors })
     }
 }
 
-/// The checksum of tensors in the order of their names.
-fn checksum<'a>(tensors: impl Iterator<Item = &'a Saved>) -> String {
+/// The checksum of a run's state and of tensors in the order of their names, with what they are.
+fn checksum<'a>(progress: &Progress, tensors: impl Iterator<Item = &'a Saved>) -> String {
     let mut hasher = crc32fast::Hasher::new();
-    tensors.for_each(|saved| hasher.update(&View::data(&saved)));
+    let Progress { steps, updates, loss_scale } = progress;
+    hasher.update(format!("{steps} {updates} {loss_scale:?}").as_bytes());
+    for saved in tensors {
+        hasher.update(format!("{} {:?} {:?}", saved.name, Saved::dtype(saved), saved.shape).as_bytes());
+        hasher.update(&View::data(&saved));
+    }
     format!("{:08x}", hasher.finalize())
 }
 

@@ -1,6 +1,6 @@
 //! A checkpoint as a set of files with an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use ruzstd::decoding::StreamingDecoder;
@@ -62,6 +62,15 @@ pub struct Index {
     pub same: BTreeMap<String, String>,
 }
 
+/// The file of an index: it says what holds for all others, so it has a checksum, too.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    index: Index,
+    /// CRC-32 of the index as JSON without spaces.
+    crc32: u32,
+}
+
 /// A checkpoint ready to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
@@ -103,7 +112,8 @@ impl Packed {
     /// # Errors
     /// Never in practice: it is plain data.
     pub fn index_bytes(&self) -> Result<Vec<u8>, ExecError> {
-        serde_json::to_vec_pretty(&self.index).map_err(unusable)
+        let signed = Signed { crc32: self.index.checksum()?, index: self.index.clone() };
+        serde_json::to_vec_pretty(&signed).map_err(unusable)
     }
 
     /// Bytes of all files as they are kept.
@@ -156,13 +166,17 @@ fn shards<'a>(tensors: impl Iterator<Item = &'a Saved>, sharded: bool) -> BTreeM
     shards
 }
 
+/// A tensor's name without its rank.
+fn of_any_rank(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(_, name)| name)
+}
+
 /// Replicas: tensors that are equal to the bit and bear the same name on another rank, each with that of the first.
 fn held_alike(tensors: &[Saved]) -> BTreeMap<String, String> {
     let mut known: BTreeMap<&str, Vec<&Saved>> = BTreeMap::new();
     let mut same = BTreeMap::new();
     for saved in tensors {
-        let name = saved.name.split_once('/').map_or(saved.name.as_str(), |(_, name)| name);
-        let others = known.entry(name).or_default();
+        let others = known.entry(of_any_rank(&saved.name)).or_default();
         let alike =
             |other: &&&Saved| (other.format, other.shape) == (saved.format, saved.shape) && other.words == saved.words;
         match others.iter().find(alike) {
@@ -179,7 +193,12 @@ impl Index {
     /// # Errors
     /// When it is none, or of a later version.
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, ExecError> {
-        let index: Self = serde_json::from_slice(bytes).map_err(|error| unusable(format!("`{INDEX}`: {error}")))?;
+        let Signed { index, crc32 } =
+            serde_json::from_slice(bytes).map_err(|error| unusable(format!("`{INDEX}`: {error}")))?;
+        let found = index.checksum()?;
+        if found != crc32 {
+            return Err(unusable(format!("`{INDEX}` was changed: its CRC-32 is {found:08x}, not {crc32:08x}")));
+        }
         if index.version != VERSION {
             let found = index.version;
             return Err(unusable(format!("`{INDEX}` is of version {found}, this program reads version {VERSION}")));
@@ -187,14 +206,30 @@ impl Index {
         Ok(index)
     }
 
-    /// Puts the files together that `read` brings, after holding each against its checksum.
+    fn checksum(&self) -> Result<u32, ExecError> {
+        Ok(crc32fast::hash(&serde_json::to_vec(self).map_err(unusable)?))
+    }
+
+    /// Puts the files together that `read` brings, told the name and how many bytes there are, after holding each against
+    /// its checksum. All of them together have at most `limit` bytes.
     ///
     /// # Errors
-    /// When a file is missing, cut off, changed, or does not belong to the others.
-    pub fn unpack(&self, mut read: impl FnMut(&str) -> Result<Vec<u8>, ExecError>) -> Result<Checkpoint, ExecError> {
-        let mut whole: Option<Checkpoint> = None;
+    /// When a file is missing, cut off, changed, too large, or does not belong to the others.
+    pub fn unpack(
+        &self,
+        limit: Bytes,
+        mut read: impl FnMut(&str, u64) -> Result<Vec<u8>, ExecError>,
+    ) -> Result<Checkpoint, ExecError> {
+        let (mut whole, mut names): (Option<Checkpoint>, _) = (None, BTreeSet::new());
+        let all = self.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.raw_bytes.max(file.bytes)));
+        if all > limit.0 {
+            return Err(unusable(format!("it has {}, the run keeps no more than {limit}", Bytes(all))));
+        }
         for entry in &self.files {
-            let part = Checkpoint::of_bytes(&entry.checked(read(&entry.name)?)?)?;
+            if !names.insert(&entry.name) {
+                return Err(unusable(format!("`{INDEX}` names `{}` twice", entry.name)));
+            }
+            let part = Checkpoint::of_bytes(&entry.checked(read(&entry.name, entry.bytes)?)?)?;
             match &mut whole {
                 None => whole = Some(part),
                 Some(whole) if whole.progress == part.progress => whole.tensors.extend(part.tensors),
@@ -208,7 +243,10 @@ impl Index {
         }
         self.fill_in(&mut whole)?;
         whole.tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(whole)
+        match whole.tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            Some(pair) => Err(unusable(format!("`{}` is in it twice", pair[0].name))),
+            None => Ok(whole),
+        }
     }
 
     /// What other ranks hold alike.
@@ -217,6 +255,9 @@ impl Index {
             whole.tensors.iter().enumerate().map(|(place, saved)| (saved.name.as_str(), place)).collect();
         let mut copies = Vec::with_capacity(self.same.len());
         for (name, first) in &self.same {
+            if of_any_rank(name) != of_any_rank(first) {
+                return Err(unusable(format!("`{name}` and `{first}` are not the same tensor of two ranks")));
+            }
             let place =
                 places.get(first.as_str()).ok_or_else(|| unusable(format!("`{first}` is in none of its files")))?;
             copies.push(Saved { name: name.clone(), ..whole.tensors[*place].clone() });

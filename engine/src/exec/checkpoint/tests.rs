@@ -7,6 +7,10 @@ use super::*;
 use crate::exec::loss_scale::LossScale;
 use crate::exec::{ExecError, Format};
 use crate::scenario::Precision;
+use crate::units::Bytes;
+
+/// More than anything here has.
+const LIMIT: Bytes = Bytes(1 << 20);
 
 /// Two ranks: the first tensor is a replica, the others are their own.
 fn checkpoint(steps: u32) -> Checkpoint {
@@ -39,7 +43,7 @@ fn forms() -> impl Iterator<Item = CheckpointForm> {
 
 /// What the files of a set are when one of them is `changed`.
 fn unpacked(packed: &Packed, changed: &dyn Fn(&mut Vec<u8>)) -> Result<Checkpoint, ExecError> {
-    packed.index.unpack(|name| {
+    packed.index.unpack(LIMIT, |name, _| {
         let place = packed.index.files.iter().position(|file| file.name == name).expect("a file of the set");
         let mut bytes = packed.files[place].clone();
         if place == 0 {
@@ -72,7 +76,7 @@ fn a_bit_that_was_changed_anywhere_and_a_byte_that_is_missing_are_noticed() {
             let error = unpacked(&packed, &|bytes| bytes[place] ^= 1 << (place % 8)).expect_err("a bit was changed");
             assert!(matches!(&error, ExecError::Checkpoint(why) if why.contains("CRC-32")), "{form:?}: {error}");
         }
-        let error = unpacked(&packed, &|bytes| drop(bytes.pop())).expect_err("a byte is missing");
+        let error = unpacked(&packed, &|bytes| bytes.truncate(bytes.len() - 1)).expect_err("a byte is missing");
         assert!(matches!(&error, ExecError::Checkpoint(why) if why.contains("were written")), "{form:?}: {error}");
     }
     // One file alone has the checksum of its numbers in it.
@@ -100,7 +104,8 @@ fn rounding_to_bf16_is_to_the_nearest_and_what_was_rounded_is_widened() {
 
 /// An empty folder of this test.
 fn folder(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("shardlab-{}-{name}", std::process::id()));
+    let target = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp/checkpoints");
+    let path = target.join(format!("{name}-{}", std::process::id()));
     fs::remove_dir_all(&path).ok();
     path
 }
@@ -114,20 +119,20 @@ fn save(folder: &CheckpointFolder, step: u32) {
 fn a_folder_keeps_the_last_and_falls_back_where_one_was_damaged() {
     let path = folder("last");
     let store = CheckpointFolder::open(&path, 2).expect("it can be made");
-    assert!(store.latest().expect("it can be read").is_none());
+    assert!(store.latest(LIMIT).expect("it can be read").is_none());
     (1..=4).for_each(|step| save(&store, step));
     assert_eq!(store.steps(), Ok(vec![3, 4]));
-    assert_eq!(store.latest().expect("it is whole").expect("there is one").checkpoint, checkpoint(4));
+    assert_eq!(store.latest(LIMIT).expect("it is whole").expect("there is one").checkpoint, checkpoint(4));
     // The same step again, as after going back: it gives way.
     save(&store, 4);
     assert_eq!(store.steps(), Ok(vec![3, 4]));
     let file = path.join("step-00000004/rank-00000.safetensors.zst");
     fs::write(&file, &fs::read(&file).expect("it is there")[1..]).expect("it can be written");
-    let found = store.latest().expect("the one before is whole").expect("there is one");
+    let found = store.latest(LIMIT).expect("the one before is whole").expect("there is one");
     assert_eq!((found.checkpoint, found.passed_over.len()), (checkpoint(3), 1));
     assert!(found.passed_over[0].contains("rank-00000.safetensors.zst"), "{:?}", found.passed_over);
     fs::remove_file(path.join("step-00000003/index.json")).expect("it is there");
-    assert!(store.latest().is_err(), "none is whole");
+    assert!(store.latest(LIMIT).is_err(), "none is whole");
     fs::remove_dir_all(&path).ok();
 }
 
@@ -137,29 +142,94 @@ fn what_an_interrupted_run_has_left_is_removed_and_never_read() {
     let store = CheckpointFolder::open(&path, 2).expect("it can be made");
     save(&store, 1);
     fs::rename(path.join("step-00000001"), path.join(".partial-00000002")).expect("it can be renamed");
-    assert!(store.latest().expect("it can be read").is_none(), "what is not whole is no checkpoint");
+    assert!(store.latest(LIMIT).expect("it can be read").is_none(), "what is not whole is no checkpoint");
+    drop(store);
     CheckpointFolder::open(&path, 2).expect("it is there");
-    assert_eq!(fs::read_dir(&path).expect("it is there").count(), 0);
+    let left: Vec<_> =
+        fs::read_dir(&path).expect("it is there").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left, [".lock"]);
     fs::remove_dir_all(&path).ok();
 }
 
+/// Writes an index anew, with a checksum that is right.
+fn forge(path: &std::path::Path, change: impl Fn(&mut Index)) {
+    let mut index = Index::of_bytes(&fs::read(path).expect("it is there")).expect("it is whole");
+    change(&mut index);
+    let forged = Packed { index, files: Vec::new() }.index_bytes().expect("plain data");
+    fs::write(path, forged).expect("it can be written");
+}
+
 #[test]
-fn an_index_that_names_other_files_or_another_version_is_refused() {
+fn an_index_that_was_changed_or_forged_is_refused() {
     let path = folder("crafted");
     let store = CheckpointFolder::open(&path, 2).expect("it can be made");
     save(&store, 1);
     let index = path.join("step-00000001/index.json");
-    let text = fs::read_to_string(&index).expect("it is there");
-    for (from, to, why) in [
-        ("rank-00000.safetensors.zst", "../../secret", "no file beside the index"),
-        ("\"version\": 1", "\"version\": 2", "version 2"),
-        ("\"steps\": 1", "\"steps\": 9", "of step 1"),
-        ("0/1/weight", "0/9/weight", "0/9/weight"),
-        ("{", "[", "index.json"),
-    ] {
-        fs::write(&index, text.replacen(from, to, 1)).expect("it can be written");
-        let error = store.latest().map(|_| ()).expect_err("it was changed").to_string();
-        assert!(error.contains(why), "{to}: {error}");
+    let whole = fs::read(&index).expect("it is there");
+    let refused = |why: &str| {
+        let error = store.latest(LIMIT).map(|_| ()).expect_err("it was changed").to_string();
+        assert!(error.contains(why), "{why}: {error}");
+        fs::write(&index, &whole).expect("it can be written");
+    };
+    for place in (0..whole.len()).step_by(7) {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        fs::write(&index, changed).expect("it can be written");
+        refused("index.json");
     }
+    forge(&index, |index| index.files[0].name = "../../secret".to_owned());
+    refused("no file beside the index");
+    forge(&index, |index| index.version = 2);
+    refused("version 2");
+    forge(&index, |index| index.steps = 9);
+    refused("of step 1");
+    forge(&index, |index| index.files.push(index.files[0].clone()));
+    refused("twice");
+    forge(&index, |index| index.files[0].raw_bytes = 1 << 40);
+    refused("no more than");
+    forge(&index, |index| drop(index.same.insert("1/1/weight".to_owned(), "0/2/moment".to_owned())));
+    refused("not the same tensor");
+    forge(&index, |index| drop(index.same.insert("1/2/moment".to_owned(), "0/2/moment".to_owned())));
+    refused("twice");
+    assert!(store.latest(LIMIT).is_ok());
+    fs::remove_dir_all(&path).ok();
+}
+
+#[test]
+fn whatever_was_being_replaced_comes_back() {
+    let path = folder("replaced");
+    save(&CheckpointFolder::open(&path, 1).expect("it can be made"), 3);
+    // Killed between the two renames.
+    fs::rename(path.join("step-00000003"), path.join(".old-00000003")).expect("it can be renamed");
+    let found = CheckpointFolder::at(&path).latest(LIMIT).expect("it can be read").expect("it is found where it is");
+    assert_eq!(found.checkpoint, checkpoint(3));
+    let store = CheckpointFolder::open(&path, 1).expect("it is there");
+    assert!(path.join("step-00000003/index.json").exists() && !path.join(".old-00000003").exists());
+    assert_eq!(store.load(3, LIMIT).expect("it is whole"), checkpoint(3));
+    fs::remove_dir_all(&path).ok();
+}
+
+#[test]
+fn what_others_have_written_there_stays_and_runs_are_not_mixed() {
+    let path = folder("others");
+    for name in [".old-photos", ".partial-thesis", "step-1", "step-00000001"] {
+        fs::create_dir_all(path.join(name)).expect("it can be made");
+        fs::write(path.join(name).join("mine"), "mine").expect("it can be written");
+    }
+    let store = CheckpointFolder::open(&path, 1).expect("it is there");
+    (2..=4).for_each(|step| save(&store, step));
+    for name in [".old-photos", ".partial-thesis", "step-1", "step-00000001"] {
+        assert!(path.join(name).join("mine").exists(), "{name}");
+    }
+    let second = CheckpointFolder::open(&path, 1).map(|_| ()).expect_err("one run writes at a time").to_string();
+    assert!(second.contains("another run writes there"), "{second}");
+    let mixed = store.begin(2, LIMIT).expect_err("step 4 is of a run that went further").to_string();
+    assert!(mixed.contains("step 4") && mixed.contains("--resume"), "{mixed}");
+    assert_eq!(store.begin(4, LIMIT), Ok(()));
+    // One that cannot be used is set aside, so that it does not count as kept.
+    let file = path.join("step-00000004/index.json");
+    fs::write(&file, "{}").expect("it can be written");
+    assert_eq!(store.begin(3, LIMIT), Ok(()));
+    assert!(path.join("damaged-00000004").exists());
     fs::remove_dir_all(&path).ok();
 }

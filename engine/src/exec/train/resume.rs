@@ -9,7 +9,7 @@ use super::Trainer;
 use crate::exec::checkpoint::{Checkpoint, CheckpointForm, Packed, Progress, Saved, Stored, unusable};
 use crate::exec::{BufferId, ExecError, Format};
 use crate::graph::{DType, OpKind, Role, TensorId};
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 
 /// A tensor that a step needs of the one before.
 struct Kept {
@@ -43,6 +43,7 @@ impl Trainer {
             let saved = Saved { words: bytemuck::cast_slice(&words).to_vec(), ..blank };
             tensors.push(if reduced && single { saved.rounded() } else { saved });
         }
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let progress = Progress { steps: self.steps, updates: self.updates, loss_scale: self.loss_scale };
         Ok(Checkpoint { progress, tensors })
     }
@@ -102,12 +103,21 @@ impl Trainer {
         if let Some(name) = saved.keys().next() {
             return Err(unusable(format!("it has `{name}` too, so it is of another model or strategy")));
         }
+        if progress.loss_scale.shown().is_some() != self.loss_scale.shown().is_some() {
+            return Err(unusable("it is of another precision"));
+        }
         for (buffer, words) in fitting {
             self.backend.write(buffer, 0, &words);
         }
         (self.steps, self.updates, self.loss_scale) = (progress.steps, progress.updates, progress.loss_scale);
         self.stale_masters = false;
         Ok(self.steps)
+    }
+
+    /// Bytes that no checkpoint of this run exceeds, whatever its form: what ranks keep, names and shapes, and more.
+    pub fn most_kept(&self) -> Bytes {
+        let words: usize = self.kept().iter().map(|kept| kept.blank.words() + kept.blank.name.len() + 64).sum();
+        Bytes(words as u64 * 8 + (1 << 20))
     }
 
     /// What a step needs of the one before: each as it stands in a file, and where it lies.
