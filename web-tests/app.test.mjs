@@ -140,6 +140,16 @@ test('a step that does not fit is told with what would make it fit', async () =>
   noErrors();
 });
 
+test('what is handed to many nodes is drawn while the page stays alive', async () => {
+  await command(page, { preset: 'checkpoint-broadcast-512' });
+  await until(page, 'the preset', (s) => s.ready && s.scenario === 'checkpoint-broadcast-512', CHANGE_SECONDS);
+  await command(page, 'moving');
+  const { storage } = await until(page, 'a transfer', (s) => s.storage.moving.time_ns && !s.storage.moving.running, CHANGE_SECONDS);
+  assert.ok(storage.moving.time_ns >= storage.moving.ideal_ns);
+  await screenshot('moving');
+  noErrors();
+});
+
 test('a run is kept in the page\'s own storage, and goes on after a reload', { timeout: 300_000 }, async () => {
   const before = (await stateOf(page)).execute;
   const steps = before.steps.length;

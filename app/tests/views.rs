@@ -398,8 +398,11 @@ fn what_is_handed_to_many_nodes_is_compared() {
     window.remote(&Remote::Tab(Tab::Storage));
     window.harness.run_ok();
     window.harness.get_all_by_label("Moving data").last().expect("a page").click();
-    let played = |state: &Value| state["storage"]["moving"]["time_ns"].is_i64();
-    let state = window.until("a transfer", played);
+    let drawn = |state: &Value| {
+        let moving = &state["storage"]["moving"];
+        moving["time_ns"].is_i64() && moving["running"] == false
+    };
+    let state = window.until("a transfer", drawn);
     let chain = state["storage"]["moving"]["time_ns"].as_i64();
     assert!(chain >= state["storage"]["moving"]["ideal_ns"].as_i64());
     window.harness.run_ok();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use shardlab_engine::analysis::{DeviceMemory, replayed, step_report};
+use shardlab_engine::analysis::{self, DeviceMemory, replayed, step_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::{self, MemoryFindings};
 use shardlab_engine::scenario::AllocatorName;
@@ -36,7 +36,7 @@ pub fn memory(options: &MemoryOptions) -> anyhow::Result<Answer> {
     let stage = options.stage.unwrap_or_else(|| step_report(&step, &scenario, &trace).fit.stage);
     let (memory, chosen) = (DeviceMemory::of(&step, &scenario, stage), scenario.run().allocator);
     let rows: Vec<_> = AllocatorName::ALL.into_iter().map(|allocator| memory.row(&step, allocator)).collect();
-    let fits = rows.iter().any(|row| row.allocator == chosen && row.fits);
+    let (fits, ..) = analysis::fits(&step, &scenario, chosen);
     let activations = options.activations.then(|| treatments(&file)).transpose()?;
     let activations: Vec<_> = activations.into_iter().flatten().collect();
     let bar = progress(100);
@@ -52,6 +52,7 @@ pub fn memory(options: &MemoryOptions) -> anyhow::Result<Answer> {
     let found = MemoryFindings {
         name: scenario.name(),
         chosen,
+        micro_batches: step.micro_batches,
         memory: &memory,
         rows: &rows,
         treatments: &activations,

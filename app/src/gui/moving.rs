@@ -163,7 +163,7 @@ fn line(points: &[TransferPoint]) -> PlotPoints<'static> {
 
 /// A chart whose axes go by factors.
 fn chart(id: &'static str, visuals: &egui::Visuals, text: fn(f64) -> String) -> Plot<'static> {
-    let time = |mark: GridMark| Nanos::from_secs(10_f64.powf(mark.value)).to_string();
+    let time = |mark: GridMark| report::long_time(Nanos::from_secs(10_f64.powf(mark.value)));
     even_grid(Plot::new(id), visuals)
         .height(HEIGHT)
         .allow_scroll(false)

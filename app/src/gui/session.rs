@@ -18,7 +18,9 @@ use super::timeline::TrackIndex;
 /// A scenario, lowered and simulated.
 #[derive(Debug)]
 pub struct Run {
-    /// What was asked for.
+    /// What was asked for, as it was written.
+    pub file: ScenarioFile,
+    /// The same, checked.
     pub scenario: Scenario,
     /// What it was lowered to.
     pub step: StepGraph,
@@ -58,18 +60,23 @@ impl Run {
         self.pools.get_or_init(|| forecast(&self.step, budget).map_err(|error| error.to_string()))
     }
 
-    /// Lowers and simulates a scenario.
-    pub fn new(scenario: Scenario) -> Self {
+    /// Checks, lowers and simulates a scenario.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub fn new(file: ScenarioFile) -> Result<Self, ScenarioError> {
+        let scenario = check(&file)?;
         let begin = Instant::now();
         let step = lower(&scenario);
         let trace = simulate(&step, &scenario);
         let report = step_report(&step, &scenario, &trace);
-        Self::assembled(scenario, step, trace, report, begin.elapsed().as_secs_f64())
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(Self { file, seconds, ..Self::assembled(scenario, step, trace, report) })
     }
 
-    /// As [`Run::new`], with room to paint between the stages of the work; `None` once `wanted` says no: a newer edit
-    /// is there.
-    async fn in_background(scenario: Scenario, wanted: impl Fn() -> bool) -> Option<Self> {
+    /// As [`Run::new`], of what was checked, with room to paint between the stages of the work; `None` once `wanted` says
+    /// no: a newer edit is there.
+    async fn in_background(file: ScenarioFile, scenario: Scenario, wanted: impl Fn() -> bool) -> Option<Self> {
         let begin = Instant::now();
         breathe().await;
         let step = wanted().then(|| lower(&scenario))?;
@@ -77,21 +84,23 @@ impl Run {
         let trace = wanted().then(|| simulate(&step, &scenario))?;
         breathe().await;
         let report = wanted().then(|| step_report(&step, &scenario, &trace))?;
-        Some(Self::assembled(scenario, step, trace, report, begin.elapsed().as_secs_f64()))
+        let seconds = begin.elapsed().as_secs_f64();
+        Some(Self { file, seconds, ..Self::assembled(scenario, step, trace, report) })
     }
 
     /// The same around a trace that came from elsewhere: an execution.
     pub fn of_trace(scenario: Scenario, trace: Trace) -> Self {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
-        Self::assembled(scenario, step, trace, report, 0.0)
+        Self::assembled(scenario, step, trace, report)
     }
 
     /// All that belongs to a trace, with nothing found yet that is found when it is asked for.
-    fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport, seconds: f64) -> Self {
+    fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport) -> Self {
         let index = TrackIndex::new(&trace);
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { scenario, step, trace, report, index, seconds, critical, reserved, pools }
+        let (file, seconds) = (ScenarioFile::default(), 0.0);
+        Self { file, scenario, step, trace, report, index, seconds, critical, reserved, pools }
     }
 }
 
@@ -142,7 +151,7 @@ impl Session {
     /// When the default preset is not valid; a test excludes it.
     pub fn new() -> Result<Self, ScenarioError> {
         let file = preset_file(DEFAULT_PRESET)?;
-        let run = Arc::new(Run::new(check(&file)?));
+        let run = Arc::new(Run::new(file.clone())?);
         Ok(Self {
             checked: file.clone(),
             file,
@@ -213,10 +222,10 @@ impl Session {
     /// Starts a simulation; the receiver of an older one is dropped, so the latest wins.
     fn start(&mut self, scenario: Scenario, context: &egui::Context) {
         let (send, receive) = flume::bounded(1);
-        let context = context.clone();
+        let (context, file) = (context.clone(), self.file.clone());
         self.pending = Some(receive);
         spawn("simulate", async move {
-            if let Some(run) = Run::in_background(scenario, || !send.is_disconnected()).await {
+            if let Some(run) = Run::in_background(file, scenario, || !send.is_disconnected()).await {
                 send.send(run).ok();
                 context.request_repaint();
             }

@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::{Beside, beside::beside_tensors};
 use crate::graph::passes::plan_memory::saved;
 use crate::graph::{Op, StepGraph, TensorId};
-use crate::memory::{Block, Course, Failure, MemoryMap, Moment, Value, peak};
+use crate::memory::{Block, Course, Failure, MemoryMap, Moment, Value};
 use crate::scenario::{AllocatorName, Scenario};
-use crate::trace::{MemoryCategory, Name, Origin, Trace};
+use crate::trace::{MemoryCategory, Name, Origin, Span, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// What a caching allocator holds for a rank.
@@ -36,7 +36,20 @@ pub fn reserved(step: &StepGraph, stage: u32) -> Reserved {
 
 fn course(step: &StepGraph, stage: u32) -> Course {
     let index = stage as usize;
-    step.stages.get(index).map_or_else(Course::default, |program| Course::of(step, index, &saved(step, program)))
+    let of = |program| Course::of_first(step, index, &saved(step, program), played(step, stage));
+    step.stages.get(index).map_or_else(Course::default, of)
+}
+
+/// Micro-batches that are played, at least.
+const PLAYED: u32 = 16;
+
+/// Of a stage's micro-batches those that are played: several times as many as are in flight at once. Those that follow do
+/// the same with the memory that these have left.
+fn played(step: &StepGraph, stage: u32) -> u32 {
+    let in_flight = step.stages.get(stage as usize).map_or(0, |program| program.memory.forwards_in_flight);
+    // Chunks of a stage are counted one by one, and two copies of the model have micro-batches of their own.
+    let is_mirrored = step.mesh.mirrored;
+    if is_mirrored { u32::MAX } else { in_flight.saturating_mul(4).max(PLAYED) }
 }
 
 /// The request for which there was no room, in words.
@@ -133,6 +146,8 @@ pub struct DeviceMemory {
     pub capacity: Bytes,
     /// What its process holds beside tensors.
     pub beside: Beside,
+    /// Of how many micro-batches the memory is played; the others repeat it.
+    pub micro_batches: u32,
     /// What all tensors need when that is most: no allocator does with less, but one that moves some away.
     pub peak: Bytes,
     course: Course,
@@ -148,7 +163,8 @@ impl DeviceMemory {
             stage,
             capacity: scenario.device_memory(),
             beside: beside_tensors(step, scenario, stage),
-            peak: peak(&course),
+            micro_batches: played(step, stage).min(step.micro_batches),
+            peak: step.stages.get(stage as usize).map_or(Bytes::ZERO, |program| program.memory.at_peak.total()),
             course,
             link: host.bandwidth,
         }
@@ -176,7 +192,7 @@ impl DeviceMemory {
             map,
             values: self.course.values.iter().map(value).collect(),
             moments: ops(step, self.stage).map(|(op, _)| op.name.clone()).collect(),
-            starts: starts(trace, self.stage, self.course.moments.len()),
+            starts: starts(trace, self.stage, played(step, self.stage), self.course.moments.len()),
         }
     }
 
@@ -187,7 +203,13 @@ impl DeviceMemory {
         // Beyond its end the map knows nothing: what would be needed shows on a device that is large enough.
         let whole = if breaks.is_some() { MemoryMap::of(&self.course, allocator, None) } else { map };
         let row = figures(allocator, &whole);
-        AllocatorRow { fits: breaks.is_none(), copying: whole.moved / self.link, breaks, ..row }
+        // What is moved grows with the micro-batches, of which some are played.
+        let times = f64::from(step.micro_batches) / f64::from(self.micro_batches.max(1));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a multiple of a size")]
+        let moved = Bytes((whole.moved.as_f64() * times) as u64);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a multiple of a count")]
+        let moves = (f64::from(row.moves) * times) as u32;
+        AllocatorRow { fits: breaks.is_none(), copying: moved / self.link, moved, moves, breaks, ..row }
     }
 
     fn breaks(&self, step: &StepGraph, failure: Failure) -> Breaks {
@@ -262,21 +284,23 @@ impl MemoryPicture {
     }
 }
 
-/// The ops of a stage in the order of its program, with their micro-batches.
+/// The ops of a stage that are played, in the order of its program, with their micro-batches.
 fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)> {
-    let program = step.stages.get(stage as usize);
+    let (program, played) = (step.stages.get(stage as usize), played(step, stage));
     let tasks = program.into_iter().flat_map(|program| program.tasks.iter().map(move |&task| (program, task)));
+    let tasks = tasks.filter(move |(_, task)| task.micro_batch.is_none_or(|number| number < played));
     tasks.flat_map(|(program, task)| program.segment(task).ops().map(move |op| (op, task.micro_batch)))
 }
 
 /// When each op of the first group of ranks of a stage starts, and when the step ends: memory is planned in the order of the program, so no op
 /// counts as earlier than the one before.
-fn starts(trace: &Trace, stage: u32, ops: usize) -> Vec<Nanos> {
+fn starts(trace: &Trace, stage: u32, played: u32, ops: usize) -> Vec<Nanos> {
     let Some(group) = trace.tracks.iter().find(|track| track.stage == stage).map(|track| track.group) else {
         return Vec::new();
     };
     let mut latest = Nanos::ZERO;
-    let spans = trace.spans.iter().filter(|span| trace.track(span).group == group);
+    let is_played = |span: &&Span| span.micro_batch == Span::NO_MICRO_BATCH || span.micro_batch < played;
+    let spans = trace.spans.iter().filter(|span| trace.track(span).group == group).filter(is_played);
     let starts: Vec<Nanos> = spans
         .map(|span| {
             latest = latest.max(span.start);
@@ -288,15 +312,15 @@ fn starts(trace: &Trace, stage: u32, ops: usize) -> Vec<Nanos> {
     if complete { [starts, vec![trace.step_time]].concat() } else { Vec::new() }
 }
 
-/// Whether every stage of a step keeps within its device on an allocator, and what the fullest takes. Stages that need far
-/// less than the fullest are not played.
-pub fn fits(step: &StepGraph, scenario: &Scenario, allocator: AllocatorName) -> (bool, Bytes) {
+/// Whether every stage of a step keeps within its device on an allocator, with what the fullest takes, and the longest time
+/// that copies to the host and back take. Stages that need far less than the fullest are not played.
+pub fn fits(step: &StepGraph, scenario: &Scenario, allocator: AllocatorName) -> (bool, Bytes, Nanos) {
     /// A stage that needs less than this share of its device fits on any allocator but `bump`.
     const SURELY: f64 = 0.8;
     let mut order: Vec<u32> = (0..u32::try_from(step.stages.len()).unwrap_or(0)).collect();
     let planned = |stage: u32| step.stages[stage as usize].memory.at_peak.total();
     order.sort_by_key(|&stage| (std::cmp::Reverse(planned(stage)), stage));
-    let (mut fits, mut most) = (true, Bytes::ZERO);
+    let (mut fits, mut most, mut copying) = (true, Bytes::ZERO, Nanos::ZERO);
     for (place, &stage) in order.iter().enumerate() {
         let capacity = scenario.device_memory();
         let far_below = planned(stage).as_f64() < capacity.as_f64() * SURELY && allocator != AllocatorName::Bump;
@@ -305,7 +329,7 @@ pub fn fits(step: &StepGraph, scenario: &Scenario, allocator: AllocatorName) -> 
         }
         let row = DeviceMemory::of(step, scenario, stage).row(step, allocator);
         fits &= row.fits;
-        most = most.max(row.reserved);
+        (most, copying) = (most.max(row.reserved), copying.max(row.copying));
     }
-    (fits, most)
+    (fits, most, copying)
 }

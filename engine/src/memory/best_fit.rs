@@ -27,6 +27,52 @@ pub fn plan(course: &Course) -> Plan {
     plan
 }
 
+/// What has no room on a device of some capacity, where buffers are made as they are needed.
+#[derive(Clone, Copy, Debug)]
+pub struct NoRoom {
+    /// Before which op.
+    pub op: usize,
+    /// Which value.
+    pub value: usize,
+    /// What was handed out by then.
+    pub allocated: Bytes,
+    /// In how many bytes of buffers.
+    pub reserved: Bytes,
+    /// In how many of them.
+    pub buffers: usize,
+    /// The largest that was free.
+    pub largest_free: Bytes,
+}
+
+/// The first value for which there is no room.
+pub fn without_room(course: &Course, capacity: Bytes) -> Option<NoRoom> {
+    let (mut pool, mut buffers): (Pool<usize>, Vec<Bytes>) = (Pool::default(), Vec::new());
+    let mut of = vec![0; course.values.len()];
+    let lasting = (0..course.values.len()).take_while(|&value| course.values[value].persistent).map(|value| (0, value));
+    let passing = course.moments.iter().enumerate().map(|(op, moment)| (op, &moment.born, &moment.dies));
+    let mut give_within = |pool: &mut Pool<usize>, of: &mut [usize], op: usize, value: usize| {
+        let (before, allocated, free) = (pool.reserved(), pool.usage().live.total(), pool.largest_free());
+        let made = buffers.len();
+        of[value] = give(pool, &mut buffers, course.values[value]);
+        let full = pool.reserved() > capacity;
+        full.then_some(NoRoom { op, value, allocated, reserved: before, buffers: made, largest_free: free })
+    };
+    for (op, value) in lasting {
+        if let Some(found) = give_within(&mut pool, &mut of, op, value) {
+            return Some(found);
+        }
+    }
+    for (op, born, dies) in passing {
+        for &value in born {
+            if let Some(found) = give_within(&mut pool, &mut of, op, value) {
+                return Some(found);
+            }
+        }
+        dies.iter().for_each(|&value| pool.free(of[value]));
+    }
+    None
+}
+
 /// A buffer of the pool for a value, as an index into the plan's.
 fn give(pool: &mut Pool<usize>, buffers: &mut Vec<Bytes>, value: Value) -> usize {
     pool.allocate(value.bytes, value.category, |bytes| {
@@ -88,6 +134,11 @@ impl<Buffer: Copy + Ord> Pool<Buffer> {
             self.usage.remove(lease.category, lease.requested);
             self.free.entry(lease.size).or_default().insert(buffer);
         }
+    }
+
+    /// The largest buffer that is free.
+    pub fn largest_free(&self) -> Bytes {
+        self.free.last_key_value().map_or(Bytes::ZERO, |(&size, _)| size)
     }
 
     /// What is in use, and was at most.

@@ -54,13 +54,19 @@ pub struct Course {
 impl Course {
     /// The course of a rank of a stage; `saved` is what lives from forward to backward.
     pub fn of(step: &StepGraph, stage: usize, saved: &BTreeSet<TensorId>) -> Self {
+        Self::of_first(step, stage, saved, u32::MAX)
+    }
+
+    /// The same of the first micro-batches alone: where no more are in flight, the others repeat what they do.
+    pub fn of_first(step: &StepGraph, stage: usize, saved: &BTreeSet<TensorId>, micro_batches: u32) -> Self {
         let mut course = Self::default();
         let mut alive: BTreeMap<Key, ValueId> = BTreeMap::new();
         for id in persistent(step, &step.stages[stage]) {
             course.begin(step, (id, None), category(step.tensor(id).role, false), &mut alive);
         }
         course.values.iter_mut().for_each(|value| value.persistent = true);
-        for &task in &step.stages[stage].tasks {
+        let played = |task: &&Task| task.micro_batch.is_none_or(|number| number < micro_batches);
+        for &task in step.stages[stage].tasks.iter().filter(played) {
             let segment = step.stages[stage].segment(task);
             for ((op, born), dies) in segment.ops().zip(&segment.memory.allocates).zip(&segment.memory.frees) {
                 let mut moment = Moment::default();

@@ -20,6 +20,8 @@ pub struct MemoryFindings<'a> {
     pub name: &'a str,
     /// The allocator that the scenario chooses.
     pub chosen: AllocatorName,
+    /// Micro-batches of a step.
+    pub micro_batches: u32,
     /// The stage.
     pub memory: &'a DeviceMemory,
     /// The step on every allocator.
@@ -43,6 +45,10 @@ pub fn device_memory_table(found: &MemoryFindings<'_>) -> String {
         memory.room(),
         memory.peak
     );
+    if memory.micro_batches < found.micro_batches {
+        let (played, all) = (memory.micro_batches, found.micro_batches);
+        let _ = writeln!(text, "  played with {played} of {all} micro-batches: the others repeat what they do\n");
+    }
     allocators(&mut text, found);
     if let Some(breaks) =
         found.rows.iter().find(|row| row.allocator == found.chosen).and_then(|row| row.breaks.as_ref())
@@ -75,7 +81,13 @@ pub(super) fn rows(text: &mut String, rows: &[AllocatorRow], chosen: Option<Allo
             "{} {:<12} {:>5} {:>11} {:>11} {:>6.1} % {:>9} {:>7} {:>7} {:>11} {:>10}",
             if Some(row.allocator) == chosen { "*" } else { " " },
             row.allocator.name(),
-            if row.fits { "yes" } else { "no" },
+            if chosen.is_none() {
+                "-"
+            } else if row.fits {
+                "yes"
+            } else {
+                "no"
+            },
             row.allocated.to_string(),
             row.reserved.to_string(),
             row.fragmentation() * 100.0,
@@ -218,6 +230,8 @@ pub fn device_memory_json(found: &MemoryFindings<'_>) -> String {
         "origin": "modelled",
         "scenario": found.name,
         "stage": memory.stage,
+        "micro_batches": found.micro_batches,
+        "micro_batches_played": memory.micro_batches,
         "capacity": memory.capacity,
         "beside": memory.beside,
         "room": memory.room(),

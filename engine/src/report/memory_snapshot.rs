@@ -54,7 +54,9 @@ pub fn memory_snapshot(bytes: &[u8]) -> Result<(MemoryPicture, usize), SnapshotE
     let pickle = Pickle::read(bytes)?;
     let segments = pickle.entry(pickle.root(), "segments").ok_or(SnapshotError::Missing("segments"))?;
     let traces = pickle.entry(pickle.root(), "device_traces").map_or(&[][..], |traces| pickle.list(traces));
-    let fullest = traces.iter().enumerate().rev().max_by_key(|(_, trace)| pickle.list(**trace).len());
+    let of_device = |device: usize| bytes_of(&pickle, pickle.list(segments), device);
+    let fullest =
+        traces.iter().enumerate().rev().max_by_key(|(device, trace)| (pickle.list(**trace).len(), of_device(*device)));
     let (device, events) = fullest.map_or((0, &[][..]), |(device, &trace)| (device, pickle.list(trace)));
     let mut player = Player::new(&pickle);
     for (number, &event) in events.iter().enumerate() {
@@ -71,6 +73,13 @@ pub fn memory_snapshot(bytes: &[u8]) -> Result<(MemoryPicture, usize), SnapshotE
         return Err(SnapshotError::TooLarge { limit: MOST });
     }
     Ok((picture, device))
+}
+
+/// Bytes of a device's segments.
+fn bytes_of(pickle: &Pickle<'_>, segments: &[Handle], device: usize) -> i64 {
+    let int = |segment: Handle, field: &str| pickle.entry(segment, field).and_then(|value| pickle.int(value));
+    let own = segments.iter().filter(|&&segment| int(segment, "device") == i64::try_from(device).ok());
+    own.filter_map(|&segment| int(segment, "total_size")).fold(0, i64::saturating_add)
 }
 
 /// What is at an address.
@@ -181,13 +190,33 @@ impl<'a> Player<'a> {
         }
     }
 
+    /// What no event has told of was there before the first.
+    fn hold_gaps(&mut self, from: u64, until: u64) {
+        let mut gaps = Vec::new();
+        let mut end = from;
+        for (&address, there) in self.held.range(..until) {
+            let stop = address.saturating_add(there.bytes);
+            if stop <= from {
+                continue;
+            }
+            if address > end {
+                gaps.push((end, address));
+            }
+            end = end.max(stop);
+        }
+        if end < until {
+            gaps.push((end, until));
+        }
+        for (start, stop) in gaps {
+            self.held.insert(start, There { bytes: stop - start, from: 0, value: 0 });
+        }
+    }
+
     /// Addresses that are given back may be a part of what was taken at once, or of several.
     fn unhold(&mut self, from: u64, until: u64, number: usize) {
+        self.hold_gaps(from, until);
         let inside = self.held.range(..until).filter(|&(&address, there)| address.saturating_add(there.bytes) > from);
         let touched: Vec<(u64, There)> = inside.map(|(&address, &there)| (address, there)).collect();
-        if touched.is_empty() {
-            self.region(from, until - from, 0, number);
-        }
         for (address, there) in touched {
             self.held.remove(&address);
             let end = address.saturating_add(there.bytes);
@@ -217,10 +246,7 @@ impl<'a> Player<'a> {
             let address = self.number(segment, "address", "segment", number)?;
             let bytes = self.number(segment, "total_size", "segment", number)?;
             let end = address.saturating_add(bytes);
-            let known = self.held.range(..end).any(|(&start, there)| start.saturating_add(there.bytes) > address);
-            if !known {
-                self.held.insert(address, There { bytes, from: 0, value: 0 });
-            }
+            self.hold_gaps(address, end);
             self.blocks_of(segment, address, number)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::check::{Checked, bounded, divides, invalid};
 use super::pipeline::ChunkLayout;
 use super::strategy::DEFAULT_SHARE;
-use super::{Optimizer, Place, Strategy, StrategyFile, UpdateRule, ZeroStage};
+use super::{Optimizer, Place, Recompute, Strategy, StrategyFile, UpdateRule, ZeroStage};
 use crate::model::Model;
 
 /// What is sharded.
@@ -113,6 +113,11 @@ pub(super) fn offload(s: &Strategy, model: &Model) -> Checked<()> {
     if s.offload_activations > 0 && (s.tensor_chunks > 1 || model.recommender.is_some()) {
         let allowed = "0 with strategy.tensor_chunks above 1, and for recommenders";
         return Err(invalid("strategy.offload_activations", s.offload_activations, allowed, "Set it to 0."));
+    }
+    if s.compress_activations && model.mixture.is_some() && s.recompute != Recompute::None {
+        let allowed =
+            "false where a mixture of experts is computed again: from rounded values it would choose other experts";
+        return Err(invalid("strategy.compress_activations", true, allowed, "Or set strategy.recompute = \"none\"."));
     }
     if s.compress_activations && (s.tensor_chunks > 1 || model.recommender.is_some()) {
         let allowed = "false with strategy.tensor_chunks above 1, and for recommenders";

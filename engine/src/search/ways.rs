@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::space::{follow_mesh, with};
-use crate::analysis::{StepReport, fits, step_report};
+use crate::analysis::{DeviceMemory, StepReport, fits, step_report};
 use crate::graph::{StepGraph, lower};
 use crate::scenario::{AllocatorName, Scenario, ScenarioError, ScenarioFile, check};
 use crate::sim::simulate;
@@ -40,7 +40,7 @@ pub struct Way {
     pub reserved: Bytes,
     /// What a rank keeps outside its device.
     pub outside: Bytes,
-    /// The step.
+    /// The step, with what an allocator pages to the host and back.
     pub step_time: Nanos,
     /// Tokens, images or samples of the step over its time.
     pub per_s: f64,
@@ -61,9 +61,9 @@ impl Ways {
     /// The fastest ways that fit and differ in kind: no two change the same fields.
     pub fn best(&self, count: usize) -> Vec<&Way> {
         let mut best: Vec<&Way> = Vec::new();
-        let paths = |way: &Way| way.edits.iter().map(|edit| edit.path.clone()).collect::<Vec<_>>();
+        let shares = |a: &Way, b: &Way| a.edits.iter().any(|edit| b.edits.iter().any(|other| other.path == edit.path));
         for way in &self.fitting {
-            if best.len() < count && best.iter().all(|other| paths(other) != paths(way)) {
+            if best.len() < count && !best.iter().any(|other| shares(other, way)) {
                 best.push(way);
             }
         }
@@ -144,7 +144,19 @@ impl Ways {
     /// Simulates a change, unless the scenario does not allow it.
     fn add(&mut self, file: &ScenarioFile, edits: Vec<Edit>) {
         let Some(scenario) = changed(file, &edits).and_then(|file| check(&file).ok()) else { return };
+        let now = check(file).ok();
+        let alike = |now: &Scenario| {
+            now.strategy().canonical() == scenario.strategy().canonical()
+                && now.run().allocator == scenario.run().allocator
+        };
+        if now.as_ref().is_some_and(alike) {
+            return;
+        }
         let way = tried(&scenario, edits);
+        // Where it fits already, only what takes less is a change worth showing.
+        if self.now.fits && way.reserved >= self.now.reserved {
+            return;
+        }
         if way.fits {
             self.fitting.push(way);
             self.fitting.sort_by(|a, b| b.per_s.total_cmp(&a.per_s).then(a.reserved.cmp(&b.reserved)));
@@ -156,7 +168,7 @@ impl Ways {
 
     /// What needs less than the scenario as it is, the best first.
     fn helpful(&self) -> Vec<Vec<Edit>> {
-        let less = self.others.iter().filter(|way| way.peak < self.now.peak);
+        let less = self.others.iter().filter(|way| way.peak < self.now.peak || way.reserved < self.now.reserved);
         less.map(|way| way.edits.clone()).collect()
     }
 }
@@ -195,15 +207,17 @@ fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
 }
 
 fn way(step: &StepGraph, scenario: &Scenario, report: &StepReport, edits: Vec<Edit>) -> Way {
-    let (fits, reserved) = fits(step, scenario, scenario.run().allocator);
+    let (fits, reserved, copying) = fits(step, scenario, scenario.run().allocator);
+    // What pages in and out is not hidden by what is computed: at the most it is all added.
+    let paged = |per_s: f64| per_s * report.mean_step_time.secs() / (report.mean_step_time + copying).secs().max(1e-12);
     Way {
         edits,
         fits,
         peak: report.fit.needed,
         reserved,
         outside: report.outside,
-        step_time: report.mean_step_time,
-        per_s: if scenario.data().sequence_length > 1 { report.tokens_per_s } else { report.samples_per_s },
+        step_time: report.mean_step_time + copying,
+        per_s: paged(if scenario.data().sequence_length > 1 { report.tokens_per_s } else { report.samples_per_s }),
     }
 }
 
@@ -234,13 +248,16 @@ fn singles(scenario: &Scenario) -> Vec<Vec<Edit>> {
     }
     one("strategy.sequence_parallel", true.into());
     one("strategy.offload_optimizer", "host".into());
-    for layers in [4, 2, 1].map(|part| s.stage_layers.iter().copied().max().unwrap_or(0).div_ceil(part)) {
+    let layers = s.stage_layers.iter().copied().max().unwrap_or(0);
+    let mut offloaded = [4, 2, 1].map(|part| layers.div_ceil(part)).to_vec();
+    offloaded.dedup();
+    for layers in offloaded {
         one("strategy.offload_activations", layers.into());
     }
     one("strategy.compress_activations", true.into());
     one("strategy.gradient_format", "compute".into());
     one("strategy.optimizer", "adam_8bit".into());
-    list.push(by_budget(scenario));
+    list.extend([0.97, 0.93, 0.88].map(|share| by_budget(scenario, share)));
     list.push(cheap_parts());
     list
 }
@@ -249,10 +266,13 @@ fn edit(path: &str, value: impl Into<Value>) -> Edit {
     Edit { path: path.to_owned(), value: value.into() }
 }
 
-/// As few layers again as the device allows, with a tenth of it left for what lies beside and between tensors.
-fn by_budget(scenario: &Scenario) -> Vec<Edit> {
-    let budget = scenario.device_memory().as_f64() * 0.9 / 1e9;
-    vec![edit("strategy.recompute", "budget"), edit("strategy.recompute_budget", format!("{budget:.1} GB"))]
+/// As little again as the device allows: a share of what is left of it for tensors, the rest lies between them.
+fn by_budget(scenario: &Scenario, share: f64) -> Vec<Edit> {
+    let step = lower(scenario);
+    let stages = 0..u32::try_from(step.stages.len()).unwrap_or(0);
+    let room = stages.map(|stage| DeviceMemory::of(&step, scenario, stage).room()).min().unwrap_or_default();
+    let budget = room.as_f64() * share / 1e9;
+    vec![edit("strategy.recompute", "budget"), edit("strategy.recompute_budget", format!("{budget:.2} GB"))]
 }
 
 /// What is quick to compute and large to keep.
@@ -301,7 +321,7 @@ fn ways_to_treat(scenario: &Scenario) -> Vec<(&'static str, Vec<Edit>)> {
         ("keep", again("none")),
         ("selective", [kept(), cheap_parts()].concat()),
         ("full", again("full")),
-        ("budget", [kept(), by_budget(scenario)].concat()),
+        ("budget", [kept(), by_budget(scenario, 0.93)].concat()),
         ("offload", with("strategy.offload_activations", layers.into())),
         ("compress", with("strategy.compress_activations", true.into())),
     ]

@@ -274,6 +274,13 @@ fn wrong_values() -> Vec<Case> {
         run("a storage that takes nothing", "[checkpoint]\nbandwidth = \"0 B/s\"", "`checkpoint.bandwidth` = 0 B/s"),
         run("devices that never work", "[reliability]\ndevice_mtbf = \"0 s\"", "`reliability.device_mtbf` = 0 ns"),
         run("more failures than anybody plays", "[reliability]\njob_mtbf = \"10 s\"", "at most 1e4 failures"),
+        run("a transfer of nothing", "[transfer]\nsize = \"0 B\"", "`transfer.size` = 0 B"),
+        run("a transfer to nobody", "[transfer]\nreceivers = 0", "`transfer.receivers` = 0"),
+        run("all packets lost", "[transfer]\nloss = 1.0", "`transfer.loss` = 1"),
+        run("no streams", "[transfer]\nstreams = 0", "`transfer.streams` = 0"),
+        run("crumbs", "[transfer]\nsize = \"1 TB\"\nchunk = \"1 KB\"", "at most 4194304 chunks"),
+        run("a fanout of none", "[transfer]\nmethod = \"tree\"\nfanout = 0", "`transfer.fanout` = 0"),
+        run("a method that is none", "[transfer]\nmethod = \"telepathy\"", "telepathy"),
         run("a run of centuries", "[reliability]\nhorizon = \"4000 d\"", "at most 3650 d"),
         with("a negative learning rate", "steps = 10", "learning_rate = -1.0", "`run.learning_rate` = -1"),
     ]

@@ -94,6 +94,80 @@ fn ways_of_treating_activations_trade_memory_for_time() {
     assert!(of("budget").way.fits && of("budget").way.step_time <= of("full").way.step_time);
 }
 
+/// A step of thousands of micro-batches is played with some of them: the others do the same, so figures are those of fewer.
+#[test]
+fn many_micro_batches_take_no_longer_and_need_no_more() {
+    let of = |global_batch: u32| {
+        let mut file = preset_file("oom-13b").unwrap();
+        (file.strategy.micro_batch, file.strategy.global_batch) = (1, global_batch);
+        let scenario = check(&file).unwrap();
+        let step = lower(&scenario);
+        let memory = DeviceMemory::of(&step, &scenario, 0);
+        assert!(memory.micro_batches <= 16);
+        assert_eq!(memory.peak, step.stages[0].memory.at_peak.total());
+        let row = memory.row(&step, AllocatorName::Caching);
+        (row.allocated, row.reserved, row.segments, row.fits)
+    };
+    assert_eq!(of(128), of(4096));
+}
+
+#[test]
+fn what_is_paged_is_no_free_way_to_fit() {
+    let mut file = preset_file("oom-13b").unwrap();
+    file.run.allocator = AllocatorName::Paging;
+    let ways = ways_to_fit(&file, 3, &mut |_| true).unwrap();
+    let scenario = check(&file).unwrap();
+    let step = lower(&scenario);
+    let row = DeviceMemory::of(&step, &scenario, 0).row(&step, AllocatorName::Paging);
+    let alone = simulate(&step, &scenario).step_time;
+    assert!(row.copying.0 > 0 && ways.now.fits);
+    assert_eq!(ways.now.step_time, alone + row.copying, "copies are added");
+    assert!(ways.fitting[0].per_s > ways.now.per_s, "something else is faster: {:?}", ways.fitting[0]);
+}
+
+#[test]
+fn buffers_that_are_made_as_they_are_needed_break_where_one_more_has_no_room() {
+    let (scenario, step) = lowered("oom-13b");
+    let memory = DeviceMemory::of(&step, &scenario, 0);
+    let breaks = memory.row(&step, AllocatorName::BestFit).breaks.unwrap();
+    assert!(breaks.tensor.is_some() && breaks.largest_free > Bytes::ZERO && breaks.largest_free < breaks.asked);
+    let map = memory.map(AllocatorName::BestFit);
+    let end = map.failure.unwrap().op + 1;
+    assert!(end < map.ops && map.blocks.iter().all(|block| block.until <= end));
+    let held: u64 = map.regions.iter().map(|region| region.bytes.0).sum();
+    assert_eq!(Bytes(held), breaks.reserved);
+}
+
+/// Where the runtime takes much of a small device, the budget is what is left.
+#[test]
+fn a_budget_that_is_proposed_is_one_with_which_it_fits() {
+    let mut file = preset_file("bert-large-8xa100").unwrap();
+    file.cluster.custom = serde_json::from_value(serde_json::json!({ "memory": "12 GB" })).unwrap();
+    let found: Vec<_> = treatments(&file).unwrap().collect();
+    let of = |name: &str| found.iter().find(|treatment| treatment.name == name).unwrap();
+    assert!(!of("keep").way.fits && of("full").way.fits, "{found:?}");
+    assert!(of("budget").way.fits && of("budget").way.step_time <= of("full").way.step_time);
+}
+
+#[test]
+fn no_change_is_offered_that_changes_nothing_or_takes_more() {
+    for preset in ["llama3-405b-16384xh100", "deepseek-v3-2048xh800", "llama3-8b-budget-8xh100"] {
+        let ways = ways_to_fit(&preset_file(preset).unwrap(), 3, &mut |_| true).unwrap();
+        let all: Vec<_> = ways.fitting.iter().chain(&ways.others).collect();
+        for (index, way) in all.iter().enumerate() {
+            assert!(all[..index].iter().all(|other| other.edits != way.edits), "{preset}: {way:?} twice");
+            assert!(!ways.now.fits || way.reserved < ways.now.reserved, "{preset}: {way:?}");
+        }
+        for (index, way) in ways.best(3).iter().enumerate() {
+            let paths =
+                |way: &shardlab_engine::search::Way| way.edits.iter().map(|e| e.path.clone()).collect::<Vec<_>>();
+            assert!(
+                ways.best(3)[..index].iter().all(|other| paths(other).iter().all(|path| !paths(way).contains(path)))
+            );
+        }
+    }
+}
+
 #[test]
 fn a_stopped_search_for_changes_keeps_what_it_has() {
     let file = preset_file("oom-13b").unwrap();

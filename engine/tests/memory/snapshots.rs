@@ -37,6 +37,89 @@ fn blocks_lie_where_and_when_the_events_say() {
     assert_eq!(memory_map_csv(&picture).lines().count(), 7);
 }
 
+/// A dictionary of short texts and numbers as a pickle.
+fn dict(entries: &[(&str, Item<'_>)]) -> Vec<u8> {
+    let mut bytes = b"}(".to_vec();
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend([0x8c, u8::try_from(text.len()).unwrap()]);
+        bytes.extend(text.as_bytes());
+    };
+    for (key, value) in entries {
+        text(&mut bytes, key);
+        match value {
+            Item::Text(value) => text(&mut bytes, value),
+            Item::Int(value) => {
+                bytes.extend([0x8a, 8]);
+                bytes.extend(value.to_le_bytes());
+            }
+            Item::List(items) => {
+                bytes.extend(b"](");
+                items.iter().for_each(|item| bytes.extend(item));
+                bytes.push(b'e');
+            }
+        }
+    }
+    bytes.push(b'u');
+    bytes
+}
+
+enum Item<'a> {
+    Text(&'a str),
+    Int(i64),
+    List(Vec<Vec<u8>>),
+}
+
+fn snapshot(segments: Vec<Vec<u8>>, traces: Vec<Vec<Vec<u8>>>) -> Vec<u8> {
+    let lists = traces.into_iter().map(|events| {
+        let mut list = b"](".to_vec();
+        events.iter().for_each(|event| list.extend(event));
+        list.push(b'e');
+        list
+    });
+    let whole = dict(&[("segments", Item::List(segments)), ("device_traces", Item::List(lists.collect()))]);
+    [b"\x80\x04", whole.as_slice(), b"."].concat()
+}
+
+fn event(action: &str, address: i64, size: i64) -> Vec<u8> {
+    dict(&[("action", Item::Text(action)), ("addr", Item::Int(address)), ("size", Item::Int(size))])
+}
+
+fn segment(device: i64, address: i64, size: i64, used: i64) -> Vec<u8> {
+    let block = dict(&[("size", Item::Int(used)), ("state", Item::Text("active_allocated"))]);
+    let blocks = Item::List(vec![block]);
+    let place = [("device", Item::Int(device)), ("address", Item::Int(address)), ("total_size", Item::Int(size))];
+    let [device, address, size] = place;
+    dict(&[device, address, size, ("blocks", blocks)])
+}
+
+/// Recording begins after the warm-up: a part of a segment was mapped before, another part is while it is recorded.
+#[test]
+fn pages_that_were_mapped_before_recording_count() {
+    let mb = i64::try_from(MB).unwrap();
+    let base = 0x7f00_0000_0000;
+    let grown =
+        snapshot(vec![segment(0, base, 40 * mb, 36 * mb)], vec![vec![event("segment_map", base + 20 * mb, 20 * mb)]]);
+    let (picture, _) = memory_snapshot(&grown).unwrap();
+    assert_eq!((picture.map.allocated, picture.map.reserved), (Bytes(36 * MB), Bytes(40 * MB)));
+    assert!(
+        picture.map.blocks.iter().all(|block| block.address + block.bytes.0 <= 40 * MB),
+        "{:?}",
+        picture.map.blocks
+    );
+    // What is unmapped is a page from before and one that was mapped meanwhile.
+    let events = vec![event("segment_map", base + 20 * mb, 20 * mb), event("segment_unmap", base, 40 * mb)];
+    let (picture, _) = memory_snapshot(&snapshot(Vec::new(), vec![events])).unwrap();
+    assert_eq!(picture.map.reserved, Bytes(40 * MB));
+}
+
+#[test]
+fn a_device_without_events_is_found_by_its_segments() {
+    let mb = i64::try_from(MB).unwrap();
+    let bytes = snapshot(vec![segment(3, 0x7f00_0000_0000, 20 * mb, 10 * mb)], vec![Vec::new(); 4]);
+    let (picture, device) = memory_snapshot(&bytes).unwrap();
+    assert_eq!((device, picture.map.reserved), (3, Bytes(20 * MB)));
+}
+
 #[test]
 fn what_is_no_snapshot_is_refused_with_a_reason() {
     let refused = |bytes: &[u8]| memory_snapshot(bytes).map(|_| ()).unwrap_err();

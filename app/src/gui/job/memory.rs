@@ -38,9 +38,9 @@ impl Reporter {
 
 impl Job {
     /// Plays the memory of a stage: where it lies, what every allocator makes of it, and what would change it.
-    pub fn memory(context: &egui::Context, run: Arc<Run>, file: ScenarioFile, stage: u32) -> Self {
+    pub fn memory(context: &egui::Context, run: Arc<Run>, stage: u32) -> Self {
         Self::start(context, "memory", move |reporter| async move {
-            let _ = played(&reporter, &run, stage).await && changed(&reporter, &file).await;
+            let _ = played(&reporter, &run, stage).await && changed(&reporter, &run.file).await;
             Ok::<(), ExecError>(())
         })
     }

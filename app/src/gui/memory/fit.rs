@@ -107,7 +107,11 @@ fn rows_ui(ui: &mut Ui, rows: &[AllocatorRow], chosen: Option<AllocatorName>) ->
             if response.on_hover_text(t_or_name("allocator_tip", row.allocator.name())).clicked() {
                 taken = Some(row.allocator);
             }
-            fits_ui(ui, row.fits);
+            if chosen.is_some() {
+                fits_ui(ui, row.fits);
+            } else {
+                ui.weak("–");
+            }
             right_ui(ui, &row.allocated.to_string());
             right_ui(ui, &row.reserved.to_string());
             right_ui(ui, &format!("{:.1} %", row.fragmentation() * 100.0));

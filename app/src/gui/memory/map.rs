@@ -77,6 +77,11 @@ impl MapView {
         self.picture = Some(picture);
     }
 
+    /// Shows nothing until there is another.
+    pub fn clear(&mut self) {
+        self.picture = None;
+    }
+
     /// The map that is shown.
     pub fn picture(&self) -> Option<&MemoryPicture> {
         self.picture.as_deref()
@@ -94,9 +99,14 @@ impl MapView {
             return false;
         };
         let save = self.choice_ui(ui, &picture);
-        let (rect, response) = ui.allocate_exact_size(ui.available_size() - vec2(0.0, 22.0), Sense::click_and_drag());
+        let size = (ui.available_size() - vec2(0.0, 22.0)).max(egui::Vec2::ZERO);
+        let (rect, response) = ui.allocate_exact_size(size, Sense::click_and_drag());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("memory.map")));
         let plot = Rect::from_min_max(rect.min + vec2(NUMBERS, 0.0), rect.max - vec2(0.0, RULER));
+        // A pane may be made as small as nothing.
+        if plot.width() < 1.0 || plot.height() < 1.0 {
+            return save;
+        }
         let all = self.all(&picture);
         let scale = Scale { rect: plot, visible: self.visible.unwrap_or(all) };
         self.navigate(ui, &response, scale, all);
@@ -129,9 +139,10 @@ impl MapView {
     fn all(&self, picture: &MemoryPicture) -> Visible {
         let end = picture.map.regions.iter().map(|region| region.address + region.bytes.0).max().unwrap_or(1);
         let top = end.max(self.room.map_or(0, |room| room.0)) as f64 * 1.02;
-        // Behind the request that had no room there is nothing to see.
-        let end = picture.map.failure.map_or(picture.map.ops, |failure| (failure.op + 1).min(picture.map.ops));
-        let beyond = if picture.map.failure.is_some() { 1.25 } else { 1.0 };
+        // A map that ends with a request that had no room has nothing behind it.
+        let last = picture.map.blocks.iter().map(|block| block.until).max().unwrap_or(picture.map.ops);
+        let end = last.min(picture.map.ops).max(1);
+        let beyond = if end < picture.map.ops { 1.25 } else { 1.0 };
         Visible { x: [0.0, (self.x_of(picture, end) * beyond).max(1.0)], y: [0.0, top] }
     }
 

@@ -65,7 +65,7 @@ pub struct MemoryView {
     map: MapView,
     snapshot: Option<Snapshot>,
     show_snapshot: bool,
-    /// Whether a file is being read.
+    /// Whether the job reads a file.
     opening: bool,
 }
 
@@ -203,15 +203,18 @@ impl MemoryView {
     /// Starts to look at a run that is new, once somebody looks at more than its curve.
     fn follow(&mut self, ui: &Ui, session: &Session) {
         let known = self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &session.run));
-        if known || self.show_snapshot || self.page == MemoryPage::Curve || self.opening {
+        let opening = self.opening && self.is_running();
+        if known || self.show_snapshot || self.page == MemoryPage::Curve || opening {
             return;
         }
         let stages = u32::try_from(session.run.step.stages.len()).unwrap_or(1);
         self.stage = self.stage.filter(|&stage| stage < stages);
         self.found = Found::default();
+        self.map.clear();
+        self.opening = false;
         self.of = Some(Arc::clone(&session.run));
         let stage = self.stage.unwrap_or(session.run.report.fit.stage);
-        self.job = Some(Job::memory(ui.ctx(), Arc::clone(&session.run), session.file.clone(), stage));
+        self.job = Some(Job::memory(ui.ctx(), Arc::clone(&session.run), stage));
     }
 
     fn map_ui(&mut self, ui: &mut Ui, session: &mut Session) {

@@ -1,9 +1,10 @@
-//! Recomputation by a memory budget: of every virtual stage as little as its memory allows.
+//! Recomputation by a memory budget: of every stage as little as its memory allows, of each of its chunks alike.
 //!
 //! A byte that is not kept costs time to compute again: norms, activation functions and stored scores a pass over memory,
 //! a whole layer its matrix products, several times as much in models of any size. So cheap parts come first, of as few
 //! layers as suffice, then whole layers (Megatron-LM's `--recompute-method block` with the number found; Chen et al. 2016,
-//! Korthikanti et al. 2022). A test holds the choice against all others.
+//! Korthikanti et al. 2022). Where a stage has one chunk no other choice within the
+//! budget is faster (a test).
 //!
 //! A stage's memory does not depend on what other stages repeat, so all of them are halved at once: a dozen lowerings find
 //! the least numbers.

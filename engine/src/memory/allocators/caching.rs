@@ -30,9 +30,9 @@ const SHARED_SEGMENT: u64 = 20 << 20;
 /// Segments of one block are rounded up to a multiple of this.
 const SEGMENT_ROUNDING: u64 = 2 << 20;
 /// Where the expandable segment of the small blocks begins: far behind that of the large ones.
-const SMALL_BASE: u64 = 1 << 50;
+const SMALL_BASE: u64 = 1 << 62;
 /// The addresses of an expandable segment; far more than any device has bytes.
-const EXPANDABLE: u64 = 1 << 49;
+const EXPANDABLE: u64 = 1 << 61;
 
 /// An index into [`Caching::blocks`].
 type Place = usize;
@@ -194,13 +194,23 @@ impl Caching {
             return None;
         }
         self.device.take(block.address, mapped);
-        self.device.held.segments = 2;
+        // Every page is a handle of its own.
+        self.device.held.calls += u32::try_from(mapped / page).unwrap_or(u32::MAX).saturating_sub(1);
+        self.device.held.segments = self.device.held.segments.max(1 + u32::from(self.both_mapped()));
         self.pull(place);
         if mapped < block.size {
             self.cut(place, mapped);
         }
         self.blocks[place].state = State::Free;
         Some(self.join_neighbours(place))
+    }
+
+    /// Whether both expandable segments have something mapped: of one that has none, all is a single unmapped block.
+    fn both_mapped(&self) -> bool {
+        let whole = |unmapped: &BTreeSet<(u64, Place)>| {
+            unmapped.first().is_some_and(|&(_, place)| self.blocks[place].size == EXPANDABLE)
+        };
+        !self.unmapped.iter().any(whole)
     }
 
     /// Gives back what is wholly free; returns whether there was anything.
@@ -243,6 +253,7 @@ impl Caching {
         }
         self.blocks[middle].state = State::Unmapped;
         self.device.give_back(from, until - from);
+        self.device.held.calls += u32::try_from((until - from) / page).unwrap_or(u32::MAX).saturating_sub(1);
         self.join_neighbours(middle);
     }
 

@@ -8,7 +8,7 @@ mod tests;
 use serde::Serialize;
 
 use super::allocators::{Bump, Caching, Held};
-use super::{Course, ValueId, best_fit, reservation};
+use super::{Course, ValueId, reservation};
 use crate::scenario::AllocatorName;
 use crate::units::Bytes;
 
@@ -111,7 +111,7 @@ impl MemoryMap {
             AllocatorName::Expandable => play::play(course, &mut Caching::new(true, capacity)),
             AllocatorName::Bump => play::play(course, &mut Bump::new(capacity)),
             AllocatorName::Offsets => planned::of_offsets(course, capacity),
-            AllocatorName::BestFit => planned::of_plan(course, &best_fit::plan(course), capacity),
+            AllocatorName::BestFit => planned::of_best_fit(course, capacity),
             AllocatorName::Reservation => planned::of_plan(course, &reservation::plan(course), capacity),
             AllocatorName::Paging => planned::of_paging(course, capacity),
         }

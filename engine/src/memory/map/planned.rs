@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Block, Failure, MemoryMap, Region, finished, peak};
 use crate::memory::allocators::{Held, Offsets};
-use crate::memory::{Course, Plan, Spot, Step, Value, ValueId, paging, reservation};
+use crate::memory::{Course, Plan, Spot, Step, Value, ValueId, best_fit, paging, reservation};
 use crate::units::Bytes;
 
 pub(super) fn of_offsets(course: &Course, capacity: Option<Bytes>) -> MemoryMap {
@@ -91,23 +91,26 @@ pub(super) fn of_plan(course: &Course, plan: &Plan, capacity: Option<Bytes>) -> 
         moves: u32::try_from(moves).unwrap_or(u32::MAX),
         moved: plan.moved(course),
         blocks: follower.blocks,
-        failure: without_room(course, plan, capacity),
+        failure: too_large(plan.reserved(), capacity),
         ..MemoryMap::default()
     })
 }
 
-/// The first op for which a plan has no room: where its buffers are made as they are needed, the one that needs too many.
-fn without_room(course: &Course, plan: &Plan, capacity: Option<Bytes>) -> Option<Failure> {
-    let whole = too_large(plan.reserved(), capacity)?;
-    let before = |op: usize| op.checked_sub(1).map(|op| plan.steps[op].reserved);
-    let op = plan.steps.iter().position(|step| capacity.is_some_and(|capacity| step.reserved > capacity))?;
-    let (Some(reserved), Some(&(value, _))) = (before(op), plan.steps[op].born.first()) else { return Some(whole) };
-    let alive = |value: &&Value| value.persistent || value.first < op && value.last >= op;
-    let allocated = course.values.iter().filter(alive).map(|value| value.bytes).sum();
-    let segments = plan.buffers.len().try_into().unwrap_or(u32::MAX);
+/// The same of buffers that are made as they are needed: the map ends where there is no room for one more.
+pub(super) fn of_best_fit(course: &Course, capacity: Option<Bytes>) -> MemoryMap {
+    let whole = of_plan(course, &best_fit::plan(course), None);
+    let Some(found) = capacity.and_then(|capacity| best_fit::without_room(course, capacity)) else { return whole };
+    let best_fit::NoRoom { op, value, allocated, reserved, buffers, largest_free } = found;
+    let segments = u32::try_from(buffers).unwrap_or(u32::MAX);
     let held = Held { allocated, reserved, segments, calls: segments };
     let asked = course.values[value].bytes;
-    Some(Failure { op, value: Some(value), asked, held, ..whole })
+    let failure = Failure { step: 0, op, value: Some(value), asked, held, largest_free };
+    let end = op + 1;
+    let blocks = whole.blocks.into_iter().filter(|block| block.from < end && block.value < value);
+    let blocks = blocks.map(|block| Block { until: block.until.min(end), ..block }).collect();
+    // Values are numbered, and buffers lie, in the order in which they are made.
+    let regions = whole.regions.into_iter().take(buffers).map(|region| Region { until: end, ..region }).collect();
+    MemoryMap { blocks, regions, failure: Some(failure), reserved, allocated, segments, calls: segments, ..whole }
 }
 
 /// Follows a plan.
