@@ -626,3 +626,25 @@ fn every_form_of_a_checkpoint_is_measured_beside_what_is_modelled() {
     }
     assert_eq!(std::fs::read_to_string(&csv).expect("a file").lines().count(), 6);
 }
+
+#[test]
+fn a_run_is_fed_from_disk_and_its_waits_stand_beside_those_that_are_modelled() {
+    let place = folder("load").to_string_lossy().into_owned();
+    let arguments =
+        ["load", "tiny-llama-1", "--backend", "cpu", "--folder", &place, "--count", "64", "--bytes", "20KB"];
+    let slow = ["--steps", "6", "--limit", "1MB/s", "--json"];
+    let document = json(&[&arguments[..], &slow].concat());
+    let nanos = |side: &str| document[side]["wait"].as_f64().expect("a time");
+    // A batch of 160 kB takes 160 ms at least; what a step takes meanwhile depends on the machine.
+    assert!(
+        nanos("modelled") > 0.0 && document["loading"]["loaded"]["read"].as_u64() >= Some(6 * 8 * 20_000),
+        "{document}"
+    );
+    assert_eq!(document["executed"]["hits"], document["modelled"]["hits"]);
+    let table = text(&shardlab(&[&arguments[..], &["--steps", "3"]].concat()).stdout);
+    assert!(table.contains("a step waits") && table.contains("[executed beside modelled]"), "{table}");
+    let bad = shardlab(&[&arguments[..], &["--policy", "magic"]].concat());
+    assert!(text(&bad.stderr).contains("expected one of fifo, lru"), "{}", text(&bad.stderr));
+    let other = shardlab(&["load", "tiny-resnet-dp2", "--backend", "cpu", "--folder", &place]);
+    assert!(text(&other.stderr).contains("choose an empty folder"), "{}", text(&other.stderr));
+}

@@ -530,7 +530,11 @@ fn a_step_that_does_not_fit_shows_what_breaks_and_what_would_fit() {
     window.remote(&Remote::Tab(Tab::Memory));
     window.harness.run_ok();
     window.harness.get_by_label("Memory map").click();
-    window.until("a map", |state| state["memory"]["blocks"].as_u64() > Some(100));
+    // A wheel turns until the last change was tried.
+    window.until("a map", |state| {
+        let memory = &state["memory"];
+        memory["blocks"].as_u64() > Some(100) && memory["running"] == false && memory["fitting"].is_u64()
+    });
     window.harness.snapshot("memory_map");
     window.harness.get_by_label("Allocators & fit").click();
     let state = window.until("changes", |state| {

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shardlab_engine::exec::BackendKind;
 use shardlab_engine::scenario::{AllocatorName, DEFAULT_PRESET, PlacementName, PoolName};
-use shardlab_engine::units::Bytes;
+use shardlab_engine::units::{Bytes, BytesPerSec};
 
 /// A workbench for distributed AI training: simulate a step on a cluster, run the same step on this device.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ pub enum Command {
     Memory(MemoryOptions),
     /// Play what a job reads through caches: what is found where, and the misses of every policy by capacity
     Cache(CacheOptions),
+    /// Train with samples that threads read from disk: what steps wait for them, measured beside modelled
+    Load(LoadOptions),
     /// Play a long run with its checkpoints and failures: how much of it counts, and the best interval
     Goodput(GoodputOptions),
     /// Play how something large comes to many nodes: by a chain, a tree, directly; chunks, streams, loss, the ideal
@@ -347,6 +349,45 @@ pub struct CacheOptions {
     /// Write what the chosen cache found over time as CSV
     #[arg(long, value_name = "FILE")]
     pub intervals_csv: Option<PathBuf>,
+}
+
+/// `shardlab load`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadOptions {
+    #[command(flatten)]
+    pub scenario: SmallScenarioOption,
+    #[command(flatten)]
+    pub backend: BackendOption,
+    /// The folder with the samples; where there are none, they are made
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Steps that are trained
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub steps: u32,
+    /// Samples that are made
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub count: u32,
+    /// Bytes to which each is filled up, for example 100KB
+    #[arg(long, value_name = "SIZE", default_value = "100KB")]
+    pub bytes: Bytes,
+    /// Threads that read and decode
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: u32,
+    /// Batches of each that may wait
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub prefetch: u32,
+    /// What the storage delivers at most, for example 20MB/s: to see what a slower one would do
+    #[arg(long, value_name = "RATE")]
+    pub limit: Option<BytesPerSec>,
+    /// What leaves the cache: a policy of `shardlab cache`
+    #[arg(long, default_value = "lru")]
+    pub policy: String,
+    /// Bytes of samples that stay in memory
+    #[arg(long, value_name = "SIZE", default_value = "1B")]
+    pub capacity: Bytes,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `shardlab goodput`.

@@ -8,6 +8,7 @@ mod commands;
 mod execute;
 mod goodput;
 mod input;
+mod load;
 mod memory;
 mod output;
 mod search;
@@ -54,6 +55,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Execute(options) => execute::execute(&options),
         Command::Compare(options) => commands::compare(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Load(options) => load::load(&options),
         Command::Memory(options) => memory::memory(&options),
         Command::Checkpoint(options) => checkpoint::checkpoint(&options),
         Command::Cache(options) => cache::cache(&options),

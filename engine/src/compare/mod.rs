@@ -4,6 +4,8 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod checkpoints;
+#[cfg(not(target_arch = "wasm32"))]
+mod loading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,8 @@ use crate::units::Nanos;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoints::{CheckpointReport, CheckpointRow, measure_checkpoints};
+#[cfg(not(target_arch = "wasm32"))]
+pub use loading::{LoadingOptions, LoadingReport, measure_loading};
 
 /// One class of ops, summed over all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

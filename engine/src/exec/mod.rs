@@ -23,6 +23,8 @@ mod checkpoint;
 mod collectives;
 pub mod cpu;
 mod data;
+#[cfg(not(target_arch = "wasm32"))]
+mod disk;
 mod error;
 mod families;
 mod format;
@@ -50,7 +52,9 @@ pub use calibrate::{Calibration, Calibrator, calibrate};
 pub use checkpoint::{Checkpoint, CheckpointForm, FileEntry, INDEX, Index, Packed, Progress, Stored};
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoint::{CheckpointFolder, Found, write_aside};
-pub use data::{Digits, Text, dataset};
+pub use data::{Digits, Sample, Text, dataset};
+#[cfg(not(target_arch = "wasm32"))]
+pub use disk::{Asked, DiskLoader, DiskSamples, Loaded, LoaderOptions};
 pub use error::ExecError;
 pub use families::{Family, WIDE};
 pub use format::Format;

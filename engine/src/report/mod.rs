@@ -11,6 +11,8 @@ mod device_memory;
 mod explain;
 mod goodput;
 mod json;
+#[cfg(not(target_arch = "wasm32"))]
+mod loading;
 mod memory_snapshot;
 mod perfetto;
 mod pickle;
@@ -31,6 +33,8 @@ pub use device_memory::{
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
+#[cfg(not(target_arch = "wasm32"))]
+pub use loading::{loading_json, loading_table};
 pub use memory_snapshot::{SnapshotError, memory_snapshot};
 pub use perfetto::perfetto_json;
 pub use pickle::PickleError;

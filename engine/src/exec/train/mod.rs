@@ -17,7 +17,7 @@ use crate::exec::cpu::binary_loss_grad::BinaryLossGradParams;
 use crate::exec::cpu::class_sums_grad::ClassSumsGradParams;
 use crate::exec::cpu::cross_entropy_grad::CrossEntropyGradParams;
 use crate::exec::cpu::embedding_bag_update::EmbeddingBagUpdateParams;
-use crate::exec::data::Source;
+use crate::exec::data::{Sample, Source};
 use crate::exec::limits::within_limits;
 use crate::exec::loss_scale::LossScale;
 use crate::exec::record::{Recorded, record};
@@ -46,6 +46,8 @@ pub struct Trainer {
     backend: Backend,
     recorded: Recorded,
     source: Source,
+    /// What the next step reads, where it was brought from elsewhere.
+    given: Option<Vec<Sample>>,
     labels: Vec<Label>,
     steps: u32,
     /// Steps that were not skipped.
@@ -77,6 +79,7 @@ impl Trainer {
             backend,
             recorded,
             source: Source::of(scenario),
+            given: None,
             labels,
             steps: 0,
             updates: 0,
@@ -141,6 +144,13 @@ impl Trainer {
         let measured = calibrator.measure(&mut self.backend).await?;
         self.prepare_whole().await?;
         Ok(measured)
+    }
+
+    /// Gives the samples that the next step trains on: as many as a batch has, of the kind that the model reads.
+    pub fn give(&mut self, batch: Vec<Sample>) {
+        if batch.len() == self.scenario.strategy().global_batch as usize {
+            self.given = Some(batch);
+        }
     }
 
     /// Trains one step.
@@ -281,7 +291,8 @@ impl Trainer {
     fn feed(&mut self) {
         let (strategy, data) = (self.scenario.strategy(), self.scenario.data());
         let seed = self.scenario.run().seed;
-        let batch = self.source.batch(seed, self.steps, strategy.global_batch, data.sequence_length);
+        let made = || self.source.batch(seed, self.steps, strategy.global_batch, data.sequence_length);
+        let batch = self.given.take().unwrap_or_else(made);
         let (replicas, per_batch) = (strategy.data_parallel as usize, strategy.micro_batch as usize);
         let context = self.step_graph.mesh.cp as usize;
         let owners = self.scenario.model().recommender.as_ref().map_or(1, |_| self.step_graph.mesh.ep as usize);

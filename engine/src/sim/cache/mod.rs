@@ -15,6 +15,7 @@ mod arc;
 mod belady;
 mod clock;
 mod curve;
+mod decisions;
 mod entries;
 mod fifo;
 mod fleet;
@@ -38,6 +39,7 @@ mod w_tiny_lfu;
 mod workload;
 
 pub use curve::{CurvePoint, Sampled, capacities, sampled};
+pub use decisions::{Decision, decisions};
 pub use fleet::{ByTier, FleetRun, Served, Tier, TierInterval, replay_fleet};
 pub use import::{ImportError, TraceFormat, import};
 pub use replay::{CacheRun, Hits, Interval, replay};

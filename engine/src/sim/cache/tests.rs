@@ -232,3 +232,24 @@ fn all_settings_together_never_lose_a_request() {
         }
     }
 }
+
+#[test]
+fn what_a_cache_decides_is_what_its_replay_finds() {
+    let requests = requests_of(&input(AccessPattern::Epochs, Sampling::Global), 1, 1);
+    for &policy in CachePolicy::ALL {
+        let cache = Cache { policy, ..Cache::with_capacity(Bytes(300_000)) };
+        let decided = decisions(&requests, &cache);
+        let hits = decided.iter().filter(|decision| decision.hit).count() as u64;
+        assert_eq!(hits, replay(&requests, &cache, 1).total.hits, "{policy:?}");
+        // Who follows the decisions has what is said to be there, and no more than there is room for.
+        let mut there = std::collections::BTreeSet::new();
+        for (object, decision) in requests.objects.iter().zip(&decided) {
+            assert_eq!(there.contains(object), decision.hit, "{policy:?}");
+            decision.leaves.iter().for_each(|other| assert!(there.remove(other), "{policy:?}"));
+            if decision.stays {
+                there.insert(*object);
+            }
+            assert!(there.len() <= 300, "{policy:?}");
+        }
+    }
+}
