@@ -121,7 +121,7 @@ proptest! {
             if hybrid && zero > 0 && dp * cp > 1 { "sharding_group = 2\n" } else { "" },
             if shared { 2 } else { 1 },
             latent && !split,
-            bf16 && !shared,
+            bf16 && !shared && !recompute,
         );
         let Ok(Opened::Scenario(file)) = open(text.as_bytes()) else { panic!("a scenario: {text}") };
         lower_and_verify(&check(&file).unwrap_or_else(|error| panic!("{error} in {text}")));
