@@ -412,6 +412,28 @@ fn what_is_handed_to_many_nodes_is_compared() {
     window.until("a slower way", |state| state["storage"]["moving"]["time_ns"].as_i64() > chain);
 }
 
+#[test]
+fn a_run_is_fed_from_a_folder() {
+    let mut window = Window::new(Language::English);
+    window.preset("tiny-llama-1");
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.harness.run_ok();
+    window.harness.get_by_label("Fed from disk").click();
+    window.harness.run_ok();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fed-from-a-folder");
+    let _ = std::fs::remove_dir_all(&folder);
+    let path = window.harness.get_by_label("path");
+    path.focus();
+    path.type_text(&folder.to_string_lossy());
+    window.harness.run_ok();
+    // The first button trains from memory, the second from the folder.
+    window.harness.get_all_by_label("Train").last().expect("a button").click();
+    let fed = |state: &Value| state["execute"]["feed"]["waits"].as_u64() == Some(40);
+    window.until("forty steps", fed);
+    picture(&mut window, "fed");
+    assert!(folder.join("samples.json").exists());
+}
+
 /// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.
 fn picture(window: &mut Window, name: &str) {
     let image = window.harness.render().expect("a picture");

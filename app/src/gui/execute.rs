@@ -12,6 +12,8 @@ use shardlab_engine::trace::{MemoryCategory, Origin};
 use shardlab_engine::units::Bytes;
 
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
+#[cfg(not(target_arch = "wasm32"))]
+use super::feed::FeedView;
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{Checkpoint, Job, Message, Start, Training};
 use super::kept::KeptRun;
@@ -64,6 +66,9 @@ pub struct ExecuteView {
     /// Looks for it, or forgets it.
     looking: Option<Job>,
     pool: PoolView,
+    /// What it waits for samples from disk.
+    #[cfg(not(target_arch = "wasm32"))]
+    feed: FeedView,
 }
 
 impl Default for ExecuteView {
@@ -90,6 +95,8 @@ impl Default for ExecuteView {
             kept: None,
             unreadable: None,
             looking: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            feed: FeedView::default(),
             pool: PoolView::default(),
         }
     }
@@ -105,7 +112,12 @@ impl ExecuteView {
     pub fn state(&self) -> serde_json::Value {
         let steps: Vec<_> =
             self.losses.iter().map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss })).collect();
+        #[cfg(not(target_arch = "wasm32"))]
+        let feed = self.feed.state();
+        #[cfg(target_arch = "wasm32")]
+        let feed = serde_json::Value::Null;
         serde_json::json!({
+            "feed": feed,
             "running": self.is_running(),
             "paused": self.job.as_ref().is_some_and(Job::is_paused),
             "backend": self.kind.name(),
@@ -135,6 +147,8 @@ impl ExecuteView {
                 (self.kind, self.note) = (BackendKind::Cpu, Some(note));
             }
         }
+        #[cfg(not(target_arch = "wasm32"))]
+        self.feed.receive();
         for message in self.looking.as_mut().map(Job::receive).unwrap_or_default() {
             match message {
                 Message::Found(run) => self.kept = Some(run),
@@ -203,6 +217,8 @@ impl ExecuteView {
             probe: self.probe.take(),
             note: self.note.take(),
             pool: std::mem::take(&mut self.pool),
+            #[cfg(not(target_arch = "wasm32"))]
+            feed: std::mem::take(&mut self.feed),
             file: std::mem::take(&mut self.file),
             keeps: self.keeps,
             looking: self.looking.take(),
@@ -351,6 +367,8 @@ impl ExecuteView {
                 self.result_ui(ui);
             }
             self.pool.ui(ui, self.last.as_deref(), session);
+            #[cfg(not(target_arch = "wasm32"))]
+            self.feed.ui(ui, session);
         });
     }
 

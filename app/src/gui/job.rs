@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use shardlab_engine::analysis::{CacheReport, GoodputReport, GoodputStudy, TransferReport, TransferStudy};
 use shardlab_engine::compare::{Comparison, predict_and_execute};
+#[cfg(not(target_arch = "wasm32"))]
+use shardlab_engine::compare::{LoadingOptions, LoadingReport, measure_loading};
 use shardlab_engine::exec::{
     Backend, BackendInfo, BackendKind, BenchOptions, BenchReport, CheckpointForm, ExecError, Section, StepResult,
     Stored, Trainer, Tuning, open,
@@ -111,6 +113,9 @@ pub enum Message {
     Cached(Box<CacheReport>),
     /// Something was found of a step's memory.
     Memory(Box<MemoryNews>),
+    /// A run was fed from disk.
+    #[cfg(not(target_arch = "wasm32"))]
+    Fed(Box<LoadingReport>),
     /// A transfer was played.
     Moved(Box<TransferReport>),
     /// A long run was played.
@@ -229,6 +234,27 @@ impl Job {
             if let Some(report) = study.finish(modes) {
                 reporter.tell(Message::Kept(Box::new(report)));
             }
+            Ok(())
+        })
+    }
+
+    /// Trains with samples that threads read from a folder.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn feed(
+        context: &egui::Context,
+        scenario: Scenario,
+        folder: std::path::PathBuf,
+        options: LoadingOptions,
+    ) -> Self {
+        Self::start(context, "feed", move |reporter| async move {
+            let backend = open_or_cpu(&reporter, BackendKind::Wgpu).await?;
+            let mut trainer = Trainer::new(&scenario, backend).await?;
+            let mut progress = |share: f32| {
+                reporter.tell(Message::Progress(share));
+                !reporter.control.is_cancelled()
+            };
+            let report = measure_loading(&scenario, &mut trainer, &folder, options, &mut progress).await?;
+            reporter.tell(Message::Fed(Box::new(report)));
             Ok(())
         })
     }

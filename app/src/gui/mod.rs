@@ -15,6 +15,8 @@ mod data;
 mod design_tokens;
 mod execute;
 mod export;
+#[cfg(not(target_arch = "wasm32"))]
+mod feed;
 mod form;
 mod graph_view;
 mod i18n;
