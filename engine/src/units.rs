@@ -17,6 +17,13 @@ pub use parse::{ParseQuantityError, Quantity};
 #[serde(transparent)]
 pub struct Nanos(pub i64);
 
+impl From<std::time::Duration> for Nanos {
+    /// As the host's clock measured it; the longest there is where it is longer.
+    fn from(time: std::time::Duration) -> Self {
+        Self(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
 impl Nanos {
     /// No time at all; also the origin of every trace.
     pub const ZERO: Self = Self(0);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Beside, beside::beside_tensors};
 use crate::graph::passes::plan_memory::saved;
 use crate::graph::{Op, StepGraph, TensorId};
-use crate::memory::{Block, Course, Failure, MemoryMap, Moment, Value};
+use crate::memory::{Block, Course, Failure, MemoryMap, Moment, Value, fragmentation};
 use crate::scenario::{AllocatorName, Scenario};
 use crate::trace::{MemoryCategory, Name, Origin, Span, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
@@ -24,7 +24,7 @@ pub struct Reserved {
 impl Reserved {
     /// The share of what is reserved that is unused even when most is in use.
     pub fn fragmentation(&self) -> f64 {
-        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
+        fragmentation(self.allocated, self.reserved)
     }
 }
 
@@ -107,7 +107,7 @@ pub struct AllocatorRow {
 impl AllocatorRow {
     /// The share of what is reserved that is unused even when most is in use.
     pub fn fragmentation(&self) -> f64 {
-        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
+        fragmentation(self.allocated, self.reserved)
     }
 }
 
@@ -292,8 +292,8 @@ fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)>
     tasks.flat_map(|(program, task)| program.segment(task).ops().map(move |op| (op, task.micro_batch)))
 }
 
-/// When each op of the first group of ranks of a stage starts, and when the step ends: memory is planned in the order of the program, so no op
-/// counts as earlier than the one before.
+/// When each op of the first group of ranks of a stage starts, and when the step ends: memory is planned in the order of
+/// the program, so no op counts as earlier than the one before.
 fn starts(trace: &Trace, stage: u32, played: u32, ops: usize) -> Vec<Nanos> {
     let Some(group) = trace.tracks.iter().find(|track| track.stage == stage).map(|track| track.group) else {
         return Vec::new();

@@ -79,7 +79,7 @@ pub async fn measure_checkpoints(
             saved.push(trainer.store(form, |packed| std::future::ready(store.save(&packed))).await?);
             let begin = Instant::now();
             let found = store.load(exact.progress.steps, trainer.most_kept())?;
-            loads.push(elapsed(begin));
+            loads.push(Nanos::from(begin.elapsed()));
             same &= found == exact;
         }
         saved.sort_by_key(Stored::total);
@@ -91,10 +91,6 @@ pub async fn measure_checkpoints(
         rows.push(CheckpointRow { name, stored, loading, exact: same, modelled_bytes, modelled_writing });
     }
     Ok(CheckpointReport { rate, probe, rows })
-}
-
-fn elapsed(since: Instant) -> Nanos {
-    Nanos(i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// The rate at which a folder takes a file of some bytes until all of it is there: the median of three.
@@ -111,7 +107,7 @@ fn rate_of(folder: &Path, bytes: Bytes) -> Result<BytesPerSec, ExecError> {
     for _ in 0..3 {
         let begin = Instant::now();
         write_aside(&path, &content)?;
-        times.push(elapsed(begin));
+        times.push(Nanos::from(begin.elapsed()));
     }
     fs::remove_file(&path).ok();
     times.sort_unstable();

@@ -122,17 +122,13 @@ pub async fn measure_loading(
         }
         let begin = Instant::now();
         let Some(batch) = loader.next_batch()? else { break };
-        waits.push(elapsed(begin));
+        waits.push(Nanos::from(begin.elapsed()));
         trainer.give(batch);
         losses.push(trainer.step().await?.loss);
     }
     let step = steps[1];
     let (modelled, loaded) = (play_input(&model, step), loader.loaded());
     Ok(LoadingReport { options, batch, sample, step, waits, losses, loaded, model, modelled, modelled_hits })
-}
-
-fn elapsed(since: Instant) -> Nanos {
-    Nanos(i64::try_from(since.elapsed().as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Every sample once an epoch, shuffled anew for each (Fisher & Yates).
@@ -158,10 +154,10 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
     for number in 0..probed {
         let begin = Instant::now();
         let content = samples.read(number)?;
-        reading += elapsed(begin);
+        reading += Nanos::from(begin.elapsed());
         let begin = Instant::now();
         let sample = samples.decode(number, &content)?;
-        decoding += elapsed(begin);
+        decoding += Nanos::from(begin.elapsed());
         words += sample.values().map(|words| words.len() as u64).sum::<u64>();
     }
     let each = |time: Nanos| Nanos(time.0 / i64::from(probed.max(1)));

@@ -37,6 +37,11 @@ pub struct BudgetTooSmall {
     pub budget: Bytes,
 }
 
+/// The share of what is reserved that is unused even when most is in use.
+pub fn fragmentation(allocated: Bytes, reserved: Bytes) -> f64 {
+    1.0 - allocated.as_f64() / reserved.as_f64().max(1.0)
+}
+
 /// What a policy makes of a course.
 ///
 /// # Errors

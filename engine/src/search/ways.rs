@@ -79,6 +79,8 @@ const COMBINED: usize = 8;
 #[derive(Clone, Debug)]
 pub struct WaySearch {
     file: ScenarioFile,
+    /// What the file says, as it is.
+    now: Scenario,
     wanted: usize,
     ways: Ways,
     left: VecDeque<Vec<Edit>>,
@@ -95,7 +97,7 @@ impl WaySearch {
         let scenario = check(file)?;
         let ways = Ways { now: tried(&scenario, Vec::new()), fitting: Vec::new(), others: Vec::new() };
         let left = singles(&scenario).into();
-        Ok(Self { file: file.clone(), wanted, ways, left, tried: 0, paired: false })
+        Ok(Self { file: file.clone(), now: scenario, wanted, ways, left, tried: 0, paired: false })
     }
 
     /// Tries the next change; false when there is none.
@@ -110,8 +112,18 @@ impl WaySearch {
         }
         let Some(edits) = self.left.pop_front() else { return false };
         self.tried += 1;
-        self.ways.add(&self.file, edits);
+        if let Some(scenario) = self.other(&edits) {
+            self.ways.add(tried(&scenario, edits));
+        }
         true
+    }
+
+    /// The scenario with some changes, where it allows them and they change anything.
+    fn other(&self, edits: &[Edit]) -> Option<Scenario> {
+        let scenario = changed(&self.file, edits).and_then(|file| check(&file).ok())?;
+        let alike = self.now.strategy().canonical() == scenario.strategy().canonical()
+            && self.now.run().allocator == scenario.run().allocator;
+        (!alike).then_some(scenario)
     }
 
     /// The share of the changes that are known by now which was tried.
@@ -141,18 +153,8 @@ pub fn ways_to_fit(
 }
 
 impl Ways {
-    /// Simulates a change, unless the scenario does not allow it.
-    fn add(&mut self, file: &ScenarioFile, edits: Vec<Edit>) {
-        let Some(scenario) = changed(file, &edits).and_then(|file| check(&file).ok()) else { return };
-        let now = check(file).ok();
-        let alike = |now: &Scenario| {
-            now.strategy().canonical() == scenario.strategy().canonical()
-                && now.run().allocator == scenario.run().allocator
-        };
-        if now.as_ref().is_some_and(alike) {
-            return;
-        }
-        let way = tried(&scenario, edits);
+    /// Sorts in what was tried.
+    fn add(&mut self, way: Way) {
         // Where it fits already, only what takes less is a change worth showing.
         if self.now.fits && way.reserved >= self.now.reserved {
             return;
@@ -200,9 +202,15 @@ pub fn changed(file: &ScenarioFile, edits: &[Edit]) -> Option<ScenarioFile> {
     Some(changed)
 }
 
-fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
+/// The step of a scenario, simulated.
+fn simulated(scenario: &Scenario) -> (StepGraph, StepReport) {
     let step = lower(scenario);
     let report = step_report(&step, scenario, &simulate(&step, scenario));
+    (step, report)
+}
+
+fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
+    let (step, report) = simulated(scenario);
     way(&step, scenario, &report, edits)
 }
 
@@ -257,7 +265,8 @@ fn singles(scenario: &Scenario) -> Vec<Vec<Edit>> {
     one("strategy.compress_activations", true.into());
     one("strategy.gradient_format", "compute".into());
     one("strategy.optimizer", "adam_8bit".into());
-    list.extend([0.97, 0.93, 0.88].map(|share| by_budget(scenario, share)));
+    let room = least_room(scenario);
+    list.extend([0.97, 0.93, 0.88].map(|share| by_budget(room, share)));
     list.push(cheap_parts());
     list
 }
@@ -266,11 +275,15 @@ fn edit(path: &str, value: impl Into<Value>) -> Edit {
     Edit { path: path.to_owned(), value: value.into() }
 }
 
-/// As little again as the device allows: a share of what is left of it for tensors, the rest lies between them.
-fn by_budget(scenario: &Scenario, share: f64) -> Vec<Edit> {
+/// What the fullest device has left for tensors.
+fn least_room(scenario: &Scenario) -> Bytes {
     let step = lower(scenario);
     let stages = 0..u32::try_from(step.stages.len()).unwrap_or(0);
-    let room = stages.map(|stage| DeviceMemory::of(&step, scenario, stage).room()).min().unwrap_or_default();
+    stages.map(|stage| DeviceMemory::of(&step, scenario, stage).room()).min().unwrap_or_default()
+}
+
+/// As little again as the device allows: a share of what is left of it for tensors, the rest lies between them.
+fn by_budget(room: Bytes, share: f64) -> Vec<Edit> {
     let budget = room.as_f64() * share / 1e9;
     vec![edit("strategy.recompute", "budget"), edit("strategy.recompute_budget", format!("{budget:.2} GB"))]
 }
@@ -321,15 +334,14 @@ fn ways_to_treat(scenario: &Scenario) -> Vec<(&'static str, Vec<Edit>)> {
         ("keep", again("none")),
         ("selective", [kept(), cheap_parts()].concat()),
         ("full", again("full")),
-        ("budget", [kept(), by_budget(scenario, 0.93)].concat()),
+        ("budget", [kept(), by_budget(least_room(scenario), 0.93)].concat()),
         ("offload", with("strategy.offload_activations", layers.into())),
         ("compress", with("strategy.compress_activations", true.into())),
     ]
 }
 
 fn treated(name: &'static str, scenario: &Scenario, edits: Vec<Edit>) -> Treatment {
-    let step = lower(scenario);
-    let report = step_report(&step, scenario, &simulate(&step, scenario));
+    let (step, report) = simulated(scenario);
     let fullest = report.peak_memory.iter().rev().max_by_key(|peak| peak.total);
     Treatment {
         name,

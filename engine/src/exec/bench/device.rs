@@ -217,7 +217,7 @@ impl Bench<'_> {
 }
 
 fn since(begin: Instant) -> Nanos {
-    Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX)).max(Nanos(1))
+    Nanos::from(begin.elapsed()).max(Nanos(1))
 }
 
 fn median(times: &mut [Nanos]) -> Nanos {

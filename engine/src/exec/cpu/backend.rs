@@ -68,7 +68,7 @@ impl CpuBackend {
     /// Runs every dispatch of some scopes in order.
     pub fn replay(&mut self, recording: &Recording, scopes: Range<usize>) -> Result<Vec<(Nanos, Nanos)>, ExecError> {
         let origin = Instant::now();
-        let now = || Nanos(i64::try_from(origin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+        let now = || Nanos::from(origin.elapsed());
         let mut times = Vec::with_capacity(scopes.len());
         for scope in &recording.scopes[scopes] {
             let start = now();

@@ -125,10 +125,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn nanos(time: Duration) -> Nanos {
-    Nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
-}
-
 impl Shared {
     /// Makes every `workers`-th batch, until nobody takes them.
     fn work(&self, worker: u32, send: &SyncSender<Made>) {
@@ -157,8 +153,8 @@ impl Shared {
         loaded.samples += 1;
         loaded.hits += u64::from(hit);
         loaded.read += if hit { Bytes::ZERO } else { Bytes(content.len() as u64) };
-        loaded.reading += nanos(read - begin);
-        loaded.decoding += nanos(read.elapsed());
+        loaded.reading += Nanos::from(read - begin);
+        loaded.decoding += Nanos::from(read.elapsed());
         Ok(sample)
     }
 

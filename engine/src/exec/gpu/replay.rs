@@ -26,7 +26,7 @@ pub async fn by_queue_time(
     scopes: &[Scope],
 ) -> Result<ScopeTimes, ExecError> {
     let origin = Instant::now();
-    let now = || nanos(origin.elapsed());
+    let now = || Nanos::from(origin.elapsed());
     let mut times = Vec::with_capacity(scopes.len());
     for scope in scopes {
         let start = now();
@@ -75,8 +75,8 @@ pub async fn by_timestamps(
         let commands = encoder.finish();
         let encoded = Instant::now();
         device.queue.submit([commands]);
-        host.encoding += nanos(encoded - begin);
-        host.submitting += nanos(encoded.elapsed());
+        host.encoding += Nanos::from(encoded - begin);
+        host.submitting += Nanos::from(encoded.elapsed());
         if (number + 1) % SUBMISSIONS_IN_FLIGHT == 0 {
             device.wait().await?;
         }
@@ -86,10 +86,6 @@ pub async fn by_timestamps(
         ticks.extend(queries.read(device, scopes.len()).await?);
     }
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
-}
-
-fn nanos(time: std::time::Duration) -> Nanos {
-    Nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// All scopes in one open pass, a timestamp before and after each.

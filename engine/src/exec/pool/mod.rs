@@ -16,7 +16,7 @@ pub use rank::{Page, RankMemory};
 use super::{BufferId, ExecError};
 use crate::graph::StepGraph;
 use crate::graph::passes::plan_memory::saved;
-use crate::memory::{BudgetTooSmall, Course, Plan, Pool, Usage, plan};
+use crate::memory::{BudgetTooSmall, Course, Plan, Pool, Usage, fragmentation, plan};
 use crate::scenario::{PoolName, PoolPolicy};
 use crate::trace::MemoryUse;
 use crate::units::Bytes;
@@ -61,7 +61,7 @@ impl PoolStatistics {
 
     /// The share of what is reserved that is unused even when most is in use.
     pub fn fragmentation(&self) -> f64 {
-        1.0 - self.usage.at_peak.total().as_f64() / self.reserved.as_f64().max(1.0)
+        fragmentation(self.usage.at_peak.total(), self.reserved)
     }
 }
 

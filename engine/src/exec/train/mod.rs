@@ -169,7 +169,7 @@ impl Trainer {
         let (loss_scale, skipped) = (self.loss_scale.shown(), !gradient_norm.is_finite());
         self.updates += u32::from(!skipped);
         self.loss_scale.after(!skipped);
-        let wall = Nanos(i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX));
+        let wall = Nanos::from(begin.elapsed());
         Ok(StepResult {
             step: self.steps,
             loss,

@@ -65,10 +65,8 @@ impl Trainer {
         let files = u32::try_from(packed.files.len()).unwrap_or(u32::MAX);
         let made = Instant::now();
         keep(packed).await?;
-        let time = |from: Instant, until: Instant| {
-            Nanos(i64::try_from(until.duration_since(from).as_nanos()).unwrap_or(i64::MAX))
-        };
-        let (reading, packing, writing) = (time(begin, read), time(read, made), time(made, Instant::now()));
+        let (reading, packing) = (Nanos::from(read - begin), Nanos::from(made - read));
+        let writing = Nanos::from(made.elapsed());
         Ok(Stored { steps, form, files, raw, stored, reading, packing, writing })
     }
 

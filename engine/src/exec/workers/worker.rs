@@ -195,7 +195,6 @@ impl State {
 
     /// Runs the parts in order; returns start and end of every scope.
     fn replay(&mut self, peers: &mut [Option<Peer>]) -> Result<Vec<(Nanos, Nanos)>, End> {
-        let nanos = |time: std::time::Duration| Nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
         let (origin, epoch) = (Instant::now(), since_the_epoch());
         let mut times = Vec::with_capacity(self.program.recording.scopes.len());
         for part in &self.program.parts {
@@ -203,7 +202,7 @@ impl State {
                 let words = peer(peers, message)?.receive.receive_words().map_err(End::Alone)?;
                 self.backend.write(self.inbox.0, message.offset, &words);
             }
-            let start = nanos(epoch + origin.elapsed());
+            let start = Nanos::from(epoch + origin.elapsed());
             let of_part = block_on(self.backend.replay_scopes(&self.program.recording, part.scopes.clone()))?;
             times.extend(of_part.into_iter().map(|(from, to)| (start + from, start + to)));
             send(&mut self.backend, self.outbox.0, part, peers)?;

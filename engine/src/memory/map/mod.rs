@@ -85,11 +85,6 @@ pub struct MemoryMap {
 }
 
 impl MemoryMap {
-    /// The share of what is reserved that is unused even when most is in use.
-    pub fn fragmentation(&self) -> f64 {
-        1.0 - self.allocated.as_f64() / self.reserved.as_f64().max(1.0)
-    }
-
     /// The first moment at which most is in use.
     pub fn peak_moment(&self) -> usize {
         most(&blocks_over_time(&self.blocks), self.ops).1
