@@ -135,7 +135,7 @@ fn a_long_run_tells_what_counts_and_the_best_interval() {
     let document = json(&["goodput", "checkpoint-goodput-16k", "--json", "--csv", &csv]);
     let goodput = &document["goodput"];
     let modes = goodput["modes"].as_array().expect("a list");
-    assert_eq!(modes.len(), 4);
+    assert_eq!(modes.len(), 5);
     // 2048 nodes and their devices fail every three hours (Dubey et al. 2024: 419 times in 54 days).
     let hours = goodput["mtbf"].as_f64().expect("a time") / 3.6e12;
     assert!((hours - 54.0 * 24.0 / 419.0).abs() < 0.1, "{hours}");

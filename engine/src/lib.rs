@@ -23,8 +23,7 @@
 //!
 //! ## What is not modelled yet
 //!
-//! Metadata servers and stripes of storage, and what failures do to a single step. Learning-rate schedules are not
-//! executed.
+//! What failures do to a single step. Learning-rate schedules are not executed.
 
 pub mod analysis;
 pub mod cluster;
@@ -40,4 +39,5 @@ pub mod search;
 pub mod sim;
 pub mod trace;
 pub mod units;
+pub mod unpack;
 pub mod validate;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use shardlab_engine::analysis::{CacheStudy, Feed, StudyOptions, breakdowns, step_report};
 use shardlab_engine::exec::{BackendKind, Trainer, executable_graph, open};
 use shardlab_engine::graph::{OpKind, lower};
-use shardlab_engine::scenario::{CachePlacement, CachePolicy, SamplesFile, Scenario, check, preset_file};
+use shardlab_engine::scenario::{
+    CachePlacement, CachePolicy, SampleFormat, SamplesFile, Scenario, ScenarioFile, check, preset_file,
+};
 use shardlab_engine::sim::cache::requests_of;
 use shardlab_engine::sim::input::Loader;
 use shardlab_engine::sim::{Folding, simulate, simulate_folded, slack, step_time};
@@ -199,9 +201,84 @@ fn an_execution_computes_the_same_with_samples_described() {
     };
     let mut file = preset_file("tiny-llama-pp2-tp2").unwrap();
     let bare = check(&file).unwrap();
-    let samples = SamplesFile { count: Some(1000), size: Some(Bytes(1000)), size_spread: None };
+    let samples = SamplesFile { count: Some(1000), size: Some(Bytes(1000)), ..SamplesFile::default() };
     file.data.samples = Some(samples);
     let described = check(&file).unwrap();
     assert!(lower(&described).ops().any(|op| op.kind == OpKind::Load));
     assert_eq!(losses(&described), losses(&bare));
+}
+
+fn preset(name: &str, change: impl Fn(&mut ScenarioFile)) -> Nanos {
+    let mut file = preset_file(name).unwrap();
+    change(&mut file);
+    stall(&simulated(&check(&file).unwrap()))
+}
+
+#[test]
+fn shards_remove_what_opening_small_files_costs() {
+    let name = "small-files-metadata";
+    let files = preset(name, |_| ());
+    let samples = |file: &mut ScenarioFile, format| {
+        file.data.samples.as_mut().unwrap().format = format;
+    };
+    assert!(files > Nanos(20_000_000), "{files}");
+    assert_eq!(preset(name, |file| samples(file, SampleFormat::Shards)), Nanos::ZERO);
+    assert_eq!(preset(name, |file| samples(file, SampleFormat::Records)), Nanos::ZERO);
+    let more = |file: &mut ScenarioFile| {
+        file.data.storage.as_mut().unwrap().metadata_servers = Some(16);
+    };
+    assert_eq!(preset(name, more), Nanos::ZERO, "as many opens as samples a second");
+}
+
+#[test]
+fn nodes_beside_the_cluster_remove_the_stall_of_decoding() {
+    let name = "preprocessing-nodes";
+    assert_eq!(preset(name, |_| ()), Nanos::ZERO);
+    let (alone, fewer) = (
+        preset(name, |file| file.data.preprocessing = None),
+        preset(name, |file| file.data.preprocessing.as_mut().unwrap().nodes = Some(6)),
+    );
+    assert!(alone > fewer && fewer > Nanos::ZERO, "{alone} {fewer}");
+    let slow = |file: &mut ScenarioFile| {
+        file.data.preprocessing.as_mut().unwrap().bandwidth = Some(BytesPerSec(100e6));
+    };
+    assert!(preset(name, slow) > Nanos::ZERO, "batches come over the network");
+}
+
+#[test]
+fn servers_that_hold_copies_or_stripes_deliver_more() {
+    let of = |said: &str| {
+        let text = format!("{said}\nservers = 64\nserver_bandwidth = \"100 MB/s\"\n");
+        let mut file = preset_file("data-bound-vision").unwrap();
+        file.data.loader.as_mut().unwrap().workers = Some(2);
+        file.data.storage = Some(toml::from_str(&text).unwrap());
+        Loader::of(&check(&file).unwrap()).unwrap()
+    };
+    let (plain, copies) = (of(""), of("replicas = 3"));
+    assert!(plain.evenness < 0.5 && copies.evenness > plain.evenness + 0.05, "{} {}", plain.evenness, copies.evenness);
+    assert!(copies.tiers[2].bandwidth.0 > plain.tiers[2].bandwidth.0);
+    let striped = of("stripe_count = 8\nstripe_size = \"16 KiB\"");
+    assert!(striped.tiers[2].alone.0 > 6.0 * plain.tiers[2].alone.0 && striped.evenness > plain.evenness);
+}
+
+#[test]
+fn what_is_said_of_storage_that_cannot_be_is_refused() {
+    let refused = |section: &str, said: &str, path: &str| {
+        let samples = "[data.samples]\ncount = 1000\nsize = \"1 KB\"\n";
+        let table = if section == "samples" { String::new() } else { format!("[data.{section}]\n") };
+        let text = format!(
+            "[model]\npreset = \"resnet-50\"\n[cluster]\ndevice = \"a100-80gb-sxm\"\nnodes = 2\n[strategy]\nglobal_batch = 16\n{samples}{table}{said}\n"
+        );
+        let error = check(&toml::from_str::<ScenarioFile>(&text).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(path), "{said}: {error}");
+    };
+    refused("storage", "stripe_count = 2", "data.storage.stripe_count");
+    refused("storage", "servers = 0", "data.storage.servers");
+    refused("storage", "servers = 4\nreplicas = 5", "data.storage.replicas");
+    refused("storage", "metadata_rate = 5.0", "data.storage.metadata_rate");
+    refused("storage", "metadata_servers = 1\nmetadata_rate = 0.0", "data.storage.metadata_rate");
+    refused("samples", "per_shard = 10", "data.samples.per_shard");
+    refused("samples", "format = \"shards\"\nper_shard = 1000", "data.samples.per_shard");
+    refused("preprocessing", "workers = 4", "data.preprocessing.nodes");
+    refused("preprocessing", "nodes = 2\n[data.loader]\nworkers = 4", "data.loader.workers");
 }

@@ -80,7 +80,7 @@ fn study(options: &CacheOptions, study_options: StudyOptions) -> anyhow::Result<
         None => (scenario.name().to_owned(), made(&scenario, options)?, Origin::Modelled),
     };
     let imported = origin == Origin::Imported;
-    let nodes = if imported { options.nodes.unwrap_or(requests.nodes()) } else { scenario.cluster().nodes };
+    let nodes = if imported { options.nodes.unwrap_or(requests.nodes()) } else { reading_nodes(&scenario) };
     let known = scenario.data().input.map(|input| input.cache);
     let cache = chosen(options, suited(known, &requests, nodes, origin))?;
     let study = CacheStudy::new(Arc::new(requests), cache, nodes, origin, study_options);
@@ -94,7 +94,13 @@ fn made(scenario: &Scenario, options: &CacheOptions) -> anyhow::Result<Requests>
             options.scenario
         )
     })?;
-    Ok(requests_of(input, scenario.cluster().nodes, scenario.run().seed))
+    Ok(requests_of(input, reading_nodes(scenario), scenario.run().seed))
+}
+
+/// Nodes that read: those beside the cluster where there are some.
+fn reading_nodes(scenario: &Scenario) -> u32 {
+    let nodes = scenario.cluster().nodes;
+    scenario.data().input.map_or(nodes, |input| input.reading_nodes(nodes))
 }
 
 /// The cache with what the command line says of it.

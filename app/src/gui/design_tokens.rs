@@ -141,6 +141,7 @@ pub fn mode_color(mode: &str) -> Color32 {
         "full" => 0xd95f5f,
         "sharded" => 0xe9c46a,
         "async" => 0x4f9df0,
+        "multi_level" => 0x8d6cab,
         _ => 0x2a9d8f,
     })
 }

@@ -2,6 +2,7 @@
 
 use shardlab_engine::scenario::{MAX_FILE_BYTES, Opened, ScenarioError, ScenarioFile, check, check_model};
 use shardlab_engine::units::Bytes;
+use shardlab_engine::unpack::plain_name;
 
 use super::i18n::t_with;
 use super::job::spawn;
@@ -12,6 +13,9 @@ pub type Arrival = (String, Result<Vec<u8>, String>);
 /// Ends of the names of traces of reads.
 pub const TRACE_ENDS: &[&str] = &["csv", "bin", "oraclegeneral", "trace"];
 
+/// The same as a dialog has them: behind a name of a compressed file only the last end counts.
+const PICKED_ENDS: &[&str] = &["csv", "bin", "oraclegeneral", "trace", "gz", "zst"];
+
 /// Ends of the names of memory snapshots.
 pub const SNAPSHOT_ENDS: &[&str] = &["pickle", "pkl"];
 
@@ -21,7 +25,7 @@ pub fn is_snapshot(name: &str) -> bool {
 }
 
 fn ends(name: &str, ends: &[&str]) -> bool {
-    let end = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let end = plain_name(name).rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     ends.contains(&end.as_str())
 }
 
@@ -62,7 +66,7 @@ impl Opener {
         spawn("open", async move {
             let dialog = rfd::AsyncFileDialog::new()
                 .add_filter("TOML, JSON", &["toml", "json"])
-                .add_filter("CSV, oracleGeneral", TRACE_ENDS)
+                .add_filter("CSV, oracleGeneral", PICKED_ENDS)
                 .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS);
             if let Some(handle) = dialog.pick_file().await {
                 let name = handle.file_name();

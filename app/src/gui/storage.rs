@@ -112,6 +112,7 @@ impl StorageView {
             if let Some(mode) = table_ui(ui, report) {
                 session.file.checkpoint.get_or_insert_default().mode = mode;
             }
+            paths_ui(ui, report);
         });
     }
 }
@@ -192,6 +193,25 @@ fn curve_ui(ui: &mut Ui, report: &GoodputReport) {
             {
                 plot.vline(VLine::new(key, interval.max(1.0).log10()).color(ink).style(style));
             }
+        }
+    });
+}
+
+/// Where a whole checkpoint of the chosen way goes.
+fn paths_ui(ui: &mut Ui, report: &GoodputReport) {
+    let Some(own) = report.own() else { return };
+    ui.add_space(6.0);
+    ui.strong(t("storage.paths")).on_hover_text(t("storage.paths.tip"));
+    Grid::new("way of a checkpoint").striped(true).num_columns(4).spacing([20.0, 4.0]).show(ui, |ui| {
+        let mut last = "";
+        for (part, hop) in own.hops() {
+            ui.weak(if part == last { "" } else { t_or_name("storage_hop", part) });
+            last = part;
+            let [from, to] = [hop.from, hop.to].map(|tier| t_or_name("storage_place", tier.name()));
+            ui.label(format!("{from} → {to}"));
+            right_ui(ui, &hop.rate.to_string());
+            ui.monospace(report::long_time(hop.time));
+            ui.end_row();
         }
     });
 }

@@ -9,6 +9,7 @@ mod device_memory;
 pub mod explain;
 mod goodput;
 mod input;
+mod input_stages;
 mod report;
 mod transfer;
 mod what_if;
@@ -19,8 +20,9 @@ pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, Stud
 pub use device_memory::{
     AllocatorRow, Breaks, DeviceMemory, MapValue, MemoryPicture, Reserved, fits, replayed, reserved,
 };
-pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, ModeReport, goodput};
+pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
+pub use input_stages::{InputStage, StageUse};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};
 pub use what_if::{WhatIf, what_if};

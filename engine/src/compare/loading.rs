@@ -10,7 +10,7 @@ use web_time::Instant;
 use crate::exec::{Asked, DiskLoader, DiskSamples, ExecError, Loaded, LoaderOptions, Trainer};
 use crate::scenario::{Cache, CachePolicy, Scenario};
 use crate::sim::cache::{Decision, ObjectId, Requests, Sizes, decisions};
-use crate::sim::input::{InputRun, Loader, TierRate, play_input};
+use crate::sim::input::{InputRun, Loader, Opening, TierRate, play_input};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// Samples that are read to see how fast the storage is.
@@ -164,11 +164,9 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
     let bytes = samples.bytes();
     // What a file takes of its own is its latency; the rate is what the storage is limited to, or this machine's.
     let own = BytesPerSec(bytes.as_f64() / each(reading).secs().max(1e-9));
-    let storage = TierRate {
-        bandwidth: options.limit.unwrap_or(own),
-        latency: options.limit.map_or(Nanos::ZERO, |_| each(reading)),
-    };
-    let memory = TierRate { bandwidth: BytesPerSec(1e12), latency: Nanos::ZERO };
+    let latency = options.limit.map_or(Nanos::ZERO, |_| each(reading));
+    let storage = TierRate::new(options.limit.unwrap_or(own), latency);
+    let memory = TierRate::new(BytesPerSec(1e12), Nanos::ZERO);
     Ok(Loader {
         batch,
         workers: options.workers,
@@ -178,6 +176,10 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
         decode: each(decoding),
         assemble: BytesPerSec(1e12),
         copy: BytesPerSec(1e12),
+        pageable: false,
+        network: None,
+        opening: Opening::default(),
+        evenness: 1.0,
         tiers: [memory, memory, storage],
         shares: [hits, 0.0, 1.0 - hits],
     })

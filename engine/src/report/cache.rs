@@ -74,6 +74,15 @@ fn step(text: &mut String, input: &InputReport) {
         input.compute, input.stall
     );
     let _ = writeln!(text, "  {}", bound_text(input.run.bound));
+    for stage in input.stages() {
+        let rate = stage.rate.map(|rate| rate.to_string()).unwrap_or_default();
+        let mark = if stage.is_bound { "  ← waited for" } else { "" };
+        let _ = writeln!(text, "    {:<10} {:>6.1} % {rate:>12}{mark}", stage.stage.name(), stage.busy * 100.0);
+    }
+    if input.loader.evenness < 1.0 {
+        let share = input.loader.evenness * 100.0;
+        let _ = writeln!(text, "  the servers of storage deliver at most {share:.0} %: reads load them unevenly");
+    }
     let _ = match input.least_capacity {
         Some(Bytes::ZERO) => writeln!(text, "  it would not wait without a cache either"),
         Some(bytes) => writeln!(text, "  the least cache of a node with which it does not wait: {bytes}"),
@@ -86,6 +95,11 @@ fn bound_text(bound: InputBound) -> String {
         InputBound::None => "workers are ahead of the step".to_owned(),
         InputBound::Decode => "decoding is too slow: more workers, or less work for each sample".to_owned(),
         InputBound::Bandwidth(tier) => format!("the rate of the tier `{}` is too low", tier.name()),
+        InputBound::Metadata => {
+            "opening files is too slow: samples in larger files (data.samples.format), or more metadata servers"
+                .to_owned()
+        }
+        InputBound::Network => "batches come too slowly from the nodes that make them".to_owned(),
         InputBound::Latency => "workers wait for first bytes: more workers, or larger objects".to_owned(),
         InputBound::Copy => "putting batches together, or copying them to the device, is too slow".to_owned(),
     }

@@ -59,7 +59,20 @@ pub fn goodput_table(name: &str, report: &GoodputReport) -> String {
             mode.best.time.goodput() * 100.0
         );
     }
+    paths(&mut text, report);
     text
+}
+
+/// The hops of the chosen way.
+fn paths(text: &mut String, report: &GoodputReport) {
+    let Some(own) = report.own() else { return };
+    let _ =
+        writeln!(text, "\n  the way of a whole checkpoint, {}; the slowest hop of a part decides", report.mode.name());
+    for (part, hop) in own.hops() {
+        let way = format!("{} → {}", hop.from.name(), hop.to.name());
+        let time = long_time(hop.time);
+        let _ = writeln!(text, "    {part:<12} {way:<18} {:>12} {time:>10}", hop.rate.to_string());
+    }
 }
 
 /// Goodput of every way over the interval, for spreadsheets.

@@ -1,10 +1,8 @@
 //! Checks what is said of samples, their order, and caches.
 
 use super::check::{Checked, bounded, invalid, required};
-use super::input::{
-    Access, AccessFile, AccessPattern, Cache, CacheFile, CachePlacement, Input, LoaderFile, LoaderSettings, Samples,
-    SamplesFile, Storage, StorageFile,
-};
+use super::check_storage::{check_loader, check_preprocessing, check_shards, check_storage};
+use super::input::{Access, AccessFile, AccessPattern, Cache, CacheFile, CachePlacement, Input, Samples, SamplesFile};
 use super::{CacheMedium, CachePolicy, DataFile};
 use crate::cluster::Cluster;
 use crate::model::Model;
@@ -35,6 +33,7 @@ pub(super) fn check_input(
             ("data.cache", file.cache.is_some()),
             ("data.storage", file.storage.is_some()),
             ("data.loader", file.loader.is_some()),
+            ("data.preprocessing", file.preprocessing.is_some()),
         ];
         return match said.into_iter().find(|(_, said)| *said) {
             Some((path, _)) => Err(invalid(
@@ -46,49 +45,18 @@ pub(super) fn check_input(
             None => Ok(None),
         };
     };
-    let samples = check_samples(samples)?;
-    let access = check_access(&file.access.clone().unwrap_or_default(), &samples, cluster.nodes)?;
-    let cache = check_cache(&file.cache.clone().unwrap_or_default(), &samples, cluster)?;
-    let storage = check_storage(&file.storage.clone().unwrap_or_default(), cluster.nodes)?;
-    let loader = check_loader(&file.loader.clone().unwrap_or_default(), model, sequence_length)?;
-    Ok(Some(Input { samples, access, cache, storage, loader }))
-}
-
-fn check_storage(file: &StorageFile, nodes: u32) -> Checked<Storage> {
-    let node_bandwidth = rate(file.node_bandwidth, "data.storage.node_bandwidth", BytesPerSec(2e9))?;
-    let all = BytesPerSec(node_bandwidth.0 * f64::from(nodes));
-    Ok(Storage {
-        bandwidth: rate(file.bandwidth, "data.storage.bandwidth", all)?,
-        node_bandwidth,
-        latency: time(file.latency, "data.storage.latency", Nanos(1_000_000))?,
-    })
-}
-
-fn check_loader(file: &LoaderFile, model: &Model, sequence_length: u32) -> Checked<LoaderSettings> {
-    let decoded = file.decoded.unwrap_or_else(|| numbers_of(model, sequence_length));
-    if decoded == Bytes::ZERO || decoded > MAX_SIZE {
-        let allowed = "a size from 1 byte to 64 GiB";
-        return Err(invalid("data.loader.decoded", decoded, allowed, "For example \"600 KB\"."));
-    }
-    Ok(LoaderSettings {
-        workers: bounded(Some(file.workers.unwrap_or(8)), "data.loader.workers", 1024)?,
-        prefetch: bounded(Some(file.prefetch.unwrap_or(2)), "data.loader.prefetch", 1024)?,
-        decode: time(file.decode, "data.loader.decode", Nanos::ZERO)?,
-        decoded,
-    })
-}
-
-/// Bytes of a sample with four for every number: pixels of three colours, features and row numbers, or tokens.
-fn numbers_of(model: &Model, sequence_length: u32) -> Bytes {
-    let numbers = match (&model.image, &model.recommender) {
-        (Some(image), _) => 3 * u64::from(image.size) * u64::from(image.size),
-        (None, Some(recommender)) => {
-            let lookups: u64 = recommender.lookups.iter().map(|&n| u64::from(n)).sum();
-            u64::from(recommender.dense_features) + lookups
-        }
-        (None, None) => u64::from(sequence_length) + 1,
-    };
-    Bytes(4 * numbers)
+    let loader = file.loader.clone().unwrap_or_default();
+    let others = file.preprocessing.as_ref().map(|others| check_preprocessing(others, loader.workers)).transpose()?;
+    let nodes = others.map_or(cluster.nodes, |others| others.nodes);
+    let samples = check_samples(samples, nodes)?;
+    Ok(Some(Input {
+        samples,
+        access: check_access(&file.access.clone().unwrap_or_default(), &samples, nodes)?,
+        cache: check_cache(&file.cache.clone().unwrap_or_default(), &samples, cluster, nodes)?,
+        storage: check_storage(&file.storage.clone().unwrap_or_default(), nodes)?,
+        loader: check_loader(&loader, model, sequence_length)?,
+        preprocessing: others,
+    }))
 }
 
 pub(super) fn rate(value: Option<BytesPerSec>, path: &'static str, default: BytesPerSec) -> Checked<BytesPerSec> {
@@ -99,7 +67,7 @@ pub(super) fn rate(value: Option<BytesPerSec>, path: &'static str, default: Byte
     Err(invalid(path, rate, "a rate from 1 B/s to 1 EB/s", "For example \"2 GB/s\"."))
 }
 
-fn time(value: Option<Nanos>, path: &'static str, default: Nanos) -> Checked<Nanos> {
+pub(super) fn time(value: Option<Nanos>, path: &'static str, default: Nanos) -> Checked<Nanos> {
     let time = value.unwrap_or(default);
     if (Nanos::ZERO..=Nanos(3_600_000_000_000)).contains(&time) {
         return Ok(time);
@@ -107,17 +75,29 @@ fn time(value: Option<Nanos>, path: &'static str, default: Nanos) -> Checked<Nan
     Err(invalid(path, time, "a time from 0 to an hour", "For example \"8 ms\"."))
 }
 
-fn check_samples(file: &SamplesFile) -> Checked<Samples> {
-    let allowed = "a size from 1 byte to 64 GiB";
-    let size = required(file.size, "data.samples.size", allowed)?;
-    if size == Bytes::ZERO || size > MAX_SIZE {
-        return Err(invalid("data.samples.size", size, allowed, "For example \"110 KB\"."));
-    }
+fn check_samples(file: &SamplesFile, nodes: u32) -> Checked<Samples> {
+    let bytes = required(file.size, "data.samples.size", SIZES)?;
+    let size = size(Some(bytes), "data.samples.size", bytes)?;
+    let count = bounded(file.count, "data.samples.count", MAX_REQUESTS)?;
     Ok(Samples {
-        count: bounded(file.count, "data.samples.count", MAX_REQUESTS)?,
+        count,
         size,
         size_spread: fraction(file.size_spread, "data.samples.size_spread", 0.0, [0.0, 3.0])?,
+        format: file.format,
+        per_shard: check_shards(file, size, count, nodes)?,
     })
+}
+
+/// Sizes that objects may have.
+const SIZES: &str = "a size from 1 byte to 64 GiB";
+
+/// A size of an object, or what stands for it.
+pub(super) fn size(value: Option<Bytes>, path: &'static str, default: Bytes) -> Checked<Bytes> {
+    let size = value.unwrap_or(default);
+    if size == Bytes::ZERO || size > MAX_SIZE {
+        return Err(invalid(path, size, SIZES, "For example \"110 KB\"."));
+    }
+    Ok(size)
 }
 
 /// A number within limits, or what stands for it.
@@ -156,10 +136,10 @@ fn check_access(file: &AccessFile, samples: &Samples, nodes: u32) -> Checked<Acc
     Ok(access)
 }
 
-fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster) -> Checked<Cache> {
+fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster, nodes: u32) -> Checked<Cache> {
     let all = u64::from(samples.count) * samples.size.0;
     let capacity = file.capacity.unwrap_or(Bytes((all / 3).max(samples.size.0)));
-    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", cluster.nodes.min(MAX_REPLICAS))?;
+    let replicas = bounded(Some(file.replicas.unwrap_or(1)), "data.cache.replicas", nodes.min(MAX_REPLICAS))?;
     let memory = Bytes(cluster.device.host.memory.0.saturating_mul(u64::from(cluster.devices_per_node)));
     // What is left out takes what there is.
     let capacity = if file.capacity.is_none() && in_memory(file) { capacity.min(memory) } else { capacity };

@@ -15,6 +15,9 @@ const DAY: i64 = 24 * HOUR;
 /// Failures over the whole horizon, at most: thousands of runs are played.
 const MAX_FAILURES: f64 = 1e4;
 
+/// Checkpoints from a whole one to the next, at most.
+const MAX_ROUND: u32 = 100;
+
 /// What `file` says of them; none where it says nothing.
 pub(super) fn check_resilience(
     file: &ScenarioFile,
@@ -58,13 +61,16 @@ fn check_checkpoint(file: &CheckpointFile, cluster: &Cluster) -> Checked<Checkpo
     }
     let node_bandwidth = rate(file.node_bandwidth, "checkpoint.node_bandwidth", BytesPerSec(2e9))?;
     let all = BytesPerSec(node_bandwidth.0 * f64::from(cluster.nodes));
+    let share = fraction(file.share, "checkpoint.share", 1.0, [0.001, 1.0])?;
+    let usual = if share < 1.0 { 10 } else { 1 };
     Ok(Checkpointing {
         mode: file.mode,
         interval: file
             .interval
             .map(|interval| bounded(Some(interval), "checkpoint.interval", 1_000_000))
             .transpose()?,
-        share: fraction(file.share, "checkpoint.share", 1.0, [0.001, 1.0])?,
+        share,
+        full_every: bounded(Some(file.full_every.unwrap_or(usual)), "checkpoint.full_every", MAX_ROUND)?,
         bandwidth: rate(file.bandwidth, "checkpoint.bandwidth", all)?,
         node_bandwidth,
     })

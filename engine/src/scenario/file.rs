@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AccessFile, AllocatorName, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
     ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision,
-    Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile, TransferFile, UpdateName,
+    PreprocessingFile, Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile,
+    TransferFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};
 use crate::model::ModelFile;
@@ -317,6 +318,9 @@ pub struct DataFile {
     /// How it becomes batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loader: Option<LoaderFile>,
+    /// Nodes beside the cluster that read and decode for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<PreprocessingFile>,
 }
 
 /// How an execution trains.

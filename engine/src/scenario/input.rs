@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Bytes, BytesPerSec, Nanos};
+use super::storage::{LoaderSettings, Preprocessing, SampleFormat, Storage};
+use crate::units::Bytes;
 
 /// The words of an enumeration as files and screens have them.
 macro_rules! words {
@@ -159,6 +160,11 @@ pub struct SamplesFile {
     /// Standard deviation of the logarithm of sizes (log-normal); 0 when left out: all are alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_spread: Option<f64>,
+    /// How they lie in storage: `files`, `records` or `shards`.
+    pub format: SampleFormat,
+    /// Samples of a shard, for `shards`; as many as have 256 MiB when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_shard: Option<u32>,
 }
 
 /// In which order it is read, as it is written.
@@ -173,7 +179,7 @@ pub struct AccessFile {
     /// Which samples a node reads: `global`, `sharded` or `node`.
     pub sampling: Sampling,
     /// Samples among which a reader picks the next one while it goes through them in order; the whole epoch when left
-    /// out.
+    /// out, of shards the samples of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
     /// Jobs that share the samples, for `jobs` and `search`; 8 when left out.
@@ -225,65 +231,6 @@ pub struct CacheFile {
     pub lost_after: Option<f64>,
 }
 
-/// Where samples lie, as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StorageFile {
-    /// What it delivers to all nodes together, for example `"20 GB/s"`; as much as all nodes can take when left out.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "BytesPerSec::deserialize_option",
-        serialize_with = "BytesPerSec::serialize_option"
-    )]
-    #[schemars(schema_with = "BytesPerSec::text_schema")]
-    pub bandwidth: Option<BytesPerSec>,
-    /// What a node can take of it, for example `"2 GB/s"`; `"2 GB/s"` when left out.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "BytesPerSec::deserialize_option",
-        serialize_with = "BytesPerSec::serialize_option"
-    )]
-    #[schemars(schema_with = "BytesPerSec::text_schema")]
-    pub node_bandwidth: Option<BytesPerSec>,
-    /// Time until the first byte of a sample, for example `"15 ms"`; `"1 ms"` when left out.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "Nanos::deserialize_option",
-        serialize_with = "Nanos::serialize_option"
-    )]
-    #[schemars(schema_with = "Nanos::text_schema")]
-    pub latency: Option<Nanos>,
-}
-
-/// What makes batches of samples, as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LoaderFile {
-    /// Processes of each replica that read and decode; 8 when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workers: Option<u32>,
-    /// Batches of each worker that may wait; 2 when left out, as in PyTorch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prefetch: Option<u32>,
-    /// Time to decode and augment a sample on a core, for example `"8 ms"`; nothing when left out.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "Nanos::deserialize_option",
-        serialize_with = "Nanos::serialize_option"
-    )]
-    #[schemars(schema_with = "Nanos::text_schema")]
-    pub decode: Option<Nanos>,
-    /// Bytes of a sample as the step reads it, for example `"600 KB"`; four for every number that the model takes when
-    /// left out.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "Bytes::deserialize_option",
-        serialize_with = "Bytes::serialize_option"
-    )]
-    #[schemars(schema_with = "Bytes::text_schema")]
-    pub decoded: Option<Bytes>,
-}
-
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Samples {
@@ -293,6 +240,10 @@ pub struct Samples {
     pub size: Bytes,
     /// Standard deviation of the logarithm of sizes.
     pub size_spread: f64,
+    /// How they lie in storage.
+    pub format: SampleFormat,
+    /// Samples of a shard; 1 for other formats.
+    pub per_shard: u32,
 }
 
 /// In which order it is read.
@@ -366,30 +317,6 @@ impl Cache {
     }
 }
 
-/// Where samples lie.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Storage {
-    /// What it delivers to all nodes together.
-    pub bandwidth: BytesPerSec,
-    /// What a node can take of it.
-    pub node_bandwidth: BytesPerSec,
-    /// Time until the first byte of a sample.
-    pub latency: Nanos,
-}
-
-/// What makes batches of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LoaderSettings {
-    /// Processes of each replica.
-    pub workers: u32,
-    /// Batches of each worker that may wait.
-    pub prefetch: u32,
-    /// Time to decode a sample on a core.
-    pub decode: Nanos,
-    /// Bytes of a sample as the step reads it.
-    pub decoded: Bytes,
-}
-
 /// The way of a job's data: what is read, in which order, from where, what is kept of it, and how it becomes batches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Input {
@@ -403,4 +330,13 @@ pub struct Input {
     pub storage: Storage,
     /// How it becomes batches.
     pub loader: LoaderSettings,
+    /// Who reads and decodes, where that are nodes beside the cluster.
+    pub preprocessing: Option<Preprocessing>,
+}
+
+impl Input {
+    /// Nodes that read, of a cluster with so many: each has a cache.
+    pub fn reading_nodes(&self, cluster_nodes: u32) -> u32 {
+        self.preprocessing.map_or(cluster_nodes, |others| others.nodes)
+    }
 }

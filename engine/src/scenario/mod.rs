@@ -12,6 +12,7 @@ mod check_pipeline;
 mod check_resilience;
 mod check_samples;
 mod check_sharding;
+mod check_storage;
 mod check_transfer;
 mod check_update;
 pub mod compression;
@@ -28,6 +29,7 @@ pub mod pipeline;
 pub mod placement;
 mod presets;
 pub mod resilience;
+pub mod storage;
 mod strategy;
 pub mod transfer;
 pub mod update_rule;
@@ -40,7 +42,7 @@ pub use error::ScenarioError;
 pub use file::{ClusterFile, DataFile, RunFile, ScenarioFile, StrategyFile};
 pub use input::{
     Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input,
-    LoaderFile, LoaderSettings, Samples, SamplesFile, Sampling, Storage, StorageFile, WarmUp,
+    Samples, SamplesFile, Sampling, WarmUp,
 };
 pub use memory_pool::{AllocatorName, PoolName, PoolPolicy};
 pub use offload::Place;
@@ -51,6 +53,9 @@ pub use placement::{Placement, PlacementName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 pub use resilience::{CheckpointFile, CheckpointMode, Checkpointing, Reliability, ReliabilityFile, Resilience};
 use serde::Serialize;
+pub use storage::{
+    LoaderFile, LoaderSettings, Preprocessing, PreprocessingFile, SampleFormat, Servers, Storage, StorageFile,
+};
 pub use strategy::{
     AttentionKernel, ContextMethod, ExpertDispatch, GradientFormat, Kernels, Precision, Recompute, RecomputeModule,
     Strategy, ZeroStage,

@@ -20,6 +20,9 @@ words! {
         Async = "async",
         /// The same, into the memory of another node in the place of storage (Wang et al. 2023, "Gemini").
         Peer = "peer_memory",
+        /// Every node writes its part to its drives while the steps wait, and from there to storage meanwhile: read from the
+        /// drives after a failure of software, from storage where a node is lost (Moody et al. 2010, "SCR").
+        MultiLevel = "multi_level",
     }
 }
 
@@ -27,14 +30,18 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointFile {
-    /// `full`, `sharded`, `async` or `peer_memory`.
+    /// `full`, `sharded`, `async`, `peer_memory` or `multi_level`.
     pub mode: CheckpointMode,
     /// Steps from a checkpoint to the next; the best for the goodput when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<u32>,
-    /// The part of the state that is written each time; all of it, 1, when left out.
+    /// The part of the state that changes between checkpoints, and is written as an increment; all of it, 1, when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// Of so many checkpoints one is whole, and the others are increments that are read after it (Eisenman et al. 2022,
+    /// "Check-N-Run"); 1 when left out, 10 where `share` is below 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_every: Option<u32>,
     /// What the storage takes from all nodes together, for example `"1 TB/s"`; as much as all nodes write when left out.
     #[serde(
         skip_serializing_if = "Option::is_none",
@@ -135,8 +142,10 @@ pub struct Checkpointing {
     pub mode: CheckpointMode,
     /// Steps from one to the next; the best when there is none.
     pub interval: Option<u32>,
-    /// The part of the state that is written each time.
+    /// The part of the state that an increment writes.
     pub share: f64,
+    /// Of so many checkpoints one is whole.
+    pub full_every: u32,
     /// What the storage takes from all nodes together.
     pub bandwidth: BytesPerSec,
     /// What a node writes, and reads.

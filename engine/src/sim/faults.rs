@@ -20,12 +20,14 @@ pub struct Job {
     pub step: Nanos,
     /// Steps from a checkpoint to the next.
     pub interval: u32,
-    /// How long a checkpoint holds up the steps.
-    pub blocking: Nanos,
-    /// How long it takes after that until it can be read back.
-    pub background: Nanos,
-    /// How long it takes to read it back.
-    pub read: Nanos,
+    /// What a whole checkpoint takes.
+    pub whole: Taking,
+    /// What an increment takes.
+    pub increment: Taking,
+    /// Of so many checkpoints the first is whole, and the others are increments.
+    pub round: u32,
+    /// Whether what was written while the steps waited can be read after a failure of software.
+    pub survives: bool,
     /// Failures per second that take a node away.
     pub hardware: f64,
     /// Failures per second that do not.
@@ -44,7 +46,95 @@ pub struct Job {
     pub horizon: Nanos,
 }
 
+/// What a checkpoint takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Taking {
+    /// How long it holds up the steps.
+    pub blocking: Nanos,
+    /// How long it takes after that until it can be read wherever it is needed.
+    pub background: Nanos,
+    /// How long it takes to read it where a node was lost.
+    pub read: Nanos,
+    /// How long it takes to read it after a failure of software.
+    pub read_here: Nanos,
+}
+
+/// Where a run is when it fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reached {
+    /// Work in the last checkpoint that is there; none where there is none since the run went on.
+    work: Option<Nanos>,
+    /// Increments that are read after the last whole checkpoint.
+    increments: u32,
+}
+
 impl Job {
+    /// What the checkpoint with a number in its round takes.
+    fn taking(&self, number: u32) -> &Taking {
+        if number == 0 { &self.whole } else { &self.increment }
+    }
+
+    /// The mean of what the checkpoints of a round take.
+    pub fn mean(&self, of: impl Fn(&Taking) -> Nanos) -> Nanos {
+        let round = i64::from(self.round.max(1));
+        Nanos((of(&self.whole).0 + of(&self.increment).0.saturating_mul(round - 1)) / round)
+    }
+
+    /// What is read in the mean after a node was lost: a whole one, and as many increments as follow it.
+    pub fn mean_read(&self) -> Nanos {
+        let increments = self.increment.read.0.saturating_mul(i64::from(self.round.max(1)) - 1) / 2;
+        Nanos(self.whole.read.0.saturating_add(increments))
+    }
+
+    /// How long steps go on before a checkpoint begins: it cannot before the last one is there.
+    fn until(&self, number: u32) -> Nanos {
+        let before = if number == 0 { self.round.max(1) - 1 } else { number - 1 };
+        self.work().max(self.taking(before).background)
+    }
+
+    /// From the end of a checkpoint to the end of that with a number in its round.
+    fn cycle(&self, number: u32) -> Nanos {
+        self.until(number) + self.taking(number).blocking
+    }
+
+    /// All cycles of a round.
+    fn rounds(&self) -> Nanos {
+        let increments = Nanos(self.cycle(1).0.saturating_mul(i64::from(self.round.max(1)) - 1));
+        let others = if self.round > 1 { increments } else { Nanos::ZERO };
+        Nanos(self.cycle(0).0.saturating_add(others.0)).max(Nanos(1))
+    }
+
+    /// Work that is done in a time of operation, and what of it is in checkpoints that are there: the first whole ones and
+    /// increments whose `wait` after the steps went on is over.
+    fn progress(&self, span: Nanos, wait: impl Fn(&Taking) -> Nanos) -> (Nanos, Reached) {
+        let work = self.work();
+        let round = self.round.max(1);
+        let rounds = span.0 / self.rounds().0;
+        let done = i64::from(round).saturating_mul(rounds);
+        let mut reached = Reached::default();
+        if rounds > 0 {
+            // The last increment of the round before may not be there yet.
+            let since = span - Nanos(self.rounds().0 * rounds);
+            let there = wait(self.taking(round - 1)) <= since;
+            let counted = done - i64::from(!there);
+            reached.work = (counted > 0).then(|| work * counted);
+            reached.increments = if there { round - 1 } else { round.saturating_sub(2) };
+        }
+        let mut left = Nanos(span.0 % self.rounds().0);
+        let mut worked = work * done;
+        for number in 0..round {
+            worked += left.min(work);
+            if left < self.cycle(number) {
+                break;
+            }
+            left -= self.cycle(number);
+            if wait(self.taking(number)) <= left {
+                reached = Reached { work: Some(work * (done + i64::from(number) + 1)), increments: number };
+            }
+        }
+        (worked, reached)
+    }
+
     /// The steps from a checkpoint to the next, at most as long as sums of a few of them can be.
     fn work(&self) -> Nanos {
         Nanos(self.step.0.saturating_mul(i64::from(self.interval)).min(i64::MAX / 8))
@@ -127,7 +217,9 @@ impl std::ops::AddAssign for JobTime {
 pub fn play_job(job: &Job, seed: u64) -> JobTime {
     let back = (0..job.spares).map(|_| Reverse(Nanos::ZERO)).collect();
     let random = ChaCha8Rng::seed_from_u64(seed);
-    let mut player = Player { job, random, next: Nanos::ZERO, time: JobTime::default(), back };
+    let time = JobTime::default();
+    let mut player =
+        Player { job, random, next: Nanos::ZERO, time, back, at_risk: Nanos::ZERO, here: 0, everywhere: 0 };
     player.next = player.until_failure();
     while player.left() > Nanos::ZERO {
         if player.run() {
@@ -145,12 +237,19 @@ struct Player<'a> {
     time: JobTime,
     /// When each spare is ready: at once, or when it has been repaired.
     back: BinaryHeap<Reverse<Nanos>>,
+    /// Work that counts, and would not had a node been lost.
+    at_risk: Nanos,
+    /// Increments that are read after a whole checkpoint: of what is there, and of what is there when a node is lost.
+    here: u32,
+    everywhere: u32,
 }
 
 /// What is lost and has to be replaced before a job goes on.
 #[derive(Default)]
 struct Missing {
     nodes: u32,
+    /// Whether what a node alone had is lost with it.
+    state: bool,
     /// What is left of putting spares in their places.
     replacing: Nanos,
 }
@@ -174,23 +273,21 @@ impl Player<'_> {
     fn run(&mut self) -> bool {
         let (left, job) = (self.left(), self.job);
         let (span, failed) = if self.next < left { (self.next, true) } else { (left, false) };
-        let work = job.work();
-        // The next checkpoint cannot begin before the last one is there.
-        let cycle = (work.max(job.background) + job.blocking).max(Nanos(1));
-        let worked = work * (span.0 / cycle.0) + Nanos(span.0 % cycle.0).min(work);
-        let counted = if failed { self.durable(span, cycle, work) } else { worked };
+        let (worked, everywhere) = job.progress(span, |taking| taking.background);
+        let (_, here) = job.progress(span, |taking| if job.survives { Nanos::ZERO } else { taking.background });
         self.time.checkpoints += span - worked;
+        let counted = if failed { here.work.unwrap_or_default() } else { worked };
         self.time.useful += counted;
         self.time.lost += worked - counted;
+        if here.work.is_some() {
+            self.here = here.increments;
+        }
+        match everywhere.work {
+            Some(work) => (self.at_risk, self.everywhere) = (counted - work, everywhere.increments),
+            None => self.at_risk += counted,
+        }
         self.next -= span;
         failed
-    }
-
-    /// The work in the last checkpoint that was there in time.
-    fn durable(&self, span: Nanos, cycle: Nanos, work: Nanos) -> Nanos {
-        // The first is there when the work, the checkpoint and its background are over.
-        let first = work + self.job.blocking + self.job.background;
-        if span < first { Nanos::ZERO } else { work * ((span - first).0 / cycle.0 + 1) }
     }
 
     /// Comes back, again and again where failures come meanwhile.
@@ -204,12 +301,28 @@ impl Player<'_> {
         }
     }
 
-    /// A failure: of a node, or of software.
+    /// A failure: of a node, or of software. With a node goes what was only there.
     fn fail(&mut self, missing: &mut Missing) {
         let share = self.job.hardware / (self.job.hardware + self.job.software).max(f64::MIN_POSITIVE);
-        missing.nodes += u32::from(unit(&mut self.random) < share);
+        let is_node = unit(&mut self.random) < share;
         self.time.failures += 1;
         self.next = self.until_failure();
+        if is_node {
+            missing.nodes += 1;
+            missing.state = true;
+            self.time.useful -= self.at_risk;
+            self.time.lost += self.at_risk;
+            self.at_risk = Nanos::ZERO;
+            self.here = self.everywhere;
+        }
+    }
+
+    /// How long it takes to read what there is.
+    fn reading(&self, missing: &Missing) -> Nanos {
+        let job = self.job;
+        let of = |taking: &Taking| if missing.state { taking.read } else { taking.read_here };
+        let increments = of(&job.increment).0.saturating_mul(i64::from(self.here));
+        Nanos(of(&job.whole).0.saturating_add(increments)).min(job.horizon)
     }
 
     /// Notices the failure, replaces nodes, starts again and reads the checkpoint; false where another failure comes
@@ -229,7 +342,7 @@ impl Player<'_> {
         }
         missing.replacing = Nanos::ZERO;
         self.spend(job.restart, |time| &mut time.down).is_none()
-            && self.spend(job.read, |time| &mut time.reading).is_none()
+            && self.spend(self.reading(missing), |time| &mut time.reading).is_none()
     }
 
     /// Takes the spare that is ready first, and waits for it where there is none; the node that failed is repaired. Nodes
@@ -261,9 +374,10 @@ mod tests {
         Job {
             step: Nanos(10 * S),
             interval: 60,
-            blocking: Nanos(30 * S),
-            background: Nanos::ZERO,
-            read: Nanos(60 * S),
+            whole: taking(30, 0, 60),
+            increment: taking(30, 0, 60),
+            round: 1,
+            survives: false,
             hardware: 1.0 / 10_000.0,
             software: 1.0 / 40_000.0,
             detect: Nanos(30 * S),
@@ -273,6 +387,12 @@ mod tests {
             spares: 1000,
             horizon: Nanos(90 * 86_400 * S),
         }
+    }
+
+    /// What takes so many seconds.
+    fn taking(blocking: i64, background: i64, read: i64) -> Taking {
+        let [blocking, background, read] = [blocking, background, read].map(|seconds| Nanos(seconds * S));
+        Taking { blocking, background, read, read_here: read }
     }
 
     fn mean(job: &Job) -> JobTime {
@@ -315,18 +435,18 @@ mod tests {
 
     #[test]
     fn a_checkpoint_counts_when_it_can_be_read() {
-        let slow = Job { background: Nanos(500 * S), ..job() };
+        let slow = Job { whole: taking(30, 500, 60), ..job() };
         let (fast, slow) = (mean(&job()), mean(&slow));
         assert!(slow.lost > fast.lost && slow.checkpoints <= fast.checkpoints);
         // What takes longer than the interval holds up the next.
-        let slowest = Job { background: Nanos(1260 * S), hardware: 0.0, software: 0.0, ..job() };
+        let slowest = Job { whole: taking(30, 1260, 60), hardware: 0.0, software: 0.0, ..job() };
         assert!((play_job(&slowest, 1).goodput() - 600.0 / 1290.0).abs() < 1e-3);
     }
 
     #[test]
     fn failures_are_the_same_whatever_the_checkpoints_are() {
         // Where nothing waits for nodes; what is at the end of the horizon may differ by one.
-        let slow = Job { read: Nanos(600 * S), blocking: Nanos(5 * S), interval: 7, ..job() };
+        let slow = Job { whole: taking(5, 0, 600), interval: 7, ..job() };
         for seed in 0..5 {
             let [one, other] = [play_job(&job(), seed), play_job(&slow, seed)].map(|time| time.failures);
             assert!(one.abs_diff(other) <= 1, "{one} and {other}");
@@ -345,13 +465,15 @@ mod tests {
 
     #[test]
     fn numbers_at_the_limits_are_answered() {
-        let long = Nanos(3650 * 86_400 * S);
+        let long = taking(3650 * 86_400, 3650 * 86_400, 3650 * 86_400);
         for interval in [1, 1_000_000] {
-            let edge =
-                Job { interval, step: Nanos(100_000_000 * S), blocking: long, background: long, read: long, ..job() };
-            assert_eq!(play_job(&edge, 1).total(), edge.horizon);
+            let edge = Job { interval, step: Nanos(100_000_000 * S), whole: long, increment: long, ..job() };
+            for round in [1, 100] {
+                assert_eq!(play_job(&Job { round, ..edge }, 1).total(), edge.horizon);
+            }
         }
-        let none = Job { step: Nanos(1), interval: 1, blocking: Nanos::ZERO, spares: 0, repair: Nanos::ZERO, ..job() };
+        let none =
+            Job { step: Nanos(1), interval: 1, whole: taking(0, 0, 60), spares: 0, repair: Nanos::ZERO, ..job() };
         assert_eq!(play_job(&none, 1).total(), none.horizon);
     }
 
@@ -362,5 +484,36 @@ mod tests {
         assert!(none.waiting > some.waiting && none.goodput() < some.goodput());
         assert_eq!(play_job(&job(), 5), play_job(&job(), 5));
         assert_ne!(play_job(&job(), 5), play_job(&job(), 6));
+    }
+
+    #[test]
+    fn increments_hold_up_less_and_are_all_read() {
+        let quiet = Job { hardware: 0.0, software: 0.0, ..job() };
+        let of = |round: u32, job: Job| Job { increment: taking(6, 0, 12), round, ..job };
+        // A round of ten: 6000 s of steps, 30 s and nine times 6 s of checkpoints.
+        let goodput = play_job(&of(10, quiet), 1).goodput();
+        assert!((goodput - 6000.0 / 6084.0).abs() < 1e-4, "{goodput}");
+        let (whole, some) = (mean(&of(1, job())), mean(&of(10, job())));
+        assert!(some.checkpoints < whole.checkpoints && some.reading > whole.reading, "{some:?}");
+        // Of a round that ends anywhere four and a half increments are read in the mean, fewer where failures come often.
+        let rare = Job { hardware: 1.0 / 400_000.0, software: 0.0, horizon: Nanos(3650 * 86_400 * S), ..of(10, job()) };
+        let time = mean(&rare);
+        let each = time.reading.secs() / f64::from(time.failures);
+        assert!((each - (60.0 + 4.5 * 12.0)).abs() < 4.0, "{each}");
+    }
+
+    #[test]
+    fn what_nodes_keep_serves_failures_of_software_and_not_of_nodes() {
+        let slow = Taking { read_here: Nanos(5 * S), ..taking(30, 580, 60) };
+        let of = |survives, hardware, software| {
+            mean(&Job { whole: slow, increment: slow, survives, hardware, software, ..job() })
+        };
+        let rate = 1.0 / 8000.0;
+        let (nodes, storage) = (of(true, rate, 0.0), of(false, rate, 0.0));
+        assert_eq!((nodes.lost, nodes.reading), (storage.lost, storage.reading), "drives are lost with a node");
+        let (drives, storage) = (of(true, 0.0, rate), of(false, 0.0, rate));
+        assert!(drives.lost.secs() < 0.6 * storage.lost.secs(), "{} {}", drives.lost, storage.lost);
+        let both = of(true, rate / 2.0, rate / 2.0);
+        assert!(drives.lost < both.lost && both.lost < nodes.lost);
     }
 }

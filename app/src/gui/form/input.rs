@@ -2,8 +2,8 @@
 
 use egui::Ui;
 use shardlab_engine::scenario::{
-    AccessFile, AccessPattern, Admission, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input, LoaderFile,
-    SamplesFile, Sampling, StorageFile, WarmUp,
+    AccessFile, AccessPattern, Admission, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input, SampleFormat,
+    SamplesFile, Sampling, WarmUp,
 };
 
 use super::Form;
@@ -31,25 +31,36 @@ impl Form<'_> {
                 self.stored_ui(ui, &input);
                 self.access_ui(ui, &input);
                 self.cache_ui(ui, &input);
+                self.storage_ui(ui, &input);
+                self.servers_ui(ui, &input);
                 self.loader_ui(ui, &input);
+                self.preprocessing_ui(ui, &input);
                 if ui.button(t("form.data.remove")).on_hover_text(t("form.data.remove.tip")).clicked() {
                     let data = &mut self.session.file.data;
                     (data.samples, data.access, data.cache) = (None, None, None);
-                    (data.storage, data.loader) = (None, None);
+                    (data.storage, data.loader, data.preprocessing) = (None, None, None);
                 }
             },
         );
     }
 
     fn stored_ui(&mut self, ui: &mut Ui, input: &Input) {
-        let errors = ["count", "size", "size_spread"].map(|field| self.error_of(&format!("data.samples.{field}")));
-        let [count, size, spread] = errors.each_ref().map(Option::as_deref);
+        let errors =
+            ["count", "size", "size_spread", "per_shard"].map(|field| self.error_of(&format!("data.samples.{field}")));
+        let [count, size, spread, per_shard] = errors.each_ref().map(Option::as_deref);
         let mut file = self.session.file.data.samples.clone().unwrap_or_default();
         let now = input.samples;
         optional_ui(ui, "form.data.count", &mut file.count, now.count, 1..=100_000_000, count);
         quantity_ui(ui, "form.data.size", &mut file.size, &mut self.state.typed, now.size, size);
         let (value, range) = (&mut file.size_spread, (0.0..=3.0, 0.01));
         optional_real_ui(ui, "form.data.size_spread", value, now.size_spread, range, spread);
+        named_ui(ui, "form.data.format", &mut file.format, &words!(SampleFormat), None);
+        if file.format == SampleFormat::Shards {
+            let (value, most) = (&mut file.per_shard, now.count.max(1));
+            optional_ui(ui, "form.data.per_shard", value, now.per_shard, 1..=most, per_shard);
+        } else {
+            file.per_shard = None;
+        }
         if self.session.file.data.samples.as_ref().unwrap_or(&SamplesFile::default()) != &file {
             self.session.file.data.samples = Some(file);
         }
@@ -68,7 +79,8 @@ impl Form<'_> {
             optional_ui(ui, "form.data.requests", &mut file.requests, now.requests, 1..=100_000_000, requests);
         } else {
             optional_ui(ui, "form.data.epochs", &mut file.epochs, now.epochs, 1..=1000, epochs);
-            let all = now.window.unwrap_or(input.samples.count);
+            let shards = input.samples.format == SampleFormat::Shards;
+            let all = now.window.unwrap_or(if shards { input.samples.per_shard } else { input.samples.count });
             optional_ui(ui, "form.data.window", &mut file.window, all, 1..=100_000_000, window);
         }
         match file.pattern {
@@ -92,7 +104,7 @@ impl Form<'_> {
         let errors = ["policy", "capacity", "read_ahead", "replicas", "lost_after"]
             .map(|field| self.error_of(&format!("data.cache.{field}")));
         let [policy, capacity, ahead, replicas, lost] = errors.each_ref().map(Option::as_deref);
-        let nodes = self.session.run.scenario.cluster().nodes;
+        let nodes = input.reading_nodes(self.session.run.scenario.cluster().nodes);
         let mut file = self.session.file.data.cache.clone().unwrap_or_default();
         let now = input.cache;
         named_ui(ui, "form.data.policy", &mut file.policy, &words!(CachePolicy), policy);
@@ -112,33 +124,6 @@ impl Form<'_> {
         optional_real_ui(ui, "form.data.lost_after", value, now.lost_after.unwrap_or(1.0), range, lost);
         if self.session.file.data.cache.as_ref().unwrap_or(&CacheFile::default()) != &file {
             self.session.file.data.cache = Some(file);
-        }
-    }
-
-    /// Where samples lie, and what makes batches of them.
-    fn loader_ui(&mut self, ui: &mut Ui, input: &Input) {
-        let errors =
-            ["bandwidth", "node_bandwidth", "latency"].map(|field| self.error_of(&format!("data.storage.{field}")));
-        let [all, node, latency] = errors.each_ref().map(Option::as_deref);
-        let mut file = self.session.file.data.storage.clone().unwrap_or_default();
-        let (now, typed) = (input.storage, &mut self.state.typed);
-        quantity_ui(ui, "form.data.storage", &mut file.bandwidth, typed, now.bandwidth, all);
-        quantity_ui(ui, "form.data.node_storage", &mut file.node_bandwidth, typed, now.node_bandwidth, node);
-        quantity_ui(ui, "form.data.latency", &mut file.latency, typed, now.latency, latency);
-        if self.session.file.data.storage.as_ref().unwrap_or(&StorageFile::default()) != &file {
-            self.session.file.data.storage = Some(file);
-        }
-        let errors =
-            ["workers", "prefetch", "decode", "decoded"].map(|field| self.error_of(&format!("data.loader.{field}")));
-        let [workers, prefetch, decode, decoded] = errors.each_ref().map(Option::as_deref);
-        let mut file = self.session.file.data.loader.clone().unwrap_or_default();
-        let (now, typed) = (input.loader, &mut self.state.typed);
-        optional_ui(ui, "form.data.workers", &mut file.workers, now.workers, 1..=1024, workers);
-        optional_ui(ui, "form.data.prefetch", &mut file.prefetch, now.prefetch, 1..=1024, prefetch);
-        quantity_ui(ui, "form.data.decode", &mut file.decode, typed, now.decode, decode);
-        quantity_ui(ui, "form.data.decoded", &mut file.decoded, typed, now.decoded, decoded);
-        if self.session.file.data.loader.as_ref().unwrap_or(&LoaderFile::default()) != &file {
-            self.session.file.data.loader = Some(file);
         }
     }
 }

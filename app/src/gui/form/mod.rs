@@ -2,6 +2,7 @@
 
 mod cluster;
 mod exceptions;
+mod feeding;
 mod fields;
 mod input;
 mod model;

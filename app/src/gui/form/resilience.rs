@@ -30,9 +30,9 @@ impl Form<'_> {
     }
 
     fn checkpoint_ui(&mut self, ui: &mut Ui, now: &Resilience) {
-        let errors = ["interval", "share", "bandwidth", "node_bandwidth"]
+        let errors = ["interval", "share", "full_every", "bandwidth", "node_bandwidth"]
             .map(|field| self.error_of(&format!("checkpoint.{field}")));
-        let [interval, share, bandwidth, node] = errors.each_ref().map(Option::as_deref);
+        let [interval, share, full_every, bandwidth, node] = errors.each_ref().map(Option::as_deref);
         let mut file = self.session.file.checkpoint.clone().unwrap_or_default();
         let (now, typed) = (now.checkpoint, &mut self.state.typed);
         let modes: Vec<_> = CheckpointMode::ALL.iter().map(|&mode| (mode, mode.name())).collect();
@@ -45,6 +45,8 @@ impl Form<'_> {
         }
         let range = (0.001..=1.0, 0.01);
         optional_real_ui(ui, "form.resilience.share", &mut file.share, now.share, range, share);
+        let every = (&mut file.full_every, now.full_every);
+        optional_ui(ui, "form.resilience.full_every", every.0, every.1, 1..=100, full_every);
         quantity_ui(ui, "form.resilience.bandwidth", &mut file.bandwidth, typed, now.bandwidth, bandwidth);
         quantity_ui(ui, "form.resilience.node_bandwidth", &mut file.node_bandwidth, typed, now.node_bandwidth, node);
         if self.session.file.checkpoint.as_ref().unwrap_or(&CheckpointFile::default()) != &file {

@@ -15,7 +15,7 @@ use crate::gui::data::OpenedTrace;
 #[derive(Debug)]
 pub enum Reads {
     /// What a scenario describes, read by so many nodes, from a seed.
-    Made(Input, u32, u64),
+    Made(Box<Input>, u32, u64),
     /// A trace that is open.
     Trace(OpenedTrace),
     /// A file that is to be opened.

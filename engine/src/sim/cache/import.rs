@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::{ObjectId, Requests, Sizes};
 use crate::units::Bytes;
+use crate::unpack::{UnpackError, plain_name, unpacked};
 
 /// Requests that are read, at most.
 const MAX_REQUESTS: usize = 200_000_000;
@@ -22,8 +23,10 @@ pub enum TraceFormat {
 impl TraceFormat {
     /// What a file is by its name: CSV where it ends so, else records.
     pub fn of_name(name: &str) -> Self {
-        let ends_so =
-            name.rsplit('.').next().is_some_and(|end| ["csv", "txt"].contains(&end.to_ascii_lowercase().as_str()));
+        let ends_so = plain_name(name)
+            .rsplit('.')
+            .next()
+            .is_some_and(|end| ["csv", "txt"].contains(&end.to_ascii_lowercase().as_str()));
         if ends_so { Self::Csv } else { Self::OracleGeneral }
     }
 }
@@ -31,6 +34,9 @@ impl TraceFormat {
 /// Why a file is no cache trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
+    /// It is compressed, and cannot be unpacked.
+    #[error(transparent)]
+    Packed(#[from] UnpackError),
     /// There is nothing in it.
     #[error("the trace is empty; expected a request in every line behind a header, or records of 24 bytes")]
     Empty,
@@ -81,14 +87,18 @@ pub enum ImportError {
     },
 }
 
-/// Reads a trace. Objects keep the size that they have first.
+/// Bytes of a trace that was unpacked, at most: so many records.
+const MAX_BYTES: Bytes = Bytes(MAX_REQUESTS as u64 * RECORD as u64);
+
+/// Reads a trace, plain or compressed by gzip or Zstandard. Objects keep the size that they have first.
 ///
 /// # Errors
 /// When the file is not of that layout; the message says where and what to do.
 pub fn import(bytes: &[u8], format: TraceFormat) -> Result<Requests, ImportError> {
+    let bytes = unpacked(bytes, MAX_BYTES)?;
     let requests = match format {
-        TraceFormat::Csv => csv(bytes)?,
-        TraceFormat::OracleGeneral => oracle_general(bytes)?,
+        TraceFormat::Csv => csv(&bytes)?,
+        TraceFormat::OracleGeneral => oracle_general(&bytes)?,
     };
     if requests.objects.is_empty() { Err(ImportError::Empty) } else { Ok(requests) }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::scenario::{
-    Access, AccessPattern, Admission, Cache, CachePlacement, CachePolicy, Input, LoaderSettings, Samples, Sampling,
-    Storage, WarmUp,
+    Access, AccessPattern, Admission, Cache, CachePlacement, CachePolicy, Input, LoaderSettings, SampleFormat, Samples,
+    Sampling, Storage, WarmUp,
 };
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
@@ -19,11 +19,12 @@ fn input(pattern: AccessPattern, sampling: Sampling) -> Input {
         skew: 1.0,
         requests: 100_000,
     };
-    let samples = Samples { count: 1000, size: Bytes(1000), size_spread: 0.0 };
+    let samples =
+        Samples { count: 1000, size: Bytes(1000), size_spread: 0.0, format: SampleFormat::Files, per_shard: 1 };
     let rate = BytesPerSec(1e9);
-    let storage = Storage { bandwidth: rate, node_bandwidth: rate, latency: Nanos::ZERO };
-    let loader = LoaderSettings { workers: 1, prefetch: 1, decode: Nanos::ZERO, decoded: Bytes(1000) };
-    Input { samples, access, cache: Cache::with_capacity(Bytes(300_000)), storage, loader }
+    let storage = Storage { bandwidth: rate, node_bandwidth: rate, latency: Nanos::ZERO, servers: None, opens: None };
+    let loader = LoaderSettings { workers: 1, prefetch: 1, decode: Nanos::ZERO, decoded: Bytes(1000), pageable: false };
+    Input { samples, access, cache: Cache::with_capacity(Bytes(300_000)), storage, loader, preprocessing: None }
 }
 
 fn counts(requests: &Requests) -> Vec<u32> {
@@ -43,6 +44,28 @@ fn an_epoch_reads_every_sample_once_in_another_order() {
     }
     let each = requests_of(&input(AccessPattern::Epochs, Sampling::Node), 4, 1);
     assert!(counts(&each).iter().all(|&n| n == 12));
+}
+
+#[test]
+fn shards_are_read_from_begin_to_end_through_a_buffer() {
+    for sampling in [Sampling::Global, Sampling::Sharded, Sampling::Node] {
+        let plain = input(AccessPattern::Epochs, sampling);
+        let samples = Samples { format: SampleFormat::Shards, per_shard: 30, ..plain.samples };
+        let of = |window| {
+            let access = Access { window: Some(window), ..plain.access };
+            requests_of(&Input { samples, access, ..plain }, 4, 1)
+        };
+        let requests = of(1);
+        let times = if sampling == Sampling::Node { 12 } else { 3 };
+        assert!(counts(&requests).iter().all(|&n| n == times), "{sampling:?}");
+        let first: Vec<u32> =
+            requests.objects.iter().zip(&requests.readers).filter(|(_, r)| **r == 0).map(|(o, _)| o.0).collect();
+        let follows = |order: &[u32]| order.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
+        // A new shard after thirty, and another epoch.
+        assert!(follows(&first) >= first.len() * 28 / 30 - 3, "{sampling:?}: {} of {}", follows(&first), first.len());
+        let mixed: Vec<u32> = of(60).objects.iter().map(|object| object.0).collect();
+        assert!(follows(&mixed) < mixed.len() / 10);
+    }
 }
 
 #[test]
@@ -114,7 +137,8 @@ fn lookups_follow_zipfs_law() {
 #[test]
 fn sizes_have_the_mean_that_is_asked_for() {
     let input = input(AccessPattern::Epochs, Sampling::Global);
-    let samples = Samples { count: 200_000, size: Bytes(100_000), size_spread: 0.5 };
+    let samples =
+        Samples { count: 200_000, size: Bytes(100_000), size_spread: 0.5, format: SampleFormat::Files, per_shard: 1 };
     let requests = requests_of(&Input { samples, access: Access { epochs: 1, ..input.access }, ..input }, 1, 1);
     let mean = requests.sizes.total().as_f64() / 200_000.0;
     assert!((mean / 100_000.0 - 1.0).abs() < 0.01, "{mean}");
@@ -211,6 +235,13 @@ fn what_is_no_trace_says_where_and_what_was_expected() {
     assert!(csv("object,size\n").contains("the trace is empty"));
     assert!(csv("").contains("no column `object`"));
     assert!(csv("object,size\na,99999999999999999999\n").contains("expected a whole number of bytes"));
+    let packed = ruzstd::encoding::compress_to_vec(
+        &b"object,size\n1,10\n2,10\n"[..],
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
+    assert_eq!(import(&packed, TraceFormat::of_name("a.csv.zst")).expect("a trace").objects.len(), 2);
+    let cut = import(&packed[..packed.len() - 3], TraceFormat::Csv).expect_err("cut").to_string();
+    assert!(cut.contains("truncated or damaged"), "{cut}");
     let records = |bytes: &[u8]| import(bytes, TraceFormat::OracleGeneral).expect_err("no trace").to_string();
     assert!(records(&[0; 30]).contains("no multiple of 24"));
     assert!(records(&[0; 48]).contains("record 0 has a size of 0 bytes"));

@@ -5,7 +5,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use super::sketch::mixed;
 use super::{ObjectId, Requests, Sizes};
-use crate::scenario::{Access, AccessPattern, Input, Samples, Sampling};
+use crate::scenario::{Access, AccessPattern, Input, SampleFormat, Samples, Sampling};
 use crate::sim::draw::unit;
 use crate::units::Bytes;
 
@@ -15,7 +15,7 @@ pub fn requests_of(input: &Input, nodes: u32, seed: u64) -> Requests {
     let (objects, readers) = match input.access.pattern {
         AccessPattern::Zipf => zipf(&input.access, input.samples.count, nodes, seed),
         AccessPattern::Epochs => {
-            let orders = Orders { access: input.access, count: input.samples.count, nodes, seed };
+            let orders = Orders { access: input.access, samples: input.samples, nodes, seed };
             orders.job(0, input.access.epochs).into_iter().unzip()
         }
         AccessPattern::Jobs | AccessPattern::Search => jobs(input, nodes, seed),
@@ -56,7 +56,7 @@ type Read = (ObjectId, u16);
 /// Orders in which jobs read samples.
 struct Orders {
     access: Access,
-    count: u32,
+    samples: Samples,
     nodes: u32,
     seed: u64,
 }
@@ -70,11 +70,15 @@ impl Orders {
     /// What a job reads in one epoch: all nodes at the same pace.
     fn epoch(&self, job: u32, epoch: u32) -> Vec<Read> {
         let job = if self.access.coordinated { 0 } else { job };
-        let order = |part: u32, samples: Vec<ObjectId>| {
+        let random = |part: u32| {
             let key = mixed(self.seed ^ mixed(u64::from(job) << 40 | u64::from(epoch) << 20 | u64::from(part)));
-            shuffled(samples, self.access.window, &mut ChaCha8Rng::seed_from_u64(key))
+            ChaCha8Rng::seed_from_u64(key)
         };
-        let all = || (0..self.count).map(ObjectId);
+        if self.samples.format == SampleFormat::Shards {
+            return in_turn(&self.of_shards(random));
+        }
+        let order = |part: u32, samples: Vec<ObjectId>| shuffled(samples, self.access.window, &mut random(part));
+        let all = || (0..self.samples.count).map(ObjectId);
         match self.access.sampling {
             Sampling::Global => {
                 let dealt = order(0, all().collect()).into_iter().zip((0..self.nodes).cycle());
@@ -86,6 +90,29 @@ impl Orders {
             }
             Sampling::Node => in_turn(&(0..self.nodes).map(|node| order(node, all().collect())).collect::<Vec<_>>()),
         }
+    }
+
+    /// What each node reads: its shards in a new order, each from begin to end, through a buffer to shuffle in.
+    fn of_shards(&self, random: impl Fn(u32) -> ChaCha8Rng) -> Vec<Vec<ObjectId>> {
+        let Samples { count, per_shard, .. } = self.samples;
+        let shards: Vec<ObjectId> = (0..count.div_ceil(per_shard)).map(ObjectId).collect();
+        let common = shuffled(shards.clone(), None, &mut random(0));
+        let dealt = |of: &[ObjectId], node: u32| -> Vec<ObjectId> {
+            of.iter().copied().skip(node as usize).step_by(self.nodes as usize).collect()
+        };
+        let of_node = |node: u32| {
+            // A number of its own for what is shuffled in the buffer.
+            let (own, buffer) = (&mut random(node + 1), &mut random(node + 1 + self.nodes));
+            let shards = match self.access.sampling {
+                Sampling::Global => dealt(&common, node),
+                Sampling::Sharded => shuffled(dealt(&shards, node), None, own),
+                Sampling::Node => shuffled(shards.clone(), None, own),
+            };
+            let first = |shard: ObjectId| shard.0.saturating_mul(per_shard);
+            let samples = shards.into_iter().flat_map(|s| first(s)..first(s).saturating_add(per_shard).min(count));
+            shuffled(samples.map(ObjectId).collect(), self.access.window.or(Some(per_shard)), buffer)
+        };
+        (0..self.nodes).map(of_node).collect()
     }
 }
 
@@ -122,8 +149,8 @@ fn shuffled(mut samples: Vec<ObjectId>, window: Option<u32>, random: &mut ChaCha
 /// Jobs that read the same samples, dealt out to nodes: one read of each that runs after the other.
 fn jobs(input: &Input, nodes: u32, seed: u64) -> (Vec<ObjectId>, Vec<u16>) {
     let access = input.access;
-    let orders =
-        Orders { access: Access { sampling: Sampling::Global, ..access }, count: input.samples.count, nodes: 1, seed };
+    let access_of_one = Access { sampling: Sampling::Global, ..access };
+    let orders = Orders { access: access_of_one, samples: input.samples, nodes: 1, seed };
     let epoch = f64::from(input.samples.count);
     let stagger = if access.pattern == AccessPattern::Jobs { access.stagger } else { 0.0 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the epoch times the jobs")]

@@ -1,8 +1,12 @@
 //! What a replica's loader has to work with on a cluster, and what filled caches serve of its reads.
 
-use super::{Loader, TierRate};
-use crate::scenario::{Access, AccessPattern, Cache, CacheMedium, Input, Samples, Scenario};
-use crate::sim::cache::{Served, replay_fleet, requests_of};
+use super::servers::delivered;
+use super::{Loader, Opening, TierRate};
+use crate::cluster::Cluster;
+use crate::scenario::{
+    Access, AccessPattern, Cache, CacheMedium, Input, Preprocessing, SampleFormat, Samples, Scenario, Storage,
+};
+use crate::sim::cache::{Served, Tier, replay_fleet, requests_of};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// A read from a node's memory, and from its drives, until its first byte.
@@ -15,35 +19,24 @@ impl Loader {
     pub fn of(scenario: &Scenario) -> Option<Self> {
         let input = scenario.data().input.filter(|input| input.access.pattern != AccessPattern::Zipf)?;
         let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
-        let host = &cluster.device.host;
-        let (nodes, devices) = (f64::from(cluster.nodes), f64::from(cluster.devices_per_node));
-        // Loaders of all jobs, dealt out to nodes: one for each stage at which a replica's pipeline begins.
-        let copies = strategy.layout().copies();
-        let loaders = f64::from(strategy.data_parallel) * f64::from(copies) * f64::from(input.access.jobs);
-        let on_a_node = (loaders / nodes).max(1.0);
-        let share = |of_device: BytesPerSec| BytesPerSec(of_device.0 * devices / on_a_node);
-        let (own, latency) = match input.cache.medium {
-            CacheMedium::Memory => (host.memory_bandwidth, MEMORY_LATENCY),
-            CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
-        };
-        let link = &cluster.inter_link;
-        let storage = (input.storage.node_bandwidth.0 / on_a_node).min(input.storage.bandwidth.0 / loaders);
-        let tiers = [
-            TierRate { bandwidth: share(own), latency },
-            TierRate { bandwidth: share(link.bandwidth), latency: latency + link.latency * 2 },
-            TierRate { bandwidth: BytesPerSec(storage), latency: input.storage.latency },
-        ];
-        let served = steady(&input, cluster.nodes, scenario.run().seed);
+        let shares = Shares::of(scenario, &input);
+        let served = steady(&input, input.reading_nodes(cluster.nodes), scenario.run().seed);
+        let (workers, decode) = shares.workers(&input);
+        let (storage, evenness) = shares.storage(&input);
         Some(Self {
             batch: strategy.micro_batch,
-            workers: input.loader.workers,
+            workers,
             prefetch: input.loader.prefetch,
             stored: served.sizes,
             decoded: input.loader.decoded,
-            decode: input.loader.decode,
-            assemble: host.memory_bandwidth,
-            copy: host.bandwidth,
-            tiers,
+            decode,
+            assemble: cluster.device.host.memory_bandwidth,
+            copy: cluster.device.host.bandwidth,
+            pageable: input.loader.pageable,
+            network: input.preprocessing.map(|others| shares.network(&others, cluster)),
+            tiers: shares.tiers(&input, cluster, storage),
+            opening: shares.opening(&input),
+            evenness,
             shares: served.shares,
         })
     }
@@ -59,15 +52,98 @@ impl Loader {
         let group = (self.batch / LARGEST_BATCH).max(1);
         let times = u64::from(group);
         let longer = |time: Nanos| Nanos(time.0.saturating_mul(i64::from(group)));
-        let tier = |tier: TierRate| TierRate { latency: longer(tier.latency), ..tier };
+        let mut tiers = self.tiers.map(|tier| TierRate { latency: longer(tier.latency), ..tier });
+        if self.opening.in_sequence {
+            tiers[Tier::Storage as usize].latency = self.tiers[Tier::Storage as usize].latency;
+        }
         Self {
             batch: self.batch.div_ceil(group),
             stored: self.stored.map(|size| size * times),
             decoded: self.decoded * times,
             decode: longer(self.decode),
-            tiers: self.tiers.map(tier),
+            tiers,
+            opening: Opening { files: self.opening.files * f64::from(group), ..self.opening },
             ..self
         }
+    }
+}
+
+/// Among how many loaders what there is is divided.
+struct Shares {
+    /// Loaders of all jobs: one for each stage at which a replica's pipeline begins.
+    loaders: f64,
+    /// Of them, those whose samples are read at the same node.
+    on_a_node: f64,
+    /// Of them, those whose batches go to the same node of the cluster.
+    at_a_node: f64,
+}
+
+impl Shares {
+    fn of(scenario: &Scenario, input: &Input) -> Self {
+        let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
+        let of_job = f64::from(strategy.data_parallel) * f64::from(strategy.layout().copies());
+        let loaders = of_job * f64::from(input.access.jobs);
+        let per = |nodes: u32| (loaders / f64::from(nodes)).max(1.0);
+        Self { loaders, on_a_node: per(input.reading_nodes(cluster.nodes)), at_a_node: per(cluster.nodes) }
+    }
+
+    /// Processes of a loader, and what one takes to decode. Nodes beside the cluster divide theirs: where a loader has no
+    /// whole number of them, each is as much slower.
+    fn workers(&self, input: &Input) -> (u32, Nanos) {
+        let Some(others) = input.preprocessing else { return (input.loader.workers, input.loader.decode) };
+        let exact = f64::from(others.nodes) * f64::from(others.workers) / self.loaders;
+        let whole = exact.ceil().clamp(1.0, 65_536.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 65536")]
+        let workers = whole as u32;
+        (workers, Nanos::from_secs(input.loader.decode.secs() * whole / exact.min(whole)))
+    }
+
+    /// A loader's share of storage, and what servers deliver of what they could.
+    fn storage(&self, input: &Input) -> (TierRate, f64) {
+        let Storage { bandwidth, node_bandwidth, latency, servers, .. } = input.storage;
+        let of_node = node_bandwidth.0 / self.on_a_node;
+        let Some(servers) = servers else {
+            return (TierRate::new(BytesPerSec(of_node.min(bandwidth.0 / self.loaders)), latency), 1.0);
+        };
+        // Where servers are what is waited for, every process waits for one.
+        let processes = self.loaders * f64::from(self.workers(input).0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of processes")]
+        let evenness = delivered(&servers, input.samples.size, processes.min(1e9) as u32);
+        let all = f64::from(servers.count) * servers.bandwidth.0 * evenness;
+        let share = of_node.min(bandwidth.0.min(all) / self.loaders);
+        let of_read = servers.bandwidth.0 * f64::from(servers.of_read(input.samples.size));
+        (
+            TierRate { bandwidth: BytesPerSec(share), alone: BytesPerSec(of_read.min(node_bandwidth.0)), latency },
+            evenness,
+        )
+    }
+
+    fn tiers(&self, input: &Input, cluster: &Cluster, storage: TierRate) -> [TierRate; 3] {
+        let (host, link) = (&cluster.device.host, &cluster.inter_link);
+        let share = |of: BytesPerSec| BytesPerSec(of.0 * f64::from(cluster.devices_per_node) / self.on_a_node);
+        let (own, latency) = match input.cache.medium {
+            CacheMedium::Memory => (host.memory_bandwidth, MEMORY_LATENCY),
+            CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
+        };
+        let remote = TierRate::new(share(link.bandwidth), latency + link.latency * 2);
+        [TierRate::new(share(own), latency), remote, storage]
+    }
+
+    fn opening(&self, input: &Input) -> Opening {
+        let files = match input.samples.format {
+            SampleFormat::Files => 1.0,
+            SampleFormat::Records => 0.0,
+            SampleFormat::Shards => 1.0 / f64::from(input.samples.per_shard),
+        };
+        let time = input.storage.opens.map_or(Nanos::ZERO, |opens| Nanos::from_secs(self.loaders / opens));
+        Opening { files, time, in_sequence: input.samples.format == SampleFormat::Shards }
+    }
+
+    /// Rate at which batches come from nodes beside the cluster: the less of what those send and these receive.
+    fn network(&self, others: &Preprocessing, cluster: &Cluster) -> BytesPerSec {
+        let sent = others.bandwidth.0 * f64::from(others.nodes) / self.loaders;
+        let received = cluster.inter_link.bandwidth.0 * f64::from(cluster.devices_per_node) / self.at_a_node;
+        BytesPerSec(sent.min(received))
     }
 }
 
@@ -105,9 +181,10 @@ fn steady(input: &Input, nodes: u32, seed: u64) -> Served {
         let part = u128::from(whole) * u128::from(count) / u128::from(samples.count);
         u64::try_from(part).unwrap_or(u64::MAX).max(1)
     };
+    let scaled_shard = u32::try_from(scaled(samples.per_shard.into())).unwrap_or(u32::MAX);
     let window = access.window.map(|window| u32::try_from(scaled(window.into())).unwrap_or(u32::MAX));
     let small = Input {
-        samples: Samples { count, ..samples },
+        samples: Samples { count, per_shard: scaled_shard, ..samples },
         access: Access { window, epochs, jobs, ..access },
         cache: Cache { capacity: Bytes(scaled(cache.capacity.0)), ..cache },
         ..*input

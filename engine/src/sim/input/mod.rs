@@ -6,11 +6,13 @@
 //! a worker begins a batch when no more than `prefetch` of its batches wait.
 //!
 //! * `loader` says what a replica's loader has to work with, and what filled caches serve,
+//! * `servers` says how evenly reads load the servers of a distributed file system,
 //! * `player` plays it,
 //! * `wanted` plays it for the micro-batches of a step.
 
 mod loader;
 mod player;
+mod servers;
 mod wanted;
 
 use serde::Serialize;
@@ -28,8 +30,28 @@ use player::{Player, rounds};
 pub struct TierRate {
     /// Its share of what the tier delivers.
     pub bandwidth: BytesPerSec,
+    /// What one read gets at most.
+    pub alone: BytesPerSec,
     /// Time until the first byte of a sample.
     pub latency: Nanos,
+}
+
+impl TierRate {
+    /// A tier that gives one read all that it has.
+    pub fn new(bandwidth: BytesPerSec, latency: Nanos) -> Self {
+        Self { bandwidth, alone: bandwidth, latency }
+    }
+}
+
+/// What a read from storage costs beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Opening {
+    /// Files that are opened for a sample, in the mean.
+    pub files: f64,
+    /// Time that metadata servers take for one at this replica's share of them.
+    pub time: Nanos,
+    /// Whether a file is read from begin to end, so that its first byte is waited for only where it is opened.
+    pub in_sequence: bool,
 }
 
 /// What stands between storage and a replica's step; a pipeline that begins at both ends has one at each.
@@ -51,8 +73,17 @@ pub struct Loader {
     pub assemble: BytesPerSec,
     /// Rate at which a batch is copied to the device.
     pub copy: BytesPerSec,
+    /// Whether the step waits for every copy, since it comes from memory that is not pinned.
+    pub pageable: bool,
+    /// Rate at which batches come from nodes that make them, where others than the replica's do.
+    pub network: Option<BytesPerSec>,
     /// The tiers, in the order of [`Tier::ALL`].
     pub tiers: [TierRate; 3],
+    /// What reads from storage cost beside their bytes.
+    pub opening: Opening,
+    /// What the servers of storage deliver of what they could, since reads load them unevenly; 1 where they are not told
+    /// apart.
+    pub evenness: f64,
     /// Of all reads, those that each of them serves.
     pub shares: [f64; 3],
 }
@@ -96,6 +127,10 @@ pub enum InputBound {
     Decode,
     /// The rate of a tier.
     Bandwidth(Tier),
+    /// Opening files: larger files, or more metadata servers, help.
+    Metadata,
+    /// The way of batches from the nodes that make them.
+    Network,
     /// The time until the first byte: more workers or larger objects help.
     Latency,
     /// Putting batches together, or copying them to the device.
@@ -116,6 +151,10 @@ pub struct InputRun {
     pub workers: WorkerTime,
     /// How long each tier delivered, in the order of [`Tier::ALL`].
     pub busy: [Nanos; 3],
+    /// How long metadata servers opened files.
+    pub opening: Nanos,
+    /// How long batches were on their way from the nodes that make them.
+    pub sending: Nanos,
     /// From the first read to the last step.
     pub time: Nanos,
     /// What slows it.
@@ -139,7 +178,7 @@ mod tests {
     const MS: i64 = 1_000_000;
 
     fn loader() -> Loader {
-        let tier = TierRate { bandwidth: BytesPerSec(1e9), latency: Nanos::ZERO };
+        let tier = TierRate::new(BytesPerSec(1e9), Nanos::ZERO);
         Loader {
             batch: 10,
             workers: 4,
@@ -149,7 +188,11 @@ mod tests {
             decode: Nanos(8 * MS),
             assemble: BytesPerSec(1e15),
             copy: BytesPerSec(1e15),
+            pageable: false,
+            network: None,
             tiers: [tier; 3],
+            opening: Opening::default(),
+            evenness: 1.0,
             shares: [0.0, 0.0, 1.0],
         }
     }
@@ -179,7 +222,7 @@ mod tests {
     #[test]
     fn the_rate_of_storage_bounds_all_workers() {
         // A batch is 1 MB: at 50 MB/s one every 20 ms, however many workers there are.
-        let slow = TierRate { bandwidth: BytesPerSec(50e6), latency: Nanos::ZERO };
+        let slow = TierRate::new(BytesPerSec(50e6), Nanos::ZERO);
         let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [loader().tiers[0], slow, slow], ..loader() };
         for workers in [4, 32] {
             let run = play_input(&of(workers), Nanos(12 * MS));
@@ -193,7 +236,7 @@ mod tests {
 
     #[test]
     fn latency_is_hidden_by_more_workers() {
-        let far = TierRate { bandwidth: BytesPerSec(10e9), latency: Nanos(50 * MS) };
+        let far = TierRate::new(BytesPerSec(10e9), Nanos(50 * MS));
         let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [far; 3], ..loader() };
         let run = play_input(&of(4), Nanos(50 * MS));
         assert_eq!(run.bound, InputBound::Latency);
@@ -233,5 +276,50 @@ mod tests {
         let run = play_input(&large, Nanos(20 * MS));
         assert!((run.stall.secs() * 1e3 - 40.0).abs() < 1.0, "{}", run.stall);
         assert_eq!(run.bound, InputBound::Copy);
+    }
+
+    #[test]
+    fn opening_files_bounds_small_ones_and_not_shards() {
+        // 4 ms each for ten files of a batch: one every 40 ms.
+        let opening = Opening { files: 1.0, time: Nanos(4 * MS), in_sequence: false };
+        let files = Loader { workers: 32, decode: Nanos(MS), opening, ..loader() };
+        let run = play_input(&files, Nanos(25 * MS));
+        assert!((run.stall.secs() * 1e3 - 15.0).abs() < 0.2, "{}", run.stall);
+        assert_eq!(run.bound, InputBound::Metadata);
+        let shards = Loader { opening: Opening { files: 0.01, in_sequence: true, ..opening }, ..files };
+        assert_eq!(stall(&shards, 25), 0.0);
+    }
+
+    #[test]
+    fn what_follows_in_a_file_is_not_waited_for() {
+        let far = TierRate::new(BytesPerSec(10e9), Nanos(50 * MS));
+        let records = Loader { decode: Nanos(MS), tiers: [far; 3], ..loader() };
+        let opening = Opening { files: 0.01, time: Nanos::ZERO, in_sequence: true };
+        assert!(stall(&records, 50) > 70.0 && stall(&Loader { opening, ..records }, 50) == 0.0);
+    }
+
+    #[test]
+    fn one_read_gets_no_more_than_the_servers_that_hold_it_have() {
+        // 100 kB at 5 MB/s are 20 ms, of which each worker has ten for a batch.
+        let slow = TierRate { alone: BytesPerSec(5e6), ..TierRate::new(BytesPerSec(1e9), Nanos::ZERO) };
+        let of = |workers| Loader { workers, decode: Nanos::ZERO, tiers: [slow; 3], ..loader() };
+        assert!((stall(&of(1), 50) - 150.0).abs() < 2.0 && stall(&of(8), 50) == 0.0);
+    }
+
+    #[test]
+    fn batches_of_other_nodes_come_over_the_network() {
+        // 6 MB at 200 MB/s: one every 30 ms.
+        let others = Loader { workers: 16, network: Some(BytesPerSec(200e6)), ..loader() };
+        let run = play_input(&others, Nanos(20 * MS));
+        assert!((run.stall.secs() * 1e3 - 10.0).abs() < 0.2, "{}", run.stall);
+        assert_eq!(run.bound, InputBound::Network);
+    }
+
+    #[test]
+    fn a_copy_from_pageable_memory_is_waited_for_each_time() {
+        let pinned = Loader { decode: Nanos(MS), copy: BytesPerSec(1e9), ..loader() };
+        assert_eq!(stall(&pinned, 20), 0.0);
+        let run = play_input(&Loader { pageable: true, ..pinned }, Nanos(20 * MS));
+        assert_eq!((run.stall, run.bound), (Nanos(6 * MS), InputBound::Copy));
     }
 }

@@ -45,6 +45,13 @@ pub(super) struct Player<'a> {
     /// When a tier can deliver the next sample.
     tier_free: [Nanos; 3],
     busy: [Nanos; 3],
+    /// When metadata servers can open the next file, how long they opened some, and the part of a file that is left over.
+    metadata_free: Nanos,
+    opening: Nanos,
+    files: f64,
+    /// When the last batch came over the network, and how long some were on their way.
+    sent: Nanos,
+    sending: Nanos,
     /// When each batch was put together, while it is not taken.
     made: Vec<Option<Nanos>>,
     taken: Vec<StepInput>,
@@ -70,6 +77,12 @@ impl<'a> Player<'a> {
             events: (0..count).map(begin).collect(),
             tier_free: [Nanos::ZERO; 3],
             busy: [Nanos::ZERO; 3],
+            metadata_free: Nanos::ZERO,
+            opening: Nanos::ZERO,
+            // The first sample opens a file.
+            files: if loader.opening.files > 0.0 { 1.0 } else { 0.0 },
+            sent: Nanos::ZERO,
+            sending: Nanos::ZERO,
             made: Vec::new(),
             taken: Vec::new(),
             last_taken: Nanos::ZERO,
@@ -96,16 +109,34 @@ impl<'a> Player<'a> {
     /// Reads and decodes the worker's next sample.
     fn sample(&mut self, now: Nanos, worker: usize) {
         let tier = self.next_tier();
-        let TierRate { bandwidth, latency } = self.loader.tiers[tier];
+        let TierRate { bandwidth, alone, latency } = self.loader.tiers[tier];
+        let (opened, waited) = if tier == Tier::Storage as usize { self.open(now) } else { (now, 1) };
         let transfer = self.loader.stored[tier] / bandwidth;
-        let begin = self.tier_free[tier].max(now);
+        let begin = self.tier_free[tier].max(opened);
         self.tier_free[tier] = begin + transfer;
         self.busy[tier] += transfer;
-        let read = begin + transfer + latency;
+        let there = (begin + transfer).max(opened + self.loader.stored[tier] / alone);
+        let read = there + latency * waited;
         self.time.reading += read - now;
         self.time.decoding += self.loader.decode;
         self.workers[worker].done += 1;
         self.events.push(Reverse((read + self.loader.decode, worker)));
+    }
+
+    /// Opens the files of a sample: when that is done, and how often their first byte is waited for.
+    fn open(&mut self, now: Nanos) -> (Nanos, i64) {
+        self.files += self.loader.opening.files;
+        #[expect(clippy::cast_possible_truncation, reason = "some files of a group of samples")]
+        let count = self.files as i64;
+        self.files -= count as f64;
+        let waited = if self.loader.opening.in_sequence { count } else { 1 };
+        let time = self.loader.opening.time * count;
+        if time == Nanos::ZERO {
+            return (now, waited);
+        }
+        self.metadata_free = self.metadata_free.max(now) + time;
+        self.opening += time;
+        (self.metadata_free, waited)
     }
 
     /// The tier that serves the next sample: the one that is furthest behind its share.
@@ -130,20 +161,32 @@ impl<'a> Player<'a> {
         self.made[place] = Some(now + assembling);
         let next = batch.saturating_add(self.loader.workers.max(1));
         self.workers[worker] = Worker { batch: next, done: 0, waits: Some(now + assembling) };
-        self.take(bytes / self.loader.copy);
+        self.take(bytes);
         self.begin_batches();
     }
 
     /// Hands batches to the step, in order, as far as they are there.
-    fn take(&mut self, copying: Nanos) {
+    fn take(&mut self, bytes: Bytes) {
+        let copying = bytes / self.loader.copy;
         while let Some(made) = self.made.get(self.taken.len()).copied().flatten() {
             let wanted = if self.taken.is_empty() { Nanos::ZERO } else { self.last_taken + self.gap() };
+            let here = self.send(made, bytes);
             // Batches that wait are copied one after the other, while the step before computes.
-            self.copied = self.copied.max(made) + copying;
+            let begin = if self.loader.pageable { here.max(wanted) } else { here };
+            self.copied = self.copied.max(begin) + copying;
             let ready = self.copied;
             self.last_taken = ready.max(wanted);
             self.taken.push(StepInput { wanted, ready });
         }
+    }
+
+    /// When a batch that was made is at the replica's node.
+    fn send(&mut self, made: Nanos, bytes: Bytes) -> Nanos {
+        let Some(rate) = self.loader.network else { return made };
+        let time = bytes / rate;
+        self.sent = self.sent.max(made) + time;
+        self.sending += time;
+        self.sent
     }
 
     /// From the last batch that was taken to the next.
@@ -189,7 +232,8 @@ impl<'a> Player<'a> {
         let stall = stalls.iter().copied().sum();
         let time = self.last_taken + self.gaps.iter().copied().sum();
         let (workers, busy, bound) = (self.time, self.busy, InputBound::None);
-        let mut run = InputRun { steps: self.taken, stalls, stall, workers, busy, time, bound };
+        let (opening, sending) = (self.opening, self.sending);
+        let mut run = InputRun { steps: self.taken, stalls, stall, workers, busy, opening, sending, time, bound };
         run.bound = slowed_by(&run, self.loader);
         run
     }
@@ -210,12 +254,19 @@ fn slowed_by(run: &InputRun, loader: &Loader) -> InputBound {
     }
     let busiest = Tier::ALL.into_iter().max_by_key(|&tier| run.busy[tier as usize]).unwrap_or(Tier::Storage);
     let WorkerTime { reading, decoding, assembling, .. } = run.workers;
-    if run.busy[busiest as usize].secs() > 0.9 * run.time.secs() {
+    let nearly_always = |time: Nanos| time.secs() > 0.9 * run.time.secs();
+    if nearly_always(run.opening) {
+        return InputBound::Metadata;
+    } else if nearly_always(run.busy[busiest as usize]) {
         return InputBound::Bandwidth(busiest);
+    } else if nearly_always(run.sending) {
+        return InputBound::Network;
     }
     let copying = Bytes(loader.decoded.0.saturating_mul(loader.batch.into())) / loader.copy;
     let copying = Nanos(copying.0.saturating_mul(run.steps.len() as i64));
-    if copying.secs() > 0.9 * run.time.secs() || assembling > reading.max(decoding) {
+    let waited_for =
+        loader.pageable && copying.secs() > 0.5 * run.steps.iter().map(|step| step.stall().secs()).sum::<f64>();
+    if nearly_always(copying) || waited_for || assembling > reading.max(decoding) {
         InputBound::Copy
     } else if decoding >= reading {
         InputBound::Decode

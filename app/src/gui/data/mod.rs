@@ -1,6 +1,8 @@
 //! What a job reads and what caches find of it: where reads are served, how that changes over time, and the misses of every
 //! policy by capacity.
 
+mod flow;
+
 use std::sync::Arc;
 
 use egui::{Align2, FontId, Grid, ProgressBar, Sense, Ui, vec2};
@@ -11,6 +13,8 @@ use shardlab_engine::scenario::{Cache, CachePolicy, SamplesFile, Scenario, Scena
 use shardlab_engine::sim::cache::{Requests, Tier};
 use shardlab_engine::sim::input::InputBound;
 use shardlab_engine::units::Bytes;
+
+use flow::flow_ui;
 
 use super::design_tokens::{capacity_stroke, line_colors, on_slice, part_color, policy_color, signals, tier_color};
 use super::i18n::{t, t_or_name, t_with};
@@ -99,7 +103,9 @@ impl DataView {
         let scenario = &session.run.scenario;
         let reads = match (&self.trace, scenario.data().input) {
             (Some(trace), _) => Reads::Trace(trace.clone()),
-            (None, Some(input)) => Reads::Made(input, scenario.cluster().nodes, scenario.run().seed),
+            (None, Some(input)) => {
+                Reads::Made(Box::new(input), input.reading_nodes(scenario.cluster().nodes), scenario.run().seed)
+            }
             (None, None) => return,
         };
         self.play(context, session, reads);
@@ -194,7 +200,7 @@ fn read_by(file: &ScenarioFile) -> ScenarioFile {
 
 /// The dataset that everybody knows: ImageNet-1k, as it is published.
 fn imagenet() -> SamplesFile {
-    SamplesFile { count: Some(1_281_167), size: Some(Bytes(114_000)), size_spread: None }
+    SamplesFile { count: Some(1_281_167), size: Some(Bytes(114_000)), ..SamplesFile::default() }
 }
 
 fn made_of(scenario: &Scenario) -> String {
@@ -290,10 +296,13 @@ fn step_ui(ui: &mut Ui, input: &InputReport) {
         format!("{} {} · {} {} ({share:.1} %)", t("data.computes"), input.compute, t("data.waits"), input.stall);
     let color = if input.run.bound == InputBound::None { colors.good } else { colors.bad };
     ui.colored_label(color, times);
+    flow_ui(ui, input);
     ui.label(match input.run.bound {
         InputBound::None => t("data.bound.none").to_owned(),
         InputBound::Decode => t("data.bound.decode").to_owned(),
         InputBound::Bandwidth(tier) => t_with("data.bound.bandwidth", t_or_name("data_tier", tier.name())),
+        InputBound::Metadata => t("data.bound.metadata").to_owned(),
+        InputBound::Network => t("data.bound.network").to_owned(),
         InputBound::Latency => t("data.bound.latency").to_owned(),
         InputBound::Copy => t("data.bound.copy").to_owned(),
     });

@@ -1,12 +1,17 @@
 //! How much of a long run counts: every way to take checkpoints at every interval, beside the rules of Young and Daly.
 
+mod paths;
+
 use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::scenario::Scenario;
-use crate::scenario::resilience::{CheckpointMode, Resilience};
-use crate::sim::faults::{Job, JobTime, play_job};
+use crate::scenario::resilience::{CheckpointMode, Checkpointing, Resilience};
+use crate::sim::faults::{Job, JobTime, Taking, play_job};
 use crate::units::{Bytes, Nanos};
+
+use paths::time_of;
+pub use paths::{Hop, Paths};
 
 /// Runs whose mean counts: the same failures for every interval and way.
 const RUNS: u64 = 24;
@@ -30,12 +35,14 @@ pub struct GoodputPoint {
 pub struct ModeReport {
     /// The way.
     pub mode: CheckpointMode,
-    /// How long a checkpoint holds up the steps.
+    /// How long a checkpoint holds up the steps, in the mean of whole ones and increments.
     pub blocking: Nanos,
-    /// How long it takes after that until it can be read back.
+    /// How long it takes after that until it can be read back; the mean, too.
     pub background: Nanos,
-    /// How long it takes to read it back.
+    /// How long it takes to read it back after a node was lost; the mean, too.
     pub read: Nanos,
+    /// Where whole ones go.
+    pub paths: Paths,
     /// Goodput over the interval.
     pub curve: Vec<GoodputPoint>,
     /// The best interval, found on the runs.
@@ -66,37 +73,22 @@ pub struct GoodputReport {
 }
 
 /// The job of a scenario whose step takes so long, with a way to take checkpoints.
-fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: CheckpointMode) -> Job {
-    let Resilience { checkpoint, reliability, state } = *resilience;
-    let host = &cluster.device.host;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size")]
-    let written = Bytes((state.as_f64() * checkpoint.share) as u64);
-    let nodes = f64::from(cluster.nodes);
-    let of_node = |bytes: Bytes| bytes.as_f64() / nodes;
-    let stored = |bytes: Bytes| {
-        Nanos::from_secs(bytes.as_f64() / (checkpoint.node_bandwidth.0 * nodes).min(checkpoint.bandwidth.0))
-    };
-    let copied = Nanos::from_secs(of_node(written) / (host.bandwidth.0 * f64::from(cluster.devices_per_node)));
-    let sent = |bytes: Bytes| {
-        Nanos::from_secs(
-            of_node(bytes) / (cluster.inter_link.effective_bandwidth().0 * f64::from(cluster.devices_per_node)),
-        )
-    };
-    let alone = Nanos::from_secs(written.as_f64() / checkpoint.node_bandwidth.0.min(checkpoint.bandwidth.0));
-    let capped = |time: Nanos| time.min(LONGEST);
-    let (blocking, background, read) = match mode {
-        CheckpointMode::Full => (alone, Nanos::ZERO, stored(state)),
-        CheckpointMode::Sharded => (stored(written), Nanos::ZERO, stored(state)),
-        CheckpointMode::Async => (copied, stored(written), stored(state)),
-        CheckpointMode::Peer => (copied, sent(written), sent(state)),
+fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, paths: &Paths) -> Job {
+    let Resilience { checkpoint, reliability, .. } = *resilience;
+    let part = |share: f64| Taking {
+        blocking: time_of(&paths.blocking, share),
+        background: time_of(&paths.background, share),
+        read: time_of(&paths.read, share),
+        read_here: time_of(&paths.read_here, share),
     };
     let [hardware, software] = reliability.failure_rate(cluster);
     Job {
         step,
         interval: checkpoint.interval.unwrap_or(1),
-        blocking: capped(blocking),
-        background: capped(background),
-        read: capped(read),
+        whole: part(1.0),
+        increment: part(checkpoint.share),
+        round: checkpoint.full_every,
+        survives: checkpoint.mode == CheckpointMode::MultiLevel,
         hardware,
         software,
         detect: reliability.detect,
@@ -107,9 +99,6 @@ fn job(resilience: &Resilience, cluster: &Cluster, step: Nanos, mode: Checkpoint
         horizon: reliability.horizon,
     }
 }
-
-/// No checkpoint takes longer than the longest horizon.
-const LONGEST: Nanos = Nanos(3650 * 86_400 * 1_000_000_000);
 
 /// The mean of all runs with an interval.
 fn point(job: &Job, interval: u32) -> GoodputPoint {
@@ -171,14 +160,17 @@ fn daly(delta: f64, mtbf: f64) -> f64 {
     young(delta, mtbf) * (1.0 + libm::sqrt(ratio) / 3.0 + ratio / 9.0) - delta
 }
 
-fn mode_report(job: &Job, mode: CheckpointMode, mtbf: Nanos) -> Option<ModeReport> {
+fn mode_report(job: &Job, mode: CheckpointMode, paths: Paths, mtbf: Nanos) -> Option<ModeReport> {
     let curve: Vec<GoodputPoint> = intervals(job, mtbf).into_iter().map(|interval| point(job, interval)).collect();
-    let (delta, step) = (job.blocking.secs(), job.step.secs().max(1e-9));
+    let blocking = job.mean(|taking| taking.blocking);
+    let background = job.mean(|taking| taking.background);
+    let (delta, step) = (blocking.secs(), job.step.secs().max(1e-9));
     Some(ModeReport {
         mode,
-        blocking: job.blocking,
-        background: job.background,
-        read: job.read,
+        blocking,
+        background,
+        read: job.mean_read(),
+        paths,
         best: best(job, &curve)?,
         curve,
         young: young(delta, mtbf.secs()) / step,
@@ -209,18 +201,27 @@ impl<'a> GoodputStudy<'a> {
         CheckpointMode::ALL.iter().copied().filter(move |&mode| !alone || mode != CheckpointMode::Peer)
     }
 
+    /// The job with a way to take checkpoints, and that way.
+    fn job(&self, mode: CheckpointMode) -> (Job, Paths) {
+        let Resilience { checkpoint, reliability, state } = *self.resilience;
+        let resilience = Resilience { checkpoint: Checkpointing { mode, ..checkpoint }, reliability, state };
+        let paths = Paths::of(&resilience.checkpoint, self.cluster, state, mode);
+        (job(&resilience, self.cluster, self.step, &paths), paths)
+    }
+
     /// Plays one of them.
     pub fn play(&self, mode: CheckpointMode) -> Option<ModeReport> {
-        mode_report(&job(self.resilience, self.cluster, self.step, mode), mode, self.mtbf)
+        let (job, paths) = self.job(mode);
+        mode_report(&job, mode, paths, self.mtbf)
     }
 
     /// Puts all together; none where the chosen way is not among them.
     pub fn finish(&self, modes: Vec<ModeReport>) -> Option<GoodputReport> {
-        let Self { resilience, cluster, step, mtbf } = *self;
+        let Self { resilience, step, mtbf, .. } = *self;
         let mode = resilience.checkpoint.mode;
         let own = modes.iter().find(|report| report.mode == mode)?;
         let chosen = match resilience.checkpoint.interval {
-            Some(interval) => point(&job(resilience, cluster, step, mode), interval),
+            Some(interval) => point(&self.job(mode).0, interval),
             None => own.best,
         };
         let (state, horizon) = (resilience.state, resilience.reliability.horizon);
@@ -235,9 +236,62 @@ pub fn goodput(scenario: &Scenario, step: Nanos) -> Option<GoodputReport> {
     study.finish(study.modes().filter_map(|mode| study.play(mode)).collect())
 }
 
+impl ModeReport {
+    /// The hops of whole checkpoints with the name of the part of the way that they belong to: `blocking`, `background`,
+    /// `read` after a node was lost, and `read_here` after a failure of software, where that is another way.
+    pub fn hops(&self) -> impl Iterator<Item = (&'static str, &Hop)> {
+        let Paths { blocking, background, read, read_here } = &self.paths;
+        let here: &[Hop] = if read == read_here { &[] } else { read_here };
+        let parts: [(&'static str, &[Hop]); 4] =
+            [("blocking", blocking), ("background", background), ("read", read), ("read_here", here)];
+        parts.into_iter().flat_map(|(part, hops)| hops.iter().map(move |hop| (part, hop)))
+    }
+}
+
 impl GoodputReport {
+    /// The chosen way.
+    pub fn own(&self) -> Option<&ModeReport> {
+        self.modes.iter().find(|mode| mode.mode == self.mode)
+    }
+
     /// Time of the steps between two checkpoints of the chosen interval.
     pub fn interval_time(&self) -> Nanos {
         Nanos(self.step.0.saturating_mul(i64::from(self.chosen.interval)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{check, preset_file};
+
+    fn report(name: &str) -> GoodputReport {
+        let scenario = check(&preset_file(name).expect("a preset")).expect("a scenario");
+        goodput(&scenario, Nanos(9_000_000_000)).expect("a long run")
+    }
+
+    #[test]
+    fn what_goes_to_drives_holds_up_as_long_as_they_take_and_increments_less() {
+        let report = report("checkpoint-levels-512");
+        let own = report.own().expect("the chosen way");
+        let time = |from: &str| own.hops().find(|(_, hop)| hop.from.name() == from).map(|(_, hop)| hop.time);
+        // One whole of ten, and nine increments of a fifth.
+        let mean = |whole: Nanos| whole.secs() * (1.0 + 9.0 * 0.2) / 10.0;
+        let [blocking, stored] = [time("host"), time("drives")].map(|time| time.expect("a hop"));
+        assert!((own.blocking.secs() / mean(blocking) - 1.0).abs() < 1e-6);
+        assert!((own.background.secs() / mean(stored) - 1.0).abs() < 1e-6);
+        let names: Vec<_> = own.hops().map(|(part, hop)| (part, hop.from.name(), hop.to.name())).collect();
+        assert!(names.contains(&("read_here", "drives", "host")) && names.contains(&("read", "storage", "host")));
+    }
+
+    #[test]
+    fn drives_beat_storage_that_holds_up_steps() {
+        let report = report("checkpoint-levels-512");
+        let best = |mode| {
+            let of_mode = report.modes.iter().find(|found| found.mode == mode).expect("a way");
+            of_mode.best.time.goodput()
+        };
+        assert!(best(CheckpointMode::MultiLevel) > best(CheckpointMode::Sharded) + 0.01);
+        assert!(best(CheckpointMode::Sharded) > best(CheckpointMode::Full));
     }
 }
