@@ -602,6 +602,12 @@ fn a_checkpoint_that_was_damaged_gives_way_to_the_one_before_and_a_full_disk_los
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("was changed: its CRC-32"), "{said}");
     assert!(said.contains("cannot write") && said.contains("what was there is untouched"), "{said}");
+    let other = folder.join("other.toml");
+    std::fs::write(&other, format!("{SMALL}learning_rate = 0.125\n")).expect("it is written");
+    let other = other.to_string_lossy().into_owned();
+    let other = shardlab(&["execute", &other, "--backend", "cpu", "--steps", "4", "--resume", &place]);
+    let said = text(&other.stderr);
+    assert!(said.contains("was made with run.learning_rate = ") && said.contains("now 0.125"), "{said}");
     let resumed = json(&[&run[..], &["--steps", "4", "--resume", &place, "--json"]].concat());
     assert_eq!(resumed["checkpoint"]["steps"], 4);
     assert_eq!(resumed["loss"][0]["step"], 3, "step 3 was damaged, so it is trained again");

@@ -15,7 +15,7 @@ use egui::{Key, Modifiers, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use serde_json::Value;
-use shardlab::gui::{App, Language, Remote, Tab, set_language};
+use shardlab::gui::{App, Command, Language, Remote, Tab, set_language};
 use shardlab_engine::scenario::Scenario;
 
 /// The language is one for the whole process, so the tests take turns.
@@ -583,4 +583,23 @@ fn a_snapshot_of_pytorch_opens_as_a_map() {
     let state = window.until("an error", |state| state["toast"].is_string());
     assert!(state["toast"].as_str().is_some_and(|text| text.contains("cut.pickle")), "{state:#}");
     assert_eq!(state["memory"]["snapshot"], "run.pickle", "what was open stays");
+}
+
+#[test]
+fn storage_and_checkpoints_are_shown_stage_by_stage_in_light() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Command(Command::ToggleTheme));
+    window.preset("small-files-metadata");
+    window.remote(&Remote::Tab(Tab::Data));
+    window.remote(&Remote::Cache);
+    window.until("a report", |state| state["data"]["running"] == false && state["data"]["stall_ns"] != Value::Null);
+    window.harness.get_by_label_contains("Opening files is too slow");
+    picture(&mut window, "light.data");
+    window.preset("checkpoint-levels-512");
+    window.remote(&Remote::Tab(Tab::Storage));
+    window.until("a long run", |state| {
+        state["storage"]["running"] == false && state["storage"]["goodput"] != Value::Null
+    });
+    window.harness.get_by_label_contains("back, software failed");
+    picture(&mut window, "light.storage");
 }

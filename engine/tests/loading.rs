@@ -95,3 +95,97 @@ fn what_cannot_be_used_is_refused_with_its_path() {
     let error = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("samples.json") || error.contains("refused"), "{error}");
 }
+
+/// Twelve images of three classes, of any size: each class has a colour of its own, in two formats.
+fn images(folder: &std::path::Path) {
+    for (class, color) in [("ants", [200, 30, 30]), ("bees", [30, 200, 30]), ("cats", [30, 30, 200])] {
+        let place = folder.join(class);
+        std::fs::create_dir_all(&place).unwrap();
+        for number in 0..4_u32 {
+            let of =
+                |x: u32, y: u32| image::Rgb(color.map(|c: u8| c.saturating_add((x * 3 + y + number * 5) as u8 % 40)));
+            let image = image::RgbImage::from_fn(40 + number * 7, 30 + number * 11, of);
+            image.save(place.join(format!("{number}.{}", if number % 2 == 0 { "png" } else { "jpg" }))).unwrap();
+        }
+    }
+    std::fs::write(folder.join(".hidden"), "not a sample").unwrap();
+    std::fs::write(folder.join("README.md"), "not a sample").unwrap();
+}
+
+#[test]
+fn a_folder_of_images_trains_a_model_and_every_class_is_told_from_the_others() {
+    let scenario = Scenario::preset("tiny-resnet-folder-1").unwrap();
+    let place = folder("images");
+    images(&place);
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    assert_eq!((samples.kind(), samples.count()), ("images", 12));
+    for number in 0..12 {
+        let content = samples.read(number).unwrap();
+        assert_eq!(samples.size(number), Bytes(content.len() as u64));
+        let sample = samples.decode(number, &content).unwrap();
+        assert_eq!(sample["head targets"], [number / 4]);
+        let pixels: Vec<f32> = sample["embedding images"].iter().map(|&bits| f32::from_bits(bits)).collect();
+        assert_eq!(pixels.len(), 32 * 32 * 3);
+        // The strongest colour of the middle pixel is the class's own.
+        let middle = &pixels[(16 * 32 + 16) * 3..][..3];
+        let strongest = (0..3_u32).max_by(|&a, &b| middle[a as usize].total_cmp(&middle[b as usize])).unwrap();
+        assert_eq!(strongest, number / 4, "{middle:?}");
+        assert!(pixels.iter().all(|shade| (-1.0..=1.0).contains(shade)));
+    }
+    let options = LoadingOptions { steps: 20, limit: None, ..loading(CachePolicy::Pinned, Bytes(10_000_000)) };
+    let mut trainer = trainer(&scenario);
+    let report = block_on(measure_loading(&scenario, &mut trainer, &place, options, &mut |_| true)).unwrap();
+    let (first, last) = (report.losses[0], report.losses[19]);
+    assert!(last < first * 0.7, "the loss goes from {first} to {last}");
+    assert_eq!(report.loaded.samples - report.loaded.hits, 12, "each file is read once, and kept");
+}
+
+#[test]
+fn images_that_are_damaged_or_of_too_many_classes_say_so() {
+    let scenario = Scenario::preset("tiny-resnet-folder-1").unwrap();
+    let place = folder("damaged");
+    images(&place);
+    let cut = place.join("bees").join("0.png");
+    let content = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &content[..content.len() / 2]).unwrap();
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    let error = samples.decode(4, &samples.read(4).unwrap()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("0.png"), "{error}");
+    let llama = Scenario::preset("tiny-llama-1").unwrap();
+    let refused = |scenario: &Scenario, place: &std::path::Path| {
+        DiskSamples::open_or_make(place, scenario, 8, Bytes(1000)).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(refused(&llama, &place).contains("the model reads none"));
+    for class in 0..9 {
+        let of = place.join(format!("more {class}"));
+        std::fs::create_dir_all(&of).unwrap();
+        std::fs::write(of.join("a.png"), &content).unwrap();
+    }
+    assert!(refused(&scenario, &place).contains("model.classes = 12"), "{}", refused(&scenario, &place));
+    let nothing = folder("nothing");
+    std::fs::create_dir_all(&nothing).unwrap();
+    std::fs::write(nothing.join("notes.md"), "").unwrap();
+    assert!(refused(&scenario, &nothing).contains("choose an empty folder"));
+}
+
+#[test]
+fn texts_are_read_as_bytes_where_they_lie() {
+    let scenario = Scenario::preset("tiny-llama-bytes-1").unwrap();
+    let place = folder("texts");
+    std::fs::create_dir_all(&place).unwrap();
+    let text = "The quick brown fox jumps over the lazy dog. ".repeat(60);
+    std::fs::write(place.join("a.txt"), &text[..1000]).unwrap();
+    std::fs::write(place.join("b.txt"), &text[1000..]).unwrap();
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    assert_eq!((samples.kind(), samples.count()), ("texts", 999 / 64 + (text.len() as u32 - 1001) / 64));
+    let of = |number: u32| samples.decode(number, &samples.read(number).unwrap()).unwrap();
+    let bytes: Vec<u32> = text.bytes().map(u32::from).collect();
+    assert_eq!(of(1)["embedding tokens"], bytes[64..128]);
+    assert_eq!(of(1)["head targets"], bytes[65..129]);
+    assert_eq!(of(15)["embedding tokens"], bytes[1000..1064], "the second text begins");
+    let options = LoadingOptions { steps: 20, limit: None, ..loading(CachePolicy::Lru, Bytes(1)) };
+    let report = block_on(measure_loading(&scenario, &mut trainer(&scenario), &place, options, &mut |_| true)).unwrap();
+    assert!(report.losses[19] < report.losses[0] * 0.8, "{:?}", report.losses);
+    let error = DiskSamples::open_or_make(&place, &Scenario::preset("tiny-llama-1").unwrap(), 8, Bytes(1000));
+    assert!(error.map(|_| ()).unwrap_err().to_string().contains("model.vocab = 256"));
+}

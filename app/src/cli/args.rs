@@ -358,7 +358,8 @@ pub struct LoadOptions {
     pub scenario: SmallScenarioOption,
     #[command(flatten)]
     pub backend: BackendOption,
-    /// The folder with the samples; where there are none, they are made
+    /// The folder with the samples: a folder of PNG or JPEG images for each class, .txt files, or nothing yet, in which
+    /// case some are made
     #[arg(long, value_name = "FOLDER")]
     pub folder: PathBuf,
     /// Steps that are trained
@@ -370,21 +371,21 @@ pub struct LoadOptions {
     /// Bytes to which each is filled up, for example 100KB
     #[arg(long, value_name = "SIZE", default_value = "100KB")]
     pub bytes: Bytes,
-    /// Threads that read and decode
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub workers: u32,
-    /// Batches of each that may wait
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub prefetch: u32,
+    /// Threads that read and decode; what the scenario's data.loader says, or 2
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
+    /// Batches of each that may wait; what the scenario's data.loader says, or 2
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub prefetch: Option<u32>,
     /// What the storage delivers at most, for example 20MB/s: to see what a slower one would do
     #[arg(long, value_name = "RATE")]
     pub limit: Option<BytesPerSec>,
-    /// What leaves the cache: a policy of `shardlab cache`
-    #[arg(long, default_value = "lru")]
-    pub policy: String,
-    /// Bytes of samples that stay in memory
-    #[arg(long, value_name = "SIZE", default_value = "1B")]
-    pub capacity: Bytes,
+    /// What leaves the cache: a policy of `shardlab cache`; what the scenario's data.cache says, or lru
+    #[arg(long)]
+    pub policy: Option<String>,
+    /// Bytes of samples that stay in memory; what the scenario's data.cache says, or none
+    #[arg(long, value_name = "SIZE")]
+    pub capacity: Option<Bytes>,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,

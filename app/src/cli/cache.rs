@@ -61,7 +61,8 @@ fn study_options(options: &CacheOptions) -> anyhow::Result<StudyOptions> {
     })
 }
 
-fn policy(name: &str) -> anyhow::Result<CachePolicy> {
+/// The policy of a name.
+pub(super) fn policy(name: &str) -> anyhow::Result<CachePolicy> {
     let known = || CachePolicy::ALL.iter().map(|policy| policy.name()).collect::<Vec<_>>().join(", ");
     let found = CachePolicy::ALL.iter().copied().find(|policy| policy.name() == name);
     found.with_context(|| format!("`{name}` is no policy: expected one of {}", known()))

@@ -71,7 +71,7 @@ fn resume(trainer: &mut Trainer, path: &Path, anew: bool) -> anyhow::Result<u32>
     let name = path.display().to_string();
     if !path.is_dir() {
         let bytes = std::fs::read(path).with_context(|| format!("cannot open the checkpoint `{name}`"))?;
-        return block_on(trainer.resume(&bytes)).with_context(|| name);
+        return goes_on(block_on(trainer.resume(&bytes)).with_context(|| name)?, trainer);
     }
     let limit = trainer.most_kept();
     let Some(found) = CheckpointFolder::at(path).latest(limit).with_context(|| name.clone())? else {
@@ -82,7 +82,15 @@ fn resume(trainer: &mut Trainer, path: &Path, anew: bool) -> anyhow::Result<u32>
     for passed_over in &found.passed_over {
         note(&format!("shardlab: {passed_over}; the one before is taken"));
     }
-    trainer.go_on_from(found.checkpoint).with_context(|| name)
+    goes_on(trainer.go_on_from(found.checkpoint).with_context(|| name)?, trainer)
+}
+
+/// Says where the run goes on otherwise than the checkpoint was made.
+fn goes_on(trained: u32, trainer: &Trainer) -> anyhow::Result<u32> {
+    if let Some(otherwise) = trainer.goes_on_otherwise() {
+        note(&format!("shardlab: {otherwise}"));
+    }
+    Ok(trained)
 }
 
 /// Where checkpoints of a run go.

@@ -4,9 +4,10 @@ use pollster::block_on;
 use shardlab_engine::compare::{LoadingOptions, measure_loading};
 use shardlab_engine::exec::{self, Trainer};
 use shardlab_engine::report;
-use shardlab_engine::scenario::CachePolicy;
+use shardlab_engine::units::Bytes;
 
 use super::args::LoadOptions;
+use super::cache::policy;
 use super::commands::open;
 use super::output::{percentage, print, progress};
 use super::{Answer, input};
@@ -15,20 +16,21 @@ use super::{Answer, input};
 pub fn load(options: &LoadOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
     let graph = exec::executable_graph(&scenario)?;
-    let policy = CachePolicy::ALL.iter().copied().find(|policy| policy.name() == options.policy);
-    let known = || CachePolicy::ALL.iter().map(|policy| policy.name()).collect::<Vec<_>>().join(", ");
-    let policy =
-        policy.ok_or_else(|| anyhow::anyhow!("--policy is `{}`; expected one of {}", options.policy, known()))?;
+    let input = scenario.data().input;
+    let policy = match &options.policy {
+        Some(name) => policy(name)?,
+        None => input.map(|input| input.cache.policy).unwrap_or_default(),
+    };
     let mut trainer = block_on(Trainer::of_graph(&scenario, graph, open(options.backend.backend)?))?;
     let loading = LoadingOptions {
         steps: options.steps,
         count: options.count,
         bytes: options.bytes,
-        workers: options.workers,
-        prefetch: options.prefetch,
+        workers: options.workers.or(input.map(|input| input.loader.workers)).unwrap_or(2),
+        prefetch: options.prefetch.or(input.map(|input| input.loader.prefetch)).unwrap_or(2),
         limit: options.limit,
         policy,
-        capacity: options.capacity,
+        capacity: options.capacity.or(input.map(|input| input.cache.capacity)).unwrap_or(Bytes(1)),
     };
     let bar = progress(100);
     let measured = block_on(measure_loading(&scenario, &mut trainer, &options.folder, loading, &mut percentage(&bar)))?;

@@ -118,6 +118,8 @@ pub enum Remote {
     Preset(String),
     /// Show a view.
     Tab(Tab),
+    /// Do what a menu does.
+    Command(Command),
     /// Train.
     Execute {
         /// Steps.
@@ -293,6 +295,7 @@ impl App {
             },
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
+            Remote::Command(command) => self.run_command(*command, context),
             Remote::Search => self.search.start(context, &self.session),
             Remote::Bench(sections) => self.bench.start(context, sections, &self.session.tuning),
             Remote::Stop => self.execute.stop(),

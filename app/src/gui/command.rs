@@ -5,7 +5,8 @@ use egui::{Key, KeyboardShortcut, Modifiers};
 use super::app::Tab;
 
 /// Something that a user can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Open a scenario or a Hugging Face config.
     OpenFile,

@@ -164,6 +164,7 @@ impl ExecuteView {
                     self.backend = Some(backend);
                     self.note = note.or(self.note.take());
                 }
+                Message::Otherwise(otherwise) => self.note = Some(otherwise),
                 Message::Step(result) => self.add(result),
                 Message::Checkpoint(checkpoint, stored) => {
                     (self.checkpoint, self.stored) = (Some(checkpoint), Some(stored));

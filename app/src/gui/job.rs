@@ -87,6 +87,8 @@ impl Control {
 pub enum Message {
     /// The device is open; a note says when it is not the one that was asked for.
     Opened(BackendInfo, Option<String>),
+    /// The run goes on otherwise than its checkpoint was made.
+    Otherwise(String),
     /// A step was trained.
     Step(Box<StepResult>),
     /// What the run can go on from, how many steps it has by then, and what keeping it took.
@@ -456,6 +458,9 @@ async fn train(reporter: &Reporter, training: Training) -> Result<(), ExecError>
         }
         Start::Anew => 0,
     };
+    if let Some(otherwise) = trainer.goes_on_otherwise() {
+        reporter.tell(Message::Otherwise(otherwise));
+    }
     let keep = keep.map(|file| KeptRun { name: scenario.name().to_owned(), steps: 0, bytes: 0, file: *file });
     let (mut saved, mut unsaved) = (Instant::now(), false);
     for _ in trained..steps {

@@ -40,6 +40,7 @@ mod web;
 mod widgets;
 
 pub use app::{App, Remote, Tab};
+pub use command::Command;
 pub use i18n::{Language, set_language};
 #[cfg(target_arch = "wasm32")]
 pub use web::start;

@@ -65,6 +65,8 @@ pub struct Breaks {
     pub tensor: Option<Name>,
     /// As what it counts.
     pub category: Option<MemoryCategory>,
+    /// Whether it is what ops need at a time, so that no paging helps.
+    pub at_a_time: bool,
     /// Its bytes.
     pub asked: Bytes,
     /// What was handed out by then.
@@ -223,6 +225,7 @@ impl DeviceMemory {
             micro_batch,
             tensor: value.map(|value| step.tensor(value.key.0).name.clone()),
             category: value.map(|value| value.category),
+            at_a_time: failure.at_a_time,
             asked: failure.asked,
             allocated: failure.held.allocated,
             reserved: failure.held.reserved,

@@ -44,7 +44,11 @@ pub struct LoadingReport {
     pub options: LoadingOptions,
     /// Samples of a step.
     pub batch: u32,
-    /// Bytes of a sample as it lies on disk.
+    /// What lies in the folder: `written`, `images` or `texts`.
+    pub kind: &'static str,
+    /// How many samples.
+    pub count: u32,
+    /// Bytes of one as it lies on disk, in the mean.
     pub sample: Bytes,
     /// A step that is fed from memory, the median: measured before.
     pub step: Nanos,
@@ -96,7 +100,7 @@ pub async fn measure_loading(
     }
     steps.sort_unstable();
     let order = order(samples.count(), u64::from(options.steps) * u64::from(batch), scenario.run().seed);
-    let sizes = Sizes::Alike { objects: samples.count(), size: samples.bytes() };
+    let sizes = Sizes::Each((0..samples.count()).map(|number| samples.size(number)).collect());
     let requests = Requests { objects: order, sizes, readers: Vec::new() };
     let cache = Cache { policy: options.policy, ..Cache::with_capacity(options.capacity) };
     let decided = decisions(&requests, &cache);
@@ -113,7 +117,7 @@ pub async fn measure_loading(
         leaves: decision.leaves.into_iter().map(|object| object.0).collect(),
     });
     let LoadingOptions { workers, prefetch, limit, .. } = options;
-    let sample = samples.bytes();
+    let (kind, count, sample) = (samples.kind(), samples.count(), samples.bytes());
     let mut loader = DiskLoader::start(samples, LoaderOptions { batch, workers, prefetch, limit }, asked.collect());
     let (mut waits, mut losses) = (Vec::new(), Vec::new());
     for number in 0..options.steps {
@@ -128,7 +132,20 @@ pub async fn measure_loading(
     }
     let step = steps[1];
     let (modelled, loaded) = (play_input(&model, step), loader.loaded());
-    Ok(LoadingReport { options, batch, sample, step, waits, losses, loaded, model, modelled, modelled_hits })
+    Ok(LoadingReport {
+        options,
+        batch,
+        kind,
+        count,
+        sample,
+        step,
+        waits,
+        losses,
+        loaded,
+        model,
+        modelled,
+        modelled_hits,
+    })
 }
 
 /// Every sample once an epoch, shuffled anew for each (Fisher & Yates).

@@ -102,6 +102,12 @@ pub(super) fn rows(text: &mut String, rows: &[AllocatorRow], chosen: Option<Allo
 
 /// In the words of PyTorch's message, what there was no room for.
 pub fn breaks_text(breaks: &Breaks) -> String {
+    if breaks.at_a_time {
+        return format!(
+            "ops need {} on the device at a time, so paging does not help: shard or cut what they read",
+            breaks.asked
+        );
+    }
     let micro_batch = breaks.micro_batch.map_or_else(String::new, |number| format!(", micro-batch {number}"));
     let what = breaks.tensor.as_ref().map_or_else(|| "the whole reservation".to_owned(), |name| format!("`{name}`"));
     let when = format!("before `{}` of step {}{micro_batch}", breaks.op, breaks.step);

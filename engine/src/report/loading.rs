@@ -14,9 +14,10 @@ pub fn loading_table(name: &str, report: &LoadingReport) -> String {
     let options = &report.options;
     let _ = writeln!(
         text,
-        "  {} samples of {} from disk{}, {} threads, {} batches of each ahead; a cache of {} by {}",
-        options.count,
+        "  {} samples of {} from disk ({}){}, {} threads, {} batches of each ahead; a cache of {} by {}",
+        report.count,
         report.sample,
+        report.kind,
         options.limit.map_or_else(String::new, |limit| format!(" at {:.1} MB/s at most", limit.0 / 1e6)),
         options.workers,
         options.prefetch,

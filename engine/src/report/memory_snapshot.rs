@@ -170,7 +170,7 @@ impl<'a> Player<'a> {
         let sum =
             |there: &BTreeMap<u64, There>| Bytes(there.values().fold(0, |sum, there| sum.saturating_add(there.bytes)));
         let held = Held { allocated: sum(&self.alive), reserved: sum(&self.held), ..Held::default() };
-        Failure { step: 0, op, value: None, asked, held, largest_free: Bytes::ZERO }
+        Failure { step: 0, op, value: None, at_a_time: false, asked, held, largest_free: Bytes::ZERO }
     }
 
     /// What was recorded before began before the first event.

@@ -50,6 +50,8 @@ pub fn presets() -> &'static [PresetInfo] {
         "tiny-llama-fp8-dp2" true,
         "tiny-resnet-dp2" true,
         "tiny-resnet-groups-dp2" true,
+        "tiny-resnet-folder-1" true,
+        "tiny-llama-bytes-1" true,
         "tiny-vit-tp2" true,
         "tiny-bert-pp2" true,
         "tiny-dlrm-dp2" true,

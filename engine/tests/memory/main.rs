@@ -138,6 +138,18 @@ fn buffers_that_are_made_as_they_are_needed_break_where_one_more_has_no_room() {
     assert_eq!(Bytes(held), breaks.reserved);
 }
 
+#[test]
+fn paging_that_cannot_help_says_what_ops_need_at_a_time() {
+    let mut file = preset_file("oom-13b").unwrap();
+    file.cluster.custom = serde_json::from_value(serde_json::json!({ "memory": "4 GB" })).unwrap();
+    let scenario = check(&file).unwrap();
+    let step = lower(&scenario);
+    let memory = DeviceMemory::of(&step, &scenario, 0);
+    let breaks = memory.row(&step, AllocatorName::Paging).breaks.unwrap();
+    assert!(breaks.at_a_time && breaks.asked > memory.room(), "{breaks:?}");
+    assert!(shardlab_engine::report::breaks_text(&breaks).contains("paging does not help"));
+}
+
 /// Where the runtime takes much of a small device, the budget is what is left.
 #[test]
 fn a_budget_that_is_proposed_is_one_with_which_it_fits() {

@@ -8,8 +8,8 @@ use crate::gui::i18n::{t, t_or_name};
 
 /// Height of a box, its least width, and what lies between two.
 const HEIGHT: f32 = 58.0;
-const LEAST: f32 = 96.0;
-const GAP: f32 = 18.0;
+const LEAST: f32 = 76.0;
+const GAP: f32 = 14.0;
 
 /// Draws it, in rows where the window is narrow.
 pub(super) fn flow_ui(ui: &mut Ui, input: &InputReport) {
@@ -20,12 +20,12 @@ pub(super) fn flow_ui(ui: &mut Ui, input: &InputReport) {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some boxes")]
     let columns = (((width + GAP) / (LEAST + GAP)) as usize).clamp(1, stages.len().max(1));
     let box_width = (width + GAP) / columns as f32 - GAP;
-    for (row, stages) in stages.chunks(columns).enumerate() {
+    for stages in stages.chunks(columns) {
         let (rect, _) = ui.allocate_exact_size(vec2(width, HEIGHT), Sense::hover());
         for (column, stage) in stages.iter().enumerate() {
             let left = rect.left() + column as f32 * (box_width + GAP);
             let frame = Rect::from_min_size(pos2(left, rect.top()), vec2(box_width, HEIGHT));
-            if row + column > 0 {
+            if column > 0 {
                 let arrow = pos2(left - GAP / 2.0, frame.center().y);
                 let ink = ui.visuals().text_color();
                 ui.painter().text(arrow, Align2::CENTER_CENTER, "→", FontId::proportional(14.0), ink);

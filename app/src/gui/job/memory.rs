@@ -26,6 +26,8 @@ pub enum MemoryNews {
     Treatment(Treatment),
     /// What would make it fit, as far as it is known.
     Ways(Ways),
+    /// All was looked for.
+    Complete,
     /// A snapshot of PyTorch, and what other allocators make of it.
     Snapshot(String, MemoryPicture, Vec<AllocatorRow>),
 }
@@ -40,7 +42,9 @@ impl Job {
     /// Plays the memory of a stage: where it lies, what every allocator makes of it, and what would change it.
     pub fn memory(context: &egui::Context, run: Arc<Run>, stage: u32) -> Self {
         Self::start(context, "memory", move |reporter| async move {
-            let _ = played(&reporter, &run, stage).await && changed(&reporter, &run.file).await;
+            if played(&reporter, &run, stage).await && changed(&reporter, &run.file).await {
+                reporter.news(MemoryNews::Complete);
+            }
             Ok::<(), ExecError>(())
         })
     }
@@ -77,12 +81,12 @@ async fn played(reporter: &Reporter, run: &Run, stage: u32) -> bool {
 
 /// Ways of treating activations, and changes that make it fit; false when it was stopped.
 async fn changed(reporter: &Reporter, file: &ScenarioFile) -> bool {
-    let Ok(mut treatments) = treatments(file) else { return false };
+    let Ok(mut treatments) = treatments(file) else { return true };
     while reporter.go_on().await {
         let Some(treatment) = treatments.next() else { break };
         reporter.news(MemoryNews::Treatment(treatment));
     }
-    let Ok(mut search) = WaySearch::new(file, WAYS) else { return false };
+    let Ok(mut search) = WaySearch::new(file, WAYS) else { return true };
     loop {
         if !reporter.go_on().await {
             return false;

@@ -17,8 +17,8 @@ use crate::gui::widgets::{heading_ui, right_ui};
 /// Changes that are shown of those that fit, and of the others.
 const SHOWN: usize = 10;
 
-/// Draws the page of a scenario.
-pub fn ui(ui: &mut Ui, session: &mut Session, found: &Found, job: Option<&Job>) {
+/// Draws the page of a scenario; whether the search is to begin again.
+pub fn ui(ui: &mut Ui, session: &mut Session, found: &Found, job: Option<&Job>) -> bool {
     let chosen = session.run.scenario.run().allocator;
     ui.weak(t("memory.fit.about"));
     let taken = rows_ui(ui, &found.rows, Some(chosen));
@@ -35,17 +35,26 @@ pub fn ui(ui: &mut Ui, session: &mut Session, found: &Found, job: Option<&Job>) 
     if let Some(ways) = &found.ways {
         edits = ways_ui(ui, ways).or(edits);
     }
-    if let Some(job) = job.filter(|job| job.is_running()) {
-        ui.horizontal(|ui| {
+    let again = job.is_some_and(|job| progress_ui(ui, job, found));
+    if let Some(file) = edits.and_then(|edits| changed(&session.file, &edits)) {
+        session.file = file;
+    }
+    again
+}
+
+/// A button to stop the search, or to begin it again where it was stopped; whether it is to begin again.
+fn progress_ui(ui: &mut Ui, job: &Job, found: &Found) -> bool {
+    ui.horizontal(|ui| {
+        if job.is_running() {
             ui.spinner();
             if ui.button(t("memory.stop")).clicked() {
                 job.cancel();
             }
-        });
-    }
-    if let Some(file) = edits.and_then(|edits| changed(&session.file, &edits)) {
-        session.file = file;
-    }
+            return false;
+        }
+        !found.is_complete && ui.button(t("memory.again")).on_hover_text(t("memory.again.tip")).clicked()
+    })
+    .inner
 }
 
 /// Draws the page of a snapshot.

@@ -50,6 +50,8 @@ struct Found {
     rows: Vec<AllocatorRow>,
     treatments: Vec<Treatment>,
     ways: Option<Ways>,
+    /// Whether all was looked for.
+    is_complete: bool,
 }
 
 /// The state of the view.
@@ -109,6 +111,7 @@ impl MemoryView {
             MemoryNews::Row(row) => self.found.rows.push(row),
             MemoryNews::Treatment(treatment) => self.found.treatments.push(treatment),
             MemoryNews::Ways(ways) => self.found.ways = Some(ways),
+            MemoryNews::Complete => self.found.is_complete = true,
             MemoryNews::Snapshot(name, picture, replayed) => {
                 let picture = Arc::new(picture);
                 self.map.show(Arc::clone(&picture), None);
@@ -230,7 +233,11 @@ impl MemoryView {
     fn fit_ui(&mut self, ui: &mut Ui, session: &mut Session) {
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| match &self.snapshot {
             Some(snapshot) if self.show_snapshot => fit::snapshot_ui(ui, &snapshot.picture, &snapshot.replayed),
-            _ => fit::ui(ui, session, &self.found, self.job.as_ref()),
+            _ => {
+                if fit::ui(ui, session, &self.found, self.job.as_ref()) {
+                    self.of = None;
+                }
+            }
         });
     }
 }

@@ -22,6 +22,18 @@ pub struct Progress {
     pub updates: u32,
     /// The loss scale of the next.
     pub loss_scale: LossScale,
+    /// With what it was trained; unknown of files of earlier versions.
+    pub made: Option<Made>,
+}
+
+/// What a run was trained with that need not be the same when it goes on, and makes it another run where it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// Seed of weights and batches.
+    pub seed: u64,
+    /// Learning rate.
+    pub learning_rate: f64,
 }
 
 /// What stands in the metadata, under one key: several would come in any order.
@@ -31,6 +43,8 @@ struct State {
     steps: u32,
     updates: u32,
     loss_scale: LossScale,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<Made>,
     /// The checksum of all that: CRC-32 as eight hexadecimal digits. Files of earlier versions have none.
     #[serde(default)]
     crc32: Option<String>,
@@ -73,9 +87,9 @@ impl Checkpoint {
     /// When the state cannot be written.
     pub fn bytes_of(progress: Progress, mut tensors: Vec<&Saved>) -> Result<Vec<u8>, ExecError> {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let Progress { steps, updates, loss_scale } = progress;
+        let Progress { steps, updates, loss_scale, made } = progress;
         let crc32 = Some(checksum(&progress, tensors.iter().copied()));
-        let state = serde_json::to_string(&State { steps, updates, loss_scale, crc32 }).map_err(unusable)?;
+        let state = serde_json::to_string(&State { steps, updates, loss_scale, made, crc32 }).map_err(unusable)?;
         let metadata = [(STATE.to_owned(), state)].into_iter().collect();
         let views = tensors.into_iter().map(|saved| (saved.name.as_str(), saved));
         safetensors::serialize(views, Some(metadata)).map_err(unusable)
@@ -89,8 +103,8 @@ impl Checkpoint {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unusable)?;
         let state = metadata.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
         let state = state.ok_or_else(|| unusable(format!("it has no `{STATE}` in its metadata")))?;
-        let State { steps, updates, loss_scale, crc32 } = serde_json::from_str(state).map_err(unusable)?;
-        let progress = Progress { steps, updates, loss_scale };
+        let State { steps, updates, loss_scale, made, crc32 } = serde_json::from_str(state).map_err(unusable)?;
+        let progress = Progress { steps, updates, loss_scale, made };
         let file = SafeTensors::deserialize(bytes).map_err(unusable)?;
         let mut tensors = Vec::with_capacity(file.len());
         for (name, view) in file.iter() {
@@ -124,8 +138,9 @@ impl Checkpoint {
 /// The checksum of a run's state and of tensors in the order of their names, with what they are.
 fn checksum<'a>(progress: &Progress, tensors: impl Iterator<Item = &'a Saved>) -> String {
     let mut hasher = crc32fast::Hasher::new();
-    let Progress { steps, updates, loss_scale } = progress;
-    hasher.update(format!("{steps} {updates} {loss_scale:?}").as_bytes());
+    let Progress { steps, updates, loss_scale, made } = progress;
+    let made = made.map(|made| format!(" {made:?}")).unwrap_or_default();
+    hasher.update(format!("{steps} {updates} {loss_scale:?}{made}").as_bytes());
     for saved in tensors {
         hasher.update(format!("{} {:?} {:?}", saved.name, Saved::dtype(saved), saved.shape).as_bytes());
         hasher.update(&View::data(&saved));
@@ -228,7 +243,7 @@ mod tests {
         let saved =
             |name: &str, format, shape, words: &[u32]| Saved { name: name.into(), format, shape, words: words.into() };
         Checkpoint {
-            progress: Progress { steps: 7, updates: 6, loss_scale: LossScale::new(Precision::Fp16) },
+            progress: Progress { steps: 7, updates: 6, loss_scale: LossScale::new(Precision::Fp16), made: None },
             tensors: vec![
                 saved("0/1/a", Format::Word, [2, 2], &[1, 2, 3, 4]),
                 saved("0/2/b", Format::Bf16, [3, 1], &[5, 6]),

@@ -11,7 +11,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Checkpoint, Progress, Saved, unusable};
+pub use file::{Checkpoint, Made, Progress, Saved, unusable};
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::{CheckpointFolder, Found, write_aside};
 pub use set::{CheckpointForm, FileEntry, INDEX, Index, Packed, Stored};

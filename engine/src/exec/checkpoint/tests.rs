@@ -22,7 +22,7 @@ fn checkpoint(steps: u32) -> Checkpoint {
     };
     let floats = |from: u32| (from..from + 300).map(|n| (n as f32 / 7.0).to_bits()).collect::<Vec<u32>>();
     Checkpoint {
-        progress: Progress { steps, updates: steps, loss_scale: LossScale::new(Precision::Fp32) },
+        progress: Progress { steps, updates: steps, loss_scale: LossScale::new(Precision::Fp32), made: None },
         tensors: vec![
             saved("0/1/weight", &floats(steps)),
             saved("0/2/moment", &floats(5)),

@@ -2,14 +2,13 @@
 
 use rand_chacha::rand_core::Rng;
 
+use super::pixels::{CHANNELS, in_patches};
 use crate::model::Image;
 
 /// Pixels of a side of an image as it ships.
 const SIDE: u32 = 8;
 /// The darkest shade.
 const DARKEST: f32 = 16.0;
-/// Colours of a pixel; all are alike.
-const CHANNELS: u32 = 3;
 
 /// The images and what they show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,17 +48,11 @@ impl Digits {
         let Some((class, shades)) = self.images.get(usize::try_from(random.next_u64() % count).unwrap_or(0)) else {
             return (Vec::new(), 0);
         };
-        let (patch, across) = (image.patch, image.size / image.patch);
-        let mut pixels = Vec::with_capacity((image.patches() * image.patch_width()) as usize);
-        for number in 0..across * across {
-            for within in 0..patch * patch {
-                let y = number / across * patch + within / patch;
-                let x = number % across * patch + within % patch;
-                let at = (y * SIDE / image.size) * SIDE + x * SIDE / image.size;
-                let shade = f32::from(shades.get(at as usize).copied().unwrap_or(0)) * 2.0 / DARKEST - 1.0;
-                pixels.extend((0..CHANNELS).map(|_| shade));
-            }
-        }
+        let pixels = in_patches(image, |x, y| {
+            let at = (y * SIDE / image.size) * SIDE + x * SIDE / image.size;
+            let shade = f32::from(shades.get(at as usize).copied().unwrap_or(0)) * 2.0 / DARKEST - 1.0;
+            [shade; CHANNELS as usize]
+        });
         (pixels, *class)
     }
 }

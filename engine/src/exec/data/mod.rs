@@ -7,6 +7,7 @@ mod clicks;
 mod digits;
 mod feed;
 mod masked;
+mod pixels;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 pub use digits::Digits;
 pub use feed::FeedLayout;
+pub use pixels::{image_sample, in_patches};
 pub use text::{Text, dataset};
 
 use super::ExecError;
@@ -65,14 +67,7 @@ impl Source {
             }
             Self::Digits(digits, image) => self.each(seed, step, samples, |random| {
                 let (pixels, class) = digits.sample(*image, random);
-                let pixels: Vec<u32> = pixels.into_iter().map(f32::to_bits).collect();
-                // One of the two is what the model asks for.
-                Sample::from([
-                    ("embedding patches", pixels.clone()),
-                    ("embedding images", pixels),
-                    ("head targets", vec![class]),
-                    ("head first tokens positions", vec![0]),
-                ])
+                image_sample(pixels, class)
             }),
             Self::Clicks(recommender) => self.each(seed, step, samples, |random| {
                 let click = clicks::click(recommender, random);

@@ -159,7 +159,7 @@ impl Shared {
     }
 
     fn fetch(&self, asked: &Asked) -> Result<Arc<Vec<u8>>, ExecError> {
-        self.wait_for_storage();
+        self.wait_for_storage(asked.sample);
         let content = Arc::new(self.samples.read(asked.sample)?);
         let mut held = lock(&self.held);
         asked.leaves.iter().for_each(|sample| drop(held.remove(sample)));
@@ -170,9 +170,9 @@ impl Shared {
     }
 
     /// Waits as a storage would that delivers one sample after the other at the rate that it has.
-    fn wait_for_storage(&self) {
+    fn wait_for_storage(&self, sample: u32) {
         let Some(limit) = self.options.limit else { return };
-        let time = Duration::from_secs_f64(self.samples.bytes().as_f64() / limit.0);
+        let time = Duration::from_secs_f64(self.samples.size(sample).as_f64() / limit.0);
         let until = {
             let mut free = lock(&self.storage);
             *free = (*free).max(Instant::now()) + time;

@@ -1,144 +1,135 @@
-//! A folder with a file for every sample.
+//! What lies in a folder: images in a folder for each class, texts, or samples that were written before.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::images::Images;
+use super::texts::Texts;
+use super::written::{ABOUT, Written};
 use crate::exec::ExecError;
-use crate::exec::checkpoint::write_aside;
-use crate::exec::data::{Sample, Source};
+use crate::exec::data::Sample;
 use crate::scenario::Scenario;
 use crate::units::Bytes;
 
-/// The name of the file that says what is in a folder.
-const ABOUT: &str = "samples.json";
-
-/// Every input that a sample may bring: names in files become these.
-const INPUTS: [&str; 9] = [
-    "embedding tokens",
-    "head targets",
-    "embedding patches",
-    "embedding images",
-    "head first tokens positions",
-    "head masked tokens positions",
-    "head pair targets",
-    "embedding dense features",
-    "embedding ids",
-];
-
-/// What is in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct About {
-    /// How many samples.
-    count: u32,
-    /// Bytes of each as it lies there.
-    bytes: u64,
-    /// What they were made for: the inputs with their words.
-    inputs: BTreeMap<String, usize>,
-}
-
 /// Samples in a folder.
 #[derive(Clone, Debug)]
-pub struct DiskSamples {
-    folder: PathBuf,
-    about: About,
+pub enum DiskSamples {
+    /// Samples that were written for a model.
+    Written(Written),
+    /// Images in a folder for each class.
+    Images(Images),
+    /// Texts, of which a sample is a part.
+    Texts(Texts),
 }
 
-fn failed(what: &str, path: &Path, why: impl std::fmt::Display) -> ExecError {
+/// Files that are looked at, at most.
+const MAX_FILES: usize = 10_000_000;
+
+pub(super) fn failed(what: &str, path: &Path, why: impl std::fmt::Display) -> ExecError {
     ExecError::Storage { what: format!("{what} `{}`", path.display()), why: why.to_string() }
 }
 
-/// The samples that a scenario trains on, one after the other: those of the first step first.
-fn samples_of(scenario: &Scenario) -> impl Iterator<Item = Sample> {
-    let (source, batch) = (Source::of(scenario), scenario.strategy().global_batch);
-    let (seed, length) = (scenario.run().seed, scenario.data().sequence_length);
-    (1..).flat_map(move |step| source.batch(seed, step, batch, length))
+/// What lies in a folder, by name; hidden files are left out.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, ExecError> {
+    let cannot = |error: std::io::Error| failed("cannot read", folder, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            found.push(path);
+        }
+        if found.len() > MAX_FILES {
+            return Err(failed("cannot use", folder, format!("it holds more than {MAX_FILES} files")));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
-fn inputs_of(sample: &Sample) -> BTreeMap<String, usize> {
-    sample.iter().map(|(name, words)| ((*name).to_owned(), words.len())).collect()
+/// Whether the end of a file's name is one of some.
+pub(super) fn ends(path: &Path, ends: &[&str]) -> bool {
+    let end = path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
+    end.is_some_and(|end| ends.contains(&end.as_str()))
 }
 
 impl DiskSamples {
-    /// The samples in a folder; where there are none yet, as many as are asked for are written, each filled up to `bytes`.
+    /// The samples in a folder; where there is nothing yet, as many as are asked for are written, each filled up to `bytes`.
     ///
     /// # Errors
-    /// When the folder cannot be written or read, or holds samples of another kind of model.
+    /// When the folder cannot be written or read, or holds nothing that the model reads.
     pub fn open_or_make(folder: &Path, scenario: &Scenario, count: u32, bytes: Bytes) -> Result<Self, ExecError> {
-        let about = folder.join(ABOUT);
-        if !about.exists() {
-            Self::make(folder, scenario, count, bytes)?;
+        if folder.join(ABOUT).exists() {
+            return Written::open(folder, scenario).map(Self::Written);
         }
-        let text = fs::read(&about).map_err(|error| failed("cannot read", &about, error))?;
-        let about: About = serde_json::from_slice(&text).map_err(|error| failed("cannot use", &about, error))?;
-        let wanted = samples_of(scenario).next().map(|sample| inputs_of(&sample)).unwrap_or_default();
-        if about.inputs != wanted {
-            let why =
-                format!("its samples have {:?}, the model reads {wanted:?}; choose an empty folder", about.inputs);
-            return Err(failed("cannot use", folder, why));
+        let found = if folder.exists() { entries(folder)? } else { Vec::new() };
+        if found.is_empty() {
+            return Written::make(folder, scenario, count, bytes).map(Self::Written);
         }
-        Ok(Self { folder: folder.to_owned(), about })
+        if let Some(images) = Images::open(folder, &found, scenario)? {
+            return Ok(Self::Images(images));
+        }
+        if let Some(texts) = Texts::open(folder, &found, scenario)? {
+            return Ok(Self::Texts(texts));
+        }
+        let why = "it holds neither folders of PNG or JPEG images, one for each class, nor .txt files, nor samples that \
+                   were written here before; choose an empty folder to have some made";
+        Err(failed("cannot use", folder, why))
     }
 
-    fn make(folder: &Path, scenario: &Scenario, count: u32, bytes: Bytes) -> Result<(), ExecError> {
-        fs::create_dir_all(folder).map_err(|error| failed("cannot make", folder, error))?;
-        let mut about = About { count, bytes: bytes.0, inputs: BTreeMap::new() };
-        for (number, sample) in (0..count).zip(samples_of(scenario)) {
-            let path = path_of(folder, number);
-            let mut content = postcard::to_allocvec(&sample).map_err(|error| failed("cannot write", &path, error))?;
-            // What a photograph has more than a digit: bytes that are read and not used.
-            let filled = usize::try_from(bytes.0).unwrap_or(usize::MAX).max(content.len());
-            content.resize(filled, 0x5a);
-            about.inputs = inputs_of(&sample);
-            about.bytes = about.bytes.max(content.len() as u64);
-            fs::write(&path, content).map_err(|error| failed("cannot write", &path, error))?;
+    /// What they are, in a word: `written`, `images` or `texts`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Written(_) => "written",
+            Self::Images(_) => "images",
+            Self::Texts(_) => "texts",
         }
-        let text = serde_json::to_vec_pretty(&about).map_err(|error| failed("cannot write", folder, error))?;
-        write_aside(&folder.join(ABOUT), &text)
     }
 
     /// How many there are.
     pub fn count(&self) -> u32 {
-        self.about.count
+        match self {
+            Self::Written(samples) => samples.count(),
+            Self::Images(samples) => samples.count(),
+            Self::Texts(samples) => samples.count(),
+        }
     }
 
-    /// Bytes of each as it lies there.
+    /// Bytes of one as it lies there.
+    pub fn size(&self, number: u32) -> Bytes {
+        match self {
+            Self::Written(samples) => samples.bytes(),
+            Self::Images(samples) => samples.size(number),
+            Self::Texts(samples) => samples.size(),
+        }
+    }
+
+    /// The same in the mean.
     pub fn bytes(&self) -> Bytes {
-        Bytes(self.about.bytes)
+        let all: u64 = (0..self.count()).map(|number| self.size(number).0).sum();
+        Bytes(all / u64::from(self.count().max(1)))
     }
 
-    /// The file of a sample.
+    /// What lies there of a sample.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn read(&self, number: u32) -> Result<Vec<u8>, ExecError> {
-        let path = path_of(&self.folder, number);
-        fs::read(&path).map_err(|error| failed("cannot read", &path, error))
+        match self {
+            Self::Written(samples) => samples.read(number),
+            Self::Images(samples) => samples.read(number),
+            Self::Texts(samples) => samples.read(number),
+        }
     }
 
-    /// The sample in a file.
+    /// The sample in what was read.
     ///
     /// # Errors
     /// When it holds none, or one of another kind.
     pub fn decode(&self, number: u32, content: &[u8]) -> Result<Sample, ExecError> {
-        let path = path_of(&self.folder, number);
-        let (found, _) = postcard::take_from_bytes::<BTreeMap<String, Vec<u32>>>(content)
-            .map_err(|error| failed("cannot use", &path, error))?;
-        let known = |name: &str| INPUTS.into_iter().find(|input| *input == name);
-        let same = found.iter().all(|(name, words)| self.about.inputs.get(name) == Some(&words.len()));
-        if !same || found.len() != self.about.inputs.len() {
-            return Err(failed("cannot use", &path, "it is of another kind than the others"));
+        match self {
+            Self::Written(samples) => samples.decode(number, content),
+            Self::Images(samples) => samples.decode(number, content),
+            Self::Texts(samples) => Ok(samples.decode(content)),
         }
-        let named = found.into_iter().map(|(name, words)| known(&name).map(|name| (name, words)));
-        named
-            .collect::<Option<Sample>>()
-            .ok_or_else(|| failed("cannot use", &path, "it brings an input that no model reads"))
     }
-}
-
-fn path_of(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("{number:08}.sample"))
 }

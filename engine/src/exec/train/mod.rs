@@ -13,6 +13,7 @@ use web_time::Instant;
 
 use crate::cluster::{Coordinates, RankId};
 use crate::exec::calibrate::scopes_of_one;
+use crate::exec::checkpoint::Made;
 use crate::exec::cpu::binary_loss_grad::BinaryLossGradParams;
 use crate::exec::cpu::class_sums_grad::ClassSumsGradParams;
 use crate::exec::cpu::cross_entropy_grad::CrossEntropyGradParams;
@@ -57,6 +58,8 @@ pub struct Trainer {
     recorded_scale: f64,
     /// Whether parameters were written since their copies outside the device were made.
     stale_masters: bool,
+    /// What the run was trained with before, where it went on from a checkpoint that says so.
+    resumed_from: Option<Made>,
     /// The recording without outer steps, where it is the one that is prepared.
     between: Option<Recording>,
 }
@@ -86,6 +89,7 @@ impl Trainer {
             loss_scale: LossScale::new(scenario.strategy().precision),
             recorded_scale: 1.0,
             stale_masters: true,
+            resumed_from: None,
             between: None,
         };
         trainer.write_parameters();

@@ -6,7 +6,7 @@ use std::future::Future;
 use web_time::Instant;
 
 use super::Trainer;
-use crate::exec::checkpoint::{Checkpoint, CheckpointForm, Packed, Progress, Saved, Stored, unusable};
+use crate::exec::checkpoint::{Checkpoint, CheckpointForm, Made, Packed, Progress, Saved, Stored, unusable};
 use crate::exec::{BufferId, ExecError, Format};
 use crate::graph::{DType, OpKind, Role, TensorId};
 use crate::units::{Bytes, Nanos};
@@ -44,7 +44,8 @@ impl Trainer {
             tensors.push(if reduced && single { saved.rounded() } else { saved });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let progress = Progress { steps: self.steps, updates: self.updates, loss_scale: self.loss_scale };
+        let (steps, updates, loss_scale) = (self.steps, self.updates, self.loss_scale);
+        let progress = Progress { steps, updates, loss_scale, made: Some(self.made()) };
         Ok(Checkpoint { progress, tensors })
     }
 
@@ -109,7 +110,27 @@ impl Trainer {
         }
         (self.steps, self.updates, self.loss_scale) = (progress.steps, progress.updates, progress.loss_scale);
         self.stale_masters = false;
+        self.resumed_from = progress.made;
         Ok(self.steps)
+    }
+
+    /// What this run trains with.
+    fn made(&self) -> Made {
+        let run = self.scenario.run();
+        Made { seed: run.seed, learning_rate: run.learning_rate }
+    }
+
+    /// Where a run went on from a checkpoint that was made with something else: what that is, in words.
+    pub fn goes_on_otherwise(&self) -> Option<String> {
+        let (now, then) = (self.made(), self.resumed_from?);
+        let differ =
+            |name: &str, now: String, then: String| (now != then).then(|| format!("{name} = {then}, now {now}"));
+        let all = [
+            differ("run.seed", now.seed.to_string(), then.seed.to_string()),
+            differ("run.learning_rate", now.learning_rate.to_string(), then.learning_rate.to_string()),
+        ];
+        let said: Vec<String> = all.into_iter().flatten().collect();
+        (!said.is_empty()).then(|| format!("the checkpoint was made with {}", said.join(", and with ")))
     }
 
     /// Bytes that no checkpoint of this run exceeds, whatever its form: what ranks keep, names and shapes, and more.

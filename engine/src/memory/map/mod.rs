@@ -49,6 +49,8 @@ pub struct Failure {
     pub op: usize,
     /// Which value of the course; none where all is reserved before the step.
     pub value: Option<ValueId>,
+    /// Whether it is what ops need at a time, so that no paging helps.
+    pub at_a_time: bool,
     /// Its bytes, or those of the reservation.
     pub asked: Bytes,
     /// What the allocator held then.

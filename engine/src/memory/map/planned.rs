@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Block, Failure, MemoryMap, Region, finished, peak};
 use crate::memory::allocators::{Held, Offsets};
-use crate::memory::{Course, Plan, Spot, Step, Value, ValueId, best_fit, paging, reservation};
+use crate::memory::{BudgetTooSmall, Course, Plan, Spot, Step, Value, ValueId, best_fit, paging, reservation};
 use crate::units::Bytes;
 
 pub(super) fn of_offsets(course: &Course, capacity: Option<Bytes>) -> MemoryMap {
@@ -32,7 +32,7 @@ pub(super) fn of_offsets(course: &Course, capacity: Option<Bytes>) -> MemoryMap 
 /// A reservation that is made before the step and has no room.
 fn too_large(reserved: Bytes, capacity: Option<Bytes>) -> Option<Failure> {
     let (held, largest_free) = (Held::default(), Bytes::ZERO);
-    let failure = Failure { step: 0, op: 0, value: None, asked: reserved, held, largest_free };
+    let failure = Failure { step: 0, op: 0, value: None, at_a_time: false, asked: reserved, held, largest_free };
     capacity.is_some_and(|capacity| reserved > capacity).then_some(failure)
 }
 
@@ -41,8 +41,12 @@ pub(super) fn of_paging(course: &Course, capacity: Option<Bytes>) -> MemoryMap {
     let budget = capacity.unwrap_or_else(|| all.reserved());
     match paging::plan(course, Some(budget)) {
         Ok(plan) => of_plan(course, &plan, capacity),
-        // Not even the operands of one op fit.
-        Err(_) => of_plan(course, &all, capacity),
+        // Not even what ops need at a time fits.
+        Err(BudgetTooSmall { needed, .. }) => {
+            let map = of_plan(course, &all, capacity);
+            let failure = map.failure.map(|failure| Failure { asked: needed, at_a_time: true, ..failure });
+            MemoryMap { failure, ..map }
+        }
     }
 }
 
@@ -104,7 +108,7 @@ pub(super) fn of_best_fit(course: &Course, capacity: Option<Bytes>) -> MemoryMap
     let segments = u32::try_from(buffers).unwrap_or(u32::MAX);
     let held = Held { allocated, reserved, segments, calls: segments };
     let asked = course.values[value].bytes;
-    let failure = Failure { step: 0, op, value: Some(value), asked, held, largest_free };
+    let failure = Failure { step: 0, op, value: Some(value), at_a_time: false, asked, held, largest_free };
     let end = op + 1;
     let blocks = whole.blocks.into_iter().filter(|block| block.from < end && block.value < value);
     let blocks = blocks.map(|block| Block { until: block.until.min(end), ..block }).collect();

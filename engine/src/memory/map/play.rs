@@ -83,7 +83,15 @@ impl Player<'_> {
         let held = self.allocator.held();
         let Some(address) = given else {
             let (step, op, largest_free) = (self.step, self.op, self.allocator.largest_free());
-            return Err(Box::new(Failure { step, op, value: Some(value), asked, held, largest_free }));
+            return Err(Box::new(Failure {
+                step,
+                op,
+                value: Some(value),
+                at_a_time: false,
+                asked,
+                held,
+                largest_free,
+            }));
         };
         self.alive.insert(value, (address, self.op));
         self.map.allocated = self.map.allocated.max(held.allocated);
