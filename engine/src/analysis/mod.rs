@@ -8,6 +8,7 @@ mod caching;
 mod device_memory;
 pub mod explain;
 mod goodput;
+pub mod hta;
 mod input;
 mod input_stages;
 mod report;

@@ -10,6 +10,7 @@ mod csv;
 mod device_memory;
 mod explain;
 mod goodput;
+pub mod import;
 mod json;
 #[cfg(not(target_arch = "wasm32"))]
 mod loading;
@@ -32,6 +33,7 @@ pub use device_memory::{
 };
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
+pub use import::{TraceImportError, import_trace};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{loading_json, loading_table};

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::trace::{Flow, Label, MemoryCategory, Origin, Span, Trace, Track};
+use crate::trace::{Flow, Label, MemoryCategory, Origin, Span, Stream, Trace, Track};
 use crate::units::Nanos;
 
 /// The trace as one JSON document.
@@ -33,8 +33,8 @@ pub fn perfetto_json(trace: &Trace) -> String {
 /// Names of processes and threads.
 fn names(trace: &Trace, text: &mut String) {
     let mut named = None;
-    for track in &trace.tracks {
-        let (pid, tid) = place(track);
+    for (index, track) in trace.tracks.iter().enumerate() {
+        let (pid, tid) = place(track, index);
         if named.replace(pid) != Some(pid) {
             let name = json!(process_name(track));
             let _ = writeln!(
@@ -42,7 +42,7 @@ fn names(trace: &Trace, text: &mut String) {
                 "{{\"ph\":\"M\",\"pid\":{pid},\"name\":\"process_name\",\"args\":{{\"name\":{name}}}}},"
             );
         }
-        let name = json!(track.stream.name());
+        let name = json!(track.name());
         let _ = writeln!(
             text,
             "{{\"ph\":\"M\",\"pid\":{pid},\"tid\":{tid},\"name\":\"thread_name\",\"args\":{{\"name\":{name}}}}},"
@@ -57,8 +57,10 @@ fn process_name(track: &Track) -> String {
     }
 }
 
-fn place(track: &Track) -> (u32, usize) {
-    (track.group + 1, track.stream.index() + 1)
+/// Process and thread: streams of ours have the same numbers everywhere, tracks of other tools those of the trace.
+fn place(track: &Track, index: usize) -> (u32, usize) {
+    let own = track.name.as_ref().map_or(track.stream.index(), |_| Stream::ALL.len() + index);
+    (track.group + 1, own + 1)
 }
 
 /// Writes numbers; half a million spans are worth not going through a formatter.
@@ -91,11 +93,11 @@ impl Numbers {
 
 /// One event per span. What is the same for all spans of a track or a label is put together once.
 fn slices(trace: &Trace, text: &mut String) {
-    let head = |track: &Track| {
-        let (pid, tid) = place(track);
+    let head = |(index, track): (usize, &Track)| {
+        let (pid, tid) = place(track, index);
         format!("{{\"ph\":\"X\",\"pid\":{pid},\"tid\":{tid},\"name\":")
     };
-    let heads: Vec<String> = trace.tracks.iter().map(head).collect();
+    let heads: Vec<String> = trace.tracks.iter().enumerate().map(head).collect();
     let labels: Vec<(String, String)> = trace.labels.iter().map(label).collect();
     let mut numbers = Numbers(itoa::Buffer::new());
     for span in &trace.spans {
@@ -125,7 +127,7 @@ fn arrow(trace: &Trace, id: usize, flow: Flow, text: &mut String) {
     let ends = [("s", flow.from, ""), ("f", flow.to, ",\"bp\":\"e\"")];
     for (phase, span, binding) in ends {
         let span = &trace.spans[span as usize];
-        let (pid, tid) = place(trace.track(span));
+        let (pid, tid) = place(trace.track(span), span.track.0 as usize);
         let mut at = String::new();
         Numbers(itoa::Buffer::new()).micros(span.start, &mut at);
         let _ = writeln!(

@@ -261,6 +261,7 @@ impl<'a> Player<'a> {
                 rank: class.representative.0,
                 ranks: class.ranks,
                 stream,
+                name: None,
             })
         });
         let step_time = self.spans.iter().map(Span::end).max().unwrap_or_default();

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Nanos};
 
+mod imported;
 mod verify;
 
+pub use imported::{Activity, Imported, Launch, Step};
 pub use verify::TraceError;
 
 /// A name that many share: of an op, of its tensors, of its spans.
@@ -184,6 +186,16 @@ pub struct Track {
     pub ranks: u32,
     /// The stream.
     pub stream: Stream,
+    /// What another tool calls it; ours are called as their stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+}
+
+impl Track {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.stream.name())
+    }
 }
 
 /// An op on a stream with start and duration.

@@ -12,7 +12,7 @@ impl Trainer {
         let ranks = (0..mesh.ranks()).map(RankId);
         let tracks = ranks.flat_map(|rank| {
             let stage = mesh.coordinates(rank).pp;
-            Stream::ALL.map(|stream| Track { group: rank.0, stage, rank: rank.0, ranks: 1, stream })
+            Stream::ALL.map(|stream| Track { group: rank.0, stage, rank: rank.0, ranks: 1, stream, name: None })
         });
         let scopes = &self.recorded.recording.scopes;
         let mut spans = Vec::with_capacity(scopes.len());

@@ -1,0 +1,131 @@
+//! What a measured trace says, by the names and formulas of Holistic Trace Analysis (Meta, 2022), so that its numbers can be
+//! held against that tool's.
+//!
+//! * temporal breakdown: of the time from the first kernel to the last, **idle** is when none runs, **compute** when one that
+//!   computes does, **non-compute** when only others do,
+//! * **overlap** is (computing while communicating) / communicating,
+//! * **idle** time of a stream is *host wait* where the next kernel was launched after the last had ended, *kernel wait* where
+//!   they follow within 30 ns, *other* elsewhere,
+//! * **queue length** is what was launched on a stream and has not begun.
+
+mod diff;
+mod intervals;
+mod kernels;
+mod queue;
+
+use serde::Serialize;
+
+use crate::trace::{Activity, Imported, Name};
+use crate::units::Nanos;
+
+pub use diff::{Change, DiffRow, trace_diff};
+pub use kernels::{ClassTime, KernelRow, class_times, kernels};
+pub use queue::{IdleParts, Queue};
+
+use intervals::Intervals;
+
+/// A rank's device over the time of a trace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RankReport {
+    /// Its group of tracks.
+    pub group: u32,
+    /// What it is called.
+    pub name: Name,
+    /// From the first kernel to the last.
+    pub kernel_time: Nanos,
+    /// No kernel runs.
+    pub idle: Nanos,
+    /// A kernel that computes runs.
+    pub compute: Nanos,
+    /// Only others run.
+    pub non_compute: Nanos,
+    /// Kernels that communicate run, whatever else does.
+    pub communication: Nanos,
+    /// Copies and fills run, whatever else does.
+    pub memory: Nanos,
+    /// Of the communication, the part beside which something computes; none without communication.
+    pub overlap: Option<f64>,
+    /// Of what streams that compute idle between kernels, why.
+    pub waits: IdleParts,
+    /// What waited on its streams.
+    pub queue: Queue,
+    /// Whether it looks like the one that others wait for.
+    pub is_straggler: bool,
+}
+
+impl RankReport {
+    /// Communication beside which nothing computes.
+    pub fn exposed(&self) -> Nanos {
+        let share = 1.0 - self.overlap.unwrap_or(1.0);
+        Nanos::from_secs(self.communication.secs() * share)
+    }
+}
+
+/// What a trace says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TraceReport {
+    /// Of every rank that has a device.
+    pub ranks: Vec<RankReport>,
+    /// Kernels of all ranks, the longest together first.
+    pub kernels: Vec<KernelRow>,
+    /// The same by class.
+    pub classes: Vec<ClassTime>,
+}
+
+/// A rank computes so much longer than the median to be called slow.
+const SLOW: f64 = 1.05;
+
+/// What a trace says of its ranks and kernels.
+pub fn trace_report(imported: &Imported) -> TraceReport {
+    let groups = 0..u32::try_from(imported.groups.len()).unwrap_or(0);
+    let mut ranks: Vec<RankReport> = groups.filter_map(|group| rank(imported, group)).collect();
+    mark_stragglers(&mut ranks);
+    TraceReport { ranks, kernels: kernels(imported), classes: class_times(imported) }
+}
+
+fn rank(imported: &Imported, group: u32) -> Option<RankReport> {
+    let trace = &imported.trace;
+    let of = |wanted: fn(Activity) -> bool| {
+        let spans = trace.spans.iter().filter(|span| trace.track(span).group == group);
+        let wanted = spans.filter(|span| wanted(imported.activity(span)));
+        Intervals::of(wanted.map(|span| (span.start, span.end())).collect())
+    };
+    let device = of(Activity::is_on_device);
+    let (first, last) = device.ends()?;
+    let compute = of(|activity| activity == Activity::Computation);
+    let communication = of(|activity| activity == Activity::Communication);
+    let (kernel_time, busy) = (last - first, device.length());
+    let overlap = (communication.length() > Nanos::ZERO)
+        .then(|| communication.common(&compute).secs() / communication.length().secs());
+    Some(RankReport {
+        group,
+        name: imported.groups.get(group as usize)?.clone(),
+        kernel_time,
+        idle: kernel_time - busy,
+        compute: compute.length(),
+        non_compute: busy - compute.length(),
+        communication: communication.length(),
+        memory: of(|activity| activity == Activity::Memory).length(),
+        overlap,
+        waits: IdleParts::of(imported, group),
+        queue: Queue::of(imported, group),
+        is_straggler: false,
+    })
+}
+
+/// A rank that computes longer than the others and communicates shorter is the one for which they wait in collectives.
+fn mark_stragglers(ranks: &mut [RankReport]) {
+    let median = |of: fn(&RankReport) -> Nanos, ranks: &[RankReport]| {
+        let mut all: Vec<Nanos> = ranks.iter().map(of).collect();
+        all.sort_unstable();
+        all.get(all.len() / 2).copied().unwrap_or_default()
+    };
+    if ranks.len() < 2 {
+        return;
+    }
+    let (compute, communication) = (median(|rank| rank.compute, ranks), median(|rank| rank.communication, ranks));
+    for rank in ranks {
+        let is_slow = rank.compute.secs() > compute.secs() * SLOW;
+        rank.is_straggler = is_slow && rank.communication < communication;
+    }
+}

@@ -1,0 +1,205 @@
+//! Traces of other tools: what they say is kept to the nanosecond, and what is wrong with them is said.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use shardlab_engine::analysis::hta::{Change, class_times, trace_diff, trace_report};
+use shardlab_engine::graph::lower;
+use shardlab_engine::report::{import_trace, perfetto_json};
+use shardlab_engine::scenario::Scenario;
+use shardlab_engine::sim::simulate;
+use shardlab_engine::trace::{Activity, Imported, Origin, Stream};
+use shardlab_engine::units::Nanos;
+
+/// A rank as torch.profiler writes it: two matmuls of some microseconds on stream 7 and an all-reduce on stream 20 between
+/// them, each launched from the host, under an operator.
+fn kineto(rank: u32, matmul: u32, reduce: u32) -> String {
+    let base = 1_700_000_000_000_000_u64;
+    let kernel = |name: &str, stream: u32, at: u64, dur: u32, correlation: u32| {
+        format!(
+            r#"{{"ph": "X", "cat": "kernel", "name": "{name}", "pid": 0, "tid": {stream}, "ts": {at}.250, "dur": {dur}.125,
+             "args": {{"device": 0, "stream": {stream}, "correlation": {correlation}, "External id": 5, "grid": [1, 2, 3]}}}}"#
+        )
+    };
+    let call = |at: u64, correlation: u32| {
+        format!(
+            r#"{{"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 4711, "tid": 99, "ts": {at}, "dur": 4,
+             "args": {{"cbid": 211, "correlation": {correlation}}}}}"#
+        )
+    };
+    let events = [
+        r#"{"ph": "M", "name": "process_name", "pid": 4711, "tid": 0, "args": {"name": "python"}}"#.to_owned(),
+        r#"{"ph": "M", "name": "process_sort_index", "pid": 4711, "tid": 0, "args": {"sort_index": 5}}"#.to_owned(),
+        format!(r#"{{"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 4711, "tid": 99, "ts": {base}, "dur": 60}}"#),
+        format!(r#"{{"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#3", "pid": 4711, "tid": 99, "ts": {base}, "dur": 900}}"#),
+        call(base + 10, 1),
+        call(base + 20, 2),
+        call(base + 400, 3),
+        kernel("ampere_bf16_s16816gemm_bf16_128x128", 7, base + 30, matmul, 1),
+        kernel("ncclDevKernel_AllReduce_Sum_bf16_RING_LL", 20, base + 100, reduce, 2),
+        kernel("ampere_bf16_s16816gemm_bf16_128x128", 7, base + 500, matmul, 3),
+        r#"{"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", "pid": 4711, "tid": 99, "ts": 1, "s": "t", "args": {"Total Allocated": 1}}"#.to_owned(),
+        format!(r#"{{"ph": "s", "id": 1, "pid": 4711, "tid": 99, "ts": {base}, "cat": "ac2g", "name": "ac2g"}}"#),
+    ];
+    format!(
+        r#"{{"schemaVersion": 1, "deviceProperties": [{{"id": 0, "name": "H100"}}], "distributedInfo": {{"backend": "nccl", "rank": {rank}, "world_size": 2}},
+        "traceEvents": [{}], "traceName": "x.json"}}"#,
+        events.join(",\n")
+    )
+}
+
+fn read(text: &str) -> Imported {
+    import_trace("run.json", text.as_bytes()).unwrap()
+}
+
+fn us(micros: i64) -> Nanos {
+    Nanos(micros * 1000)
+}
+
+#[test]
+fn a_trace_of_pytorch_has_its_streams_calls_and_steps() {
+    let imported = read(&kineto(3, 200, 300));
+    let trace = &imported.trace;
+    trace.verify().unwrap();
+    assert_eq!((trace.origin, imported.groups.len(), &*imported.groups[0]), (Origin::Imported, 1, "rank 3"));
+    let names: Vec<&str> = trace.tracks.iter().map(|track| track.name()).collect();
+    assert_eq!(
+        names,
+        ["stream 7", "stream 20", "thread 99", "thread 99 · 1", "thread 99 · 2"],
+        "calls lie below operators"
+    );
+    assert_eq!((trace.tracks[0].stream, trace.tracks[1].stream), (Stream::Compute, Stream::ModelComm));
+    // Nanoseconds of a date in microseconds are kept.
+    let reduce = trace.spans.iter().find(|span| trace.label(span).class == "all_reduce").unwrap();
+    assert_eq!((reduce.start, reduce.duration), (Nanos(100_250), Nanos(300_125)));
+    assert_eq!(imported.launches.len(), 3);
+    assert!(
+        imported
+            .launches
+            .iter()
+            .all(|launch| trace.spans[launch.call as usize].start < trace.spans[launch.work as usize].start)
+    );
+    assert_eq!((imported.steps.len(), &*imported.steps[0].name), (1, "ProfilerStep#3"));
+    assert!(imported.notes.is_empty(), "{:?}", imported.notes);
+}
+
+#[test]
+fn the_formulas_are_those_of_holistic_trace_analysis() {
+    let imported = read(&kineto(0, 200, 300));
+    let report = trace_report(&imported);
+    let rank = &report.ranks[0];
+    // Kernels at 30.25 to 230.375, 100.25 to 400.375, and 500.25 to 700.375.
+    assert_eq!(rank.kernel_time, Nanos(670_125));
+    assert_eq!(rank.compute, Nanos(2 * 200_125));
+    assert_eq!(rank.non_compute, Nanos(400_375 - 230_375));
+    assert_eq!(rank.idle, Nanos(500_250 - 400_375));
+    assert_eq!(rank.idle + rank.compute + rank.non_compute, rank.kernel_time, "the parts are all of it");
+    let overlap = rank.overlap.unwrap();
+    assert!((overlap - 130_125.0 / 300_125.0).abs() < 1e-12, "{overlap}");
+    // The third kernel was launched at 400, when the first had ended: the host is waited for.
+    assert_eq!((rank.waits.host_wait, rank.waits.other), (Nanos(500_250 - 230_375), Nanos::ZERO));
+    assert_eq!((rank.queue.launches, rank.queue.max), (3, 2));
+    let gemm = &report.kernels[0];
+    assert_eq!((gemm.count, gemm.sum, gemm.class), (2, Nanos(400_250), "matmul"));
+    assert_eq!(report.kernels[1].activity, Activity::Communication);
+}
+
+#[test]
+fn ranks_of_a_run_lie_beside_each_other_and_the_slow_one_is_named() {
+    let ranks = [(0, 200, 300), (1, 260, 240), (2, 200, 300), (3, 201, 299)];
+    let all = ranks.map(|(rank, matmul, reduce)| read(&kineto(rank, matmul, reduce)));
+    let merged = Imported::merged(all.into_iter().collect()).unwrap();
+    merged.trace.verify().unwrap();
+    assert_eq!(merged.groups.iter().map(|name| &**name).collect::<Vec<_>>(), ["rank 0", "rank 1", "rank 2", "rank 3"]);
+    let report = trace_report(&merged);
+    let slow: Vec<&str> = report.ranks.iter().filter(|rank| rank.is_straggler).map(|rank| &*rank.name).collect();
+    assert_eq!(slow, ["rank 1"], "it computes longest, and others wait for it in the collective");
+    assert_eq!(report.kernels.iter().map(|row| row.count).sum::<u64>(), 12);
+}
+
+#[test]
+fn two_runs_differ_kernel_by_kernel() {
+    let (before, after) =
+        (read(&kineto(0, 200, 300)), read(&kineto(0, 150, 300).replace("AllReduce", "ReduceScatter")));
+    let rows = trace_diff(&before, &after);
+    let of = |part: &str| rows.iter().find(|row| row.name.contains(part)).unwrap();
+    assert_eq!((of("AllReduce").change, of("ReduceScatter").change), (Change::Deleted, Change::Added));
+    assert_eq!((of("gemm").change, of("gemm").difference()), (Change::Unchanged, us(-100)));
+}
+
+#[test]
+fn what_this_program_writes_it_reads_again() {
+    let scenario = Scenario::preset("tiny-llama-pp2-tp2").unwrap();
+    let trace = simulate(&lower(&scenario), &scenario);
+    let imported = read(&perfetto_json(&trace));
+    assert!(imported.notes.is_empty(), "{:?}", imported.notes);
+    assert_eq!(imported.trace.spans.len(), trace.spans.len());
+    let first = trace.spans.iter().map(|span| span.start).min().unwrap();
+    assert_eq!(imported.trace.step_time, trace.step_time - first, "times count from the first slice");
+    assert_eq!(imported.trace.flows.len(), trace.flows.len());
+    let sum = |trace: &shardlab_engine::trace::Trace, stream: Stream| -> Nanos {
+        trace.spans.iter().filter(|span| trace.track(span).stream == stream).map(|span| span.duration).sum()
+    };
+    for stream in Stream::ALL {
+        assert_eq!(sum(&imported.trace, stream), sum(&trace, stream), "{}", stream.name());
+    }
+    let matmuls = class_times(&imported).iter().find(|class| class.class == "matmul").map(|class| class.count);
+    let of_class = trace.spans.iter().filter(|span| trace.label(span).class == "matmul").count() as u64;
+    assert_eq!(matmuls, Some(of_class));
+}
+
+#[test]
+fn files_that_are_wrong_say_what_to_do() {
+    let error = |bytes: &[u8]| import_trace("x.json", bytes).unwrap_err().to_string();
+    let good = kineto(0, 200, 300);
+    for length in [0, 1, 40, good.len() / 2, good.len() - 1] {
+        let said = error(&good.as_bytes()[..length]);
+        assert!(said.contains("truncated") || said.contains("no JSON"), "{length}: {said}");
+    }
+    assert!(error(b"{\"traceEvents\": 5}").contains("a list of events"));
+    assert!(error(b"{\"traceEvents\": [5]}").contains("`ph`"));
+    assert!(error(b"{\"traceEvents\": [{\"ph\": 3}]}").contains("line 1"));
+    assert!(
+        error(b"{}").contains("no slices") && error(b"[]").contains("no slices") && error(b"\"x\"").contains("a trace")
+    );
+    assert!(error(&[0x1f, 0x8b, 8, 0, 0]).contains("truncated or damaged"));
+    let threads: Vec<String> = (0..1_000_000 / 64)
+        .map(|tid| format!(r#"{{"ph":"X","name":"a","pid":1,"tid":{tid},"ts":1,"dur":1}}"#))
+        .collect();
+    assert!(error(format!("[{}]", threads.join(",")).as_bytes()).contains("more than 10000 threads"));
+}
+
+#[test]
+fn what_cannot_be_is_left_out_and_counted() {
+    let x = |tid: &str, ts: &str, dur: &str| {
+        format!(r#"{{"ph":"X","name":"a","pid":1,"tid":{tid},"ts":{ts},"dur":{dur}}}"#)
+    };
+    let flow = |ph: &str, id: u32, tid: u32, ts: u32| {
+        format!(r#"{{"ph":"{ph}","id":{id},"pid":1,"tid":{tid},"ts":{ts},"bp":"e","cat":"c"}}"#)
+    };
+    let events = [
+        x("1", "5", "-3"),
+        x("1", "\"soon\"", "3"),
+        x("1", "-10", "5"),
+        x("1", "0", "10"),
+        // It overlaps the one before, and does not lie in it.
+        x("1", "5", "10"),
+        x("2", "0", "100"),
+        r#"{"ph":"E","pid":1,"tid":1,"ts":50}"#.to_owned(),
+        r#"{"ph":"B","name":"b","pid":1,"tid":3,"ts":50}"#.to_owned(),
+        r#"{"ph":"C","name":"counter","pid":1,"ts":1,"args":{"value":[1,{"a":null}]}}"#.to_owned(),
+        // Arrows in a circle.
+        flow("s", 1, 1, 2),
+        flow("f", 1, 2, 50),
+        flow("s", 2, 2, 50),
+        flow("f", 2, 1, 12),
+        flow("f", 9, 1, 2),
+    ];
+    let imported = read(&format!("[{}]", events.join(",")));
+    imported.trace.verify().unwrap();
+    assert_eq!(imported.trace.spans.len(), 4);
+    assert_eq!(imported.trace.step_time, us(110), "from -10 to 100");
+    assert!(imported.trace.flows.len() <= 2);
+    let notes = imported.notes.join("; ");
+    for part in ["1 slices end before", "1 events have no time", "1 ends have no beginning", "1 slices have no end"] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+}
