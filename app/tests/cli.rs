@@ -4,10 +4,14 @@
 #[path = "../../engine/tests/cases/malformed.rs"]
 mod malformed;
 
+#[path = "../../engine/tests/cases/kineto.rs"]
+mod kineto;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use kineto::kineto;
 use serde_json::Value;
 
 fn shardlab(arguments: &[&str]) -> Output {
@@ -653,4 +657,33 @@ fn a_run_is_fed_from_disk_and_its_waits_stand_beside_those_that_are_modelled() {
     assert!(text(&bad.stderr).contains("expected one of fifo, lru"), "{}", text(&bad.stderr));
     let other = shardlab(&["load", "tiny-resnet-dp2", "--backend", "cpu", "--folder", &place]);
     assert!(text(&other.stderr).contains("choose an empty folder"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn traces_of_ranks_are_analysed_compared_and_put_beside_a_scenario() {
+    let folder = folder("traces");
+    for rank in 0..2 {
+        std::fs::write(folder.join(format!("rank{rank}.json")), kineto(rank, 200, 300)).expect("it is written");
+    }
+    let other = folder.join("other");
+    std::fs::create_dir_all(&other).expect("a folder");
+    std::fs::write(other.join("a.json"), kineto(0, 150, 300)).expect("it is written");
+    let [ranks, other, csv] =
+        [folder.clone(), other, folder.join("csv")].map(|path| path.to_string_lossy().into_owned());
+    let document =
+        json(&["trace", &ranks, "--baseline", &other, "--scenario", "tiny-llama-1", "--json", "--csv", &csv]);
+    assert_eq!(document["report"]["ranks"].as_array().map(Vec::len), Some(2));
+    assert_eq!(document["diff"][0]["counts"], serde_json::json!([2, 4]));
+    assert_eq!(document["beside"]["times"][0]["what"], "step");
+    let table = std::fs::read_to_string(folder.join("csv/temporal_breakdown.csv")).expect("a table");
+    assert!(table.starts_with("rank,idle_time(us),compute_time(us)") && table.contains("\"rank 1\""), "{table}");
+    let output = shardlab(&["trace", &ranks]);
+    assert!(
+        text(&output.stdout).contains("[imported]") && text(&output.stderr).contains("2 files, each taken for a rank")
+    );
+    let wrong = folder.join("wrong.json");
+    std::fs::write(&wrong, "{\"traceEvents\": [").expect("it is written");
+    let output = shardlab(&["trace", &wrong.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("truncated"), "{}", text(&output.stderr));
 }

@@ -7,6 +7,9 @@
 #[path = "../../engine/tests/cases/malformed.rs"]
 mod malformed;
 
+#[path = "../../engine/tests/cases/kineto.rs"]
+mod kineto;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use egui::{Key, Modifiers, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
+use kineto::kineto;
 use serde_json::Value;
 use shardlab::gui::{App, Command, Language, Remote, Tab, set_language};
 use shardlab_engine::scenario::Scenario;
@@ -602,4 +606,65 @@ fn storage_and_checkpoints_are_shown_stage_by_stage_in_light() {
     });
     window.harness.get_by_label_contains("back, software failed");
     picture(&mut window, "light.storage");
+}
+
+#[test]
+fn traces_of_ranks_that_are_dropped_lie_beside_each_other_and_are_compared() {
+    let mut window = Window::new(Language::English);
+    let drop = |window: &mut Window, name: &str, text: String| {
+        window.remote(&Remote::Drop { name: name.to_owned(), text });
+        window.until("a trace", |state| state["traces"]["running"] == false);
+    };
+    for rank in 0..4 {
+        let matmul = if rank == 1 { 260 } else { 200 };
+        drop(&mut window, &format!("rank{rank}.pt.trace.json"), kineto(rank, matmul, 500 - matmul));
+    }
+    let state = window.state();
+    assert_eq!((&state["screen"], &state["traces"]["groups"]), (&"traces".into(), &4.into()), "{}", state["traces"]);
+    picture(&mut window, "traces.timeline");
+    window.harness.get_by_label("Ranks").click();
+    window.harness.run_steps(3);
+    window.harness.get_by_label_contains("rank 1 computes longer");
+    picture(&mut window, "traces.ranks");
+    window.harness.get_by_label("Beside the scenario").click();
+    window.harness.run_steps(3);
+    picture(&mut window, "traces.beside");
+    drop(
+        &mut window,
+        "after.json",
+        kineto(7, 150, 300).replace("\"rank\": 7", "\"rank\": 0").replace("AllReduce", "ReduceScatter"),
+    );
+    let state = window.state();
+    assert_eq!(
+        (&state["traces"]["name"], &state["traces"]["baseline"]),
+        (&"after.json".into(), &"rank0.pt.trace.json".into())
+    );
+    assert_eq!(state["traces"]["differences"], 3);
+    window.harness.get_by_label_contains("Difference to").click();
+    window.harness.run_steps(3);
+    window.harness.get_by_label("deleted");
+    picture(&mut window, "traces.difference");
+}
+
+#[test]
+fn a_trace_that_is_wrong_gives_a_sentence_and_leaves_what_is_open() {
+    let mut window = Window::new(Language::English);
+    let drop = |window: &mut Window, name: &str, text: &str| {
+        window.remote(&Remote::Drop { name: name.to_owned(), text: text.to_owned() });
+        window.until("an answer", |state| state["traces"]["running"] == false);
+    };
+    let good = kineto(0, 200, 300);
+    drop(&mut window, "good.json", &good);
+    for (name, text, said) in [
+        ("cut.json", &good[..good.len() - 9], "truncated"),
+        ("types.json", "{\"traceEvents\": [{\"ph\": 7}]}", "line 1"),
+        ("empty.json", "[]", "no slices"),
+        ("packed.json.gz", "\u{1f}not gzip", "no JSON"),
+    ] {
+        drop(&mut window, name, text);
+        let state = window.state();
+        let toast = state["toast"].as_str().unwrap_or_default().to_owned();
+        assert!(toast.contains(said) && toast.contains(name), "{name}: {toast}");
+        assert_eq!(state["traces"]["name"], "good.json");
+    }
 }

@@ -48,6 +48,8 @@ pub enum Command {
     Goodput(GoodputOptions),
     /// Play how something large comes to many nodes: by a chain, a tree, directly; chunks, streams, loss, the ideal
     Transfer(TransferOptions),
+    /// Read what a profiler has written, and say where its time goes: idle, compute, overlap, kernels, stragglers
+    Trace(TraceOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them
@@ -389,6 +391,32 @@ pub struct LoadOptions {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shardlab trace`.
+#[derive(Clone, Debug, Args)]
+pub struct TraceOptions {
+    /// Traces of torch.profiler or in Chrome's format, plain or compressed, one for each rank; or a folder of them
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Compare with this trace, kernel by kernel (give it several times for several ranks)
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Vec<PathBuf>,
+    /// Put a simulated step of this scenario beside it
+    #[arg(long, value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// Kernels that are listed
+    #[arg(long, default_value_t = 15)]
+    pub top: usize,
+    /// Print one JSON document instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Write the tables as CSV files into this folder, named and with columns as Holistic Trace Analysis has them
+    #[arg(long, value_name = "FOLDER")]
+    pub csv: Option<PathBuf>,
+    /// Write all ranks as one trace for the Perfetto UI
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
 }
 
 /// `shardlab goodput`.

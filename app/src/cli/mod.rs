@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod output;
 mod search;
+mod trace;
 mod transfer;
 mod tuning;
 
@@ -59,6 +60,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Memory(options) => memory::memory(&options),
         Command::Checkpoint(options) => checkpoint::checkpoint(&options),
         Command::Cache(options) => cache::cache(&options),
+        Command::Trace(options) => trace::trace(&options),
         Command::Goodput(options) => goodput::goodput(&options),
         Command::Transfer(options) => transfer::transfer(&options),
         Command::Calibrate(options) => commands::calibrate(&options),

@@ -21,6 +21,7 @@ use super::session::Session;
 use super::storage::StorageView;
 use super::timeline::TimelineView;
 use super::toast::Toasts;
+use super::traces::TracesView;
 use super::{design_tokens, form, inspector, widgets};
 
 /// A view in the centre.
@@ -45,11 +46,13 @@ pub enum Tab {
     Storage,
     /// What this device can do.
     Bench,
+    /// What other tools have measured.
+    Traces,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Timeline,
         Self::Memory,
         Self::Graph,
@@ -59,6 +62,7 @@ impl Tab {
         Self::Data,
         Self::Storage,
         Self::Bench,
+        Self::Traces,
     ];
 
     /// The key of its name.
@@ -73,6 +77,7 @@ impl Tab {
             Self::Data => "tab.data",
             Self::Storage => "tab.storage",
             Self::Bench => "tab.bench",
+            Self::Traces => "tab.traces",
         }
     }
 
@@ -88,6 +93,7 @@ impl Tab {
             Self::Data => Key::Num7,
             Self::Storage => Key::Num8,
             Self::Bench => Key::Num9,
+            Self::Traces => Key::T,
         }
     }
 }
@@ -170,6 +176,7 @@ pub struct App {
     data: DataView,
     storage: StorageView,
     memory: MemoryView,
+    traces: TracesView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -220,6 +227,7 @@ impl App {
             data: DataView::default(),
             storage: StorageView::default(),
             memory: MemoryView::default(),
+            traces: TracesView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -336,6 +344,10 @@ impl App {
             self.show_tab(Tab::Data);
             return self.data.open_trace(context, name, bytes, &self.session);
         }
+        if super::open_file::is_profile(name, &bytes) {
+            self.show_tab(Tab::Traces);
+            return self.traces.open(name, bytes);
+        }
         match super::open_file::open(&bytes, &self.session.file) {
             Ok(file) => {
                 self.session.load(file, None);
@@ -378,6 +390,7 @@ impl App {
             "data": self.data.state(),
             "storage": self.storage.state(),
             "memory": self.memory.state(),
+            "traces": self.traces.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -415,7 +428,9 @@ impl App {
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
-        told.extend(self.storage.receive().into_iter().chain(self.memory.receive()));
+        told.extend(
+            self.storage.receive().into_iter().chain(self.memory.receive()).chain(self.traces.receive(context)),
+        );
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
             self.toasts.error(error);
@@ -425,7 +440,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..25), ("menu.help", 25..27)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..26), ("menu.help", 26..28)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -501,14 +516,16 @@ struct Centre<'a> {
     data: &'a mut DataView,
     storage: &'a mut StorageView,
     memory: &'a mut MemoryView,
+    traces: &'a mut TracesView,
     selection: &'a mut Selection,
 }
 
 impl egui_tiles::Behavior<Tab> for Centre<'_> {
     fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
         egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
-            Tab::Timeline => self.timeline.ui(ui, &self.session.shown().clone(), self.selection),
+            Tab::Timeline => self.timeline.ui(ui, self.session.shown().clone().drawn(), self.selection),
             Tab::Memory => self.memory.ui(ui, self.session),
+            Tab::Traces => self.traces.ui(ui, self.session),
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
@@ -563,6 +580,7 @@ impl eframe::App for App {
                 data: &mut self.data,
                 storage: &mut self.storage,
                 memory: &mut self.memory,
+                traces: &mut self.traces,
                 selection: &mut self.selection,
             };
             self.tiles.ui(&mut centre, ui);

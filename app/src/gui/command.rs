@@ -50,7 +50,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -70,6 +70,7 @@ impl Command {
         Self::Show(Tab::Data),
         Self::Show(Tab::Storage),
         Self::Show(Tab::Bench),
+        Self::Show(Tab::Traces),
         Self::ToggleForm,
         Self::ToggleInspector,
         Self::ToggleTheme,

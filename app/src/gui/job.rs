@@ -2,6 +2,7 @@
 
 mod caches;
 mod memory;
+mod traces;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ pub enum Message {
     Benched(Box<BenchReport>),
     /// What is known of the ways to compute kernels.
     Tuned(Box<Tuning>),
+    /// A trace of another tool was read.
+    Imported(String, Box<shardlab_engine::trace::Imported>),
     /// A trace of reads was opened.
     Traced(Box<OpenedTrace>),
     /// Caches were compared.

@@ -35,6 +35,7 @@ mod session;
 mod storage;
 mod timeline;
 mod toast;
+mod traces;
 #[cfg(target_arch = "wasm32")]
 mod web;
 mod widgets;

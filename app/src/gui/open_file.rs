@@ -37,9 +37,22 @@ pub fn is_trace(name: &str) -> bool {
     ends(name, TRACE_ENDS)
 }
 
+/// Whether a file is a trace of a profiler: JSON that has events, plain or compressed.
+pub fn is_profile(name: &str, bytes: &[u8]) -> bool {
+    /// Bytes in which a trace says that it is one, where it comes as an object: what devices there are comes before.
+    const HEAD: usize = 1 << 20;
+    let name_says_so = ends(name, &["json"]);
+    if !name_says_so || plain_name(name) != name {
+        return name_says_so;
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let events = b"\"traceEvents\"";
+    head.trim_ascii_start().starts_with(b"[") || head.windows(events.len()).any(|part| part == events)
+}
+
 /// How many bytes of a file are read, and what is said of one with more.
 fn limit(name: &str) -> (u64, String) {
-    if is_trace(name) || is_snapshot(name) {
+    if is_trace(name) || is_snapshot(name) || ends(name, &["json"]) {
         return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
     }
     (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
@@ -67,6 +80,7 @@ impl Opener {
             let dialog = rfd::AsyncFileDialog::new()
                 .add_filter("TOML, JSON", &["toml", "json"])
                 .add_filter("CSV, oracleGeneral", PICKED_ENDS)
+                .add_filter("PyTorch profiler, Chrome", &["json", "gz"])
                 .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS);
             if let Some(handle) = dialog.pick_file().await {
                 let name = handle.file_name();
@@ -135,6 +149,9 @@ async fn read_picked(handle: &rfd::FileHandle) -> Result<Vec<u8>, String> {
 /// What is wrong with the file. A scenario is checked whole; of a model only the model, since the form then shows
 /// where the strategy on screen does not go with it.
 pub fn open(bytes: &[u8], current: &ScenarioFile) -> Result<ScenarioFile, ScenarioError> {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ScenarioError::TooLarge { limit: MAX_FILE_BYTES });
+    }
     match shardlab_engine::scenario::open(bytes)? {
         Opened::Scenario(file) => {
             check(&file)?;

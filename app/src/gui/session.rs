@@ -13,7 +13,7 @@ use shardlab_engine::trace::Trace;
 use web_time::Instant;
 
 use super::job::{breathe, spawn};
-use super::timeline::TrackIndex;
+use super::timeline::{Drawn, TrackIndex};
 
 /// A scenario, lowered and simulated.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its trace as it is drawn.
+    pub fn drawn(&self) -> Drawn<'_> {
+        Drawn { trace: &self.trace, index: &self.index, groups: &[] }
+    }
+
     /// What the critical path consists of, and what other ops have to spare; found when it is first asked for.
     pub fn critical_path(&self) -> &[Slack] {
         self.critical.get_or_init(|| slack(&self.step, &self.scenario))

@@ -11,6 +11,7 @@ mod device_memory;
 mod explain;
 mod goodput;
 pub mod import;
+mod imported;
 mod json;
 #[cfg(not(target_arch = "wasm32"))]
 mod loading;
@@ -33,7 +34,11 @@ pub use device_memory::{
 };
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
-pub use import::{TraceImportError, import_trace};
+pub use import::{MAX_TRACE_BYTES, TraceImportError, import_trace};
+pub use imported::{
+    beside_table, diff_csv, diff_table, imported_json, imported_table, kernel_breakdown_csv, overlap_csv, signed,
+    temporal_breakdown_csv,
+};
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{loading_json, loading_table};

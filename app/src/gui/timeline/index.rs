@@ -1,6 +1,6 @@
 //! Spans by track, for binary search.
 
-use shardlab_engine::trace::{Phase, Span, Stream, Trace};
+use shardlab_engine::trace::{Name, Phase, Span, Stream, Trace};
 use shardlab_engine::units::Nanos;
 
 /// Neighbouring kernels of the same micro-batch and phase: what is drawn where single ones are too narrow.
@@ -29,6 +29,8 @@ pub struct Track {
     pub ranks: u32,
     /// The stream.
     pub stream: Stream,
+    /// What another tool calls it.
+    pub name: Option<Name>,
     /// Indices of its spans in the order of time.
     pub spans: Vec<u32>,
     /// The same in blocks; only of kernels.
@@ -53,8 +55,9 @@ impl TrackIndex {
         let tracks = tracks.map(|((index, mut spans), track)| {
             spans.sort_by_key(|&span| trace.spans[span as usize].start);
             let (group, stage, ranks, stream) = (track.group, track.stage, track.ranks, track.stream);
-            let blocks = if stream == Stream::Compute { blocks(trace, &spans) } else { Vec::new() };
-            Track { index, group, stage, ranks, stream, spans, blocks }
+            let has_blocks = stream == Stream::Compute && track.name.is_none();
+            let blocks = if has_blocks { blocks(trace, &spans) } else { Vec::new() };
+            Track { index, group, stage, ranks, stream, name: track.name.clone(), spans, blocks }
         });
         Self { tracks: tracks.collect() }
     }

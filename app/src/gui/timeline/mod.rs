@@ -8,3 +8,16 @@ mod view;
 
 pub use index::{Track, TrackIndex};
 pub use view::TimelineView;
+
+use shardlab_engine::trace::{Name, Trace};
+
+/// A trace as it is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn<'a> {
+    /// What is drawn.
+    pub trace: &'a Trace,
+    /// Its spans by track.
+    pub index: &'a TrackIndex,
+    /// What groups are called, where they are no pipeline stages.
+    pub groups: &'a [Name],
+}

@@ -1,18 +1,17 @@
 //! Draws the timeline and handles its keys.
 
 use egui::{Align2, Color32, FontId, Key, Painter, Pos2, Rect, Response, Sense, Ui, pos2, vec2};
-use shardlab_engine::trace::{Span, Stream, Trace};
+use shardlab_engine::trace::{Name, Span, Stream, Trace};
 use shardlab_engine::units::Nanos;
 
-use super::Track;
 use super::index::Block;
+use super::{Drawn, Track};
 use crate::gui::design_tokens::{
     TRACK_HEIGHT, TRACK_NAMES, grid_stroke, micro_batch_color, on_slice, part_color, row_shade, selection_stroke,
     span_color,
 };
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
-use crate::gui::session::Run;
 use crate::gui::widgets::even_step;
 
 /// Pixels that a slice has on average where single kernels are drawn.
@@ -67,12 +66,16 @@ impl TimelineView {
     }
 
     /// What has a row: every stream, or the kernels of every stage.
-    fn rows<'a>(&self, run: &'a Run) -> Vec<&'a Track> {
+    fn rows<'a>(&self, run: Drawn<'a>) -> Vec<&'a Track> {
         run.index.tracks.iter().filter(|track| !self.pipeline || track.stream == Stream::Compute).collect()
     }
 
-    fn choice_ui(&mut self, ui: &mut Ui) {
+    fn choice_ui(&mut self, ui: &mut Ui, has_stages: bool) {
         ui.horizontal(|ui| {
+            if !has_stages {
+                ui.weak(t("timeline.hint"));
+                return;
+            }
             ui.selectable_value(&mut self.pipeline, false, t("timeline.streams"))
                 .on_hover_text(t("timeline.streams.tip"));
             ui.selectable_value(&mut self.pipeline, true, t("timeline.pipeline"))
@@ -82,8 +85,8 @@ impl TimelineView {
     }
 
     /// Draws the timeline.
-    pub fn ui(&mut self, ui: &mut Ui, run: &Run, selection: &mut Selection) {
-        self.choice_ui(ui);
+    pub fn ui(&mut self, ui: &mut Ui, run: Drawn<'_>, selection: &mut Selection) {
+        self.choice_ui(ui, run.groups.is_empty());
         let all = (0.0, run.trace.step_time.0.max(1) as f64);
         let (from, to) = self.range.unwrap_or(all);
         let width = ui.available_width();
@@ -106,7 +109,7 @@ impl TimelineView {
                 *selection = hovered.map_or(Selection::Summary, Selection::Span);
             }
             if let Some(span) = hovered {
-                response.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, &run.trace, span));
+                response.on_hover_ui_at_pointer(|ui| tooltip_ui(ui, run.trace, span));
             }
         });
     }
@@ -118,7 +121,7 @@ impl TimelineView {
         response: &Response,
         scale: Scale,
         all: (f64, f64),
-        run: &Run,
+        run: Drawn<'_>,
         selection: &mut Selection,
     ) {
         let typing = ui.ctx().egui_wants_keyboard_input();
@@ -155,18 +158,18 @@ impl TimelineView {
     }
 
     /// `.` and `,` go to the next and the previous span of the track; F shows the selected one.
-    fn step_selection(&mut self, ui: &Ui, run: &Run, selection: &mut Selection) {
+    fn step_selection(&mut self, ui: &Ui, run: Drawn<'_>, selection: &mut Selection) {
         let Selection::Span(selected) = *selection else { return };
         let pressed = |key: Key| ui.input(|input| input.key_pressed(key));
         let step = isize::from(pressed(Key::Period)) - isize::from(pressed(Key::Comma));
         if step != 0
-            && let Some((track, place)) = run.index.find(&run.trace, selected)
+            && let Some((track, place)) = run.index.find(run.trace, selected)
             && let Some(&next) = place.checked_add_signed(step).and_then(|place| track.spans.get(place))
         {
             *selection = Selection::Span(next);
         }
         if pressed(Key::F) {
-            let span = &run.trace.spans[selected as usize];
+            let span = run.trace.spans[selected as usize];
             let (start, length) = (span.start.0 as f64, span.duration.0.max(100) as f64);
             self.set_range(start - 2.0 * length, start + 3.0 * length, (0.0, run.trace.step_time.0.max(1) as f64));
         }
@@ -191,7 +194,14 @@ fn ruler_ui(painter: &Painter, visuals: &egui::Visuals, scale: Scale) {
     }
 }
 
-fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, (tracks, pipeline): (&[&Track], bool), selection: &Selection) {
+fn rows_ui(
+    ui: &Ui,
+    rect: Rect,
+    scale: Scale,
+    run: Drawn<'_>,
+    (tracks, pipeline): (&[&Track], bool),
+    selection: &Selection,
+) {
     let clip = ui.clip_rect();
     let mut group = None;
     for (row, &track) in tracks.iter().enumerate() {
@@ -204,16 +214,19 @@ fn rows_ui(ui: &Ui, rect: Rect, scale: Scale, run: &Run, (tracks, pipeline): (&[
         if track.group % 2 == 1 {
             ui.painter().rect_filled(line, 0.0, row_shade(ui.visuals()));
         }
-        name_ui(ui, line, track, first);
+        name_ui(ui, line, track, run.groups.get(track.group as usize), first);
         slices_ui(ui, line, scale, run, (track, pipeline), selection);
     }
 }
 
 /// The stream's name, and in the first row of a group the stage and how many ranks it stands for.
-fn name_ui(ui: &Ui, line: Rect, track: &Track, first: bool) {
+fn name_ui(ui: &Ui, line: Rect, track: &Track, group: Option<&Name>, first: bool) {
     let painter = ui.painter().with_clip_rect(line.with_max_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect()));
     if first {
-        let text = format!("{} {} ×{}", t("timeline.stage"), track.stage, track.ranks);
+        let text = match group {
+            Some(name) => name.to_string(),
+            None => format!("{} {} ×{}", t("timeline.stage"), track.stage, track.ranks),
+        };
         painter.text(
             pos2(line.left() + 4.0, line.center().y),
             Align2::LEFT_CENTER,
@@ -227,13 +240,20 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, first: bool) {
     painter.text(
         at,
         Align2::RIGHT_CENTER,
-        t_or_name("stream", track.stream.name()),
+        track.name.as_deref().map_or_else(|| t_or_name("stream", track.stream.name()), |name| name),
         FontId::proportional(11.0),
         ui.visuals().weak_text_color(),
     );
 }
 
-fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, (track, pipeline): (&Track, bool), selection: &Selection) {
+fn slices_ui(
+    ui: &Ui,
+    line: Rect,
+    scale: Scale,
+    run: Drawn<'_>,
+    (track, pipeline): (&Track, bool),
+    selection: &Selection,
+) {
     let clip = line.with_min_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect());
     let painter = ui.painter().with_clip_rect(clip);
     let mean = run.trace.step_time.0 as f64 / track.spans.len().max(1) as f64;
@@ -247,23 +267,23 @@ fn slices_ui(ui: &Ui, line: Rect, scale: Scale, run: &Run, (track, pipeline): (&
             }
         };
         blocks_ui(&painter, line, scale, track, color);
-        return selected_ui(&painter, ui.visuals(), line, scale, &run.trace, track, selection);
+        return selected_ui(&painter, ui.visuals(), line, scale, run.trace, track, selection);
     }
-    let mut place = track.first_after(&run.trace, scale.from);
-    while let Some(span) = track.span(&run.trace, place) {
+    let mut place = track.first_after(run.trace, scale.from);
+    while let Some(span) = track.span(run.trace, place) {
         let (left, right) = (scale.x(span.start.0 as f64), scale.x(span.end().0 as f64));
         if left > clip.right() {
             break;
         }
         let selected = *selection == Selection::Span(track.spans[place]);
         let rect = Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
-        slice_ui(&painter, rect, &run.trace, span, track.stream);
+        slice_ui(&painter, rect, run.trace, span, track.stream);
         if selected {
             outline_ui(&painter, ui.visuals(), rect);
         }
         // What lies within the same pixel is not drawn again.
         place = if right - left < 1.0 {
-            track.first_after(&run.trace, scale.time(left + 1.0)).max(place + 1)
+            track.first_after(run.trace, scale.time(left + 1.0)).max(place + 1)
         } else {
             place + 1
         };
@@ -326,15 +346,15 @@ fn slice_ui(painter: &Painter, rect: Rect, trace: &Trace, span: &Span, stream: S
 }
 
 /// The span under the pointer.
-fn span_at(run: &Run, tracks: &[&Track], scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
+fn span_at(run: Drawn<'_>, tracks: &[&Track], scale: Scale, rect: Rect, at: Pos2) -> Option<u32> {
     if at.x < scale.rect.left() {
         return None;
     }
     let row = ((at.y - rect.top()) / scale.height) as usize;
     let track = tracks.get(row)?;
     let time = scale.time(at.x);
-    let place = track.first_after(&run.trace, time);
-    let span = track.span(&run.trace, place)?;
+    let place = track.first_after(run.trace, time);
+    let span = track.span(run.trace, place)?;
     ((span.start.0 as f64) <= time + scale.per_pixel()).then(|| track.spans[place])
 }
 

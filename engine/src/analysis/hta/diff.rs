@@ -64,12 +64,8 @@ pub fn trace_diff(baseline: &Imported, other: &Imported) -> Vec<DiffRow> {
     let mut both: BTreeMap<(Name, Activity), [Option<KernelRow>; 2]> = BTreeMap::new();
     for (side, imported) in [baseline, other].into_iter().enumerate() {
         for row in kernels(imported) {
-            let known = &mut both.entry((row.name.clone(), row.activity)).or_default()[side];
-            match known {
-                // The same name with another class counts as one.
-                Some(known) => (known.count, known.sum) = (known.count + row.count, known.sum + row.sum),
-                None => *known = Some(row),
-            }
+            let key = (row.name.clone(), row.activity);
+            both.entry(key).or_default()[side] = Some(row);
         }
     }
     let row = |((name, activity), sides): ((Name, Activity), [Option<KernelRow>; 2])| {

@@ -1,17 +1,18 @@
 //! Which kernels take the time.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 
-use crate::trace::{Activity, Imported, LabelId};
+use crate::trace::{Activity, Imported, LabelId, Name};
 use crate::units::Nanos;
 
 /// All runs of a kernel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KernelRow {
     /// Its name.
-    pub name: crate::trace::Name,
+    pub name: Name,
     /// What it is.
     pub activity: Activity,
     /// The class by its name.
@@ -27,6 +28,12 @@ pub struct KernelRow {
 }
 
 impl KernelRow {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        (self.min, self.max) = (self.min.min(other.min), self.max.max(other.max));
+    }
+
     /// How long in the mean.
     pub fn mean(&self) -> Nanos {
         Nanos(self.sum.0 / i64::try_from(self.count.max(1)).unwrap_or(i64::MAX))
@@ -35,10 +42,11 @@ impl KernelRow {
 
 /// The kernels of a trace, those that take most together first.
 pub fn kernels(imported: &Imported) -> Vec<KernelRow> {
-    let mut rows: BTreeMap<LabelId, KernelRow> = BTreeMap::new();
+    // Ranks have labels of their own for the same kernels.
+    let mut of_label: BTreeMap<LabelId, KernelRow> = BTreeMap::new();
     for span in imported.trace.spans.iter().filter(|span| imported.activity(span).is_on_device()) {
         let label = imported.trace.label(span);
-        let row = rows.entry(span.label).or_insert_with(|| KernelRow {
+        let row = of_label.entry(span.label).or_insert_with(|| KernelRow {
             name: label.name.clone(),
             activity: imported.activity(span),
             class: label.class,
@@ -50,6 +58,13 @@ pub fn kernels(imported: &Imported) -> Vec<KernelRow> {
         row.count += 1;
         row.sum += span.duration;
         (row.min, row.max) = (row.min.min(span.duration), row.max.max(span.duration));
+    }
+    let mut rows: BTreeMap<(Name, Activity), KernelRow> = BTreeMap::new();
+    for row in of_label.into_values() {
+        match rows.entry((row.name.clone(), row.activity)) {
+            Entry::Vacant(place) => drop(place.insert(row)),
+            Entry::Occupied(mut known) => known.get_mut().add(&row),
+        }
     }
     let mut rows: Vec<KernelRow> = rows.into_values().collect();
     rows.sort_by(|a, b| b.sum.cmp(&a.sum).then_with(|| a.name.cmp(&b.name)));

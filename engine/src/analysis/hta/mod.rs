@@ -8,6 +8,7 @@
 //!   they follow within 30 ns, *other* elsewhere,
 //! * **queue length** is what was launched on a stream and has not begun.
 
+mod beside;
 mod diff;
 mod intervals;
 mod kernels;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::trace::{Activity, Imported, Name};
 use crate::units::Nanos;
 
+pub use beside::{Beside, BesideRow, beside, steps_of};
 pub use diff::{Change, DiffRow, trace_diff};
 pub use kernels::{ClassTime, KernelRow, class_times, kernels};
 pub use queue::{IdleParts, Queue};

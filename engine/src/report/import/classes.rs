@@ -84,6 +84,50 @@ pub(super) fn of_copy(name: &str) -> &'static str {
     }
 }
 
+/// Classes of ours, as the categories of a file that this program wrote name them.
+const OURS: &[(Activity, &[&str])] = &[
+    (
+        Activity::Computation,
+        &[
+            "matmul",
+            "attention",
+            "norm",
+            "activation",
+            "rope",
+            "elementwise",
+            "embedding",
+            "loss",
+            "optimizer",
+            "cast",
+            "expert_matmul",
+            "routing",
+            "convolution",
+            "batch_norm",
+            "group_norm",
+            "pooling",
+            "embedding_bag",
+            "interaction",
+            "compression",
+            "split",
+            "join",
+        ],
+    ),
+    (
+        Activity::Communication,
+        &["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send", "receive", "shift", "push", "pull"],
+    ),
+    (Activity::Memory, &["to_host", "from_host"]),
+    (Activity::Host, &["host_update", "load"]),
+];
+
+/// What a category of a file of ours is; of others, something on the host.
+pub(super) fn of_ours(category: &str) -> (Activity, &'static str) {
+    let of = |&(activity, classes): &(Activity, &'static [&'static str])| {
+        classes.iter().find(|class| **class == category).map(|class| (activity, *class))
+    };
+    OURS.iter().find_map(of).unwrap_or((Activity::Host, "host_update"))
+}
+
 fn find(table: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(part, _)| name.contains(part)).map(|&(_, class)| class)
 }

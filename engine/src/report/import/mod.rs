@@ -66,12 +66,8 @@ pub fn import_trace(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportErr
     let json = unpacked(bytes, MAX_TRACE_BYTES)?;
     let mut collector = Collector::default();
     let mut stopped = None;
-    let read = events::read(&json, &mut |event| {
-        collector.take(event).map_err(|error| {
-            stopped = Some(error.clone());
-            error
-        })
-    });
+    let read =
+        events::read(&json, &mut |event| collector.take(&event).inspect_err(|error| stopped = Some(error.clone())));
     match (read, stopped) {
         (_, Some(error)) => Err(error),
         (Err(error), None) => Err(malformed(&error)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
-use super::classes::{of_copy, of_kernel};
+use super::classes::{of_copy, of_kernel, of_ours};
 use super::events::{About, Args, Event};
 use super::lanes::{MAX_LANES, lanes};
 use super::times::nanos;
@@ -47,12 +47,15 @@ struct ArrowEnd {
     encloses: bool,
 }
 
+/// Where an event is: a process, a stream of a device, a thread.
+type Place<'a> = (u32, Option<(i64, i64)>, &'a str);
+
 /// Collects events.
 #[derive(Default)]
 pub(super) struct Collector<'a> {
     processes: FxHashMap<&'a str, u32>,
     process_names: BTreeMap<u32, String>,
-    threads: FxHashMap<(u32, Option<(i64, i64)>, &'a str), u32>,
+    threads: FxHashMap<Place<'a>, u32>,
     described: Vec<Thread>,
     labels: Vec<Label>,
     activities: Vec<Activity>,
@@ -76,13 +79,13 @@ fn key(raw: Option<&RawValue>) -> &str {
 
 impl<'a> Collector<'a> {
     /// Takes an event.
-    pub(super) fn take(&mut self, event: Event<'a>) -> Result<(), TraceImportError> {
+    pub(super) fn take(&mut self, event: &Event<'a>) -> Result<(), TraceImportError> {
         match &*event.ph {
-            "X" => self.complete(&event),
-            "B" => self.begin(&event),
-            "E" => self.end(&event),
+            "X" => self.complete(event),
+            "B" => self.begin(event),
+            "E" => self.end(event),
             "M" => self.metadata(event),
-            "s" | "t" | "f" => self.arrow(&event),
+            "s" | "t" | "f" => self.arrow(event),
             _ => Ok(()),
         }
     }
@@ -92,10 +95,11 @@ impl<'a> Collector<'a> {
         *self.processes.entry(pid).or_insert(next)
     }
 
-    fn thread(&mut self, event: &Event<'a>, activity: Activity) -> Result<u32, TraceImportError> {
+    /// The thread of an event, or the stream of a device where it says that it is on one.
+    fn thread(&mut self, event: &Event<'a>, on_stream: bool) -> Result<u32, TraceImportError> {
         let process = self.process(key(event.pid));
         let tid = key(event.tid);
-        let stream = activity.is_on_device().then(|| {
+        let stream = on_stream.then(|| {
             let of_thread = tid.trim_start_matches("stream ").parse().unwrap_or(0);
             let of_process = key(event.pid).parse().unwrap_or(0);
             (event.args.device.unwrap_or(of_process), event.args.stream.unwrap_or(of_thread))
@@ -128,20 +132,23 @@ impl<'a> Collector<'a> {
         label
     }
 
-    /// What an event is.
-    fn kind(&mut self, event: &Event<'a>) -> (Activity, &'static str) {
+    /// What an event is, and whether it is on a stream of a device.
+    fn kind(&mut self, event: &Event<'a>) -> (Activity, &'static str, bool) {
         let name = event.name.as_deref().unwrap_or("");
         let category = event.cat.as_deref().unwrap_or("").to_ascii_lowercase();
-        let found = match category.as_str() {
+        let (activity, class) = match category.as_str() {
             "kernel" => of_kernel(name, event.args.collective.as_deref()),
             "gpu_memcpy" | "memcpy" | "gpu_memset" | "memset" => (Activity::Memory, of_copy(name)),
             "cuda_runtime" | "cuda_driver" | "hip_runtime" | "xpu_runtime" | "runtime" => {
-                (Activity::Runtime, "host_update")
+                return (Activity::Runtime, "host_update", false);
             }
-            _ => (Activity::Host, known_class(&category)),
+            other => {
+                let (activity, class) = of_ours(other);
+                return (activity, class, false);
+            }
         };
-        self.has_device |= found.0.is_on_device();
-        found
+        self.has_device = true;
+        (activity, class, true)
     }
 
     fn complete(&mut self, event: &Event<'a>) -> Result<(), TraceImportError> {
@@ -158,8 +165,8 @@ impl<'a> Collector<'a> {
         if event.cat.as_deref() == Some("gpu_user_annotation") {
             return Ok(());
         }
-        let (activity, class) = self.kind(event);
-        let thread = self.thread(event, activity)?;
+        let (activity, class, on_stream) = self.kind(event);
+        let thread = self.thread(event, on_stream)?;
         let name = event.name.as_deref().unwrap_or("(no name)");
         let label = self.label(name, activity, class, event.args.bytes.unwrap_or(0));
         if name.starts_with("ProfilerStep#") {
@@ -185,8 +192,8 @@ impl<'a> Collector<'a> {
             self.timeless += 1;
             return Ok(());
         };
-        let (activity, class) = self.kind(event);
-        let thread = self.thread(event, activity)?;
+        let (activity, class, on_stream) = self.kind(event);
+        let thread = self.thread(event, on_stream)?;
         let label = self.label(event.name.as_deref().unwrap_or("(no name)"), activity, class, 0);
         self.open.entry(thread).or_default().push((label, start));
         Ok(())
@@ -209,7 +216,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Names of processes and threads.
-    fn metadata(&mut self, event: Event<'a>) -> Result<(), TraceImportError> {
+    fn metadata(&mut self, event: &Event<'a>) -> Result<(), TraceImportError> {
         let Args { name: Some(given), .. } = &event.args else { return Ok(()) };
         let given = given.chars().take(80).collect::<String>();
         match event.name.as_deref() {
@@ -220,7 +227,7 @@ impl<'a> Collector<'a> {
             Some("thread_name") => {
                 let process = self.process(key(event.pid));
                 // A thread without a slice needs no place.
-                let thread = self.thread(&event, Activity::Host)?;
+                let thread = self.thread(event, false)?;
                 self.described[thread as usize] =
                     Thread { name: given, process, ..self.described[thread as usize].clone() };
             }
@@ -238,7 +245,7 @@ impl<'a> Collector<'a> {
         if self.arrows.len() >= MAX_SLICES {
             return Err(TraceImportError::TooMany { what: "ends of arrows", limit: MAX_SLICES });
         }
-        let thread = self.thread(event, Activity::Host)?;
+        let thread = self.thread(event, false)?;
         let is_start = event.ph == "s";
         let encloses = is_start || event.bp.as_deref() == Some("e");
         let id = format!("{}/{}", event.cat.as_deref().unwrap_or(""), id.get());
@@ -405,35 +412,6 @@ impl<'a> Collector<'a> {
         }
         None
     }
-}
-
-/// The class that a category names, where this program wrote the file.
-fn known_class(category: &str) -> &'static str {
-    const KNOWN: [&str; 22] = [
-        "matmul",
-        "attention",
-        "norm",
-        "activation",
-        "rope",
-        "elementwise",
-        "embedding",
-        "loss",
-        "optimizer",
-        "cast",
-        "all_reduce",
-        "all_gather",
-        "reduce_scatter",
-        "send",
-        "receive",
-        "expert_matmul",
-        "routing",
-        "all_to_all",
-        "convolution",
-        "batch_norm",
-        "pooling",
-        "load",
-    ];
-    KNOWN.into_iter().find(|known| *known == category).unwrap_or("host_update")
 }
 
 #[derive(Default)]
