@@ -101,28 +101,37 @@ impl Div<BytesPerSec> for Bytes {
     }
 }
 
+/// Sums of times are never more than the longest there is: what a user writes may be added up as often as they like.
+fn time_sum(a: i64, b: i64) -> i64 {
+    a.saturating_add(b)
+}
+
+fn time_difference(a: i64, b: i64) -> i64 {
+    a.saturating_sub(b)
+}
+
 macro_rules! additive {
-    ($($name:ident),*) => {$(
+    ($($name:ident: $sum:expr, $difference:expr);*) => {$(
         impl Add for $name {
             type Output = Self;
             fn add(self, other: Self) -> Self {
-                Self(self.0 + other.0)
+                Self($sum(self.0, other.0))
             }
         }
         impl AddAssign for $name {
             fn add_assign(&mut self, other: Self) {
-                self.0 += other.0;
+                self.0 = $sum(self.0, other.0);
             }
         }
         impl Sub for $name {
             type Output = Self;
             fn sub(self, other: Self) -> Self {
-                Self(self.0 - other.0)
+                Self($difference(self.0, other.0))
             }
         }
         impl SubAssign for $name {
             fn sub_assign(&mut self, other: Self) {
-                self.0 -= other.0;
+                self.0 = $difference(self.0, other.0);
             }
         }
         impl Sum for $name {
@@ -132,13 +141,13 @@ macro_rules! additive {
         }
     )*};
 }
-additive!(Nanos, Bytes, Flops);
+additive!(Nanos: time_sum, time_difference; Bytes: u64::add, u64::sub; Flops: f64::add, f64::sub);
 
 impl Mul<i64> for Nanos {
     type Output = Self;
 
     fn mul(self, times: i64) -> Self {
-        Self(self.0 * times)
+        Self(self.0.saturating_mul(times))
     }
 }
 

@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 use std::io::Read;
 
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::FrameDecoderError;
+
 use crate::units::Bytes;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// With the only method there is: two bytes alone may begin a record of a trace.
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Why a file cannot be unpacked.
@@ -20,6 +24,14 @@ pub enum UnpackError {
         method: &'static str,
         /// What was found.
         why: String,
+    },
+    /// It refers to what lies further back than is kept.
+    #[error(
+        "the file is compressed by zstd with a window of {requested}, which is more than is kept; compress it without --long"
+    )]
+    Window {
+        /// How far back.
+        requested: Bytes,
     },
     /// It becomes too large.
     #[error("the file is compressed by {method} and unpacks to more than {limit}, which is as much as is read; cut it")]
@@ -49,19 +61,37 @@ fn strip<'a>(name: &'a str, end: &str) -> Option<&'a str> {
 /// When it is damaged, or becomes larger than `limit`.
 pub fn unpacked(bytes: &[u8], limit: Bytes) -> Result<Cow<'_, [u8]>, UnpackError> {
     if bytes.starts_with(&GZIP) {
-        return read("gzip", flate2::read::MultiGzDecoder::new(bytes), limit).map(Cow::Owned);
+        return members(bytes, limit).map(Cow::Owned);
     }
-    if bytes.starts_with(&ZSTD) {
+    if bytes.starts_with(&ZSTD) || skippable(bytes).is_some() {
         return frames(bytes, limit).map(Cow::Owned);
     }
     Ok(Cow::Borrowed(bytes))
 }
 
-fn read(method: &'static str, source: impl Read, limit: Bytes) -> Result<Vec<u8>, UnpackError> {
-    let mut content = Vec::new();
-    let read = source.take(limit.0.saturating_add(1)).read_to_end(&mut content);
+/// Adds what a source has to `content`, which may not become larger than `limit`.
+fn read(method: &'static str, source: impl Read, content: &mut Vec<u8>, limit: Bytes) -> Result<(), UnpackError> {
+    let left = limit.0.saturating_sub(content.len() as u64);
+    let read = source.take(left.saturating_add(1)).read_to_end(content);
     read.map_err(|error| UnpackError::Damaged { method, why: error.to_string() })?;
-    if content.len() as u64 > limit.0 { Err(UnpackError::TooLarge { method, limit }) } else { Ok(content) }
+    if content.len() as u64 > limit.0 { Err(UnpackError::TooLarge { method, limit }) } else { Ok(()) }
+}
+
+/// Members that follow each other; tapes and disks fill up the last block with zeros.
+fn members(mut bytes: &[u8], limit: Bytes) -> Result<Vec<u8>, UnpackError> {
+    let mut content = Vec::new();
+    while bytes.iter().any(|&byte| byte != 0) {
+        read("gzip", flate2::bufread::GzDecoder::new(&mut bytes), &mut content, limit)?;
+    }
+    Ok(content)
+}
+
+/// The length of a frame that holds nothing to unpack, where there is one: parallel tools write some.
+fn skippable(bytes: &[u8]) -> Option<usize> {
+    let [m0, m1, m2, m3, l0, l1, l2, l3, ..] = *bytes else { return None };
+    let is_one = u32::from_le_bytes([m0, m1, m2, m3]) & 0xffff_fff0 == 0x184d_2a50;
+    let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    is_one.then(|| length.saturating_add(8).min(bytes.len()))
 }
 
 /// Frames that follow each other, as tools that compress in parallel write them.
@@ -70,15 +100,22 @@ fn frames(mut bytes: &[u8], limit: Bytes) -> Result<Vec<u8>, UnpackError> {
     let damaged = |why: String| UnpackError::Damaged { method: METHOD, why };
     let mut content = Vec::new();
     while !bytes.is_empty() {
-        let left = Bytes(limit.0 - content.len() as u64);
-        let decoder =
-            ruzstd::decoding::StreamingDecoder::new(&mut bytes).map_err(|error| damaged(error.to_string()))?;
-        let frame = read(METHOD, decoder, left);
-        let frame = frame.map_err(|error| match error {
-            UnpackError::TooLarge { method, .. } => UnpackError::TooLarge { method, limit },
-            damaged @ UnpackError::Damaged { .. } => damaged,
+        if let Some(length) = skippable(bytes) {
+            bytes = &bytes[length..];
+            continue;
+        }
+        let mut decoder = StreamingDecoder::new(&mut bytes).map_err(|error| match error {
+            FrameDecoderError::WindowSizeTooBig { requested, .. } => {
+                UnpackError::Window { requested: Bytes(requested) }
+            }
+            other => damaged(other.to_string()),
         })?;
-        content.extend(frame);
+        read(METHOD, &mut decoder, &mut content, limit)?;
+        let decoder = decoder.decoder;
+        let (said, found) = (decoder.get_checksum_from_data(), decoder.get_calculated_checksum());
+        if let Some(said) = said.filter(|said| found != Some(*said)) {
+            return Err(damaged(format!("its checksum is not {said:08x}")));
+        }
     }
     Ok(content)
 }
@@ -90,6 +127,8 @@ mod tests {
     use super::*;
 
     const LIMIT: Bytes = Bytes(1 << 20);
+    /// A frame of zstd that holds four bytes of no meaning.
+    const SKIPPED: [u8; 12] = [0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
 
     fn packed(text: &[u8]) -> [Vec<u8>; 2] {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -105,6 +144,8 @@ mod tests {
         for packed in packed(&text) {
             assert!(packed.len() < text.len());
             assert_eq!(unpacked(&packed, LIMIT).as_deref(), Ok(text.as_slice()));
+            let padded = [packed.clone(), if packed[0] == 0x1f { vec![0; 512] } else { SKIPPED.to_vec() }].concat();
+            assert_eq!(unpacked(&padded, LIMIT).as_deref(), Ok(text.as_slice()));
             let twice = [packed.clone(), packed].concat();
             assert_eq!(unpacked(&twice, LIMIT).map(|all| all.len()), Ok(2 * text.len()));
         }
@@ -119,9 +160,17 @@ mod tests {
             assert!(matches!(unpacked(&packed, Bytes(99_999)), Err(UnpackError::TooLarge { .. })));
             let mut changed = packed.clone();
             changed[packed.len() / 2] ^= 0x55;
-            // A change may still unpack to something where nothing is checked; it never panics.
-            let _ = unpacked(&changed, LIMIT);
+            assert!(unpacked(&changed, LIMIT).is_err(), "both have checksums");
         }
+    }
+
+    #[test]
+    fn frames_of_nothing_are_skipped_and_records_are_no_gzip() {
+        let [_, zstd] = packed(b"object,size");
+        let parallel = [SKIPPED.to_vec(), zstd].concat();
+        assert_eq!(unpacked(&parallel, LIMIT).as_deref(), Ok(&b"object,size"[..]));
+        let record = [0x1f, 0x8b, 0, 0, 7];
+        assert_eq!(unpacked(&record, LIMIT), Ok(Cow::Borrowed(&record[..])));
     }
 
     #[test]

@@ -189,3 +189,40 @@ fn texts_are_read_as_bytes_where_they_lie() {
     let error = DiskSamples::open_or_make(&place, &Scenario::preset("tiny-llama-1").unwrap(), 8, Bytes(1000));
     assert!(error.map(|_| ()).unwrap_err().to_string().contains("model.vocab = 256"));
 }
+
+#[test]
+fn what_is_no_file_and_what_another_model_reads_is_passed_over() {
+    let (llama, resnet) =
+        (Scenario::preset("tiny-llama-bytes-1").unwrap(), Scenario::preset("tiny-resnet-folder-1").unwrap());
+    let place = folder("mixed");
+    images(&place);
+    std::fs::write(place.join("notes.txt"), "some text ".repeat(100)).unwrap();
+    for name in ["ants/folder.png", "folder.txt"] {
+        std::fs::create_dir_all(place.join(name)).unwrap();
+    }
+    let of = |scenario: &Scenario| DiskSamples::open_or_make(&place, scenario, 8, Bytes(1000)).unwrap();
+    assert_eq!((of(&llama).kind(), of(&llama).count()), ("texts", 999 / 64));
+    assert_eq!((of(&resnet).kind(), of(&resnet).count()), ("images", 12));
+}
+
+#[test]
+fn samples_whose_making_was_interrupted_are_made_anew() {
+    let scenario = Scenario::preset("tiny-llama-1").unwrap();
+    let place = folder("interrupted");
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::write(place.join("00000000.sample"), "half of it").unwrap();
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    assert_eq!((samples.kind(), samples.count()), ("written", 8));
+    assert!(samples.decode(0, &samples.read(0).unwrap()).is_ok());
+}
+
+#[test]
+fn an_image_of_very_many_pixels_is_refused_before_it_is_decoded() {
+    let scenario = Scenario::preset("tiny-resnet-folder-1").unwrap();
+    let place = folder("huge");
+    std::fs::create_dir_all(place.join("a")).unwrap();
+    image::GrayImage::new(9000, 9000).save(place.join("a").join("huge.png")).unwrap();
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    let error = samples.decode(0, &samples.read(0).unwrap()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("9000 x 9000 pixels") && error.contains("huge.png"), "{error}");
+}

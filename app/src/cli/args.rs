@@ -373,19 +373,19 @@ pub struct LoadOptions {
     /// Bytes to which each is filled up, for example 100KB
     #[arg(long, value_name = "SIZE", default_value = "100KB")]
     pub bytes: Bytes,
-    /// Threads that read and decode; what the scenario's data.loader says, or 2
+    /// Threads that read and decode; as the scenario's data says, or 2 where it says nothing of samples
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,
-    /// Batches of each that may wait; what the scenario's data.loader says, or 2
+    /// Batches of each that may wait; as the scenario's data says, or 2
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub prefetch: Option<u32>,
     /// What the storage delivers at most, for example 20MB/s: to see what a slower one would do
     #[arg(long, value_name = "RATE")]
     pub limit: Option<BytesPerSec>,
-    /// What leaves the cache: a policy of `shardlab cache`; what the scenario's data.cache says, or lru
+    /// What leaves the cache: a policy of `shardlab cache`; as the scenario's data says, or lru
     #[arg(long)]
     pub policy: Option<String>,
-    /// Bytes of samples that stay in memory; what the scenario's data.cache says, or none
+    /// Bytes of samples that stay in memory; as the scenario's data says, or none
     #[arg(long, value_name = "SIZE")]
     pub capacity: Option<Bytes>,
     /// Print one JSON document instead of a table

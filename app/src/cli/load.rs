@@ -14,6 +14,9 @@ use super::{Answer, input};
 
 /// Trains a run that is fed from disk.
 pub fn load(options: &LoadOptions) -> anyhow::Result<Answer> {
+    if let Some(limit) = options.limit {
+        anyhow::ensure!(limit.0 >= 1.0, "--limit must be at least 1 B/s, for example 20MB/s");
+    }
     let scenario = input::scenario(&options.scenario.scenario)?;
     let graph = exec::executable_graph(&scenario)?;
     let input = scenario.data().input;

@@ -100,7 +100,10 @@ pub async fn measure_loading(
     }
     steps.sort_unstable();
     let order = order(samples.count(), u64::from(options.steps) * u64::from(batch), scenario.run().seed);
-    let sizes = Sizes::Each((0..samples.count()).map(|number| samples.size(number)).collect());
+    let sizes = match samples.alike() {
+        Some(size) => Sizes::Alike { objects: samples.count(), size },
+        None => Sizes::Each((0..samples.count()).map(|number| samples.size(number)).collect()),
+    };
     let requests = Requests { objects: order, sizes, readers: Vec::new() };
     let cache = Cache { policy: options.policy, ..Cache::with_capacity(options.capacity) };
     let decided = decisions(&requests, &cache);
@@ -191,6 +194,7 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
         stored: [bytes; 3],
         decoded: Bytes(words * 4 / u64::from(probed.max(1))),
         decode: each(decoding),
+        pace: 1.0,
         assemble: BytesPerSec(1e12),
         copy: BytesPerSec(1e12),
         pageable: false,

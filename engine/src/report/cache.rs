@@ -81,7 +81,10 @@ fn step(text: &mut String, input: &InputReport) {
     }
     if input.loader.evenness < 1.0 {
         let share = input.loader.evenness * 100.0;
-        let _ = writeln!(text, "  the servers of storage deliver at most {share:.0} %: reads load them unevenly");
+        let _ = writeln!(
+            text,
+            "  the servers of storage deliver at most {share:.1} % of what they could: not every one always has a read"
+        );
     }
     let _ = match input.least_capacity {
         Some(Bytes::ZERO) => writeln!(text, "  it would not wait without a cache either"),

@@ -48,10 +48,13 @@ pub(super) fn check_input(
     let loader = file.loader.clone().unwrap_or_default();
     let others = file.preprocessing.as_ref().map(|others| check_preprocessing(others, loader.workers)).transpose()?;
     let nodes = others.map_or(cluster.nodes, |others| others.nodes);
-    let samples = check_samples(samples, nodes)?;
+    let access = file.access.clone().unwrap_or_default();
+    // The jobs of the other patterns read on a node each.
+    let readers = if access.pattern == AccessPattern::Epochs { nodes.max(1) } else { 1 };
+    let samples = check_samples(samples, readers)?;
     Ok(Some(Input {
         samples,
-        access: check_access(&file.access.clone().unwrap_or_default(), &samples, nodes)?,
+        access: check_access(&access, &samples, nodes)?,
         cache: check_cache(&file.cache.clone().unwrap_or_default(), &samples, cluster, nodes)?,
         storage: check_storage(&file.storage.clone().unwrap_or_default(), nodes)?,
         loader: check_loader(&loader, model, sequence_length)?,
@@ -75,7 +78,7 @@ pub(super) fn time(value: Option<Nanos>, path: &'static str, default: Nanos) -> 
     Err(invalid(path, time, "a time from 0 to an hour", "For example \"8 ms\"."))
 }
 
-fn check_samples(file: &SamplesFile, nodes: u32) -> Checked<Samples> {
+fn check_samples(file: &SamplesFile, readers: u32) -> Checked<Samples> {
     let bytes = required(file.size, "data.samples.size", SIZES)?;
     let size = size(Some(bytes), "data.samples.size", bytes)?;
     let count = bounded(file.count, "data.samples.count", MAX_REQUESTS)?;
@@ -84,7 +87,7 @@ fn check_samples(file: &SamplesFile, nodes: u32) -> Checked<Samples> {
         size,
         size_spread: fraction(file.size_spread, "data.samples.size_spread", 0.0, [0.0, 3.0])?,
         format: file.format,
-        per_shard: check_shards(file, size, count, nodes)?,
+        per_shard: check_shards(file, size, count, readers)?,
     })
 }
 

@@ -71,7 +71,7 @@ fn needs(said: &[(&'static str, bool)], what: &str) -> Checked<()> {
 }
 
 /// Samples of a shard; 1 for other formats.
-pub(super) fn check_shards(file: &SamplesFile, size: Bytes, count: u32, nodes: u32) -> Checked<u32> {
+pub(super) fn check_shards(file: &SamplesFile, size: Bytes, count: u32, readers: u32) -> Checked<u32> {
     if file.format != SampleFormat::Shards {
         let allowed = "data.samples.format = shards beside it";
         return match file.per_shard {
@@ -79,11 +79,16 @@ pub(super) fn check_shards(file: &SamplesFile, size: Bytes, count: u32, nodes: u
             None => Ok(1),
         };
     }
+    if count < readers {
+        let allowed = format!("at least one for each of {readers} nodes");
+        return Err(invalid("data.samples.count", count, allowed, "Say that there are more, or read on fewer nodes."));
+    }
+    // So many that each node has a shard: count / per_shard is above one less than there are.
+    let most = count.checked_div(readers - 1).map_or(count, |_| count.div_ceil(readers - 1) - 1).max(1);
     let usual = u32::try_from((SHARD / size.0.max(1)).max(1)).unwrap_or(u32::MAX);
-    let fair = (count / nodes.max(1)).max(1);
-    let per_shard = bounded(Some(file.per_shard.unwrap_or(usual.min(fair))), "data.samples.per_shard", count)?;
-    if count.div_ceil(per_shard) < nodes {
-        let allowed = format!("at most {fair}, so that each of {nodes} nodes has a shard");
+    let per_shard = bounded(Some(file.per_shard.unwrap_or(usual.min(most))), "data.samples.per_shard", count)?;
+    if count.div_ceil(per_shard) < readers {
+        let allowed = format!("at most {most}, so that each of {readers} nodes has a shard");
         return Err(invalid("data.samples.per_shard", per_shard, allowed, "Make shards smaller."));
     }
     Ok(per_shard)

@@ -165,10 +165,22 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Servers that deliver a read of so many bytes at the same time.
-    pub fn of_read(&self, size: Bytes) -> u32 {
-        let stripes = size.0.div_ceil(self.stripe_size.0.max(1));
-        u32::try_from(stripes).unwrap_or(u32::MAX).clamp(1, self.stripe_count.max(1))
+    /// What each server has of a read of so many bytes, the first first.
+    pub fn parts(&self, size: Bytes) -> Vec<Bytes> {
+        let stripe = self.stripe_size.0.max(1);
+        let servers = u64::from(self.stripe_count.max(1)).min(size.0.div_ceil(stripe)).max(1);
+        let (whole, rest) = (size.0 / stripe, size.0 % stripe);
+        let of = |server: u64| {
+            let stripes = whole / servers + u64::from(server < whole % servers);
+            Bytes(stripes * stripe + if server == whole % servers { rest } else { 0 })
+        };
+        (0..servers).map(of).collect()
+    }
+
+    /// What one read of so many bytes gets at most: the server that has most of it decides.
+    pub fn alone(&self, size: Bytes) -> BytesPerSec {
+        let most = self.parts(size).into_iter().max().unwrap_or(size).as_f64();
+        BytesPerSec(self.bandwidth.0 * size.as_f64() / most.max(1.0))
     }
 }
 

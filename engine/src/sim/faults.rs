@@ -77,7 +77,7 @@ impl Job {
     /// The mean of what the checkpoints of a round take.
     pub fn mean(&self, of: impl Fn(&Taking) -> Nanos) -> Nanos {
         let round = i64::from(self.round.max(1));
-        Nanos((of(&self.whole).0 + of(&self.increment).0.saturating_mul(round - 1)) / round)
+        Nanos((of(&self.whole) + of(&self.increment) * (round - 1)).0 / round)
     }
 
     /// What is read in the mean after a node was lost: a whole one, and as many increments as follow it.
@@ -99,9 +99,10 @@ impl Job {
 
     /// All cycles of a round.
     fn rounds(&self) -> Nanos {
-        let increments = Nanos(self.cycle(1).0.saturating_mul(i64::from(self.round.max(1)) - 1));
-        let others = if self.round > 1 { increments } else { Nanos::ZERO };
-        Nanos(self.cycle(0).0.saturating_add(others.0)).max(Nanos(1))
+        // The first increment waits for the whole one before it, the others for increments.
+        let first = if self.round > 1 { self.cycle(1) } else { Nanos::ZERO };
+        let others = if self.round > 2 { self.cycle(2) * i64::from(self.round - 2) } else { Nanos::ZERO };
+        (self.cycle(0) + first + others).max(Nanos(1))
     }
 
     /// Work that is done in a time of operation, and what of it is in checkpoints that are there: the first whole ones and
@@ -500,6 +501,19 @@ mod tests {
         let time = mean(&rare);
         let each = time.reading.secs() / f64::from(time.failures);
         assert!((each - (60.0 + 4.5 * 12.0)).abs() < 4.0, "{each}");
+    }
+
+    #[test]
+    fn more_increments_of_next_to_nothing_never_cost() {
+        // A whole one takes longer in the background than the steps between two.
+        let of = |round| {
+            let job = Job { whole: taking(1, 3000, 60), increment: taking(0, 1, 0), round, ..job() };
+            play_job(&Job { hardware: 0.0, software: 0.0, ..job }, 1).goodput()
+        };
+        let goodputs = [1, 2, 3, 10, 100].map(of);
+        assert!(goodputs.is_sorted(), "{goodputs:?}");
+        // One of a hundred intervals of 600 s is 3000 s long.
+        assert!((goodputs[4] - 60_000.0 / 62_401.0).abs() < 1e-3, "{goodputs:?}");
     }
 
     #[test]

@@ -240,7 +240,7 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, group: Option<&Name>, first: bool
     painter.text(
         at,
         Align2::RIGHT_CENTER,
-        track.name.as_deref().map_or_else(|| t_or_name("stream", track.stream.name()), |name| name),
+        track.name.as_deref().unwrap_or_else(|| t_or_name("stream", track.stream.name())),
         FontId::proportional(11.0),
         ui.visuals().weak_text_color(),
     );

@@ -115,12 +115,13 @@ impl Hops<'_> {
         let host = &self.cluster.device.host;
         let (nodes, devices) = (f64::from(self.cluster.nodes), f64::from(self.cluster.devices()));
         let is = |tier: Tier| from == tier || to == tier;
+        let drives = if is(Tier::Drives) { host.storage_bandwidth.0 * devices } else { f64::INFINITY };
         let rate = if is(Tier::Storage) {
-            (self.checkpoint.node_bandwidth.0 * nodes).min(self.checkpoint.bandwidth.0)
+            (self.checkpoint.node_bandwidth.0 * nodes).min(self.checkpoint.bandwidth.0).min(drives)
         } else if is(Tier::Peer) {
             self.cluster.inter_link.effective_bandwidth().0 * devices
         } else if is(Tier::Drives) {
-            host.storage_bandwidth.0 * devices
+            drives
         } else {
             host.bandwidth.0 * devices
         };

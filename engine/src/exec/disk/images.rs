@@ -5,14 +5,17 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::{ImageReader, RgbImage};
+use image::{DynamicImage, ImageReader, RgbImage};
 
-use super::samples::{ends, entries, failed};
+use super::samples::{entries, failed, is_file};
 use crate::exec::ExecError;
 use crate::exec::data::{Sample, image_sample, in_patches};
 use crate::model::Image;
 use crate::scenario::Scenario;
 use crate::units::Bytes;
+
+/// Pixels of an image, at most: no image decides how much memory it takes.
+const MAX_PIXELS: u64 = 64_000_000;
 
 /// Ends of names of images.
 const ENDS: [&str; 3] = ["png", "jpg", "jpeg"];
@@ -41,7 +44,7 @@ impl Images {
         let mut pictures = Vec::new();
         let mut classes = 0;
         for class in found.iter().filter(|path| path.is_dir()) {
-            let images: Vec<PathBuf> = entries(class)?.into_iter().filter(|path| ends(path, &ENDS)).collect();
+            let images: Vec<PathBuf> = entries(class)?.into_iter().filter(|path| is_file(path, &ENDS)).collect();
             for path in &images {
                 let size = fs::metadata(path).map_err(|error| failed("cannot read", path, error))?.len();
                 pictures.push(Picture { path: path.clone(), class: classes, size: Bytes(size.max(1)) });
@@ -89,20 +92,25 @@ impl Images {
     pub(super) fn decode(&self, number: u32, content: &[u8]) -> Result<Sample, ExecError> {
         let picture = self.picture(number)?;
         let unusable = |why: String| failed("cannot use", &picture.path, why);
-        // The library's own limits hold: no image decides how much memory it takes.
-        let reader = ImageReader::new(Cursor::new(content)).with_guessed_format();
-        let decoded = reader.map_err(|error| unusable(error.to_string()))?.decode();
-        let decoded = decoded.map_err(|error| unusable(error.to_string()))?.into_rgb8();
+        let reader = || ImageReader::new(Cursor::new(content)).with_guessed_format();
+        let size = reader().map(ImageReader::into_dimensions).map_err(|error| unusable(error.to_string()))?;
+        let (width, height) = size.map_err(|error| unusable(error.to_string()))?;
+        if u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(unusable(format!(
+                "it has {width} x {height} pixels; expected at most {MAX_PIXELS}: scale it down"
+            )));
+        }
+        let decoded = reader().map(ImageReader::decode).map_err(|error| unusable(error.to_string()))?;
+        let decoded = decoded.map_err(|error| unusable(error.to_string()))?;
         let pixels = fitted(&decoded, self.image.size);
         let color = |x: u32, y: u32| pixels.get_pixel(x, y).0.map(|shade| f32::from(shade) / 127.5 - 1.0);
         Ok(image_sample(in_patches(self.image, color), picture.class))
     }
 }
 
-/// The middle square of an image, scaled.
-fn fitted(image: &RgbImage, size: u32) -> RgbImage {
-    let side = image.width().min(image.height()).max(1);
-    let (left, top) = ((image.width() - side.min(image.width())) / 2, (image.height() - side.min(image.height())) / 2);
-    let middle = image::imageops::crop_imm(image, left, top, side, side).to_image();
-    image::imageops::resize(&middle, size, size, FilterType::Triangle)
+/// The middle square of an image, scaled; in colours only then, when it is small.
+fn fitted(image: &DynamicImage, size: u32) -> RgbImage {
+    let side = image.width().min(image.height());
+    let (left, top) = ((image.width() - side) / 2, (image.height() - side) / 2);
+    image.crop_imm(left, top, side, side).resize_exact(size, size, FilterType::Triangle).into_rgb8()
 }

@@ -54,6 +54,9 @@ pub struct Loaded {
     pub decoding: Nanos,
 }
 
+/// The longest that a read is held back.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// What all threads share.
 struct Shared {
     samples: DiskSamples,
@@ -109,9 +112,14 @@ impl DiskLoader {
     pub fn next_batch(&mut self) -> Result<Option<Vec<Sample>>, ExecError> {
         let worker = self.next % self.batches.len().max(1);
         self.next += 1;
+        let all = self.shared.order.len() / self.shared.options.batch.max(1) as usize;
         match self.batches.get(worker).map(Receiver::recv) {
             Some(Ok(made)) => made.map(Some),
-            _ => Ok(None),
+            _ if self.next > all => Ok(None),
+            _ => Err(ExecError::Storage {
+                what: "cannot go on".to_owned(),
+                why: "a thread that reads has ended".to_owned(),
+            }),
         }
     }
 
@@ -172,7 +180,7 @@ impl Shared {
     /// Waits as a storage would that delivers one sample after the other at the rate that it has.
     fn wait_for_storage(&self, sample: u32) {
         let Some(limit) = self.options.limit else { return };
-        let time = Duration::from_secs_f64(self.samples.size(sample).as_f64() / limit.0);
+        let time = Duration::try_from_secs_f64(self.samples.size(sample).as_f64() / limit.0).unwrap_or(LONGEST);
         let until = {
             let mut free = lock(&self.storage);
             *free = (*free).max(Instant::now()) + time;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::images::Images;
-use super::texts::Texts;
+use super::texts::{Texts, reads_text};
 use super::written::{ABOUT, Written};
 use crate::exec::ExecError;
 use crate::exec::data::Sample;
@@ -21,6 +21,9 @@ pub enum DiskSamples {
     /// Texts, of which a sample is a part.
     Texts(Texts),
 }
+
+/// Samples of a folder, at most: the order of an epoch is in memory.
+pub(super) const MAX_SAMPLES: u32 = 20_000_000;
 
 /// Files that are looked at, at most.
 const MAX_FILES: usize = 10_000_000;
@@ -46,10 +49,10 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, ExecError> {
     Ok(found)
 }
 
-/// Whether the end of a file's name is one of some.
-pub(super) fn ends(path: &Path, ends: &[&str]) -> bool {
+/// Whether it is a file, and no folder, pipe or device, whose name has one of some ends.
+pub(super) fn is_file(path: &Path, ends: &[&str]) -> bool {
     let end = path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
-    end.is_some_and(|end| ends.contains(&end.as_str()))
+    end.is_some_and(|end| ends.contains(&end.as_str())) && path.is_file()
 }
 
 impl DiskSamples {
@@ -62,14 +65,20 @@ impl DiskSamples {
             return Written::open(folder, scenario).map(Self::Written);
         }
         let found = if folder.exists() { entries(folder)? } else { Vec::new() };
-        if found.is_empty() {
+        // What says that they are complete is written last: the rest of samples that were being made is made anew.
+        if found.iter().all(|path| is_file(path, &["sample"])) {
             return Written::make(folder, scenario, count, bytes).map(Self::Written);
         }
-        if let Some(images) = Images::open(folder, &found, scenario)? {
-            return Ok(Self::Images(images));
-        }
-        if let Some(texts) = Texts::open(folder, &found, scenario)? {
-            return Ok(Self::Texts(texts));
+        let images = || Images::open(folder, &found, scenario).map(|images| images.map(Self::Images));
+        let texts = || Texts::open(folder, &found, scenario).map(|texts| texts.map(Self::Texts));
+        // What the model reads comes first; what it does not is refused by name.
+        let samples = if reads_text(scenario) {
+            texts()?.map_or_else(images, |found| Ok(Some(found)))?
+        } else {
+            images()?.map_or_else(texts, |found| Ok(Some(found)))?
+        };
+        if let Some(samples) = samples {
+            return Ok(samples);
         }
         let why = "it holds neither folders of PNG or JPEG images, one for each class, nor .txt files, nor samples that \
                    were written here before; choose an empty folder to have some made";
@@ -103,8 +112,19 @@ impl DiskSamples {
         }
     }
 
-    /// The same in the mean.
+    /// How large they are all, where they are alike.
+    pub fn alike(&self) -> Option<Bytes> {
+        match self {
+            Self::Images(_) => None,
+            _ => Some(self.size(0)),
+        }
+    }
+
+    /// How large they are in the mean.
     pub fn bytes(&self) -> Bytes {
+        if let Some(size) = self.alike() {
+            return size;
+        }
         let all: u64 = (0..self.count()).map(|number| self.size(number).0).sum();
         Bytes(all / u64::from(self.count().max(1)))
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::samples::{ends, failed};
+use super::samples::{MAX_SAMPLES, failed, is_file};
 use crate::exec::ExecError;
 use crate::exec::data::Sample;
 use crate::model::Architecture;
@@ -13,6 +13,12 @@ use crate::units::Bytes;
 
 /// Tokens of a model that reads bytes.
 const VOCABULARY: u32 = 256;
+
+/// Whether a model predicts the next token of a text.
+pub(super) fn reads_text(scenario: &Scenario) -> bool {
+    let model = scenario.model();
+    model.image.is_none() && model.recommender.is_none() && model.architecture != Architecture::Bert
+}
 
 /// Parts of texts, one behind the other.
 #[derive(Clone, Debug)]
@@ -29,14 +35,13 @@ impl Texts {
     /// # Errors
     /// When the model does not predict the next token, knows fewer than 256, or no text is long enough.
     pub(super) fn open(folder: &Path, found: &[PathBuf], scenario: &Scenario) -> Result<Option<Self>, ExecError> {
-        let files: Vec<&PathBuf> = found.iter().filter(|path| ends(path, &["txt"])).collect();
+        let files: Vec<&PathBuf> = found.iter().filter(|path| is_file(path, &["txt"])).collect();
         if files.is_empty() {
             return Ok(None);
         }
         let (model, length) = (scenario.model(), scenario.data().sequence_length);
         let refused = |why: String| Err(failed("cannot use", folder, why));
-        let reads_tokens = model.image.is_none() && model.recommender.is_none();
-        if !reads_tokens || model.architecture == Architecture::Bert {
+        if !reads_text(scenario) {
             return refused("it holds texts, and the model does not predict the next token of one".to_owned());
         }
         if model.vocab < VOCABULARY {
@@ -52,6 +57,11 @@ impl Texts {
             let parts = bytes.saturating_sub(1) / u64::from(length.max(1));
             texts.push((path.clone(), count));
             count = count.saturating_add(u32::try_from(parts).unwrap_or(u32::MAX));
+        }
+        if count > MAX_SAMPLES {
+            return refused(format!(
+                "it holds {count} samples; expected at most {MAX_SAMPLES}: take fewer texts, or longer sequences"
+            ));
         }
         if count == 0 {
             return refused(format!("no text in it has the {} bytes of a sample", length + 1));

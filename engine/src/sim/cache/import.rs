@@ -87,8 +87,8 @@ pub enum ImportError {
     },
 }
 
-/// Bytes of a trace that was unpacked, at most: so many records.
-const MAX_BYTES: Bytes = Bytes(MAX_REQUESTS as u64 * RECORD as u64);
+/// Bytes of a trace that was unpacked, at most.
+const MAX_BYTES: Bytes = Bytes(if cfg!(target_arch = "wasm32") { 256 << 20 } else { 2 << 30 });
 
 /// Reads a trace, plain or compressed by gzip or Zstandard. Objects keep the size that they have first.
 ///

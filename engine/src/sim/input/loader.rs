@@ -21,7 +21,7 @@ impl Loader {
         let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
         let shares = Shares::of(scenario, &input);
         let served = steady(&input, input.reading_nodes(cluster.nodes), scenario.run().seed);
-        let (workers, decode) = shares.workers(&input);
+        let (workers, pace) = shares.workers(&input);
         let (storage, evenness) = shares.storage(&input);
         Some(Self {
             batch: strategy.micro_batch,
@@ -29,7 +29,8 @@ impl Loader {
             prefetch: input.loader.prefetch,
             stored: served.sizes,
             decoded: input.loader.decoded,
-            decode,
+            decode: input.loader.decode,
+            pace,
             assemble: cluster.device.host.memory_bandwidth,
             copy: cluster.device.host.bandwidth,
             pageable: input.loader.pageable,
@@ -47,8 +48,15 @@ impl Loader {
         Self { stored: served.sizes, shares: served.shares, ..self }
     }
 
-    /// The same with groups of samples in the place of samples, where there are too many to be played one by one.
+    /// The same with groups of samples in the place of samples, and fewer workers that are as much faster, where there are
+    /// too many to be played one by one.
     pub(super) fn grouped(self) -> Self {
+        let played = self.workers.min(MOST_WORKERS);
+        let pace = self.pace * f64::from(played) / f64::from(self.workers.max(1));
+        Self { workers: played, pace, ..self }.in_groups()
+    }
+
+    fn in_groups(self) -> Self {
         let group = (self.batch / LARGEST_BATCH).max(1);
         let times = u64::from(group);
         let longer = |time: Nanos| Nanos(time.0.saturating_mul(i64::from(group)));
@@ -83,19 +91,22 @@ impl Shares {
         let (cluster, strategy) = (scenario.cluster(), scenario.strategy());
         let of_job = f64::from(strategy.data_parallel) * f64::from(strategy.layout().copies());
         let loaders = of_job * f64::from(input.access.jobs);
-        let per = |nodes: u32| (loaders / f64::from(nodes)).max(1.0);
-        Self { loaders, on_a_node: per(input.reading_nodes(cluster.nodes)), at_a_node: per(cluster.nodes) }
+        let per = |nodes: u32| loaders / f64::from(nodes);
+        let at_a_node = per(cluster.nodes).max(1.0);
+        // A loader runs on one node of the cluster, and its processes on many nodes beside it.
+        let on_a_node = input.preprocessing.map_or(at_a_node, |others| per(others.nodes));
+        Self { loaders, on_a_node, at_a_node }
     }
 
-    /// Processes of a loader, and what one takes to decode. Nodes beside the cluster divide theirs: where a loader has no
-    /// whole number of them, each is as much slower.
-    fn workers(&self, input: &Input) -> (u32, Nanos) {
-        let Some(others) = input.preprocessing else { return (input.loader.workers, input.loader.decode) };
+    /// Processes of a loader, and how many times as long all that they do takes. Nodes beside the cluster divide theirs:
+    /// where a loader has no whole number of them, each serves others too.
+    fn workers(&self, input: &Input) -> (u32, f64) {
+        let Some(others) = input.preprocessing else { return (input.loader.workers, 1.0) };
         let exact = f64::from(others.nodes) * f64::from(others.workers) / self.loaders;
         let whole = exact.ceil().clamp(1.0, 65_536.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 65536")]
         let workers = whole as u32;
-        (workers, Nanos::from_secs(input.loader.decode.secs() * whole / exact.min(whole)))
+        (workers, whole / exact.min(whole))
     }
 
     /// A loader's share of storage, and what servers deliver of what they could.
@@ -111,7 +122,7 @@ impl Shares {
         let evenness = delivered(&servers, input.samples.size, processes.min(1e9) as u32);
         let all = f64::from(servers.count) * servers.bandwidth.0 * evenness;
         let share = of_node.min(bandwidth.0.min(all) / self.loaders);
-        let of_read = servers.bandwidth.0 * f64::from(servers.of_read(input.samples.size));
+        let of_read = servers.alone(input.samples.size).0;
         (
             TierRate { bandwidth: BytesPerSec(share), alone: BytesPerSec(of_read.min(node_bandwidth.0)), latency },
             evenness,
@@ -125,7 +136,10 @@ impl Shares {
             CacheMedium::Memory => (host.memory_bandwidth, MEMORY_LATENCY),
             CacheMedium::Nvme => (host.storage_bandwidth, DRIVE_LATENCY),
         };
-        let remote = TierRate::new(share(link.bandwidth), latency + link.latency * 2);
+        let between = input
+            .preprocessing
+            .map_or(share(link.bandwidth), |others| BytesPerSec(others.bandwidth.0 / self.on_a_node));
+        let remote = TierRate::new(between, latency + link.latency * 2);
         [TierRate::new(share(own), latency), remote, storage]
     }
 
@@ -146,6 +160,9 @@ impl Shares {
         BytesPerSec(sent.min(received))
     }
 }
+
+/// Workers that are played one by one, at most.
+const MOST_WORKERS: u32 = 1024;
 
 /// Samples of a batch that are played one by one, at most.
 const LARGEST_BATCH: u32 = 1024;

@@ -69,6 +69,8 @@ pub struct Loader {
     pub decoded: Bytes,
     /// Time to decode and augment one on one core.
     pub decode: Nanos,
+    /// How many times as long all that a worker does takes, since it serves other loaders too.
+    pub pace: f64,
     /// Rate at which a worker puts a batch together.
     pub assemble: BytesPerSec,
     /// Rate at which a batch is copied to the device.
@@ -186,6 +188,7 @@ mod tests {
             stored: [Bytes(100_000); 3],
             decoded: Bytes(600_000),
             decode: Nanos(8 * MS),
+            pace: 1.0,
             assemble: BytesPerSec(1e15),
             copy: BytesPerSec(1e15),
             pageable: false,
@@ -288,6 +291,25 @@ mod tests {
         assert_eq!(run.bound, InputBound::Metadata);
         let shards = Loader { opening: Opening { files: 0.01, in_sequence: true, ..opening }, ..files };
         assert_eq!(stall(&shards, 25), 0.0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_open_yet_holds_up_no_other_read() {
+        // Of a batch 8 ms to open its file, and 10 ms to deliver it: each alone keeps up with 12 ms.
+        let opening = Opening { files: 0.1, time: Nanos(8 * MS), in_sequence: true };
+        let slow = TierRate::new(BytesPerSec(1e8), Nanos::ZERO);
+        let both = Loader { workers: 8, decode: Nanos(MS), tiers: [slow; 3], opening, ..loader() };
+        assert!(stall(&both, 12) < 0.3, "{}", stall(&both, 12));
+    }
+
+    #[test]
+    fn workers_that_serve_others_too_take_as_much_longer_for_all_they_do() {
+        let far = TierRate::new(BytesPerSec(10e9), Nanos(4 * MS));
+        let own = Loader { tiers: [far; 3], ..loader() };
+        let shared = Loader { workers: 8, pace: 2.0, ..own };
+        assert!((stall(&own, 15) - stall(&shared, 15)).abs() < 0.3, "{} {}", stall(&own, 15), stall(&shared, 15));
+        let many = Loader { workers: 100_000, pace: 25_000.0, ..own };
+        assert!((stall(&own, 15) - stall(&many, 15)).abs() < 1.0, "{}", stall(&many, 15));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The events of a loader: workers that read, decode and put batches together, tiers that deliver one sample after the other.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::{InputBound, InputRun, Loader, StepInput, TierRate, WorkerTime};
 use crate::sim::cache::Tier;
@@ -30,8 +30,8 @@ struct Worker {
     batch: u32,
     /// Samples of it that are decoded.
     done: u32,
-    /// Since when it waits to begin it, while it does.
-    waits: Option<Nanos>,
+    /// The file that it has opened for the next sample: when it asked for it, and how often a first byte is waited for.
+    opened: Option<(Nanos, i64)>,
 }
 
 pub(super) struct Player<'a> {
@@ -59,6 +59,8 @@ pub(super) struct Player<'a> {
     last_taken: Nanos,
     copied: Nanos,
     time: WorkerTime,
+    /// Workers that wait to begin a batch, and since when.
+    waiting: BTreeMap<u32, (usize, Nanos)>,
     /// Samples so far, to deal them out to tiers.
     samples: [f64; 3],
 }
@@ -67,7 +69,7 @@ impl<'a> Player<'a> {
     pub(super) fn new(loader: &'a Loader, gaps: &'a [Nanos], steps: u32) -> Self {
         let batches = steps.saturating_mul(u32::try_from(gaps.len()).unwrap_or(u32::MAX));
         let count = loader.workers.max(1);
-        let workers = (0..count).map(|batch| Worker { batch, done: 0, waits: None }).collect();
+        let workers = (0..count).map(|batch| Worker { batch, done: 0, opened: None }).collect();
         let begin = |worker: u32| Reverse((Nanos::ZERO, worker as usize));
         Self {
             loader,
@@ -88,6 +90,7 @@ impl<'a> Player<'a> {
             last_taken: Nanos::ZERO,
             copied: Nanos::ZERO,
             time: WorkerTime::default(),
+            waiting: BTreeMap::new(),
             samples: [0.0; 3],
         }
     }
@@ -106,21 +109,43 @@ impl<'a> Player<'a> {
         self.finish()
     }
 
-    /// Reads and decodes the worker's next sample.
+    /// Reads and decodes the worker's next sample; first opens the file in which it lies.
     fn sample(&mut self, now: Nanos, worker: usize) {
+        if let Some((asked, waited)) = self.workers[worker].opened.take() {
+            return self.transfer(Tier::Storage as usize, (asked, now), waited, worker);
+        }
         let tier = self.next_tier();
+        if tier != Tier::Storage as usize {
+            return self.transfer(tier, (now, now), 1, worker);
+        }
+        let (opened, waited) = self.open(now);
+        if opened > now {
+            // Until then others read.
+            self.workers[worker].opened = Some((now, waited));
+            self.events.push(Reverse((opened, worker)));
+        } else {
+            self.transfer(tier, (now, now), waited, worker);
+        }
+    }
+
+    /// Reads a sample that was `asked` for and can be read from `now` on, and decodes it.
+    fn transfer(&mut self, tier: usize, (asked, now): (Nanos, Nanos), waited: i64, worker: usize) {
         let TierRate { bandwidth, alone, latency } = self.loader.tiers[tier];
-        let (opened, waited) = if tier == Tier::Storage as usize { self.open(now) } else { (now, 1) };
         let transfer = self.loader.stored[tier] / bandwidth;
-        let begin = self.tier_free[tier].max(opened);
+        let begin = self.tier_free[tier].max(now);
         self.tier_free[tier] = begin + transfer;
         self.busy[tier] += transfer;
-        let there = (begin + transfer).max(opened + self.loader.stored[tier] / alone);
+        let there = (begin + transfer).max(now + self.loader.stored[tier] / alone);
         let read = there + latency * waited;
-        self.time.reading += read - now;
+        self.time.reading += read - asked;
         self.time.decoding += self.loader.decode;
         self.workers[worker].done += 1;
-        self.events.push(Reverse((read + self.loader.decode, worker)));
+        self.events.push(Reverse((self.paced(asked, read + self.loader.decode), worker)));
+    }
+
+    /// When a worker goes on that was busy until `end`, and serves others too.
+    fn paced(&self, begin: Nanos, end: Nanos) -> Nanos {
+        if self.loader.pace == 1.0 { end } else { begin + Nanos::from_secs((end - begin).secs() * self.loader.pace) }
     }
 
     /// Opens the files of a sample: when that is done, and how often their first byte is waited for.
@@ -158,9 +183,11 @@ impl<'a> Player<'a> {
         if self.made.len() <= place {
             self.made.resize(place + 1, None);
         }
-        self.made[place] = Some(now + assembling);
+        let made = self.paced(now, now + assembling);
+        self.made[place] = Some(made);
         let next = batch.saturating_add(self.loader.workers.max(1));
-        self.workers[worker] = Worker { batch: next, done: 0, waits: Some(now + assembling) };
+        self.workers[worker] = Worker { batch: next, done: 0, opened: None };
+        self.waiting.insert(next, (worker, made));
         self.take(bytes);
         self.begin_batches();
     }
@@ -197,18 +224,18 @@ impl<'a> Player<'a> {
     /// Lets workers begin for whose next batch there is room.
     fn begin_batches(&mut self) {
         let ahead = self.loader.workers.max(1).saturating_mul(self.loader.prefetch.max(1));
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            let Some(free) = worker.waits else { continue };
+        // Batches are taken in order, so the first that waits is the first that may begin.
+        while let Some((&batch, &(worker, free))) = self.waiting.first_key_value() {
             // The batch that has to be taken before, and when it was.
-            let since = match worker.batch.checked_sub(ahead).map(|before| self.taken.get(before as usize)) {
+            let since = match batch.checked_sub(ahead).map(|before| self.taken.get(before as usize)) {
                 None => Nanos::ZERO,
                 Some(Some(taken)) => taken.ready.max(taken.wanted),
-                Some(None) => continue,
+                Some(None) => return,
             };
+            self.waiting.pop_first();
             let begin = free.max(since);
             self.time.ahead += begin - free;
-            worker.waits = None;
-            self.events.push(Reverse((begin, number)));
+            self.events.push(Reverse((begin, worker)));
         }
     }
 

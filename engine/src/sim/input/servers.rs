@@ -15,7 +15,7 @@ use crate::scenario::Servers;
 use crate::sim::draw::unit;
 use crate::units::Bytes;
 
-/// Servers, and reads that are under way, that are played at most: more in the same proportion change little.
+/// Servers that are played, at most: more in the same proportion change little.
 const MOST: u32 = 256;
 
 /// Reads that are played for each that is under way, and at least.
@@ -24,31 +24,42 @@ const LEAST: u32 = 4_000;
 
 /// The part of what all servers can deliver that they do when `under_way` reads of `size` bytes are.
 pub(super) fn delivered(servers: &Servers, size: Bytes, under_way: u32) -> f64 {
-    let closed = Closed::of(servers, size, under_way);
-    // A read's parts take as long as each other; what differs is where they lie.
-    closed.busy(|_| 1.0)
+    let most = servers.count.max(under_way).max(MOST);
+    let scale = f64::from(MOST) / f64::from(most);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most as many as are played")]
+    let whole = |n: f64| n as u32;
+    let count = whole((f64::from(servers.count) * scale).round()).max(1);
+    // Where no whole number of reads has the same proportion, it lies between the neighbours.
+    let exact = f64::from(under_way.max(1)) * scale;
+    let below = exact.floor();
+    let of = |reads: f64| {
+        let reads = whole(reads);
+        // A read's parts take as long as they are large; what differs besides is where they lie.
+        if reads == 0 { 0.0 } else { Closed::of(servers, size, count, reads).busy(|_| 1.0) }
+    };
+    let share = exact - below;
+    if share == 0.0 { of(below) } else { of(below) * (1.0 - share) + of(below + 1.0) * share }
 }
 
 /// Reads that go to servers, one behind the other.
 struct Closed {
     servers: u32,
     under_way: u32,
-    /// Servers of a read.
-    parts: u32,
+    /// What each server of a read has of it, of the mean of them.
+    parts: Vec<f64>,
     replicas: u32,
 }
 
 impl Closed {
-    fn of(servers: &Servers, size: Bytes, under_way: u32) -> Self {
-        let (count, under_way) = (servers.count.max(1), under_way.max(1));
-        let most = count.max(under_way).max(MOST);
-        let scaled = |n: u32| {
-            let part = u64::from(n) * u64::from(MOST) / u64::from(most);
-            u32::try_from(part).unwrap_or(MOST).max(1)
+    fn of(servers: &Servers, size: Bytes, count: u32, under_way: u32) -> Self {
+        let parts = servers.parts(size);
+        let mean = size.as_f64() / parts.len() as f64;
+        let parts = if parts.len() > count as usize {
+            vec![1.0; count as usize]
+        } else {
+            parts.into_iter().map(|part| part.as_f64() / mean.max(1e-9)).collect()
         };
-        let count = scaled(count);
-        let parts = servers.of_read(size).min(count);
-        Self { servers: count, under_way: scaled(under_way), parts, replicas: servers.replicas.min(count) }
+        Self { servers: count, under_way, parts, replicas: servers.replicas.min(count) }
     }
 
     /// The part of the time in which a server is busy, where a part of a read takes as long as `time` draws.
@@ -67,8 +78,8 @@ impl Closed {
             (counted, until) = (work, now);
             let first = self.choose(&free, &mut random);
             let mut end = now;
-            for server in self.hold(first) {
-                let (taken, free) = (time(&mut random), &mut free[server]);
+            for (server, part) in self.hold(first).zip(&self.parts) {
+                let (taken, free) = (part * time(&mut random), &mut free[server]);
                 *free = free.max(now) + taken;
                 work += taken;
                 end = end.max(*free);
@@ -81,8 +92,8 @@ impl Closed {
 
     /// The servers of a read whose first is `first`.
     fn hold(&self, first: u32) -> impl Iterator<Item = usize> + use<> {
-        let servers = self.servers;
-        (0..self.parts).map(move |part| ((first + part) % servers) as usize)
+        let servers = self.servers as usize;
+        (0..self.parts.len()).map(move |part| (first as usize + part) % servers)
     }
 
     /// Of the copies of a file the one whose servers are free first.
@@ -134,7 +145,7 @@ mod tests {
     fn exponential_times_give_what_a_product_form_network_has() {
         let exponential = |random: &mut ChaCha8Rng| -libm::log(1.0 - unit(random));
         for (count, under_way) in [(16, 4), (16, 16), (16, 64), (64, 200)] {
-            let closed = Closed { servers: count, under_way, parts: 1, replicas: 1 };
+            let closed = Closed { servers: count, under_way, parts: vec![1.0], replicas: 1 };
             let expected = f64::from(under_way) / f64::from(under_way + count - 1);
             let found = closed.busy(exponential);
             assert!((found / expected - 1.0).abs() < 0.04, "{count} {under_way}: {found}, {expected}");
@@ -149,6 +160,24 @@ mod tests {
         let striped = |size| delivered(&servers(32, 8, 1), size, 16);
         assert!(striped(Bytes(8 << 20)) > striped(Bytes(1 << 20)) + 0.2, "a large file is at eight servers at once");
         assert_eq!(small(32, 1, 512), small(32, 1, 512));
+    }
+
+    #[test]
+    fn more_servers_never_deliver_less() {
+        let all = |count: u32, under_way| small(count, 1, under_way) * f64::from(count);
+        for (few, many, under_way) in [(2048, 2049, 512), (896, 897, 7), (255, 257, 31), (64, 65_536, 1)] {
+            assert!(all(many, under_way) > all(few, under_way) * 0.98, "{few} {many} {under_way}");
+        }
+        assert!((small(65_536, 1, 1) * 65_536.0 - 1.0).abs() < 0.02, "one read keeps one server busy");
+    }
+
+    #[test]
+    fn a_byte_more_makes_no_read_faster() {
+        let of = |size: u64| servers(32, 2, 1).alone(Bytes(size)).0;
+        assert!((of((1 << 20) + 1) / of(1 << 20) - 1.0).abs() < 1e-5 && (of(2 << 20) / of(1 << 20) - 2.0).abs() < 1e-9);
+        for size in [1, 1 << 20, (3 << 20) + 77, 9 << 20] {
+            assert_eq!(servers(32, 4, 1).parts(Bytes(size)).into_iter().sum::<Bytes>(), Bytes(size));
+        }
     }
 
     #[test]
