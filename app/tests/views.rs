@@ -668,3 +668,61 @@ fn a_trace_that_is_wrong_gives_a_sentence_and_leaves_what_is_open() {
         assert_eq!(state["traces"]["name"], "good.json");
     }
 }
+
+#[test]
+fn a_timeline_is_searched_folded_pinned_chosen_from_and_reduced_to_its_critical_path() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Timeline));
+    window.remote(&Remote::Command(Command::CriticalPath));
+    assert_eq!(window.state()["timeline"]["critical"], true);
+    window.harness.run_steps(2);
+    picture(&mut window, "timeline.critical");
+    window.remote(&Remote::Command(Command::CriticalPath));
+    window.remote(&Remote::Command(Command::Find));
+    window.harness.run_steps(2);
+    for letter in ["q", "k", "v"] {
+        window.harness.event(egui::Event::Text(letter.to_owned()));
+    }
+    window.harness.run_steps(2);
+    window.harness.key_press(Key::Enter);
+    window.harness.run_steps(3);
+    window.harness.get_by_label_contains("1 / ");
+    picture(&mut window, "timeline.found");
+    // Names of groups and streams stand at the left of the rows.
+    let figure = window.harness.get_by_label("Timeline of the step").rect();
+    let click = |window: &mut Window, at: egui::Pos2| {
+        window.harness.hover_at(at);
+        window.harness.run_steps(1);
+        window.harness.drag_at(at);
+        window.harness.drop_at(at);
+        window.harness.run_steps(2);
+    };
+    click(&mut window, figure.min + egui::vec2(120.0, 40.0));
+    assert_eq!(window.state()["timeline"]["pinned"], 1);
+    click(&mut window, figure.min + egui::vec2(20.0, 60.0));
+    assert_eq!(window.state()["timeline"]["folded"], 1);
+    let [from, until] = [300.0, 600.0].map(|x| figure.min + egui::vec2(x, 30.0));
+    window.harness.hover_at(from);
+    window.harness.event_modifiers(
+        egui::Event::PointerButton {
+            pos: from,
+            button: egui::PointerButton::Primary,
+            pressed: true,
+            modifiers: Modifiers::SHIFT,
+        },
+        Modifiers::SHIFT,
+    );
+    window.harness.run_steps(1);
+    window.harness.event_modifiers(egui::Event::PointerMoved(from + egui::vec2(50.0, 0.0)), Modifiers::SHIFT);
+    window.harness.run_steps(1);
+    window.harness.event_modifiers(egui::Event::PointerMoved(until), Modifiers::SHIFT);
+    window.harness.run_steps(1);
+    window.harness.drop_at(until);
+    window.harness.run_steps(2);
+    assert!(window.state()["timeline"]["area"].as_f64().unwrap_or_default() > 0.0, "{}", window.state()["timeline"]);
+    window.harness.get_by_label_contains("Chosen:");
+    picture(&mut window, "timeline.area");
+    window.harness.key_press(Key::Escape);
+    window.harness.run_steps(2);
+    assert_eq!(window.state()["timeline"]["area"], Value::Null);
+}

@@ -12,7 +12,7 @@ use shardlab_engine::cluster::{Cluster, Group, RankId};
 use shardlab_engine::cost::{Algorithm, GroupSpan, collective_bytes_per_rank, collective_time};
 use shardlab_engine::graph::{Collective, OpKind, Reduction, StepGraph, lower};
 use shardlab_engine::scenario::{Scenario, ScenarioFile, check, preset_file};
-use shardlab_engine::sim::{simulate, slack, step_time};
+use shardlab_engine::sim::{critical_spans, simulate, slack, step_time};
 use shardlab_engine::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
 
 /// A valid scenario on two to eight nodes: dense or with experts, with any mesh and options.
@@ -313,5 +313,20 @@ fn no_field_is_ignored() {
         let after = reported(&file);
         let same = before.0.mean_step_time == after.0.mean_step_time && before.1 == after.1;
         assert!(!same, "{field} of {preset} changes neither time nor memory");
+    }
+}
+
+#[test]
+fn the_critical_path_covers_the_step_and_is_what_the_slack_says() {
+    for name in ["tiny-llama-pp2-tp2", "llama2-7b-8xh100", "llama3-70b-leaf-spine-64xh100", "data-bound-vision"] {
+        let scenario = Scenario::preset(name).unwrap();
+        let step = lower(&scenario);
+        let trace = simulate(&step, &scenario);
+        let critical = critical_spans(&step, &scenario, &trace).expect("it is this step's trace");
+        let on_path = || trace.spans.iter().zip(&critical).filter(|(_, critical)| **critical).map(|(span, _)| span);
+        assert_eq!(on_path().map(|span| span.end()).max(), Some(trace.step_time), "{name}: it ends with the step");
+        let summed: Nanos = slack(&step, &scenario).iter().map(|line| line.critical).sum();
+        assert_eq!(on_path().map(|span| span.duration).sum::<Nanos>(), summed, "{name}");
+        assert!(on_path().count() < trace.spans.len(), "{name}: something has slack");
     }
 }

@@ -272,6 +272,12 @@ impl App {
             Command::ToggleLanguage => self.toggle_language(),
             Command::FitTimeline => self.timeline.fit(),
             Command::PipelineChart => self.timeline.toggle_pipeline(),
+            Command::CriticalPath => self.timeline.toggle_critical(),
+            Command::Find if self.active_tab() == Some(Tab::Traces) => self.traces.timeline().focus_find(),
+            Command::Find => {
+                self.show_tab(Tab::Timeline);
+                self.timeline.focus_find();
+            }
             Command::Palette => self.palette = Some(String::new()),
             Command::Help => self.help = !self.help,
         }
@@ -362,12 +368,17 @@ impl App {
         self.toasts.error(text);
     }
 
-    /// The state that tests read, as JSON.
-    pub fn state(&self) -> String {
-        let active = self.tiles.active_tiles().into_iter().find_map(|id| match self.tiles.tiles.get(id) {
+    /// The view in front.
+    fn active_tab(&self) -> Option<Tab> {
+        self.tiles.active_tiles().into_iter().find_map(|id| match self.tiles.tiles.get(id) {
             Some(egui_tiles::Tile::Pane(tab)) => Some(*tab),
             _ => None,
-        });
+        })
+    }
+
+    /// The state that tests read, as JSON.
+    pub fn state(&self) -> String {
+        let active = self.active_tab();
         let run = &self.session.run;
         let state = serde_json::json!({
             "ready": !self.session.is_busy(),
@@ -391,6 +402,7 @@ impl App {
             "storage": self.storage.state(),
             "memory": self.memory.state(),
             "traces": self.traces.state(),
+            "timeline": self.timeline.state(),
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -440,7 +452,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..26), ("menu.help", 26..28)];
+            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..28), ("menu.help", 28..30)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -523,7 +535,11 @@ struct Centre<'a> {
 impl egui_tiles::Behavior<Tab> for Centre<'_> {
     fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
         egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
-            Tab::Timeline => self.timeline.ui(ui, self.session.shown().clone().drawn(), self.selection),
+            Tab::Timeline => {
+                let run = self.session.shown().clone();
+                let drawn = if self.timeline.wants_path() { run.drawn_with_path() } else { run.drawn() };
+                self.timeline.ui(ui, drawn, self.selection);
+            }
             Tab::Memory => self.memory.ui(ui, self.session),
             Tab::Traces => self.traces.ui(ui, self.session),
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),

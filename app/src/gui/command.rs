@@ -42,6 +42,10 @@ pub enum Command {
     FitTimeline,
     /// Show stages over time in the colours of their micro-batches, or streams again.
     PipelineChart,
+    /// Dim what is not on the critical path, or nothing.
+    CriticalPath,
+    /// Look for spans by name.
+    Find,
     /// Search for a command.
     Palette,
     /// List the shortcuts.
@@ -50,7 +54,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -77,6 +81,8 @@ impl Command {
         Self::ToggleLanguage,
         Self::FitTimeline,
         Self::PipelineChart,
+        Self::CriticalPath,
+        Self::Find,
         Self::Palette,
         Self::Help,
     ];
@@ -101,6 +107,8 @@ impl Command {
             Self::ToggleLanguage => ("command.language", "command.language.tip"),
             Self::FitTimeline => ("command.fit", "command.fit.tip"),
             Self::PipelineChart => ("command.pipeline", "timeline.pipeline.tip"),
+            Self::CriticalPath => ("command.critical", "timeline.critical.tip"),
+            Self::Find => ("command.find", "timeline.find.tip"),
             Self::Palette => ("command.palette", "command.palette.tip"),
             Self::Help => ("command.help", "command.help.tip"),
         }
@@ -118,6 +126,8 @@ impl Command {
             Self::Show(tab) => (Modifiers::NONE, tab.digit()),
             Self::FitTimeline => (Modifiers::NONE, Key::Num0),
             Self::PipelineChart => (Modifiers::NONE, Key::P),
+            Self::CriticalPath => (Modifiers::NONE, Key::C),
+            Self::Find => (Modifiers::COMMAND, Key::F),
             Self::Palette => (Modifiers::COMMAND, Key::K),
             Self::Help => (Modifiers::NONE, Key::Questionmark),
             _ => return None,

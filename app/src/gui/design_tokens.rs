@@ -207,6 +207,11 @@ pub fn selection_stroke(visuals: &Visuals) -> Stroke {
     Stroke::new(2.0, visuals.strong_text_color())
 }
 
+/// The background of a part of the time that was chosen.
+pub fn area_shade(visuals: &Visuals) -> Color32 {
+    visuals.selection.bg_fill.gamma_multiply(0.35)
+}
+
 /// The background of every other row.
 pub fn row_shade(visuals: &Visuals) -> Color32 {
     visuals.faint_bg_color

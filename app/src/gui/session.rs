@@ -8,8 +8,8 @@ use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::scenario::{
     DEFAULT_PRESET, PoolPolicy, Scenario, ScenarioError, ScenarioFile, check, preset_file,
 };
-use shardlab_engine::sim::{Slack, simulate, slack};
-use shardlab_engine::trace::Trace;
+use shardlab_engine::sim::{Slack, critical_spans, simulate, slack};
+use shardlab_engine::trace::{Origin, Trace};
 use web_time::Instant;
 
 use super::job::{breathe, spawn};
@@ -32,6 +32,8 @@ pub struct Run {
     pub index: TrackIndex,
     /// Seconds that lowering and simulating took.
     pub seconds: f64,
+    /// Which spans are on the critical path, once a timeline wanted them.
+    on_path: OnceLock<Option<Vec<bool>>>,
     /// The critical path, once it was asked for.
     critical: OnceLock<Vec<Slack>>,
     /// What a caching allocator reserves on the fullest stage, once it was asked for.
@@ -43,7 +45,15 @@ pub struct Run {
 impl Run {
     /// Its trace as it is drawn.
     pub fn drawn(&self) -> Drawn<'_> {
-        Drawn { trace: &self.trace, index: &self.index, groups: &[] }
+        Drawn { trace: &self.trace, index: &self.index, groups: &[], critical: None }
+    }
+
+    /// The same with its critical path, which is found when it is first asked for; only a modelled step has one.
+    pub fn drawn_with_path(&self) -> Drawn<'_> {
+        let find = || critical_spans(&self.step, &self.scenario, &self.trace);
+        let is_modelled = self.trace.origin == Origin::Modelled;
+        let critical = is_modelled.then(|| self.on_path.get_or_init(find).as_deref()).flatten();
+        Drawn { critical, ..self.drawn() }
     }
 
     /// What the critical path consists of, and what other ops have to spare; found when it is first asked for.
@@ -104,8 +114,9 @@ impl Run {
     fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport) -> Self {
         let index = TrackIndex::new(&trace);
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let on_path = OnceLock::new();
         let (file, seconds) = (ScenarioFile::default(), 0.0);
-        Self { file, scenario, step, trace, report, index, seconds, critical, reserved, pools }
+        Self { file, scenario, step, trace, report, index, seconds, on_path, critical, reserved, pools }
     }
 }
 

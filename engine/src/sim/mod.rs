@@ -30,7 +30,7 @@ pub mod transfer;
 
 pub use alone::{PartTime, part_times};
 pub use fold::{Class, Folding};
-pub use slack::{Slack, slack};
+pub use slack::{Slack, critical_spans, slack};
 
 use crate::graph::{OpKind, StepGraph};
 use crate::scenario::Scenario;

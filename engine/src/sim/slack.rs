@@ -11,7 +11,7 @@ use super::flow::{Graph, play};
 use super::program::{Action, Programs, price};
 use crate::graph::StepGraph;
 use crate::scenario::Scenario;
-use crate::trace::{LabelId, Phase, Stream};
+use crate::trace::{LabelId, Phase, Span, Stream, Trace};
 use crate::units::Nanos;
 
 /// Ops of a kind on a stage, with what they have to spare.
@@ -40,6 +40,23 @@ pub fn slack(step: &StepGraph, scenario: &Scenario) -> Vec<Slack> {
     let (graph, times) = play(step, scenario.cluster(), &folding, &programs);
     let ends = latest_ends(&graph, &times);
     sum_up(&graph, &folding, &programs, &times, &ends)
+}
+
+/// Which spans of a simulated trace have no slack: the critical path. None where the trace is not this step's.
+pub fn critical_spans(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Option<Vec<bool>> {
+    let folding = Folding::classes(scenario.mesh(), scenario.cluster());
+    let programs = super::fed(step, scenario, &folding, price(step, scenario, &folding));
+    let (graph, times) = play(step, scenario.cluster(), &folding, &programs);
+    let latest = latest_ends(&graph, &times);
+    let mut of_class: Vec<Vec<bool>> = vec![Vec::new(); folding.classes.len()];
+    for ((node, &(_, end)), &latest) in graph.nodes.iter().zip(&times).zip(&latest) {
+        of_class[node.class as usize].push(latest <= end);
+    }
+    // The spans of a class follow each other as its program does.
+    let mut of_class: Vec<_> = of_class.into_iter().map(Vec::into_iter).collect();
+    let of_span = |span: &Span| of_class.get_mut(trace.track(span).group as usize)?.next();
+    let critical: Option<Vec<bool>> = trace.spans.iter().map(of_span).collect();
+    critical.filter(|_| of_class.iter_mut().all(|rest| rest.next().is_none()))
 }
 
 /// When every node may end at the latest, in the order of nodes: class after class, each in program order.

@@ -3,7 +3,11 @@
 //! Own painter: only what is visible is looked at, found by binary search, and spans narrower than a pixel are
 //! merged, so that half a million spans stay fluid.
 
+mod area;
+mod find;
 mod index;
+mod rows;
+mod scale;
 mod view;
 
 pub use index::{Track, TrackIndex};
@@ -20,4 +24,6 @@ pub struct Drawn<'a> {
     pub index: &'a TrackIndex,
     /// What groups are called, where they are no pipeline stages.
     pub groups: &'a [Name],
+    /// Whether each span is on the critical path, where that is known.
+    pub critical: Option<&'a [bool]>,
 }

@@ -36,7 +36,7 @@ impl Shown {
     }
 
     fn drawn(&self) -> Drawn<'_> {
-        Drawn { trace: &self.imported.trace, index: &self.index, groups: &self.imported.groups }
+        Drawn { trace: &self.imported.trace, index: &self.index, groups: &self.imported.groups, critical: None }
     }
 }
 
@@ -139,6 +139,11 @@ impl TracesView {
     fn compare(&mut self) {
         let both = self.baseline.as_ref().zip(self.shown.as_ref());
         self.difference = both.map(|(before, after)| trace_diff(&before.imported, &after.imported)).unwrap_or_default();
+    }
+
+    /// Its timeline.
+    pub fn timeline(&mut self) -> &mut TimelineView {
+        &mut self.timeline
     }
 
     /// Draws the view.
