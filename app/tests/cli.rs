@@ -687,3 +687,15 @@ fn traces_of_ranks_are_analysed_compared_and_put_beside_a_scenario() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("truncated"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_link_is_taken_where_a_scenario_is() {
+    let printed = text(&shardlab(&["link", "tiny-llama-1", "--view", "memory"]).stdout);
+    let own = json(&["simulate", "tiny-llama-1", "--json"]);
+    let linked = json(&["simulate", printed.trim(), "--json"]);
+    assert_eq!(linked["step_time_ns"], own["step_time_ns"]);
+    assert_eq!(linked, own, "all of it");
+    let output = shardlab(&["simulate", &printed.trim()[..printed.len() / 2]]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("the link is damaged"), "{}", text(&output.stderr));
+}

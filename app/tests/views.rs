@@ -726,3 +726,29 @@ fn a_timeline_is_searched_folded_pinned_chosen_from_and_reduced_to_its_critical_
     window.harness.run_steps(2);
     assert_eq!(window.state()["timeline"]["area"], Value::Null);
 }
+
+#[test]
+fn a_link_holds_the_scenario_and_the_view_and_rubbish_changes_nothing() {
+    let mut window = Window::new(Language::English);
+    window.preset("llama3-8b-16xh100");
+    window.remote(&Remote::Tab(Tab::Memory));
+    window.remote(&Remote::Command(Command::Share));
+    let copied = window.state()["link"].as_str().expect("a link was copied").to_owned();
+    window.preset("gpt2-124m-8xa100");
+    window.remote(&Remote::Tab(Tab::Graph));
+    // Pasted where nobody types.
+    window.harness.event(egui::Event::Paste(copied.clone()));
+    window.harness.run_steps(2);
+    let state = window.until("the scenario of the link", |state| state["scenario"] == "llama3-8b-16xh100");
+    assert_eq!(state["screen"], "memory");
+    for rubbish in ["#s=1.!", &copied[..copied.len() / 2], "#s=9.abc"] {
+        window.remote(&Remote::Link(rubbish.to_owned()));
+        let state = window.state();
+        assert!(state["toast"].as_str().is_some_and(|toast| toast.contains("link")), "{rubbish}: {}", state["toast"]);
+        assert_eq!(state["scenario"], "llama3-8b-16xh100");
+    }
+    let text = "[model]\npreset = \"llama2-7b\"\n[cluster]\ndevice = \"h100-80gb-sxm\"\nnodes = 4\n[strategy]\nglobal_batch = 64\n";
+    window.harness.event(egui::Event::Paste(text.to_owned()));
+    window.harness.run_steps(2);
+    window.until("the pasted scenario", |state| state["scenario"] != "llama3-8b-16xh100" && state["ready"] == true);
+}

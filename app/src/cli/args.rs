@@ -71,6 +71,15 @@ pub enum Command {
         #[arg(long, conflicts_with = "show")]
         json: bool,
     },
+    /// Print a scenario as a part of a link that the page opens; every command takes such a link, too
+    Link {
+        /// A preset's name, a scenario file (TOML or JSON), a link, or - for standard input
+        #[arg(value_name = "SCENARIO")]
+        scenario: String,
+        /// The view that the page shows first
+        #[arg(long, default_value = "timeline")]
+        view: String,
+    },
     /// Print the JSON Schema of scenario files
     Schema,
     /// Print a completion script

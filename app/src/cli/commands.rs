@@ -36,6 +36,14 @@ pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
     Ok(if figures.fit.fits { Answer::Yes } else { Answer::No })
 }
 
+/// `shardlab link`.
+pub fn share(word: &str, view: &str) -> anyhow::Result<Answer> {
+    let file = input::scenario_file(word)?;
+    input::checked(word, &file)?;
+    print(&format!("#{}\n", scenario::link(&file, view)?))?;
+    Ok(Answer::Yes)
+}
+
 /// `shardlab explain`.
 pub fn explain(options: &ExplainOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use shardlab_engine::scenario::{
-    DEFAULT_PRESET, MAX_FILE_BYTES, Opened, Scenario, ScenarioFile, check, open, preset_file, presets,
+    DEFAULT_PRESET, MAX_FILE_BYTES, Opened, Scenario, ScenarioFile, check, is_link, linked, open, preset_file, presets,
 };
 
 use super::output::note;
@@ -33,6 +33,14 @@ pub fn scenario_file(word: &str) -> anyhow::Result<ScenarioFile> {
     }
     if presets().iter().any(|preset| preset.name == word) {
         return Ok(preset_file(word)?);
+    }
+    if is_link(word) && !Path::new(word).exists() {
+        let found = linked(word)?;
+        found
+            .left_out
+            .iter()
+            .for_each(|key| note(&format!("shardlab: `{key}` of the link is not known here and is left out")));
+        return Ok(found.file);
     }
     let path = Path::new(word);
     let looks_like_a_file = path.extension().is_some() || word.contains(std::path::MAIN_SEPARATOR);

@@ -60,6 +60,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Memory(options) => memory::memory(&options),
         Command::Checkpoint(options) => checkpoint::checkpoint(&options),
         Command::Cache(options) => cache::cache(&options),
+        Command::Link { scenario, view } => commands::share(&scenario, &view),
         Command::Trace(options) => trace::trace(&options),
         Command::Goodput(options) => goodput::goodput(&options),
         Command::Transfer(options) => transfer::transfer(&options),

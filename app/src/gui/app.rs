@@ -4,6 +4,7 @@ mod overlays;
 
 use egui::{Key, Ui};
 use shardlab_engine::exec::{BackendKind, Section, Tuning};
+use shardlab_engine::scenario::{check, is_link, link, linked};
 
 use super::bench::BenchView;
 use super::command::Command;
@@ -81,6 +82,11 @@ impl Tab {
         }
     }
 
+    /// Its name in links.
+    pub fn name(self) -> &'static str {
+        self.key().trim_start_matches("tab.")
+    }
+
     /// The digit that shows it.
     pub fn digit(self) -> Key {
         match self {
@@ -153,6 +159,10 @@ pub enum Remote {
     Cancel,
     /// Change the language.
     Language(String),
+    /// Open a link.
+    Link(String),
+    /// Say what went wrong outside.
+    Error(String),
     /// Drop a file.
     Drop {
         /// Its name.
@@ -183,6 +193,8 @@ pub struct App {
     opener: Opener,
     exporter: Exporter,
     palette: Option<String>,
+    /// The link that was copied last.
+    shared: Option<String>,
     /// Which run was shown in the last frame: a selection belongs to a run.
     shown_before: bool,
     help: bool,
@@ -234,6 +246,7 @@ impl App {
             opener: Opener::default(),
             exporter: Exporter::default(),
             palette: None,
+            shared: None,
             shown_before: false,
             help: false,
             banner_read: false,
@@ -253,6 +266,7 @@ impl App {
     pub(super) fn run_command(&mut self, command: Command, context: &egui::Context) {
         match command {
             Command::OpenFile => self.opener.ask(context),
+            Command::Share => self.share(context),
             Command::SaveScenario => self.exporter.scenario(context, &self.session),
             Command::ExportJson => self.exporter.json(context, self.session.shown()),
             Command::ExportCsv => self.exporter.csv(context, self.session.shown()),
@@ -309,6 +323,8 @@ impl App {
             },
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
+            Remote::Link(text) => self.open_link(text),
+            Remote::Error(text) => self.tell_error(text.clone()),
             Remote::Command(command) => self.run_command(*command, context),
             Remote::Search => self.search.start(context, &self.session),
             Remote::Bench(sections) => self.bench.start(context, sections, &self.session.tuning),
@@ -363,6 +379,58 @@ impl App {
         }
     }
 
+    /// Puts a link to the scenario and the view on the clipboard, and into the page's address.
+    fn share(&mut self, context: &egui::Context) {
+        let view = self.active_tab().map_or("timeline", Tab::name);
+        match link(&self.session.file, view) {
+            Ok(text) => {
+                let text = address(&text);
+                context.copy_text(text.clone());
+                self.shared = Some(text);
+                self.toasts.notice(t("share.done").to_owned());
+            }
+            Err(error) => self.toasts.error(error.to_string()),
+        }
+    }
+
+    /// Opens the scenario in a link, and the view that it names; what is open stays where it is none.
+    pub fn open_link(&mut self, text: &str) {
+        let found = match linked(text) {
+            Ok(found) => found,
+            Err(error) => return self.toasts.error(error.to_string()),
+        };
+        if let Err(error) = check(&found.file) {
+            return self.toasts.error(error.to_string());
+        }
+        self.session.load(found.file, None);
+        if let Some(tab) = found.view.and_then(|view| Tab::ALL.into_iter().find(|tab| tab.name() == view)) {
+            self.show_tab(tab);
+        }
+        if found.left_out.is_empty() {
+            self.toasts.notice(t("share.opened").to_owned());
+        } else {
+            self.toasts.notice(t_with("share.left_out", found.left_out.join(", ")));
+        }
+    }
+
+    /// A link or a scenario that was pasted where nobody types.
+    fn paste(&mut self, context: &egui::Context) {
+        if context.egui_wants_keyboard_input() {
+            return;
+        }
+        let pasted = context.input(|input| {
+            input.events.iter().find_map(|event| match event {
+                egui::Event::Paste(text) => Some(text.clone()),
+                _ => None,
+            })
+        });
+        match pasted {
+            Some(text) if is_link(&text) => self.open_link(&text),
+            Some(text) => self.open(context, t("share.clipboard"), text.into_bytes()),
+            None => {}
+        }
+    }
+
     /// Shows an error until it is dismissed.
     pub fn tell_error(&mut self, text: String) {
         self.toasts.error(text);
@@ -403,6 +471,7 @@ impl App {
             "memory": self.memory.state(),
             "traces": self.traces.state(),
             "timeline": self.timeline.state(),
+            "link": self.shared,
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
@@ -417,6 +486,7 @@ impl App {
                 Err(error) => self.toasts.error(format!("{name}: {error}")),
             }
         }
+        self.paste(context);
         if let Some(command) = Command::pressed(context) {
             self.run_command(command, context);
         }
@@ -452,7 +522,7 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..7), ("menu.edit", 7..10), ("menu.view", 10..28), ("menu.help", 28..30)];
+            let menus = [("menu.file", 0..8), ("menu.edit", 8..11), ("menu.view", 11..29), ("menu.help", 29..31)];
             for (title, commands) in menus {
                 ui.menu_button(t(title), |ui| {
                     for command in &Command::ALL[commands] {
@@ -616,6 +686,15 @@ impl eframe::App for App {
     fn as_any_mut(&mut self) -> Option<&mut dyn std::any::Any> {
         Some(&mut *self)
     }
+}
+
+/// A link as it is passed on: in a page behind its own address, else alone, for a page or the command line.
+fn address(text: &str) -> String {
+    #[cfg(target_arch = "wasm32")]
+    if let Some(page) = super::web::set_fragment(text) {
+        return page;
+    }
+    format!("#{text}")
 }
 
 /// Adds the Chinese subset behind the default fonts.

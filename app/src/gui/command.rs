@@ -22,6 +22,8 @@ pub enum Command {
     ExportPerfetto,
     /// Save the step graph as DOT.
     ExportGraph,
+    /// Copy a link to the scenario and the view.
+    Share,
     /// Undo the last edit.
     Undo,
     /// Redo it.
@@ -54,7 +56,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -62,6 +64,7 @@ impl Command {
         Self::ExportMemory,
         Self::ExportPerfetto,
         Self::ExportGraph,
+        Self::Share,
         Self::Undo,
         Self::Redo,
         Self::PinBaseline,
@@ -97,6 +100,7 @@ impl Command {
             Self::ExportMemory => ("command.export_memory", "command.export_memory.tip"),
             Self::ExportPerfetto => ("command.export_perfetto", "command.export_perfetto.tip"),
             Self::ExportGraph => ("command.export_graph", "command.export_graph.tip"),
+            Self::Share => ("command.share", "command.share.tip"),
             Self::Undo => ("command.undo", "command.undo.tip"),
             Self::Redo => ("command.redo", "command.redo.tip"),
             Self::PinBaseline => ("command.pin", "command.pin.tip"),
@@ -120,6 +124,7 @@ impl Command {
             Self::OpenFile => (Modifiers::COMMAND, Key::O),
             Self::SaveScenario => (Modifiers::COMMAND, Key::S),
             Self::ExportPerfetto => (Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::E),
+            Self::Share => (Modifiers::COMMAND, Key::L),
             Self::Undo => (Modifiers::COMMAND, Key::Z),
             Self::Redo => (Modifiers::COMMAND, Key::Y),
             Self::PinBaseline => (Modifiers::NONE, Key::B),

@@ -32,8 +32,52 @@ pub async fn start(canvas_id: String) -> Result<(), JsValue> {
     let canvas = document.get_element_by_id(&canvas_id).ok_or_else(|| format!("there is no element `{canvas_id}`"))?;
     let canvas: web_sys::HtmlCanvasElement = canvas.dyn_into().map_err(|_| format!("`{canvas_id}` is not a canvas"))?;
     expose()?;
-    let make: eframe::AppCreator<'static> = Box::new(|context| Ok(Box::new(App::try_new(context)?)));
+    let make: eframe::AppCreator<'static> = Box::new(|context| {
+        let mut app = App::try_new(context)?;
+        open_fragment(&mut app);
+        Ok(Box::new(app))
+    });
     eframe::WebRunner::new().start(canvas, eframe::WebOptions::default(), make).await
+}
+
+/// Opens what the page's address says behind `#`: a scenario, or where one lies.
+fn open_fragment(app: &mut App) {
+    let Some(fragment) = web_sys::window().and_then(|window| window.location().hash().ok()) else { return };
+    if shardlab_engine::scenario::is_link(&fragment) {
+        app.open_link(&fragment);
+    } else if let Some(url) = fragment.strip_prefix("#url=") {
+        let url = js_sys::decode_uri_component(url).map_or_else(|_| url.to_owned(), String::from);
+        wasm_bindgen_futures::spawn_local(async move {
+            let command = match fetched(&url).await {
+                Ok(text) => serde_json::json!({ "drop": { "name": url, "text": text } }),
+                Err(error) => serde_json::json!({ "error": format!("{url}: {error}") }),
+            };
+            BRIDGE.with_borrow_mut(|bridge| {
+                bridge.commands.push(command.to_string());
+                bridge.context.iter().for_each(egui::Context::request_repaint);
+            });
+        });
+    }
+}
+
+/// The text at an address.
+async fn fetched(url: &str) -> Result<String, String> {
+    let said = |error: JsValue| error.as_string().unwrap_or_else(|| format!("{error:?}"));
+    let window = web_sys::window().ok_or("there is no window")?;
+    let response = JsFuture::from(window.fetch_with_str(url)).await.map_err(said)?;
+    let response: web_sys::Response = response.dyn_into().map_err(said)?;
+    if !response.ok() {
+        return Err(format!("the server answers {}", response.status()));
+    }
+    let text = JsFuture::from(response.text().map_err(said)?).await.map_err(said)?;
+    text.as_string().ok_or_else(|| "it is no text".to_owned())
+}
+
+/// Puts a link into the page's address; returns all of it.
+pub fn set_fragment(text: &str) -> Option<String> {
+    let location = web_sys::window()?.location();
+    location.set_hash(text).ok()?;
+    location.href().ok()
 }
 
 /// Sets `window.shardlab = { state(), command(text), measure(preset) }`.

@@ -20,6 +20,7 @@ mod describe;
 mod error;
 mod file;
 pub mod input;
+pub mod link;
 mod magnitude;
 pub mod memory_pool;
 pub mod offload;
@@ -44,6 +45,7 @@ pub use input::{
     Access, AccessFile, AccessPattern, Admission, Cache, CacheFile, CacheMedium, CachePlacement, CachePolicy, Input,
     Samples, SamplesFile, Sampling, WarmUp,
 };
+pub use link::{LinkError, Linked, is_link, link, linked};
 pub use memory_pool::{AllocatorName, PoolName, PoolPolicy};
 pub use offload::Place;
 pub use optimizer::Optimizer;

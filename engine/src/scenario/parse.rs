@@ -37,7 +37,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     if value.get("model_type").is_some() {
         return Ok(Opened::Model(Box::new(from_hf_config(text)?)));
     }
-    scenario(&value).map(|file| Opened::Scenario(Box::new(file)))
+    checked_file(&value).map(|file| Opened::Scenario(Box::new(file)))
 }
 
 /// A TOML file may start with a table header, which looks like a JSON array: `[model]`.
@@ -90,7 +90,8 @@ fn from_toml(value: toml::Value) -> Value {
     }
 }
 
-fn scenario(value: &Value) -> Result<ScenarioFile, ScenarioError> {
+/// The scenario in a document, or what of it is not known or of another type.
+pub(super) fn checked_file(value: &Value) -> Result<ScenarioFile, ScenarioError> {
     let schema = schema();
     if !value.is_object() {
         let allowed = "a table with [model] and [cluster]".to_owned();
@@ -126,6 +127,24 @@ fn unknown_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Resu
         }
     }
     Ok(())
+}
+
+/// Leaves out the keys of a document that no scenario has, and names them.
+pub(super) fn known_keys(value: &mut Value, left_out: &mut Vec<String>) {
+    let schema = schema();
+    keep_known(value, &schema, &schema, "", left_out);
+}
+
+fn keep_known(value: &mut Value, schema: &Value, root: &Value, path: &str, left_out: &mut Vec<String>) {
+    let (Some(table), Some(properties)) = (value.as_object_mut(), properties(schema, root)) else { return };
+    table.retain(|key, inner| {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match properties.get(key) {
+            Some(schema) => keep_known(inner, schema, root, &path, left_out),
+            None => left_out.push(path),
+        }
+        properties.contains_key(key)
+    });
 }
 
 /// The `properties` of a schema, through references.

@@ -238,7 +238,7 @@ fn what_others_have_written_there_stays_and_runs_are_not_mixed() {
 fn every_learning_rate_is_read_as_it_was_written() {
     let mut checkpoint = checkpoint(3);
     for learning_rate in [0.000_111_851_192_399_386_73, 1e-4, 0.1 + 0.2, f64::MIN_POSITIVE, 3.0e-5 / 7.0] {
-        checkpoint.progress.made = Some(super::Made { seed: u64::MAX, learning_rate });
+        checkpoint.progress.made = Some(Made { seed: u64::MAX, learning_rate });
         let bytes = checkpoint.to_bytes().expect("a file");
         let read = Checkpoint::of_bytes(&bytes).expect("the same");
         assert_eq!(read.progress.made.map(|made| made.learning_rate.to_bits()), Some(learning_rate.to_bits()));

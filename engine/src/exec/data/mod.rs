@@ -17,7 +17,9 @@ use rand_chacha::rand_core::SeedableRng;
 
 pub use digits::Digits;
 pub use feed::FeedLayout;
-pub use pixels::{image_sample, in_patches};
+use pixels::image_sample;
+#[cfg(not(target_arch = "wasm32"))]
+pub use pixels::{image_sample as sample_of_image, in_patches};
 pub use text::{Text, dataset};
 
 use super::ExecError;
