@@ -205,3 +205,44 @@ test('the language can be changed to Chinese', async () => {
   assert.ok(colours > 20, `expected a painted picture in out/chinese.png, it has ${colours} colours`);
   noErrors();
 });
+
+test('a trace of a profiler that is dropped is drawn and analysed', async () => {
+  const slice = (name, stream, ts, dur) =>
+    ({ ph: 'X', cat: 'kernel', name, pid: 0, tid: stream, ts, dur, args: { device: 0, stream } });
+  const traceEvents = Array.from({ length: 200 }, (_, n) => [
+    slice('sm90_xmma_gemm_bf16', 7, n * 100, 60),
+    slice('ncclDevKernel_AllReduce_Sum_bf16', 20, n * 100 + 40, 40),
+  ]).flat();
+  const text = JSON.stringify({ distributedInfo: { rank: 0 }, traceEvents });
+  await command(page, { drop: { name: 'rank0.pt.trace.json', text } });
+  const drawn = (s) => s.traces.running === false && s.traces.slices === 400;
+  const state = await until(page, 'the slices of the trace', drawn, CHANGE_SECONDS);
+  assert.equal(state.screen, 'traces');
+  await screenshot('traces');
+  noErrors();
+});
+
+test('a link that was copied opens its scenario in another page', async () => {
+  await command(page, { preset: OTHER_PRESET });
+  await until(page, OTHER_PRESET, (s) => s.ready && s.preset === OTHER_PRESET, CHANGE_SECONDS);
+  await command(page, { tab: 'memory' });
+  await command(page, { command: 'share' });
+  const { link } = await until(page, 'a link', (s) => s.link, CHANGE_SECONDS);
+  assert.ok(link.startsWith(server.url) && link.includes('#s=1.') && link.length < 8192, link);
+  const other = await openPage(browser);
+  await other.page.goto(link);
+  const opened = (s) => s.ready && s.scenario === OTHER_PRESET;
+  const state = await until(other.page, 'the scenario of the link', opened, LOAD_SECONDS);
+  assert.equal(state.screen, 'memory');
+  await other.page.close();
+  noErrors();
+});
+
+test('a link with rubbish is refused with a sentence, and the default run is there', async () => {
+  const other = await openPage(browser);
+  await other.page.goto(`${server.url}#s=1.rubbish`);
+  const told = (s) => s.ready && s.toast?.includes('the link is damaged');
+  const state = await until(other.page, 'a sentence', told, LOAD_SECONDS);
+  assert.equal(state.preset, DEFAULT_PRESET);
+  await other.page.close();
+});
