@@ -84,7 +84,7 @@ impl Tab {
 
     /// Its name in links.
     pub fn name(self) -> &'static str {
-        self.key().trim_start_matches("tab.")
+        self.key().split_once('.').map_or("timeline", |(_, name)| name)
     }
 
     /// The digit that shows it.
