@@ -97,7 +97,7 @@ fn what_a_whole_epoch_finds_counts_and_not_its_end() {
     file.data.access.as_mut().unwrap().window = Some(1000);
     file.data.cache.as_mut().unwrap().capacity = Some(Bytes(36_500_000_000));
     let loader = Loader::of(&check(&file).unwrap()).unwrap();
-    assert!((loader.shares[2] - 0.5).abs() < 0.03, "{:?}", loader.shares);
+    assert!((loader.shares[3] - 0.5).abs() < 0.03, "{:?}", loader.shares);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_is_read_ahead_costs_the_storage_too() {
     let cache = file.data.cache.as_mut().unwrap();
     (cache.policy, cache.read_ahead, cache.placement) = (CachePolicy::Fifo, Some(64), CachePlacement::Node);
     let loader = Loader::of(&check(&file).unwrap()).unwrap();
-    let moved = loader.shares[2] * loader.stored[2].as_f64();
+    let moved = loader.shares[3] * loader.stored[3].as_f64();
     // Both nodes read all of what each of them needs half.
     assert!((0.9 * 114e3..2.3 * 114e3).contains(&moved), "{moved} of {:?}", loader.shares);
 }
@@ -138,7 +138,7 @@ fn fewer_loaders_than_nodes_share_the_storage_among_themselves() {
         ))
     };
     let loader = Loader::of(&of(1)).unwrap();
-    assert_eq!(loader.tiers[2].bandwidth, BytesPerSec(8e9));
+    assert_eq!(loader.tiers[3].bandwidth, BytesPerSec(8e9));
 }
 
 #[test]
@@ -256,9 +256,9 @@ fn servers_that_hold_copies_or_stripes_deliver_more() {
     };
     let (plain, copies) = (of(""), of("replicas = 3"));
     assert!(plain.evenness < 0.5 && copies.evenness > plain.evenness + 0.05, "{} {}", plain.evenness, copies.evenness);
-    assert!(copies.tiers[2].bandwidth.0 > plain.tiers[2].bandwidth.0);
+    assert!(copies.tiers[3].bandwidth.0 > plain.tiers[3].bandwidth.0);
     let striped = of("stripe_count = 8\nstripe_size = \"16 KiB\"");
-    assert!(striped.tiers[2].alone.0 > 6.0 * plain.tiers[2].alone.0 && striped.evenness > plain.evenness);
+    assert!(striped.tiers[3].alone.0 > 6.0 * plain.tiers[3].alone.0 && striped.evenness > plain.evenness);
 }
 
 #[test]
@@ -281,4 +281,29 @@ fn what_is_said_of_storage_that_cannot_be_is_refused() {
     refused("samples", "format = \"shards\"\nper_shard = 1000", "data.samples.per_shard");
     refused("preprocessing", "workers = 4", "data.preprocessing.nodes");
     refused("preprocessing", "nodes = 2\n[data.loader]\nworkers = 4", "data.loader.workers");
+}
+
+#[test]
+fn drives_behind_the_memory_serve_what_it_does_not_have() {
+    let cache = |said: &str| scenario(600, &format!("[data.cache]\npolicy = \"none\"\n{said}"));
+    let loader = |said: &str| Loader::of(&cache(said)).unwrap();
+    // Every node reads half of 100 GB in each epoch, of which the memory keeps 20 GB.
+    let (memory, both) = (loader("capacity = \"20 GB\""), loader("capacity = \"20 GB\"\ndrives = \"30 GB\""));
+    let one = loader("capacity = \"30 GB\"");
+    assert_eq!(memory.shares[1], 0.0);
+    assert!(both.shares[1] > 0.08 && both.shares[0] == memory.shares[0], "{:?}", both.shares);
+    // What passes through the drives stays there, also what the memory keeps: both find what the drives alone would.
+    assert!((both.shares[0] + both.shares[1] - one.shares[0]).abs() < 0.02, "{:?} {:?}", both.shares, one.shares);
+    let waits = |said: &str| stall(&simulated(&cache(said)));
+    assert!(waits("capacity = \"20 GB\"\ndrives = \"80 GB\"") < waits("capacity = \"20 GB\""));
+    let error = |said: &str| {
+        let mut file = preset_file("data-bound-vision").unwrap();
+        file.data.cache = Some(toml::from_str(said).unwrap());
+        check(&file).unwrap_err().to_string()
+    };
+    for said in
+        ["drives = \"0 B\"", "drives = \"1 TB\"\nmedium = \"nvme\"", "drives = \"1 TB\"\nplacement = \"partitioned\""]
+    {
+        assert!(error(said).contains("data.cache.drives"), "{said}");
+    }
 }

@@ -109,6 +109,7 @@ pub fn tier_color(tier: &str) -> Color32 {
     rgb(match tier {
         "local" => 0x2a9d8f,
         "remote" => 0xe9c46a,
+        "drives" => 0x8d6cab,
         _ => 0xd95f5f,
     })
 }

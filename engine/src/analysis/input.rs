@@ -70,7 +70,7 @@ impl Feed {
 
     /// The same without a cache.
     fn uncached(self) -> Self {
-        let served = Served { shares: [0.0, 0.0, 1.0], sizes: [self.size; 3] };
+        let served = Served { shares: [0.0, 0.0, 0.0, 1.0], sizes: [self.size; 4] };
         Self { loader: self.loader.served_by(served), ..self }
     }
 

@@ -17,6 +17,8 @@ pub enum InputStage {
     Storage,
     /// Caches of other nodes.
     Remote,
+    /// The cache on the drives of the node that reads.
+    Drives,
     /// The cache of the node that reads.
     Local,
     /// Workers that wait for what they read.
@@ -40,6 +42,7 @@ impl InputStage {
             Self::Metadata => "metadata",
             Self::Storage => "storage",
             Self::Remote => "remote",
+            Self::Drives => "drives",
             Self::Local => "local",
             Self::Read => "read",
             Self::Decode => "decode",
@@ -82,6 +85,7 @@ impl InputReport {
         let mut stages = vec![(InputStage::Metadata, part(run.opening), None)];
         stages.push(tier(Tier::Storage, InputStage::Storage));
         stages.push(tier(Tier::Remote, InputStage::Remote));
+        stages.push(tier(Tier::Drives, InputStage::Drives));
         stages.push(tier(Tier::Local, InputStage::Local));
         stages.push((InputStage::Read, of_workers(run.workers.reading), None));
         stages.push((InputStage::Decode, of_workers(run.workers.decoding), None));
@@ -98,7 +102,7 @@ impl InputReport {
     fn has(&self, stage: InputStage, busy: f64) -> bool {
         match stage {
             InputStage::Metadata => self.loader.opening.time > Nanos::ZERO && self.loader.opening.files > 0.0,
-            InputStage::Remote | InputStage::Local => busy > 0.0,
+            InputStage::Remote | InputStage::Drives | InputStage::Local => busy > 0.0,
             InputStage::Network => self.loader.network.is_some(),
             InputStage::Copy => self.loader.decoded > Bytes::ZERO,
             _ => true,
@@ -112,6 +116,7 @@ fn bound(bound: InputBound) -> Option<InputStage> {
         InputBound::None => return None,
         InputBound::Decode => InputStage::Decode,
         InputBound::Bandwidth(Tier::Local) => InputStage::Local,
+        InputBound::Bandwidth(Tier::Drives) => InputStage::Drives,
         InputBound::Bandwidth(Tier::Remote) => InputStage::Remote,
         InputBound::Bandwidth(Tier::Storage) => InputStage::Storage,
         InputBound::Metadata => InputStage::Metadata,

@@ -191,7 +191,7 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
         batch,
         workers: options.workers,
         prefetch: options.prefetch,
-        stored: [bytes; 3],
+        stored: [bytes; 4],
         decoded: Bytes(words * 4 / u64::from(probed.max(1))),
         decode: each(decoding),
         pace: 1.0,
@@ -201,7 +201,7 @@ fn model(samples: &DiskSamples, batch: u32, options: &LoadingOptions, hits: f64)
         network: None,
         opening: Opening::default(),
         evenness: 1.0,
-        tiers: [memory, memory, storage],
-        shares: [hits, 0.0, 1.0 - hits],
+        tiers: [memory, memory, memory, storage],
+        shares: [hits, 0.0, 0.0, 1.0 - hits],
     })
 }

@@ -161,6 +161,7 @@ fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster, nodes: u3
     Ok(Cache {
         policy: file.policy,
         capacity,
+        drives: check_drives(file)?,
         medium: file.medium,
         warm_up: file.warm_up,
         admission: file.admission,
@@ -172,6 +173,20 @@ fn check_cache(file: &CacheFile, samples: &Samples, cluster: &Cluster, nodes: u3
             .map(|share| fraction(Some(share), "data.cache.lost_after", 0.0, [0.0, 1.0]))
             .transpose()?,
     })
+}
+
+/// A second cache on the drives: behind one in memory, of nodes that keep what they read themselves.
+fn check_drives(file: &CacheFile) -> Checked<Option<Bytes>> {
+    let Some(drives) = file.drives else { return Ok(None) };
+    let refused = |allowed, hint| Err(invalid("data.cache.drives", drives, allowed, hint));
+    if drives == Bytes::ZERO || drives > MAX_CAPACITY {
+        return refused("from 1 byte to 1 EiB", "Check for a typing error.");
+    }
+    if !in_memory(file) || file.placement != CachePlacement::Node {
+        let allowed = "nothing, or data.cache.medium = memory and data.cache.placement = node beside it";
+        return refused(allowed, "It lies behind a cache in memory of a node that keeps what it reads.");
+    }
+    Ok(Some(drives))
 }
 
 fn in_memory(file: &CacheFile) -> bool {

@@ -212,6 +212,15 @@ pub struct CacheFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub capacity: Option<Bytes>,
+    /// Bytes of a second cache on the node's drives behind one in its memory, for example `"4 TB"`; none when left out. What
+    /// comes from storage stays in both.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub drives: Option<Bytes>,
     /// On what it lies: the node's `memory`, whose size it must not exceed, or its drives, `nvme`.
     pub medium: CacheMedium,
     /// What it holds before the first request: `none`, `sequential` or `most_valuable`.
@@ -284,6 +293,8 @@ pub struct Cache {
     pub policy: CachePolicy,
     /// Bytes of the cache of a node.
     pub capacity: Bytes,
+    /// Bytes of a second cache on the node's drives, behind one in its memory.
+    pub drives: Option<Bytes>,
     /// On what it lies.
     pub medium: CacheMedium,
     /// What it holds before the first request.
@@ -306,6 +317,7 @@ impl Cache {
         Self {
             policy: CachePolicy::default(),
             capacity,
+            drives: None,
             medium: CacheMedium::default(),
             warm_up: WarmUp::default(),
             admission: Admission::default(),

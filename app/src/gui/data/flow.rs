@@ -42,7 +42,9 @@ fn box_ui(ui: &Ui, frame: Rect, stage: &StageUse) {
     let painter = ui.painter().with_clip_rect(frame.expand(2.0));
     painter.rect_filled(frame, 4.0, visuals.extreme_bg_color);
     let color = match stage.stage {
-        InputStage::Storage | InputStage::Remote | InputStage::Local => tier_color(stage.stage.name()),
+        InputStage::Storage | InputStage::Remote | InputStage::Drives | InputStage::Local => {
+            tier_color(stage.stage.name())
+        }
         InputStage::Step => part_color("forward"),
         _ => visuals.selection.bg_fill,
     };

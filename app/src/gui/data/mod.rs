@@ -256,8 +256,11 @@ fn tiers_ui(ui: &mut Ui, report: &CacheReport) {
     let width = ui.available_width().min(900.0);
     let (rect, _) = ui.allocate_exact_size(vec2(width, TIER), Sense::hover());
     let gap = 28.0;
-    let box_width = (width - 2.0 * gap) / 3.0;
-    for (number, tier) in Tier::ALL.into_iter().enumerate() {
+    // Of most nodes there is one cache.
+    let shown = || Tier::ALL.into_iter().filter(|&tier| tier != Tier::Drives || report.cache.drives.is_some());
+    let count = shown().count() as f32;
+    let box_width = (width - (count - 1.0) * gap) / count;
+    for (number, tier) in shown().enumerate() {
         let left = rect.left() + number as f32 * (box_width + gap);
         let frame = egui::Rect::from_min_size(egui::pos2(left, rect.top()), vec2(box_width, TIER));
         let share = total.bytes[tier as usize].as_f64() / all;

@@ -101,9 +101,9 @@ impl Form<'_> {
     }
 
     fn cache_ui(&mut self, ui: &mut Ui, input: &Input) {
-        let errors = ["policy", "capacity", "read_ahead", "replicas", "lost_after"]
+        let errors = ["policy", "capacity", "read_ahead", "replicas", "lost_after", "drives"]
             .map(|field| self.error_of(&format!("data.cache.{field}")));
-        let [policy, capacity, ahead, replicas, lost] = errors.each_ref().map(Option::as_deref);
+        let [policy, capacity, ahead, replicas, lost, drives] = errors.each_ref().map(Option::as_deref);
         let nodes = input.reading_nodes(self.session.run.scenario.cluster().nodes);
         let mut file = self.session.file.data.cache.clone().unwrap_or_default();
         let now = input.cache;
@@ -111,6 +111,10 @@ impl Form<'_> {
         let typed = &mut self.state.typed;
         quantity_ui(ui, "form.data.capacity", &mut file.capacity, typed, now.capacity, capacity);
         named_ui(ui, "form.data.medium", &mut file.medium, &words!(CacheMedium), None);
+        if file.medium == CacheMedium::Memory || file.drives.is_some() {
+            let now = now.drives.unwrap_or_default();
+            quantity_ui(ui, "form.data.drives", &mut file.drives, typed, now, drives);
+        }
         named_ui(ui, "form.data.warm_up", &mut file.warm_up, &words!(WarmUp), None);
         named_ui(ui, "form.data.admission", &mut file.admission, &words!(Admission), None);
         optional_ui(ui, "form.data.read_ahead", &mut file.read_ahead, now.read_ahead, 0..=1024, ahead);

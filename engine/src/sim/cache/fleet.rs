@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::replay::{Front, Hits, Reads, WithPolicy, warm_up_order, with_policy};
 use super::ring::Ring;
 use super::{Eviction, ObjectId, Requests};
-use crate::scenario::{Cache, CachePlacement};
+use crate::scenario::{Cache, CachePlacement, WarmUp};
 use crate::units::Bytes;
 
 /// Where a read found its object.
@@ -14,6 +14,8 @@ use crate::units::Bytes;
 pub enum Tier {
     /// In the cache of the node that reads.
     Local,
+    /// In the second cache of that node, on its drives.
+    Drives,
     /// In the cache of another node.
     Remote,
     /// In the storage behind the caches.
@@ -22,12 +24,13 @@ pub enum Tier {
 
 impl Tier {
     /// All of them, the nearest first.
-    pub const ALL: [Self; 3] = [Self::Local, Self::Remote, Self::Storage];
+    pub const ALL: [Self; 4] = [Self::Local, Self::Drives, Self::Remote, Self::Storage];
 
     /// The name in files and on screen.
     pub fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Drives => "drives",
             Self::Remote => "remote",
             Self::Storage => "storage",
         }
@@ -38,9 +41,9 @@ impl Tier {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ByTier {
     /// Reads, in the order of [`Tier::ALL`].
-    pub requests: [u64; 3],
+    pub requests: [u64; 4],
     /// Their bytes.
-    pub bytes: [Bytes; 3],
+    pub bytes: [Bytes; 4],
 }
 
 impl ByTier {
@@ -59,7 +62,7 @@ impl ByTier {
 
 impl std::ops::AddAssign for ByTier {
     fn add_assign(&mut self, other: Self) {
-        for tier in 0..3 {
+        for tier in 0..Tier::ALL.len() {
             self.requests[tier] += other.requests[tier];
             self.bytes[tier] += other.bytes[tier];
         }
@@ -81,9 +84,9 @@ pub struct TierInterval {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Served {
     /// Of all reads, in the order of [`Tier::ALL`].
-    pub shares: [f64; 3],
+    pub shares: [f64; 4],
     /// Bytes of one in the mean.
-    pub sizes: [Bytes; 3],
+    pub sizes: [Bytes; 4],
 }
 
 /// What the caches of all nodes made of a trace.
@@ -113,7 +116,8 @@ impl FleetRun {
         }
         let count = reads.requests.iter().sum::<u64>() as f64;
         let bytes = reads.bytes.map(Bytes::as_f64);
-        let moved = [bytes[0], bytes[1], bytes[2] + read_ahead.as_f64()];
+        let mut moved = bytes;
+        moved[Tier::Storage as usize] += read_ahead.as_f64();
         let mean = |tier: usize| moved[tier] / (reads.requests[tier] as f64).max(1.0);
         (count > 0.0).then(|| Served {
             shares: reads.requests.map(|requests| requests as f64 / count),
@@ -187,14 +191,33 @@ fn alone(requests: &Requests, cache: &Cache, nodes: u32, parts: usize) -> FleetR
             for &(place, ahead) in &found.ahead {
                 run.intervals[own[place] as usize / length].ahead += ahead;
             }
-            for ((&number, &object), hit) in own.iter().zip(&objects).zip(found.hits) {
-                let tier = if hit { Tier::Local } else { Tier::Storage };
+            let tiers = behind(requests, cache, &objects, &found.hits);
+            for ((&number, &object), tier) in own.iter().zip(&objects).zip(tiers) {
                 run.intervals[number as usize / length].reads.add(tier, requests.sizes.of(object));
             }
         }
     }
     run.sum_up();
     run
+}
+
+/// Where each read of a node found its object: what its memory did not have goes on to the cache on its drives, where there is
+/// one. What comes from storage stays in both, as with a page cache over a cache on drives.
+fn behind(requests: &Requests, cache: &Cache, objects: &[ObjectId], hits: &[bool]) -> Vec<Tier> {
+    let mut tiers: Vec<Tier> = hits.iter().map(|&hit| if hit { Tier::Local } else { Tier::Storage }).collect();
+    let Some(capacity) = cache.drives else { return tiers };
+    let missed: Vec<usize> = (0..tiers.len()).filter(|&place| !hits[place]).collect();
+    let objects: Vec<ObjectId> = missed.iter().map(|&place| objects[place]).collect();
+    let reads = (&objects[..], &requests.sizes);
+    // It begins empty, and reads nothing ahead: that is the first cache's to do.
+    let plain = Cache { capacity, warm_up: WarmUp::None, read_ahead: 0, ..*cache };
+    let found = with_policy(cache.policy, capacity, reads, Alone { reads, cache: &plain, warm: false });
+    for (place, hit) in missed.into_iter().zip(found.hits) {
+        if hit {
+            tiers[place] = Tier::Drives;
+        }
+    }
+    tiers
 }
 
 /// The numbers of every node's requests; of nodes that read nothing behind the last that does there is none.

@@ -129,7 +129,7 @@ impl Shares {
         )
     }
 
-    fn tiers(&self, input: &Input, cluster: &Cluster, storage: TierRate) -> [TierRate; 3] {
+    fn tiers(&self, input: &Input, cluster: &Cluster, storage: TierRate) -> [TierRate; 4] {
         let (host, link) = (&cluster.device.host, &cluster.inter_link);
         let share = |of: BytesPerSec| BytesPerSec(of.0 * f64::from(cluster.devices_per_node) / self.on_a_node);
         let (own, latency) = match input.cache.medium {
@@ -140,7 +140,8 @@ impl Shares {
             .preprocessing
             .map_or(share(link.bandwidth), |others| BytesPerSec(others.bandwidth.0 / self.on_a_node));
         let remote = TierRate::new(between, latency + link.latency * 2);
-        [TierRate::new(share(own), latency), remote, storage]
+        let drives = TierRate::new(share(host.storage_bandwidth), DRIVE_LATENCY);
+        [TierRate::new(share(own), latency), drives, remote, storage]
     }
 
     fn opening(&self, input: &Input) -> Opening {
@@ -203,10 +204,14 @@ fn steady(input: &Input, nodes: u32, seed: u64) -> Served {
     let small = Input {
         samples: Samples { count, per_shard: scaled_shard, ..samples },
         access: Access { window, epochs, jobs, ..access },
-        cache: Cache { capacity: Bytes(scaled(cache.capacity.0)), ..cache },
+        cache: Cache {
+            capacity: Bytes(scaled(cache.capacity.0)),
+            drives: cache.drives.map(|bytes| Bytes(scaled(bytes.0))),
+            ..cache
+        },
         ..*input
     };
     let run = replay_fleet(&requests_of(&small, nodes, seed), &small.cache, nodes, 60);
-    let unserved = Served { shares: [0.0, 0.0, 1.0], sizes: [samples.size; 3] };
+    let unserved = Served { shares: [0.0, 0.0, 0.0, 1.0], sizes: [samples.size; 4] };
     run.served(late(&small.access)).unwrap_or(unserved)
 }

@@ -64,7 +64,7 @@ pub struct Loader {
     /// Batches of each that may wait.
     pub prefetch: u32,
     /// Bytes of a sample as it is stored, in the mean of those that each tier serves, in the order of [`Tier::ALL`].
-    pub stored: [Bytes; 3],
+    pub stored: [Bytes; 4],
     /// Bytes of a sample as the step reads it.
     pub decoded: Bytes,
     /// Time to decode and augment one on one core.
@@ -80,14 +80,14 @@ pub struct Loader {
     /// Rate at which batches come from nodes that make them, where others than the replica's do.
     pub network: Option<BytesPerSec>,
     /// The tiers, in the order of [`Tier::ALL`].
-    pub tiers: [TierRate; 3],
+    pub tiers: [TierRate; 4],
     /// What reads from storage cost beside their bytes.
     pub opening: Opening,
     /// What the servers of storage deliver of what they could, since reads load them unevenly; 1 where they are not told
     /// apart.
     pub evenness: f64,
     /// Of all reads, those that each of them serves.
-    pub shares: [f64; 3],
+    pub shares: [f64; 4],
 }
 
 /// When a step had its batch.
@@ -152,7 +152,7 @@ pub struct InputRun {
     /// What all workers did together.
     pub workers: WorkerTime,
     /// How long each tier delivered, in the order of [`Tier::ALL`].
-    pub busy: [Nanos; 3],
+    pub busy: [Nanos; 4],
     /// How long metadata servers opened files.
     pub opening: Nanos,
     /// How long batches were on their way from the nodes that make them.
@@ -185,7 +185,7 @@ mod tests {
             batch: 10,
             workers: 4,
             prefetch: 2,
-            stored: [Bytes(100_000); 3],
+            stored: [Bytes(100_000); 4],
             decoded: Bytes(600_000),
             decode: Nanos(8 * MS),
             pace: 1.0,
@@ -193,10 +193,10 @@ mod tests {
             copy: BytesPerSec(1e15),
             pageable: false,
             network: None,
-            tiers: [tier; 3],
+            tiers: [tier; 4],
             opening: Opening::default(),
             evenness: 1.0,
-            shares: [0.0, 0.0, 1.0],
+            shares: [0.0, 0.0, 0.0, 1.0],
         }
     }
 
@@ -226,21 +226,22 @@ mod tests {
     fn the_rate_of_storage_bounds_all_workers() {
         // A batch is 1 MB: at 50 MB/s one every 20 ms, however many workers there are.
         let slow = TierRate::new(BytesPerSec(50e6), Nanos::ZERO);
-        let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [loader().tiers[0], slow, slow], ..loader() };
+        let of =
+            |workers| Loader { workers, decode: Nanos(MS), tiers: [loader().tiers[0], slow, slow, slow], ..loader() };
         for workers in [4, 32] {
             let run = play_input(&of(workers), Nanos(12 * MS));
             assert!((run.stall.secs() * 1e3 - 8.0).abs() < 0.2, "{workers}: {}", run.stall);
             assert_eq!(run.bound, InputBound::Bandwidth(Tier::Storage));
         }
         // Half of the reads from a cache halve what storage has to deliver.
-        let cached = Loader { shares: [0.5, 0.0, 0.5], ..of(32) };
+        let cached = Loader { shares: [0.5, 0.0, 0.0, 0.5], ..of(32) };
         assert_eq!(stall(&cached, 12), 0.0);
     }
 
     #[test]
     fn latency_is_hidden_by_more_workers() {
         let far = TierRate::new(BytesPerSec(10e9), Nanos(50 * MS));
-        let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [far; 3], ..loader() };
+        let of = |workers| Loader { workers, decode: Nanos(MS), tiers: [far; 4], ..loader() };
         let run = play_input(&of(4), Nanos(50 * MS));
         assert_eq!(run.bound, InputBound::Latency);
         assert!((run.stall.secs() * 1e3 - (510.0 / 4.0 - 50.0)).abs() < 1.0, "{}", run.stall);
@@ -298,14 +299,14 @@ mod tests {
         // Of a batch 8 ms to open its file, and 10 ms to deliver it: each alone keeps up with 12 ms.
         let opening = Opening { files: 0.1, time: Nanos(8 * MS), in_sequence: true };
         let slow = TierRate::new(BytesPerSec(1e8), Nanos::ZERO);
-        let both = Loader { workers: 8, decode: Nanos(MS), tiers: [slow; 3], opening, ..loader() };
+        let both = Loader { workers: 8, decode: Nanos(MS), tiers: [slow; 4], opening, ..loader() };
         assert!(stall(&both, 12) < 0.3, "{}", stall(&both, 12));
     }
 
     #[test]
     fn workers_that_serve_others_too_take_as_much_longer_for_all_they_do() {
         let far = TierRate::new(BytesPerSec(10e9), Nanos(4 * MS));
-        let own = Loader { tiers: [far; 3], ..loader() };
+        let own = Loader { tiers: [far; 4], ..loader() };
         let shared = Loader { workers: 8, pace: 2.0, ..own };
         assert!((stall(&own, 15) - stall(&shared, 15)).abs() < 0.3, "{} {}", stall(&own, 15), stall(&shared, 15));
         let many = Loader { workers: 100_000, pace: 25_000.0, ..own };
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn what_follows_in_a_file_is_not_waited_for() {
         let far = TierRate::new(BytesPerSec(10e9), Nanos(50 * MS));
-        let records = Loader { decode: Nanos(MS), tiers: [far; 3], ..loader() };
+        let records = Loader { decode: Nanos(MS), tiers: [far; 4], ..loader() };
         let opening = Opening { files: 0.01, time: Nanos::ZERO, in_sequence: true };
         assert!(stall(&records, 50) > 70.0 && stall(&Loader { opening, ..records }, 50) == 0.0);
     }
@@ -324,7 +325,7 @@ mod tests {
     fn one_read_gets_no_more_than_the_servers_that_hold_it_have() {
         // 100 kB at 5 MB/s are 20 ms, of which each worker has ten for a batch.
         let slow = TierRate { alone: BytesPerSec(5e6), ..TierRate::new(BytesPerSec(1e9), Nanos::ZERO) };
-        let of = |workers| Loader { workers, decode: Nanos::ZERO, tiers: [slow; 3], ..loader() };
+        let of = |workers| Loader { workers, decode: Nanos::ZERO, tiers: [slow; 4], ..loader() };
         assert!((stall(&of(1), 50) - 150.0).abs() < 2.0 && stall(&of(8), 50) == 0.0);
     }
 

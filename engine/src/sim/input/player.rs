@@ -43,8 +43,8 @@ pub(super) struct Player<'a> {
     /// When each worker asks for its next sample; ties by number.
     events: BinaryHeap<Reverse<(Nanos, usize)>>,
     /// When a tier can deliver the next sample.
-    tier_free: [Nanos; 3],
-    busy: [Nanos; 3],
+    tier_free: [Nanos; 4],
+    busy: [Nanos; 4],
     /// When metadata servers can open the next file, how long they opened some, and the part of a file that is left over.
     metadata_free: Nanos,
     opening: Nanos,
@@ -62,7 +62,7 @@ pub(super) struct Player<'a> {
     /// Workers that wait to begin a batch, and since when.
     waiting: BTreeMap<u32, (usize, Nanos)>,
     /// Samples so far, to deal them out to tiers.
-    samples: [f64; 3],
+    samples: [f64; 4],
 }
 
 impl<'a> Player<'a> {
@@ -77,8 +77,8 @@ impl<'a> Player<'a> {
             batches,
             workers,
             events: (0..count).map(begin).collect(),
-            tier_free: [Nanos::ZERO; 3],
-            busy: [Nanos::ZERO; 3],
+            tier_free: [Nanos::ZERO; 4],
+            busy: [Nanos::ZERO; 4],
             metadata_free: Nanos::ZERO,
             opening: Nanos::ZERO,
             // The first sample opens a file.
@@ -91,7 +91,7 @@ impl<'a> Player<'a> {
             copied: Nanos::ZERO,
             time: WorkerTime::default(),
             waiting: BTreeMap::new(),
-            samples: [0.0; 3],
+            samples: [0.0; 4],
         }
     }
 
@@ -167,7 +167,7 @@ impl<'a> Player<'a> {
     /// The tier that serves the next sample: the one that is furthest behind its share.
     fn next_tier(&mut self) -> usize {
         let behind = |tier: &usize| self.samples[*tier] + self.loader.shares[*tier];
-        let tier = (0..3).max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))).unwrap_or(0);
+        let tier = (0..Tier::ALL.len()).max_by(|a, b| behind(a).total_cmp(&behind(b)).then(b.cmp(a))).unwrap_or(0);
         self.samples.iter_mut().zip(self.loader.shares).for_each(|(sum, share)| *sum += share);
         self.samples[tier] -= 1.0;
         tier
