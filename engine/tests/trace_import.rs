@@ -5,7 +5,7 @@
 mod kineto;
 
 use kineto::kineto;
-use shardlab_engine::analysis::hta::{Change, class_times, trace_diff, trace_report};
+use shardlab_engine::analysis::hta::{Change, trace_diff, trace_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::{import_trace, perfetto_json};
 use shardlab_engine::scenario::Scenario;
@@ -90,7 +90,7 @@ fn ranks_of_a_run_lie_beside_each_other_and_the_slow_one_is_named() {
 fn two_runs_differ_kernel_by_kernel() {
     let (before, after) =
         (read(&kineto(0, 200, 300)), read(&kineto(0, 150, 300).replace("AllReduce", "ReduceScatter")));
-    let rows = trace_diff(&before, &after);
+    let rows = trace_diff(&trace_report(&before), &trace_report(&after));
     let of = |part: &str| rows.iter().find(|row| row.name.contains(part)).unwrap();
     assert_eq!((of("AllReduce").change, of("ReduceScatter").change), (Change::Deleted, Change::Added));
     assert_eq!((of("gemm").change, of("gemm").difference()), (Change::Unchanged, us(-100)));
@@ -112,7 +112,7 @@ fn what_this_program_writes_it_reads_again() {
     for stream in Stream::ALL {
         assert_eq!(sum(&imported.trace, stream), sum(&trace, stream), "{}", stream.name());
     }
-    let matmuls = class_times(&imported).iter().find(|class| class.class == "matmul").map(|class| class.count);
+    let matmuls = trace_report(&imported).classes.iter().find(|class| class.class == "matmul").map(|class| class.count);
     let of_class = trace.spans.iter().filter(|span| trace.label(span).class == "matmul").count() as u64;
     assert_eq!(matmuls, Some(of_class));
 }

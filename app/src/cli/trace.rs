@@ -20,10 +20,11 @@ pub fn trace(options: &TraceOptions) -> anyhow::Result<Answer> {
     let found = trace_report(&imported);
     let diff = match options.baseline.as_slice() {
         [] => None,
-        files => Some(trace_diff(&read(files)?, &imported)),
+        files => Some(trace_diff(&trace_report(&read(files)?), &found)),
     };
     let scenario = options.scenario.as_deref().map(input::scenario).transpose()?;
-    let beside = scenario.as_ref().map(|scenario| beside(&imported, &sim::simulate(&lower(scenario), scenario)));
+    let beside =
+        scenario.as_ref().map(|scenario| beside(&imported, &found, &sim::simulate(&lower(scenario), scenario)));
     if let Some(path) = &options.perfetto {
         write_file(path, &report::perfetto_json(&imported.trace))?;
     }

@@ -34,7 +34,7 @@ pub use device_memory::{
 };
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
-pub use import::{MAX_TRACE_BYTES, TraceImportError, import_trace};
+pub use import::{TraceImportError, import_trace};
 pub use imported::{
     beside_table, diff_csv, diff_table, imported_json, imported_table, kernel_breakdown_csv, overlap_csv, signed,
     temporal_breakdown_csv,

@@ -7,8 +7,8 @@ use shardlab_engine::unpack::plain_name;
 use super::{Job, Message};
 
 impl Job {
-    /// Reads traces, one after the other; each is told as it is there.
-    pub fn traces(context: &egui::Context, name: String, bytes: Vec<u8>) -> Self {
+    /// Reads a trace.
+    pub fn trace(context: &egui::Context, name: String, bytes: Vec<u8>) -> Self {
         Self::start(context, "trace", move |reporter| async move {
             super::breathe().await;
             match import_trace(plain_name(&name), &bytes) {

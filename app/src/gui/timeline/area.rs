@@ -6,7 +6,7 @@ use egui::{Grid, ScrollArea, Ui};
 use shardlab_engine::trace::Stream;
 use shardlab_engine::units::Nanos;
 
-use super::{Drawn, Track};
+use super::{Drawn, Identity, Track};
 use crate::gui::design_tokens::span_color;
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::widgets::{right_ui, swatch_ui};
@@ -35,8 +35,8 @@ pub(super) struct Area {
     found: Option<(Key, Vec<Line>)>,
 }
 
-/// For which ends and how many rows and spans something was found.
-type Key = (i64, i64, usize, usize);
+/// For which ends, how many rows and which trace something was found.
+type Key = (i64, i64, usize, Identity);
 
 impl Area {
     /// The part between two moments, whichever comes first.
@@ -47,7 +47,7 @@ impl Area {
     fn lines(&mut self, run: Drawn<'_>, tracks: &[&Track]) -> &[Line] {
         #[expect(clippy::cast_possible_truncation, reason = "moments of a step")]
         let (from, until) = (self.from as i64, self.until as i64);
-        let key = (from, until, tracks.len(), run.trace.spans.len());
+        let key = (from, until, tracks.len(), run.identity());
         if self.found.as_ref().is_none_or(|(known, _)| *known != key) {
             self.found = Some((key, sum(run, tracks, Nanos(from), Nanos(until))));
         }

@@ -3,7 +3,7 @@
 use egui::{Key, Ui};
 use shardlab_engine::trace::Trace;
 
-use super::Drawn;
+use super::{Drawn, Identity};
 use crate::gui::i18n::{t, t_with};
 use crate::gui::inspector::Selection;
 
@@ -13,8 +13,8 @@ pub(super) struct Find {
     text: String,
     /// Whether the field is to be typed into in the next frame.
     focus: bool,
-    /// Of which trace, by its length, and which text this is found.
-    of: Option<(usize, String)>,
+    /// Of which trace, and for which text this is found.
+    of: Option<(Identity, String)>,
     /// By label.
     matches: Vec<bool>,
     /// Spans in the order of time.
@@ -38,8 +38,8 @@ impl Find {
         self.matches.get(label).copied().unwrap_or(false)
     }
 
-    fn update(&mut self, trace: &Trace) {
-        let of = (trace.spans.len(), self.text.clone());
+    fn update(&mut self, run: Drawn<'_>) {
+        let (trace, of) = (run.trace, (run.identity(), self.text.clone()));
         if self.of.as_ref() == Some(&of) {
             return;
         }
@@ -55,14 +55,14 @@ impl Find {
 
     /// Draws the field; returns a span to go to. Enter goes to the next one, with Shift to the one before.
     pub(super) fn ui(&mut self, ui: &mut Ui, run: Drawn<'_>, selection: &Selection) -> Option<u32> {
-        self.update(run.trace);
+        self.update(run);
         let field = egui::TextEdit::singleline(&mut self.text).hint_text(t("timeline.find")).desired_width(130.0);
         let response = ui.add(field).on_hover_text(t("timeline.find.tip"));
         if std::mem::take(&mut self.focus) {
             response.request_focus();
         }
         if response.changed() {
-            self.update(run.trace);
+            self.update(run);
         }
         if !self.is_active() {
             return None;

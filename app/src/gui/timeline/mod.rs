@@ -14,6 +14,7 @@ pub use index::{Track, TrackIndex};
 pub use view::TimelineView;
 
 use shardlab_engine::trace::{Name, Trace};
+use shardlab_engine::units::Nanos;
 
 /// A trace as it is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -26,4 +27,14 @@ pub struct Drawn<'a> {
     pub groups: &'a [Name],
     /// Whether each span is on the critical path, where that is known.
     pub critical: Option<&'a [bool]>,
+}
+
+/// By what traces are told apart where something was found of one: spans, arrows, and its time.
+pub type Identity = (usize, usize, Nanos);
+
+impl Drawn<'_> {
+    /// Which trace it is.
+    pub fn identity(&self) -> Identity {
+        (self.trace.spans.len(), self.trace.flows.len(), self.trace.step_time)
+    }
 }

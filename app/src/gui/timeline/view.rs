@@ -9,7 +9,7 @@ use super::area::Area;
 use super::find::Find;
 use super::rows::{Look, arrows_ui, rows_ui, ruler_ui};
 use super::scale::Scale;
-use super::{Drawn, Track};
+use super::{Drawn, Identity, Track};
 use crate::gui::design_tokens::{TRACK_HEIGHT, TRACK_NAMES, area_shade, selection_stroke};
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::inspector::Selection;
@@ -20,6 +20,9 @@ const RULER: f32 = 20.0;
 const ARROWS: usize = 200;
 /// Height that is left for what happens in a part of the time.
 const AREA: f32 = 190.0;
+
+/// Of which trace and span, and the spans that its arrows join.
+type Arrows = ((Identity, u32), Vec<(u32, u32)>);
 
 /// The visible part of the time.
 #[derive(Debug, Default)]
@@ -39,8 +42,8 @@ pub struct TimelineView {
     area: Option<Area>,
     /// Where the choice began.
     area_from: Option<f64>,
-    /// Arrows of the selected span.
-    arrows: Option<(u32, Vec<(u32, u32)>)>,
+    /// Arrows of a span of a trace.
+    arrows: Option<Arrows>,
 }
 
 impl TimelineView {
@@ -119,6 +122,10 @@ impl TimelineView {
 
     /// Draws the timeline.
     pub fn ui(&mut self, ui: &mut Ui, run: Drawn<'_>, selection: &mut Selection) {
+        // What was selected in another trace may be behind the end of this one.
+        if matches!(*selection, Selection::Span(span) if span as usize >= run.trace.spans.len()) {
+            *selection = Selection::Summary;
+        }
         self.choice_ui(ui, run, selection);
         let all = (0.0, run.trace.step_time.0.max(1) as f64);
         let (from, to) = self.range.unwrap_or(all);
@@ -165,15 +172,16 @@ impl TimelineView {
             ui.painter().vline(chosen.right(), rect.y_range(), selection_stroke(ui.visuals()));
         }
         if let Selection::Span(selected) = *selection {
-            arrows_ui(ui, rect, scale, run, tracks, self.arrows_of(run.trace, selected));
+            arrows_ui(ui, rect, scale, run, tracks, self.arrows_of(run, selected));
         }
     }
 
     /// The arrows of a span; looked for once.
-    fn arrows_of(&mut self, trace: &Trace, selected: u32) -> &[(u32, u32)] {
-        if self.arrows.as_ref().is_none_or(|(of, _)| *of != selected) {
-            let flows = trace.flows.iter().filter(|flow| flow.from == selected || flow.to == selected);
-            self.arrows = Some((selected, flows.map(|flow| (flow.from, flow.to)).take(ARROWS).collect()));
+    fn arrows_of(&mut self, run: Drawn<'_>, selected: u32) -> &[(u32, u32)] {
+        let key = (run.identity(), selected);
+        if self.arrows.as_ref().is_none_or(|(of, _)| *of != key) {
+            let flows = run.trace.flows.iter().filter(|flow| flow.from == selected || flow.to == selected);
+            self.arrows = Some((key, flows.map(|flow| (flow.from, flow.to)).take(ARROWS).collect()));
         }
         self.arrows.as_ref().map_or(&[], |(_, arrows)| arrows)
     }

@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use egui::Ui;
-use shardlab_engine::analysis::hta::{DiffRow, TraceReport, trace_diff, trace_report};
+use shardlab_engine::analysis::hta::{Beside, DiffRow, TraceReport, beside, trace_diff, trace_report};
 use shardlab_engine::report;
 use shardlab_engine::trace::{Imported, Origin};
 
 use super::i18n::{t, t_with};
 use super::inspector::Selection;
 use super::job::{Job, Message};
-use super::session::Session;
+use super::session::{Run, Session};
 use super::timeline::{Drawn, TimelineView, TrackIndex};
 use super::widgets::{heading_ui, origin_ui};
 
@@ -65,6 +65,8 @@ pub struct TracesView {
     /// The one before, to compare with.
     baseline: Option<Arc<Shown>>,
     difference: Vec<DiffRow>,
+    /// The trace on screen beside a step of this run.
+    beside: Option<(Arc<Run>, Beside)>,
     timeline: TimelineView,
     selection: Selection,
     job: Option<Job>,
@@ -110,35 +112,41 @@ impl TracesView {
             && let Some((name, bytes)) = self.waiting.pop_front()
         {
             self.opening.clone_from(&name);
-            self.job = Some(Job::traces(context, name, bytes));
+            self.job = Some(Job::trace(context, name, bytes));
         }
         errors
     }
 
     /// Another rank of the run on screen lies beside its ranks; all else takes its place, and it becomes the baseline.
     fn take(&mut self, name: String, imported: Imported) {
-        if let Some(shown) = self.shown.as_ref().filter(|shown| !is_another_rank(&shown.imported, &imported)) {
-            self.baseline = Some(Arc::clone(shown));
-        }
-        let joins = self.shown.as_ref().is_some_and(|shown| is_another_rank(&shown.imported, &imported));
-        let shown = match self.shown.take().filter(|_| joins) {
-            Some(known) => {
+        let shown = match self.shown.take() {
+            Some(known) if is_another_rank(&known.imported, &imported) => {
                 let (name, ranks) = match Arc::try_unwrap(known) {
                     Ok(known) => (known.name, known.imported),
                     Err(shared) => (shared.name.clone(), shared.imported.clone()),
                 };
                 Imported::merged(vec![ranks, imported]).map(|all| Shown::new(name, all))
             }
-            None => Some(Shown::new(name, imported)),
+            known => {
+                self.baseline = known.or(self.baseline.take());
+                Some(Shown::new(name, imported))
+            }
         };
-        self.shown = shown.map(Arc::new);
+        (self.shown, self.beside) = (shown.map(Arc::new), None);
         (self.selection, self.timeline) = (Selection::Summary, TimelineView::default());
         self.compare();
     }
 
     fn compare(&mut self) {
         let both = self.baseline.as_ref().zip(self.shown.as_ref());
-        self.difference = both.map(|(before, after)| trace_diff(&before.imported, &after.imported)).unwrap_or_default();
+        self.difference = both.map(|(before, after)| trace_diff(&before.report, &after.report)).unwrap_or_default();
+    }
+
+    /// The trace beside a step; found once for every run.
+    fn beside(&mut self, shown: &Shown, run: &Arc<Run>) -> &Beside {
+        let known = self.beside.take().filter(|(of, _)| Arc::ptr_eq(of, run));
+        let found = || (Arc::clone(run), beside(&shown.imported, &shown.report, &run.trace));
+        &self.beside.insert(known.unwrap_or_else(found)).1
     }
 
     /// Its timeline.
@@ -165,7 +173,7 @@ impl TracesView {
             Page::Timeline => self.timeline_ui(ui, &shown),
             Page::Ranks => tables::ranks_ui(ui, &shown.report),
             Page::Kernels => tables::kernels_ui(ui, &shown.report),
-            Page::Beside => tables::beside_ui(ui, &shown.imported, session),
+            Page::Beside => tables::beside_ui(ui, self.beside(&shown, &session.run), &session.run),
             Page::Difference => tables::difference_ui(ui, &self.difference),
         }
     }

@@ -1,14 +1,14 @@
 //! Ranks, kernels and differences of a measured trace.
 
 use egui::{Grid, RichText, ScrollArea, Ui};
-use shardlab_engine::analysis::hta::{BesideRow, Change, DiffRow, TraceReport, beside};
+use shardlab_engine::analysis::hta::{Beside, BesideRow, Change, DiffRow, TraceReport};
 use shardlab_engine::report::signed;
 use shardlab_engine::trace::{Imported, Span};
 use shardlab_engine::units::Nanos;
 
 use crate::gui::design_tokens::{class_color, part_color, signals};
 use crate::gui::i18n::{t, t_or_name, t_with};
-use crate::gui::session::Session;
+use crate::gui::session::Run;
 use crate::gui::widgets::{right_ui, stacked_bar_of_ui, swatch_ui};
 
 /// Rows that are shown of long tables; files have all of them.
@@ -117,9 +117,7 @@ fn name_ui(ui: &mut Ui, name: &str) {
 }
 
 /// A step of the scenario on screen beside the trace.
-pub(super) fn beside_ui(ui: &mut Ui, imported: &Imported, session: &Session) {
-    let run = &session.run;
-    let beside = beside(imported, &run.trace);
+pub(super) fn beside_ui(ui: &mut Ui, beside: &Beside, run: &Run) {
     ScrollArea::both().auto_shrink(false).show(ui, |ui| {
         ui.weak(format!("{} · {}", t_with("traces.steps", beside.steps), run.scenario.name()));
         for (id, rows) in [("times beside", &beside.times), ("classes beside", &beside.classes)] {

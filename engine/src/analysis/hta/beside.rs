@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{class_times, trace_report};
-use crate::analysis::{breakdowns, op_classes};
+use super::{ClassTime, RankReport, TraceReport};
+use crate::analysis::{Breakdown, OpClassTime, breakdowns, op_classes};
 use crate::trace::{Imported, Trace};
 use crate::units::Nanos;
 
@@ -32,25 +32,29 @@ pub struct Beside {
 }
 
 /// Steps of a trace: those that were marked on a rank, or one.
-pub fn steps_of(imported: &Imported) -> u32 {
+fn steps_of(imported: &Imported) -> u32 {
     let mut of_group: BTreeMap<u32, u32> = BTreeMap::new();
     imported.steps.iter().for_each(|step| *of_group.entry(step.group).or_default() += 1);
     of_group.into_values().max().unwrap_or(1).max(1)
 }
 
 /// A measured trace beside a simulated step.
-pub fn beside(imported: &Imported, modelled: &Trace) -> Beside {
+pub fn beside(imported: &Imported, report: &TraceReport, modelled: &Trace) -> Beside {
     let steps = steps_of(imported);
     let of_step = |time: Nanos| Nanos(time.0 / i64::from(steps));
-    Beside { steps, times: times(imported, modelled, of_step), classes: classes(imported, modelled, of_step) }
+    let busiest = breakdowns(modelled).into_iter().max_by_key(|(_, parts)| parts.compute()).unwrap_or_default();
+    let classes = classes(&report.classes, &op_classes(modelled, busiest.0), of_step);
+    Beside { steps, times: times(&report.ranks, modelled, busiest.1, of_step), classes }
 }
 
-fn times(imported: &Imported, modelled: &Trace, of_step: impl Fn(Nanos) -> Nanos) -> Vec<BesideRow> {
-    let ranks = trace_report(imported).ranks;
+fn times(
+    ranks: &[RankReport],
+    modelled: &Trace,
+    busiest: Breakdown,
+    of_step: impl Fn(Nanos) -> Nanos,
+) -> Vec<BesideRow> {
     let count = i64::try_from(ranks.len().max(1)).unwrap_or(1);
-    let mean =
-        |of: &dyn Fn(&super::RankReport) -> Nanos| Nanos(ranks.iter().map(|rank| of(rank).0).sum::<i64>() / count);
-    let busiest = breakdowns(modelled).into_values().max_by_key(|parts| parts.compute()).unwrap_or_default();
+    let mean = |of: &dyn Fn(&RankReport) -> Nanos| Nanos(ranks.iter().map(|rank| of(rank).0).sum::<i64>() / count);
     let exposed = busiest.total() - busiest.compute() - busiest.bubble - busiest.host;
     let row = |what, measured: Nanos, modelled: Nanos| BesideRow { what, measured: of_step(measured), modelled };
     vec![
@@ -61,13 +65,12 @@ fn times(imported: &Imported, modelled: &Trace, of_step: impl Fn(Nanos) -> Nanos
     ]
 }
 
-fn classes(imported: &Imported, modelled: &Trace, of_step: impl Fn(Nanos) -> Nanos) -> Vec<BesideRow> {
+fn classes(measured: &[ClassTime], modelled: &[OpClassTime], of_step: impl Fn(Nanos) -> Nanos) -> Vec<BesideRow> {
     let mut rows: BTreeMap<&'static str, [Nanos; 2]> = BTreeMap::new();
-    for class in class_times(imported) {
+    for class in measured {
         rows.entry(class.class).or_default()[0] += of_step(class.time);
     }
-    let busiest = breakdowns(modelled).into_iter().max_by_key(|(_, parts)| parts.compute());
-    for class in busiest.map(|(group, _)| op_classes(modelled, group)).unwrap_or_default() {
+    for class in modelled {
         rows.entry(class.class).or_default()[1] += class.time;
     }
     let row = |(what, [measured, modelled]): (&'static str, [Nanos; 2])| BesideRow { what, measured, modelled };

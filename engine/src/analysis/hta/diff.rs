@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::kernels::{KernelRow, kernels};
-use crate::trace::{Activity, Imported, Name};
+use super::{KernelRow, TraceReport};
+use crate::trace::{Activity, Name};
 use crate::units::Nanos;
 
 /// What became of a kernel, as `TraceDiff` calls it: by how often it runs.
@@ -60,17 +60,17 @@ impl DiffRow {
 }
 
 /// The kernels of two traces, the largest difference in time first.
-pub fn trace_diff(baseline: &Imported, other: &Imported) -> Vec<DiffRow> {
-    let mut both: BTreeMap<(Name, Activity), [Option<KernelRow>; 2]> = BTreeMap::new();
-    for (side, imported) in [baseline, other].into_iter().enumerate() {
-        for row in kernels(imported) {
+pub fn trace_diff(baseline: &TraceReport, other: &TraceReport) -> Vec<DiffRow> {
+    let mut both: BTreeMap<(Name, Activity), [Option<&KernelRow>; 2]> = BTreeMap::new();
+    for (side, report) in [baseline, other].into_iter().enumerate() {
+        for row in &report.kernels {
             let key = (row.name.clone(), row.activity);
             both.entry(key).or_default()[side] = Some(row);
         }
     }
-    let row = |((name, activity), sides): ((Name, Activity), [Option<KernelRow>; 2])| {
-        let counts = sides.each_ref().map(|side| side.as_ref().map_or(0, |row| row.count));
-        let times = sides.each_ref().map(|side| side.as_ref().map_or(Nanos::ZERO, |row| row.sum));
+    let row = |((name, activity), sides): ((Name, Activity), [Option<&KernelRow>; 2])| {
+        let counts = sides.map(|side| side.map_or(0, |row| row.count));
+        let times = sides.map(|side| side.map_or(Nanos::ZERO, |row| row.sum));
         let change = match counts {
             [0, _] => Change::Added,
             [_, 0] => Change::Deleted,

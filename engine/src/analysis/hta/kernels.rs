@@ -41,7 +41,7 @@ impl KernelRow {
 }
 
 /// The kernels of a trace, those that take most together first.
-pub fn kernels(imported: &Imported) -> Vec<KernelRow> {
+pub(super) fn kernels(imported: &Imported) -> Vec<KernelRow> {
     // Ranks have labels of their own for the same kernels.
     let mut of_label: BTreeMap<LabelId, KernelRow> = BTreeMap::new();
     for span in imported.trace.spans.iter().filter(|span| imported.activity(span).is_on_device()) {
@@ -85,13 +85,13 @@ pub struct ClassTime {
 }
 
 /// Classes of kernels, those that take most first: what a simulation has, too.
-pub fn class_times(imported: &Imported) -> Vec<ClassTime> {
+pub(super) fn class_times(kernels: &[KernelRow], ranks: usize) -> Vec<ClassTime> {
     let mut classes: BTreeMap<(&'static str, Activity), (u64, Nanos)> = BTreeMap::new();
-    for row in kernels(imported) {
+    for row in kernels {
         let of = classes.entry((row.class, row.activity)).or_default();
         *of = (of.0 + row.count, of.1 + row.sum);
     }
-    let ranks = i64::try_from(imported.groups.len().max(1)).unwrap_or(1);
+    let ranks = i64::try_from(ranks.max(1)).unwrap_or(1);
     let time = |((class, activity), (count, sum)): ((&'static str, Activity), (u64, Nanos))| ClassTime {
         class,
         activity,

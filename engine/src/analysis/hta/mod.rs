@@ -19,12 +19,13 @@ use serde::Serialize;
 use crate::trace::{Activity, Imported, Name};
 use crate::units::Nanos;
 
-pub use beside::{Beside, BesideRow, beside, steps_of};
+pub use beside::{Beside, BesideRow, beside};
 pub use diff::{Change, DiffRow, trace_diff};
-pub use kernels::{ClassTime, KernelRow, class_times, kernels};
+pub use kernels::{ClassTime, KernelRow};
 pub use queue::{IdleParts, Queue};
 
 use intervals::Intervals;
+use kernels::{class_times, kernels};
 
 /// A rank's device over the time of a trace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -55,14 +56,6 @@ pub struct RankReport {
     pub is_straggler: bool,
 }
 
-impl RankReport {
-    /// Communication beside which nothing computes.
-    pub fn exposed(&self) -> Nanos {
-        let share = 1.0 - self.overlap.unwrap_or(1.0);
-        Nanos::from_secs(self.communication.secs() * share)
-    }
-}
-
 /// What a trace says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TraceReport {
@@ -79,40 +72,62 @@ const SLOW: f64 = 1.05;
 
 /// What a trace says of its ranks and kernels.
 pub fn trace_report(imported: &Imported) -> TraceReport {
-    let groups = 0..u32::try_from(imported.groups.len()).unwrap_or(0);
-    let mut ranks: Vec<RankReport> = groups.filter_map(|group| rank(imported, group)).collect();
+    let busy = Busy::by_group(imported).into_iter();
+    let waits = IdleParts::by_group(imported).into_iter().zip(Queue::by_group(imported));
+    let ranks = (0..).zip(&imported.groups).zip(busy.zip(waits));
+    let mut ranks: Vec<RankReport> =
+        ranks.filter_map(|((group, name), (busy, waits))| busy.report(group, name, waits)).collect();
     mark_stragglers(&mut ranks);
-    TraceReport { ranks, kernels: kernels(imported), classes: class_times(imported) }
+    let kernels = kernels(imported);
+    let classes = class_times(&kernels, imported.groups.len());
+    TraceReport { ranks, kernels, classes }
 }
 
-fn rank(imported: &Imported, group: u32) -> Option<RankReport> {
-    let trace = &imported.trace;
-    let of = |wanted: fn(Activity) -> bool| {
-        let spans = trace.spans.iter().filter(|span| trace.track(span).group == group);
-        let wanted = spans.filter(|span| wanted(imported.activity(span)));
-        Intervals::of(wanted.map(|span| (span.start, span.end())).collect())
-    };
-    let device = of(Activity::is_on_device);
-    let (first, last) = device.ends()?;
-    let compute = of(|activity| activity == Activity::Computation);
-    let communication = of(|activity| activity == Activity::Communication);
-    let (kernel_time, busy) = (last - first, device.length());
-    let overlap = (communication.length() > Nanos::ZERO)
-        .then(|| communication.common(&compute).secs() / communication.length().secs());
-    Some(RankReport {
-        group,
-        name: imported.groups.get(group as usize)?.clone(),
-        kernel_time,
-        idle: kernel_time - busy,
-        compute: compute.length(),
-        non_compute: busy - compute.length(),
-        communication: communication.length(),
-        memory: of(|activity| activity == Activity::Memory).length(),
-        overlap,
-        waits: IdleParts::of(imported, group),
-        queue: Queue::of(imported, group),
-        is_straggler: false,
-    })
+/// When kernels of a rank run, by what they are.
+#[derive(Clone, Default)]
+struct Busy {
+    compute: Vec<(Nanos, Nanos)>,
+    communication: Vec<(Nanos, Nanos)>,
+    memory: Vec<(Nanos, Nanos)>,
+}
+
+impl Busy {
+    fn by_group(imported: &Imported) -> Vec<Self> {
+        let mut of_group = vec![Self::default(); imported.groups.len()];
+        for span in &imported.trace.spans {
+            let Some(busy) = of_group.get_mut(imported.trace.track(span).group as usize) else { continue };
+            match imported.activity(span) {
+                Activity::Computation => busy.compute.push((span.start, span.end())),
+                Activity::Communication => busy.communication.push((span.start, span.end())),
+                Activity::Memory => busy.memory.push((span.start, span.end())),
+                Activity::Runtime | Activity::Host => {}
+            }
+        }
+        of_group
+    }
+
+    fn report(self, group: u32, name: &Name, (waits, queue): (IdleParts, Queue)) -> Option<RankReport> {
+        let device = Intervals::of([&self.compute[..], &self.communication, &self.memory].concat());
+        let [compute, communication, memory] = [self.compute, self.communication, self.memory].map(Intervals::of);
+        let (first, last) = device.ends()?;
+        let (kernel_time, busy) = (last - first, device.length());
+        let overlap = (communication.length() > Nanos::ZERO)
+            .then(|| communication.common(&compute).secs() / communication.length().secs());
+        Some(RankReport {
+            group,
+            name: name.clone(),
+            kernel_time,
+            idle: kernel_time - busy,
+            compute: compute.length(),
+            non_compute: busy - compute.length(),
+            communication: communication.length(),
+            memory: memory.length(),
+            overlap,
+            waits,
+            queue,
+            is_straggler: false,
+        })
+    }
 }
 
 /// A rank that computes longer than the others and communicates shorter is the one for which they wait in collectives.

@@ -23,18 +23,14 @@ pub struct IdleParts {
 }
 
 impl IdleParts {
-    /// All of it.
-    pub fn total(&self) -> Nanos {
-        self.host_wait + self.kernel_wait + self.other
-    }
-
-    pub(super) fn of(imported: &Imported, group: u32) -> Self {
+    /// Of every group, with one pass over the trace.
+    pub(super) fn by_group(imported: &Imported) -> Vec<Self> {
         let trace = &imported.trace;
         let calls: FxHashMap<u32, u32> = imported.launches.iter().map(|launch| (launch.work, launch.call)).collect();
         let mut last: BTreeMap<u32, Nanos> = BTreeMap::new();
-        let mut parts = Self::default();
+        let mut of_group = vec![Self::default(); imported.groups.len()];
         for (number, span) in (0..).zip(&trace.spans) {
-            if trace.track(span).group != group || imported.activity(span) != Activity::Computation {
+            if imported.activity(span) != Activity::Computation {
                 continue;
             }
             // Spans of a track follow each other in time.
@@ -43,6 +39,7 @@ impl IdleParts {
             };
             let gap = span.start - before;
             let launched = calls.get(&number).map(|&call| trace.spans[call as usize].start);
+            let Some(parts) = of_group.get_mut(trace.track(span).group as usize) else { continue };
             if launched.is_some_and(|launched| launched > before) {
                 parts.host_wait += gap;
             } else if gap <= CONSECUTIVE {
@@ -51,7 +48,7 @@ impl IdleParts {
                 parts.other += gap;
             }
         }
-        parts
+        of_group
     }
 }
 
@@ -68,20 +65,24 @@ pub struct Queue {
     pub delay: Nanos,
 }
 
+/// A call, and the beginning of its work.
+type Waited = (Nanos, Nanos);
+
 impl Queue {
-    pub(super) fn of(imported: &Imported, group: u32) -> Self {
+    /// Of every group, with one pass over the launches.
+    pub(super) fn by_group(imported: &Imported) -> Vec<Self> {
         let trace = &imported.trace;
-        let mut events: Vec<(Nanos, i64)> = Vec::new();
-        let (mut launches, mut delay) = (0_u64, Nanos::ZERO);
+        let mut of_group: Vec<Vec<Waited>> = vec![Vec::new(); imported.groups.len()];
         for launch in &imported.launches {
             let (call, work) = (&trace.spans[launch.call as usize], &trace.spans[launch.work as usize]);
-            if trace.track(work).group != group {
-                continue;
-            }
-            launches += 1;
-            delay += (work.start - call.start).max(Nanos::ZERO);
-            events.extend([(call.start, 1), (work.start.max(call.start), -1)]);
+            let waited = (call.start, work.start.max(call.start));
+            of_group.get_mut(trace.track(work).group as usize).into_iter().for_each(|group| group.push(waited));
         }
+        of_group.iter().map(|waited| Self::of(waited)).collect()
+    }
+
+    fn of(waited: &[Waited]) -> Self {
+        let mut events: Vec<(Nanos, i64)> = waited.iter().flat_map(|&(call, work)| [(call, 1), (work, -1)]).collect();
         events.sort_unstable();
         let (mut length, mut max, mut area) = (0_i64, 0_i64, 0.0);
         for (place, &(at, change)) in events.iter().enumerate() {
@@ -91,12 +92,12 @@ impl Queue {
             area += length as f64 * (next - at).secs();
         }
         let ends = events.first().zip(events.last()).map_or(0.0, |(first, last)| (last.0 - first.0).secs());
-        let count = i64::try_from(launches.max(1)).unwrap_or(i64::MAX);
+        let delay: Nanos = waited.iter().map(|&(call, work)| work - call).sum();
         Self {
-            launches,
+            launches: waited.len() as u64,
             max: u64::try_from(max).unwrap_or(0),
             mean: area / ends.max(1e-12),
-            delay: Nanos(delay.0 / count),
+            delay: Nanos(delay.0 / i64::try_from(waited.len().max(1)).unwrap_or(i64::MAX)),
         }
     }
 }

@@ -7,7 +7,7 @@ mod clicks;
 mod digits;
 mod feed;
 mod masked;
-mod pixels;
+pub(in crate::exec) mod pixels;
 mod text;
 
 use std::collections::BTreeMap;
@@ -18,8 +18,6 @@ use rand_chacha::rand_core::SeedableRng;
 pub use digits::Digits;
 pub use feed::FeedLayout;
 use pixels::image_sample;
-#[cfg(not(target_arch = "wasm32"))]
-pub use pixels::{image_sample as sample_of_image, in_patches};
 pub use text::{Text, dataset};
 
 use super::ExecError;

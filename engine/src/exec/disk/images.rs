@@ -9,7 +9,8 @@ use image::{DynamicImage, ImageReader, RgbImage};
 
 use super::samples::{entries, failed, is_file};
 use crate::exec::ExecError;
-use crate::exec::data::{Sample, in_patches, sample_of_image};
+use crate::exec::data::Sample;
+use crate::exec::data::pixels::{image_sample, in_patches};
 use crate::model::Image;
 use crate::scenario::Scenario;
 use crate::units::Bytes;
@@ -104,7 +105,7 @@ impl Images {
         let decoded = decoded.map_err(|error| unusable(error.to_string()))?;
         let pixels = fitted(&decoded, self.image.size);
         let color = |x: u32, y: u32| pixels.get_pixel(x, y).0.map(|shade| f32::from(shade) / 127.5 - 1.0);
-        Ok(sample_of_image(in_patches(self.image, color), picture.class))
+        Ok(image_sample(in_patches(self.image, color), picture.class))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::unpack::{UnpackError, unpacked};
 use slices::Collector;
 
 /// Bytes of a trace that was unpacked, at most.
-pub const MAX_TRACE_BYTES: Bytes = Bytes(if cfg!(target_arch = "wasm32") { 1 << 30 } else { 8 << 30 });
+const MAX_TRACE_BYTES: Bytes = Bytes(if cfg!(target_arch = "wasm32") { 1 << 30 } else { 8 << 30 });
 
 /// Slices of a file, at most.
 const MAX_SLICES: usize = 20_000_000;

@@ -286,14 +286,14 @@ impl<'a> Collector<'a> {
     }
 
     fn notes(&self, unended: usize, left_out: u64) -> Vec<String> {
+        let deep = format!("slices lie deeper than {MAX_LANES} levels and are left out");
         let said = [
             (self.negative, "slices end before they begin and are left out"),
             (self.timeless, "events have no time and are left out"),
             (self.unmatched, "ends have no beginning and are left out"),
             (unended as u64, "slices have no end and are left out"),
-            (left_out, "slices lie deeper than 48 levels and are left out"),
+            (left_out, &deep),
         ];
-        debug_assert_eq!(MAX_LANES, 48);
         said.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
 
