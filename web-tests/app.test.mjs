@@ -189,10 +189,12 @@ test('the keyboard works: the help sheet, and a command that is searched for', a
   await page.keyboard.press('?');
   await until(page, 'no help sheet', (s) => !s.help, CHANGE_SECONDS);
   await page.keyboard.press('Control+k');
+  await until(page, 'the palette with the keyboard', (s) => s.palette && s.typing, CHANGE_SECONDS);
   await page.keyboard.type('memory', { delay: 60 });
   await page.keyboard.press('Backspace');
   await screenshot('palette');
   await page.keyboard.press('Escape');
+  await until(page, 'no palette', (s) => !s.palette && !s.typing, CHANGE_SECONDS);
   await page.keyboard.press('3');
   await until(page, 'the Graph view', (s) => s.screen === 'graph', CHANGE_SECONDS);
   noErrors();

@@ -198,6 +198,8 @@ pub struct App {
     /// Which run was shown in the last frame: a selection belongs to a run.
     shown_before: bool,
     help: bool,
+    /// Whether keys go to a text that is being written.
+    typing: bool,
     /// Whether the banner about the missing GPU was dismissed.
     banner_read: bool,
 }
@@ -249,6 +251,7 @@ impl App {
             shared: None,
             shown_before: false,
             help: false,
+            typing: false,
             banner_read: false,
         })
     }
@@ -456,6 +459,8 @@ impl App {
             "language": language().code(),
             "step_time_ns": run.trace.step_time.0,
             "help": self.help,
+            "palette": self.palette.is_some(),
+            "typing": self.typing,
             "seconds": run.seconds,
             "fits": run.report.fit.fits,
             "pool": run.scenario.run().pool.name().name(),
@@ -479,6 +484,7 @@ impl App {
 
     /// Everything that happens without drawing: files, shortcuts, background work.
     pub fn think(&mut self, context: &egui::Context) {
+        self.typing = context.egui_wants_keyboard_input();
         self.opener.take_dropped(context);
         for (name, bytes) in self.opener.received() {
             match bytes {

@@ -537,7 +537,7 @@ async fn search(reporter: &Reporter, space: &Space, goal: Goal) -> Outcome {
     let options = Options { goal, ..Options::default() };
     let mut saved = Saved::default();
     loop {
-        let (started, known) = (web_time::Instant::now(), saved.simulated.len() as u64);
+        let (started, known) = (Instant::now(), saved.simulated.len() as u64);
         let outcome = find(space, &options, saved, &|progress| {
             reporter.tell(Message::Searching(progress));
             progress.simulated <= known || started.elapsed() < SLICE
