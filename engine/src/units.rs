@@ -85,6 +85,11 @@ pub struct BytesPerSec(pub f64);
 #[serde(transparent)]
 pub struct Watts(pub f64);
 
+/// Energy in joules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Joules(pub f64);
+
 impl Div<FlopsPerSec> for Flops {
     type Output = Nanos;
 
@@ -207,6 +212,13 @@ impl fmt::Display for BytesPerSec {
 impl fmt::Display for Watts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         scaled(f, self.0, 1e3, &["W", "kW", "MW"])
+    }
+}
+
+impl fmt::Display for Joules {
+    /// In watt-hours, as energy is sold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        scaled(f, self.0 / 3600.0, 1e3, &["Wh", "kWh", "MWh", "GWh"])
     }
 }
 

@@ -28,8 +28,10 @@ pub enum Command {
     Simulate(SimulateOptions),
     /// Train for real on this device, all ranks sharing it
     Execute(ExecuteOptions),
-    /// Measure this device, predict the step with it, execute it, and show both
+    /// Put scenarios side by side and say why they differ; one alone is predicted, executed here, and both are shown
     Compare(CompareOptions),
+    /// Say what to change: single changes that make a step faster and fit, each simulated, the best first
+    Advise(AdviseOptions),
     /// Save and load a run's checkpoint in every form, measured beside what the simulator says
     Checkpoint(CheckpointOptions),
     /// Measure matmul rate, bandwidths and kernel-call time of this device
@@ -538,8 +540,13 @@ pub struct CheckpointOptions {
 /// `shardlab compare`.
 #[derive(Clone, Debug, Args)]
 pub struct CompareOptions {
-    #[command(flatten)]
-    pub scenario: SmallScenarioOption,
+    /// Presets' names, scenario files, links, or - for standard input: the baseline and up to eight variants, which are
+    /// simulated; or one, which is also executed
+    #[arg(value_name = "SCENARIO", default_value = "tiny-llama-1")]
+    pub scenarios: Vec<String>,
+    /// Say which setting makes which part of the difference: mixes of the settings are simulated
+    #[arg(long)]
+    pub why: bool,
     #[command(flatten)]
     pub backend: BackendOption,
     /// Executed steps; the median counts
@@ -548,9 +555,28 @@ pub struct CompareOptions {
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Write predicted and executed times by class of op as CSV (- for standard output)
+    /// Write the figures as CSV, or predicted and executed times by class of op (- for standard output)
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+}
+
+/// `shardlab advise`.
+#[derive(Clone, Debug, Args)]
+pub struct AdviseOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// How many changes are printed
+    #[arg(long, default_value_t = 12)]
+    pub count: usize,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write the changes as CSV (- for standard output)
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
+    /// Write the scenario with the best of it to a file
+    #[arg(long, value_name = "FILE")]
+    pub write_best: Option<PathBuf>,
 }
 
 /// `shardlab calibrate`.

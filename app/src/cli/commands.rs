@@ -82,7 +82,9 @@ pub fn pool(options: &PoolOptions) -> anyhow::Result<Answer> {
 
 /// `shardlab compare`.
 pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
-    let scenario = input::scenario(&options.scenario.scenario)?;
+    let [word] = options.scenarios.as_slice() else { return super::variants::compare(options) };
+    anyhow::ensure!(!options.why, "--why needs a baseline and a variant: give two scenarios");
+    let scenario = input::scenario(word)?;
     exec::executable_graph(&scenario)?;
     let backend = open(options.backend.backend)?;
     let bar = progress(100);

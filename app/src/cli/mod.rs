@@ -15,6 +15,7 @@ mod search;
 mod trace;
 mod transfer;
 mod tuning;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Simulate(options) => commands::simulate(&options),
         Command::Execute(options) => execute::execute(&options),
         Command::Compare(options) => commands::compare(&options),
+        Command::Advise(options) => variants::advise(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Load(options) => load::load(&options),
         Command::Memory(options) => memory::memory(&options),

@@ -11,7 +11,9 @@ mod goodput;
 pub mod hta;
 mod input;
 mod input_stages;
+mod metrics;
 mod report;
+mod run_cost;
 mod transfer;
 mod what_if;
 
@@ -24,6 +26,8 @@ pub use device_memory::{
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use input_stages::{InputStage, StageUse};
+pub use metrics::{Better, Measure, Unit, metrics};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
+pub use run_cost::{RunCost, Spent, run_cost};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};
 pub use what_if::{WhatIf, what_if};

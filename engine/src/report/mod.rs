@@ -23,6 +23,7 @@ mod search;
 mod snapshot;
 mod table;
 mod transfer;
+mod variants;
 
 pub use bench::{bench_csv, bench_json, bench_table};
 pub use cache::{cache_csv, cache_intervals_csv, cache_json, cache_table};
@@ -49,6 +50,10 @@ pub use pool::{pool_csv, pool_json, pool_line, pool_table};
 pub use search::{search_json, search_table};
 pub use snapshot::{at_peak, snapshot_json, snapshot_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
+pub use variants::{
+    Comparison, Variant, advice_csv, advice_json, advice_table, best_of, cause_text, change_text, compared_rows,
+    signed_bytes, value_text, variants_csv, variants_json, variants_table,
+};
 pub use transfer::{transfer_csv, transfer_json, transfer_table};
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ pub fn check(file: &ScenarioFile) -> Checked<Scenario> {
         .clone()
         .unwrap_or_else(|| format!("{} on {} × {}", model.name, cluster.devices(), cluster.device.name));
     let transfer = super::check_transfer::check_transfer(file.transfer.as_ref(), &model, &cluster, strategy.optimizer)?;
-    Ok(Scenario { name, model, cluster, strategy, data, run, resilience, transfer })
+    let budget = super::budget::check_budget(file.budget.as_ref())?;
+    Ok(Scenario { name, model, cluster, strategy, data, run, resilience, transfer, budget })
 }
 
 pub(super) fn required<T>(value: Option<T>, path: &'static str, allowed: &str) -> Checked<T> {

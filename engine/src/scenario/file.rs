@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessFile, AllocatorName, AttentionKernel, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
+    AccessFile, AllocatorName, AttentionKernel, BudgetFile, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
     ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision,
     PreprocessingFile, Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile,
     TransferFile, UpdateName,
@@ -49,6 +49,9 @@ pub struct ScenarioFile {
     /// Something large that is handed to many nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferFile>,
+    /// What the whole run is to be, and what devices cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetFile>,
 }
 
 impl ScenarioFile {

@@ -3,6 +3,7 @@
 //! [`ScenarioFile`] is what was written (serde), [`Scenario`] is what was checked: its fields are private, so a
 //! scenario that exists can be lowered, simulated and (if small) executed.
 
+mod budget;
 mod check;
 mod check_cluster;
 mod check_expert;
@@ -35,6 +36,7 @@ mod strategy;
 pub mod transfer;
 pub mod update_rule;
 
+pub use budget::{Budget, BudgetFile};
 pub use check::{check, check_parts, check_strategy, datasets};
 pub use check_model::check_model;
 pub use check_resilience::state_of;
@@ -114,6 +116,7 @@ pub struct Scenario {
     run: Run,
     resilience: Option<Resilience>,
     transfer: Option<Transfer>,
+    budget: Budget,
 }
 
 impl Scenario {
@@ -160,6 +163,11 @@ impl Scenario {
     /// What is handed to many nodes, where that is said.
     pub fn transfer(&self) -> Option<&Transfer> {
         self.transfer.as_ref()
+    }
+
+    /// What the whole run is to be, and what devices cost.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The ranks of the job.

@@ -209,7 +209,7 @@ fn simulated(scenario: &Scenario) -> (StepGraph, StepReport) {
     (step, report)
 }
 
-fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
+pub(super) fn tried(scenario: &Scenario, edits: Vec<Edit>) -> Way {
     let (step, report) = simulated(scenario);
     way(&step, scenario, &report, edits)
 }
@@ -271,7 +271,7 @@ fn singles(scenario: &Scenario) -> Vec<Vec<Edit>> {
     list
 }
 
-fn edit(path: &str, value: impl Into<Value>) -> Edit {
+pub(super) fn edit(path: &str, value: impl Into<Value>) -> Edit {
     Edit { path: path.to_owned(), value: value.into() }
 }
 
@@ -289,7 +289,7 @@ fn by_budget(room: Bytes, share: f64) -> Vec<Edit> {
 }
 
 /// What is quick to compute and large to keep.
-fn cheap_parts() -> Vec<Edit> {
+pub(super) fn cheap_parts() -> Vec<Edit> {
     vec![
         edit("strategy.recompute", "selective"),
         edit("strategy.recompute_modules", serde_json::json!(["norm", "activation"])),

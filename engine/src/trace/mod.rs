@@ -34,6 +34,17 @@ pub enum Origin {
     Imported,
 }
 
+impl Origin {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Modelled => "modelled",
+            Self::Executed => "executed",
+            Self::Imported => "imported",
+        }
+    }
+}
+
 /// An in-order queue of one rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

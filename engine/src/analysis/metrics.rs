@@ -1,0 +1,141 @@
+//! The figures by which runs are compared, each with its unit and which way is better.
+
+use serde::Serialize;
+
+use super::{StepReport, run_cost};
+use crate::scenario::Scenario;
+use crate::trace::Origin;
+use crate::units::{Bytes, Joules, Nanos};
+
+/// What a figure counts, which decides how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Nanoseconds.
+    Time,
+    /// Bytes.
+    Size,
+    /// A share of one.
+    Share,
+    /// Tokens or samples in a second.
+    PerSecond,
+    /// Things.
+    Count,
+    /// Joules.
+    Energy,
+    /// Device-hours.
+    Hours,
+    /// Money.
+    Money,
+}
+
+/// Which way a figure is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// Less.
+    Less,
+    /// More.
+    More,
+    /// It is neither good nor bad.
+    Neither,
+}
+
+/// A figure of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measure {
+    /// Its name, such as `step_time` or `exposed_tp`.
+    pub key: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Better,
+    /// The figure, where the run has it.
+    pub value: Option<f64>,
+}
+
+impl Measure {
+    /// A value of this figure, written with its unit.
+    pub fn text(&self, value: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was an integer before")]
+        match self.unit {
+            Unit::Time => Nanos(value as i64).to_string(),
+            Unit::Size => Bytes(value as u64).to_string(),
+            Unit::Share => format!("{:.2} %", value * 100.0),
+            Unit::PerSecond | Unit::Count => thousands(value),
+            Unit::Energy => Joules(value).to_string(),
+            Unit::Hours => format!("{value:.3}"),
+            Unit::Money => format!("{value:.2}"),
+        }
+    }
+
+    /// Whether `a` is better than `b`.
+    pub fn prefers(&self, a: f64, b: f64) -> bool {
+        match self.better {
+            Better::Less => a < b,
+            Better::More => a > b,
+            Better::Neither => false,
+        }
+    }
+}
+
+/// A whole number in groups of three digits, or three digits of a small one.
+fn thousands(value: f64) -> String {
+    if value.abs() < 100.0 && value.fract() != 0.0 {
+        return format!("{value:.2}");
+    }
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// All figures of a run: those of the step, what it costs, and the parts of its time.
+pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
+    let modelled = report.origin == Origin::Modelled;
+    let cost = run_cost(scenario, report);
+    let row = |key, unit, better, value| Measure { key, unit, better, value };
+    let some = |value: f64| Some(value);
+    let cluster = |value: f64| modelled.then_some(value);
+    let mut rows = vec![
+        row("step_time", Unit::Time, Better::Less, some(report.mean_step_time.0 as f64)),
+        row("tokens_per_s", Unit::PerSecond, Better::More, some(report.tokens_per_s)),
+        row("samples_per_s", Unit::PerSecond, Better::More, some(report.samples_per_s)),
+        // Ranks that share a device say nothing about the utilisation of a cluster.
+        row("mfu", Unit::Share, Better::More, cluster(report.mfu)),
+        row("hfu", Unit::Share, Better::Neither, cluster(report.hfu)),
+        row("bubble_fraction", Unit::Share, Better::Less, cluster(report.bubble_fraction)),
+        row("peak_memory", Unit::Size, Better::Less, some(report.fit.needed.as_f64())),
+        row("outside", Unit::Size, Better::Less, some(report.outside.as_f64())),
+        row("devices", Unit::Count, Better::Less, some(f64::from(scenario.mesh().ranks()))),
+        row("device_hours_per_million", Unit::Hours, Better::Less, cluster(cost.million.device_hours)),
+        row("energy_per_million", Unit::Energy, Better::Less, cost.million.energy.map(|e| e.0).filter(|_| modelled)),
+        row("money_per_million", Unit::Money, Better::Less, cost.million.money.filter(|_| modelled)),
+        row("device_hours_of_run", Unit::Hours, Better::Less, cost.run.map(|run| run.device_hours).filter(|_| modelled)),
+        row("money_of_run", Unit::Money, Better::Less, cost.run.and_then(|run| run.money).filter(|_| modelled)),
+    ];
+    rows.extend(
+        report.breakdown.parts().map(|(key, time)| row(key, Unit::Time, Better::Less, Some(time.0 as f64))),
+    );
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_with_their_units() {
+        let measure = |unit| Measure { key: "x", unit, better: Better::Less, value: None };
+        assert_eq!(measure(Unit::Time).text(1.5e6), "1.50 ms");
+        assert_eq!(measure(Unit::Share).text(0.4567), "45.67 %");
+        assert_eq!(measure(Unit::PerSecond).text(1_234_567.0), "1 234 567");
+        assert_eq!(measure(Unit::Energy).text(3.6e6), "1.00 kWh");
+        assert!(measure(Unit::Time).prefers(1.0, 2.0) && !measure(Unit::Time).prefers(2.0, 1.0));
+    }
+}
