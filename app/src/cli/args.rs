@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod workbench;
+
+pub use workbench::{AdviseOptions, AgainstChoice, NetworkOptions, ReportOptions, SweepOptions};
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -62,6 +66,12 @@ pub enum Command {
     WhatIf(WhatIfOptions),
     /// Find the fastest strategy, or the Pareto front, in a space of many
     Search(SearchOptions),
+    /// Simulate every combination of some fields: the Pareto front, what matters, all points as CSV or JSON
+    Sweep(SweepOptions),
+    /// Write a page about a scenario, or several side by side, that opens without a network
+    Report(ReportOptions),
+    /// Print what a step sends where: traffic by axis, collectives, how busy links are
+    Network(NetworkOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
     Graph(GraphOptions),
     /// List the scenarios that ship with the program
@@ -558,25 +568,6 @@ pub struct CompareOptions {
     /// Write the figures as CSV, or predicted and executed times by class of op (- for standard output)
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-}
-
-/// `shardlab advise`.
-#[derive(Clone, Debug, Args)]
-pub struct AdviseOptions {
-    #[command(flatten)]
-    pub scenario: ScenarioOption,
-    /// How many changes are printed
-    #[arg(long, default_value_t = 12)]
-    pub count: usize,
-    /// Print one JSON document instead of a table
-    #[arg(long)]
-    pub json: bool,
-    /// Write the changes as CSV (- for standard output)
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
-    pub csv: Option<PathBuf>,
-    /// Write the scenario with the best of it to a file
-    #[arg(long, value_name = "FILE")]
-    pub write_best: Option<PathBuf>,
 }
 
 /// `shardlab calibrate`.

@@ -11,7 +11,9 @@ mod input;
 mod load;
 mod memory;
 mod output;
+mod report;
 mod search;
+mod sweep;
 mod trace;
 mod transfer;
 mod tuning;
@@ -70,6 +72,9 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Explain(options) => commands::explain(&options),
         Command::Pool(options) => commands::pool(&options),
         Command::WhatIf(options) => commands::what_if(&options),
+        Command::Sweep(options) => sweep::sweep(&options),
+        Command::Report(options) => report::report(&options),
+        Command::Network(options) => report::network_of(&options),
         Command::Search(options) => search::search(&options),
         Command::Graph(options) => commands::graph(&options),
         Command::Fit(options) => commands::fit(&options),

@@ -19,7 +19,7 @@ use super::{Answer, input};
 /// Searches the space around a scenario.
 pub fn search(options: &SearchOptions) -> anyhow::Result<Answer> {
     let file = input::scenario_file(&options.scenario.scenario)?;
-    let space = Space::new(&file, axes(options, &file)?)?;
+    let space = Space::new(&file, axes_of(&options.vary, &file)?)?;
     let saved = options.state.as_deref().map_or_else(|| Ok(Saved::default()), saved)?;
     if !saved.simulated.is_empty() && saved.combinations != space.len() {
         anyhow::bail!("the state is of another space ({} strategies, not {})", saved.combinations, space.len());
@@ -79,12 +79,12 @@ fn saved(path: &Path) -> anyhow::Result<Saved> {
     serde_json::from_str(&text).with_context(|| format!("`{}` is no state of a search", path.display()))
 }
 
-/// What was asked to vary, or the fields that people vary first.
-fn axes(options: &SearchOptions, file: &ScenarioFile) -> anyhow::Result<Vec<Axis>> {
-    if options.vary.is_empty() {
+/// What was asked to vary, in words such as `strategy.tensor_parallel=1,2,4`, or the fields that people vary first.
+pub fn axes_of(vary: &[String], file: &ScenarioFile) -> anyhow::Result<Vec<Axis>> {
+    if vary.is_empty() {
         return Ok(default_space(&check(file)?));
     }
-    options.vary.iter().map(|text| axis(text)).collect()
+    vary.iter().map(|text| axis(text)).collect()
 }
 
 /// `strategy.tensor_parallel=1,2,4`.

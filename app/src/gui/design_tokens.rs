@@ -5,6 +5,7 @@
 
 use egui::ecolor::Hsva;
 use egui::{Color32, Context, Stroke, Visuals};
+use shardlab_engine::report::palette;
 use shardlab_engine::trace::{MemoryCategory, Phase, Stream};
 
 /// Height of a row of the timeline, at least and at most.
@@ -50,40 +51,17 @@ pub fn class_color(class: &str) -> Color32 {
 
 /// The colour of a span: its class, or on a communication stream the axis.
 pub fn span_color(stream: Stream, class: &str) -> Color32 {
-    match stream {
-        Stream::Compute => class_color(class),
-        Stream::TensorComm => part_color("exposed_tp"),
-        Stream::ContextComm => part_color("exposed_cp"),
-        Stream::ExpertComm => part_color("exposed_ep"),
-        Stream::DataComm => part_color("exposed_dp"),
-        Stream::ModelComm => part_color("exposed_model"),
-        Stream::ToHost | Stream::FromHost | Stream::Host => part_color("exposed_offload"),
-        Stream::Input => part_color("exposed_input"),
-        Stream::SendNext | Stream::ReceivePrevious | Stream::SendPrevious | Stream::ReceiveNext => {
-            part_color("exposed_pp")
-        }
-    }
+    if stream == Stream::Compute { class_color(class) } else { part_color(palette::part_of(stream)) }
 }
 
 /// The colour of a part of the step time.
 pub fn part_color(part: &str) -> Color32 {
-    rgb(match part {
-        "forward" => 0x3b7dd8,
-        "recompute" => 0x76b7e5,
-        "backward" => 0x2a9d8f,
-        "weight_gradient" => 0x9bc53d,
-        "update" => 0x8d6cab,
-        "exposed_tp" => 0xe07a3f,
-        "exposed_cp" => 0xd95f5f,
-        "exposed_ep" => 0xc4589a,
-        "exposed_offload" => 0x6fa287,
-        "exposed_input" => 0xff5a5f,
-        "exposed_dp" => 0xf2a541,
-        "exposed_pp" => 0xe9c46a,
-        "exposed_model" => 0xb5651d,
-        "host" => 0xc9b8e8,
-        _ => 0x69707a,
-    })
+    rgb(palette::part_rgb(part))
+}
+
+/// The colour of a run among others.
+pub fn run_color(number: usize) -> Color32 {
+    rgb(palette::RUN_RGB[number % palette::RUN_RGB.len()])
 }
 
 /// The colour of a micro-batch: hues of neighbours are far apart (steps of the golden angle), what comes later in a step
@@ -169,13 +147,7 @@ pub fn policy_color(policy: &str, dark: bool) -> Color32 {
 
 /// The colour of a memory category.
 pub fn memory_color(category: MemoryCategory) -> Color32 {
-    rgb(match category {
-        MemoryCategory::Parameters => 0x3b7dd8,
-        MemoryCategory::Gradients => 0x2a9d8f,
-        MemoryCategory::OptimizerState => 0x8d6cab,
-        MemoryCategory::Activations => 0xf2a541,
-        MemoryCategory::Buffers => 0x9fb3c8,
-    })
+    rgb(palette::memory_rgb(category))
 }
 
 /// Good, bad and noteworthy.

@@ -195,6 +195,160 @@ fn expose(trace: &Trace, spans: &[Communication], busy: &[(Nanos, Nanos)], parts
     sum
 }
 
+/// The time of communication by stream and class of op on a group of ranks: in all, and of it while nothing is computed.
+pub fn communication_by_class(trace: &Trace, group: u32) -> BTreeMap<(Stream, &'static str), [Nanos; 2]> {
+    let (mut busy, mut spans) = (Vec::new(), Vec::new());
+    for span in trace.spans.iter().filter(|span| span.duration > Nanos::ZERO) {
+        let track = trace.track(span);
+        match (track.group == group, track.stream) {
+            (false, _) => {}
+            (true, Stream::Compute) => busy.push((span.start, span.end())),
+            (true, stream) => spans.push((span.start, span.end(), stream, trace.label(span).class)),
+        }
+    }
+    let (busy, mut covered) = (union(busy), Nanos::ZERO);
+    let mut busy = Busy::new(&busy);
+    spans.sort_by_key(|span| (span.0, span.2));
+    let mut times: BTreeMap<_, [Nanos; 2]> = BTreeMap::new();
+    for (start, end, stream, class) in spans {
+        let entry = times.entry((stream, class)).or_default();
+        entry[0] += end - start;
+        // Where two communicate at once, the one that started first is charged, as in the breakdown.
+        let start = start.max(covered);
+        if end > start {
+            entry[1] += busy.outside(start, end);
+            covered = end;
+        }
+    }
+    times
+}
+
+/// What groups of ranks do in each part of the step, all parts alike long.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeatRow {
+    /// The group of ranks.
+    pub group: u32,
+    /// Its pipeline stage.
+    pub stage: u32,
+    /// How many ranks it stands for.
+    pub ranks: u32,
+    /// The share of each part in which it computes.
+    pub compute: Vec<f32>,
+    /// The share of each part in which it communicates and does not compute.
+    pub exposed: Vec<f32>,
+}
+
+/// Ranks over time: what every group does in each of `bins` parts of the step.
+pub fn heat_map(trace: &Trace, bins: usize) -> Vec<HeatRow> {
+    let mut groups: BTreeMap<u32, (HeatRow, Intervals, Intervals)> = BTreeMap::new();
+    for track in &trace.tracks {
+        let row = HeatRow {
+            group: track.group,
+            stage: track.stage,
+            ranks: track.ranks,
+            compute: vec![0.0; bins],
+            exposed: vec![0.0; bins],
+        };
+        groups.entry(track.group).or_insert((row, Vec::new(), Vec::new()));
+    }
+    for span in trace.spans.iter().filter(|span| span.duration > Nanos::ZERO) {
+        let track = trace.track(span);
+        if let Some((_, busy, communication)) = groups.get_mut(&track.group) {
+            let list = if track.stream == Stream::Compute { busy } else { communication };
+            list.push((span.start, span.end()));
+        }
+    }
+    let width = trace.step_time.0.max(1) as f64 / bins.max(1) as f64;
+    let rows = groups.into_values().map(|(mut row, busy, communication)| {
+        let (busy, communication) = (union(busy), union(communication));
+        spread(&busy, width, &mut row.compute);
+        spread(&without(&communication, &busy), width, &mut row.exposed);
+        row
+    });
+    rows.collect()
+}
+
+type Intervals = Vec<(Nanos, Nanos)>;
+
+/// Adds to every bin the share of it that intervals cover.
+fn spread(intervals: &[(Nanos, Nanos)], width: f64, bins: &mut [f32]) {
+    for &(from, until) in intervals {
+        let (from, until) = (from.0 as f64 / width, until.0 as f64 / width);
+        let (first, last) = (from as usize, (until.ceil() as usize).min(bins.len()));
+        for (bin, share) in bins.iter_mut().enumerate().take(last).skip(first) {
+            let covered = until.min(bin as f64 + 1.0) - from.max(bin as f64);
+            #[expect(clippy::cast_possible_truncation, reason = "a share")]
+            let covered = covered.max(0.0) as f32;
+            *share += covered;
+        }
+    }
+}
+
+/// The parts of sorted, disjoint intervals that lie in none of others.
+fn without(intervals: &[(Nanos, Nanos)], others: &[(Nanos, Nanos)]) -> Intervals {
+    let (mut left, mut next) = (Vec::new(), 0);
+    for &(mut from, until) in intervals {
+        while others.get(next).is_some_and(|other| other.1 <= from) {
+            next += 1;
+        }
+        let mut at = next;
+        while let Some(&(start, end)) = others.get(at).filter(|other| other.0 < until) {
+            if start > from {
+                left.push((from, start));
+            }
+            from = from.max(end);
+            at += 1;
+        }
+        if from < until {
+            left.push((from, until));
+        }
+    }
+    left
+}
+
+/// A group of ranks that holds the others of its stage up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Straggler {
+    /// The group of ranks.
+    pub group: u32,
+    /// Its pipeline stage.
+    pub stage: u32,
+    /// How many ranks it stands for.
+    pub ranks: u32,
+    /// How much longer it computes than the median rank of its stage: 0.1 for a tenth.
+    pub slower: f64,
+}
+
+/// Groups that compute longer than the median rank of their stage by more than `least`, the slowest first.
+pub fn slow_groups(trace: &Trace, least: f64) -> Vec<Straggler> {
+    let parts = breakdowns(trace);
+    let mut stages: BTreeMap<u32, BTreeMap<u32, (u32, Nanos)>> = BTreeMap::new();
+    for track in &trace.tracks {
+        let compute = parts.get(&track.group).map_or(Nanos::ZERO, Breakdown::compute);
+        stages.entry(track.stage).or_default().insert(track.group, (track.ranks, compute));
+    }
+    let mut slow = Vec::new();
+    for (stage, groups) in stages {
+        let mut times: Vec<(Nanos, u32)> = groups.values().map(|&(ranks, time)| (time, ranks)).collect();
+        times.sort_unstable();
+        let all: u32 = times.iter().map(|(_, ranks)| ranks).sum();
+        let mut seen = 0;
+        let median = times.iter().find(|(_, ranks)| {
+            seen += ranks;
+            2 * seen > all
+        });
+        let Some(&(median, _)) = median.filter(|(time, _)| *time > Nanos::ZERO) else { continue };
+        for (group, (ranks, time)) in groups {
+            let slower = time.secs() / median.secs() - 1.0;
+            if slower > least {
+                slow.push(Straggler { group, stage, ranks, slower });
+            }
+        }
+    }
+    slow.sort_by(|a, b| b.slower.total_cmp(&a.slower).then(a.group.cmp(&b.group)));
+    slow
+}
+
 /// Sorted, disjoint intervals that cover the same time; what is so already stays as it is.
 fn union(mut intervals: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
     if intervals.is_sorted_by(|before, behind| before.1 < behind.0) {
@@ -295,6 +449,7 @@ pub fn op_classes(trace: &Trace, group: u32) -> Vec<OpClassTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::lower;
 
     #[test]
     fn time_outside_of_busy_intervals() {
@@ -304,6 +459,44 @@ mod tests {
         assert_eq!(busy.outside(Nanos(0), Nanos(20)), Nanos(0));
         assert_eq!(busy.outside(Nanos(15), Nanos(35)), Nanos(10));
         assert_eq!(busy.outside(Nanos(20), Nanos(30)), Nanos(10));
+    }
+
+    #[test]
+    fn what_is_left_of_intervals_lies_outside_of_others() {
+        let of = |list: &[(i64, i64)]| list.iter().map(|&(a, b)| (Nanos(a), Nanos(b))).collect::<Vec<_>>();
+        let left = without(&of(&[(0, 10), (20, 30), (40, 50)]), &of(&[(5, 22), (24, 26), (45, 60)]));
+        assert_eq!(left, of(&[(0, 5), (22, 24), (26, 30), (40, 45)]));
+    }
+
+    #[test]
+    fn heat_adds_up_to_the_breakdown() {
+        let scenario = crate::scenario::Scenario::preset("llama2-7b-8xh100").expect("a preset");
+        let step = lower(&scenario);
+        let trace = crate::sim::simulate(&step, &scenario);
+        let (parts, bins) = (breakdowns(&trace), 97);
+        for row in heat_map(&trace, bins) {
+            let time = |shares: &[f32]| {
+                shares.iter().map(|&share| f64::from(share)).sum::<f64>() * trace.step_time.secs() / bins as f64
+            };
+            let part = parts[&row.group];
+            assert!((time(&row.compute) / part.compute().secs() - 1.0).abs() < 1e-3, "{row:?}");
+            let exposed = part.total() - part.compute() - part.host - part.bubble;
+            assert!((time(&row.exposed) - exposed.secs()).abs() < 1e-3 * trace.step_time.secs(), "{row:?}");
+            assert!(row.compute.iter().zip(&row.exposed).all(|(a, b)| a + b < 1.001));
+        }
+        let by_class: Nanos = communication_by_class(&trace, 0).values().map(|times| times[1]).sum();
+        let part = parts[&0];
+        assert_eq!(by_class, part.total() - part.compute() - part.host - part.bubble);
+    }
+
+    #[test]
+    fn a_slow_device_is_named() {
+        let scenario = crate::scenario::Scenario::preset("llama3-8b-straggler-16xh100").expect("a preset");
+        let step = lower(&scenario);
+        let slow = slow_groups(&crate::sim::simulate(&step, &scenario), 0.02);
+        assert!(slow.first().is_some_and(|slow| slow.slower > 0.05), "{slow:?}");
+        let even = crate::scenario::Scenario::preset("llama3-8b-16xh100").expect("a preset");
+        assert!(slow_groups(&crate::sim::simulate(&lower(&even), &even), 0.02).is_empty());
     }
 
     #[test]

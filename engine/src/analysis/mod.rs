@@ -12,13 +12,17 @@ pub mod hta;
 mod input;
 mod input_stages;
 mod metrics;
+mod network;
 mod report;
 mod run_cost;
 mod transfer;
 mod what_if;
 
 pub use beside::{Beside, beside_tensors};
-pub use breakdown::{Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes};
+pub use breakdown::{
+    Breakdown, HeatRow, OpClassTime, Straggler, breakdowns, communication_by_class, exposed_communication, heat_map,
+    op_classes, slow_groups,
+};
 pub use caching::{CacheReport, CacheStudy, Capacities, PLAYED, PolicyCurve, StudyOptions, suited};
 pub use device_memory::{
     AllocatorRow, Breaks, DeviceMemory, MapValue, MemoryPicture, Reserved, fits, replayed, reserved,
@@ -27,6 +31,7 @@ pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, go
 pub use input::{Feed, InputReport, input_report};
 pub use input_stages::{InputStage, StageUse};
 pub use metrics::{Better, Measure, Unit, metrics};
+pub use network::{AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, network};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use run_cost::{RunCost, Spent, run_cost};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};

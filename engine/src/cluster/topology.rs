@@ -9,6 +9,7 @@ use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use rustc_hash::FxHashMap;
 
 use super::{Network, RankId};
+use crate::units::BytesPerSec;
 
 /// A vertex of the cluster's graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,11 +237,16 @@ impl Topology {
 
     /// Adds them to others.
     pub fn add_loads(&self, pattern: Pattern, slots: &[u32], loads: &mut Loads) {
-        let mut add = |from: u32, to: u32, share: f64| {
+        self.each_message(pattern, slots, &mut |from, to, share| {
             for edge in self.route(from, to) {
                 *loads.entry(edge).or_default() += share;
             }
-        };
+        });
+    }
+
+    /// Calls `add` for everything that a group's devices send each other: from, to, and how much of it for every byte that
+    /// one of its ranks sends.
+    pub fn each_message(&self, pattern: Pattern, slots: &[u32], add: &mut impl FnMut(u32, u32, f64)) {
         match pattern {
             Pattern::AllToAll => {
                 // Of large groups every so many peers stand for their neighbours.
@@ -252,7 +258,7 @@ impl Topology {
                 }
             }
             Pattern::Shift => pairs(slots).for_each(|(from, to)| add(from, to, 1.0)),
-            Pattern::Ring => self.ring(slots, &mut add),
+            Pattern::Ring => self.ring(slots, add),
         }
     }
 
@@ -356,6 +362,22 @@ fn hops(from: u32, to: u32, dims: &[u32]) -> Vec<u32> {
 }
 
 impl super::Cluster {
+    /// What a link of the cluster's graph carries; those of a device that is an exception are its own.
+    pub fn link_capacity(&self, topology: &Topology, edge: EdgeIndex) -> BytesPerSec {
+        let ends = topology.graph.edge_endpoints(edge);
+        let device = ends.and_then(|(from, to)| {
+            [from, to].into_iter().find_map(|end| match topology.graph[end] {
+                ClusterNode::Device(slot) => Some(slot),
+                _ => None,
+            })
+        });
+        let links = self.links(1 << device.map_or(0, |slot| self.kind_of_slot(slot)));
+        match topology.graph[edge] {
+            ClusterLink::Inside => links.intra.effective_bandwidth(),
+            link => BytesPerSec(links.inter.effective_bandwidth().0 * link.width()),
+        }
+    }
+
     /// The devices of ranks.
     pub fn slots_of(&self, ranks: &[RankId]) -> Vec<u32> {
         ranks.iter().map(|&rank| self.slot_of(rank)).collect()

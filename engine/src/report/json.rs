@@ -17,6 +17,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The figures of a simulated step.
 pub fn report_json(scenario: &Scenario, step: &StepGraph, trace: &Trace, report: &StepReport) -> String {
     let mut document = figures(scenario, report);
+    document.insert("cost".into(), json!(crate::analysis::run_cost(scenario, report)));
     document.insert("folded_groups".into(), json!(report.groups.len()));
     document.insert("spans".into(), json!(trace.spans.len()));
     document.insert("micro_batches".into(), json!(step.micro_batches));

@@ -10,17 +10,22 @@ mod csv;
 mod device_memory;
 mod explain;
 mod goodput;
+mod html;
 pub mod import;
 mod imported;
 mod json;
 #[cfg(not(target_arch = "wasm32"))]
 mod loading;
 mod memory_snapshot;
+mod network;
+pub mod palette;
 mod perfetto;
 mod pickle;
 mod pool;
 mod search;
 mod snapshot;
+pub mod svg;
+mod sweep;
 mod table;
 mod transfer;
 mod variants;
@@ -35,6 +40,7 @@ pub use device_memory::{
 };
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
 pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
+pub use html::{PageRun, html_report, variant_of};
 pub use import::{TraceImportError, import_trace};
 pub use imported::{
     beside_table, diff_csv, diff_table, imported_json, imported_table, kernel_breakdown_csv, overlap_csv, signed,
@@ -44,11 +50,13 @@ pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{loading_json, loading_table};
 pub use memory_snapshot::{SnapshotError, memory_snapshot};
+pub use network::{network_json, network_table, traffic_csv};
 pub use perfetto::perfetto_json;
 pub use pickle::PickleError;
 pub use pool::{pool_csv, pool_json, pool_line, pool_table};
 pub use search::{search_json, search_table};
 pub use snapshot::{at_peak, snapshot_json, snapshot_table};
+pub use sweep::{sweep_csv, sweep_json, sweep_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
 pub use variants::{
     Comparison, Variant, advice_csv, advice_json, advice_table, best_of, cause_text, change_text, compared_rows,

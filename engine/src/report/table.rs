@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::analysis::{Beside, StepReport, op_classes};
+use crate::analysis::{Beside, Spent, StepReport, op_classes, run_cost};
 use crate::cluster::Network;
 use crate::compare::Comparison;
 use crate::model::{Model, ParameterCount};
@@ -18,6 +18,7 @@ pub fn report_table(scenario: &Scenario, trace: &Trace, report: &StepReport) -> 
     let mut text = String::new();
     header(&mut text, scenario, report);
     figures(&mut text, scenario, report);
+    cost(&mut text, scenario, report);
     breakdown(&mut text, report);
     let group = trace.tracks.iter().find(|track| track.stage == report.critical_stage).map_or(0, |track| track.group);
     text.push_str(&op_class_table(trace, group));
@@ -67,6 +68,25 @@ fn header(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let samples = samples(scenario.model());
     let length = if scenario.model().positions > 1 { format!(" of {sequence} tokens") } else { String::new() };
     let _ = writeln!(text, "  batch     {batch} {samples}{length} = {count} micro-batches of {micro} on each replica");
+}
+
+/// What the run costs at this pace; of an execution nothing, since its ranks share a device.
+fn cost(text: &mut String, scenario: &Scenario, report: &StepReport) {
+    if report.origin != Origin::Modelled {
+        return;
+    }
+    let cost = run_cost(scenario, report);
+    let line = |spent: Spent| {
+        let energy = spent.energy.map_or_else(String::new, |energy| format!(", at most {energy}"));
+        let money = spent.money.map_or_else(String::new, |money| format!(", {money:.2} {}", cost.currency));
+        format!("{:.3} device-hours{energy}{money}", spent.device_hours)
+    };
+    let samples = if scenario.data().sequence_length > 1 { "tokens" } else { samples(scenario.model()) };
+    let _ = writeln!(text, "  cost        {} for a million {samples}", line(cost.million));
+    if let (Some(run), Some(steps)) = (cost.run, cost.steps) {
+        let time = super::long_time(Nanos::from_secs(run.seconds));
+        let _ = writeln!(text, "              {} for {steps:.0} steps in {time}", line(run));
+    }
 }
 
 /// What is computed again; of a budget, what it came to.

@@ -10,7 +10,7 @@ use petgraph::graph::EdgeIndex;
 use super::Folding;
 use super::fold::neighbours;
 use super::program::{Action, PricedOp, Programs};
-use crate::cluster::{Cluster, ClusterLink, ClusterNode, Group, Loads, Mesh, Pattern, RankId, Topology};
+use crate::cluster::{Cluster, Group, Loads, Mesh, Pattern, RankId, Topology};
 use crate::graph::{Direction, Transfer};
 
 /// Links that all messages load alike.
@@ -124,26 +124,10 @@ fn loads(mesh: Mesh, cluster: &Cluster, topology: &Topology, folding: &Folding, 
         };
         for (&edge, &load) in &one {
             *all.entry(edge).or_default() += load;
-            alone = alone.min(capacity(cluster, topology, edge) / load);
+            alone = alone.min(cluster.link_capacity(topology, edge).0 / load);
         }
     }
     (all, alone)
-}
-
-/// Bytes per second of a link; those of a device that is an exception are its own.
-fn capacity(cluster: &Cluster, topology: &Topology, edge: EdgeIndex) -> f64 {
-    let ends = topology.graph.edge_endpoints(edge);
-    let device = ends.and_then(|(from, to)| {
-        [from, to].into_iter().find_map(|end| match topology.graph[end] {
-            ClusterNode::Device(slot) => Some(slot),
-            _ => None,
-        })
-    });
-    let links = cluster.links(1 << device.map_or(0, |slot| cluster.kind_of_slot(slot)));
-    match topology.graph[edge] {
-        ClusterLink::Inside => links.intra.effective_bandwidth().0,
-        link => links.inter.effective_bandwidth().0 * link.width(),
-    }
 }
 
 /// Links that are loaded alike become one resource.
@@ -160,7 +144,7 @@ fn compress(cluster: &Cluster, topology: &Topology, loads: &[(Sender, Loads, f64
     let mut demands = Demands::default();
     demands.of.extend(loads.iter().map(|(sender, _, alone)| (*sender, Demand { on: Vec::new(), alone: *alone })));
     for (edge, on) in by_edge {
-        let capacity = capacity(cluster, topology, edge);
+        let capacity = cluster.link_capacity(topology, edge).0;
         let key = (capacity.to_bits(), on.iter().map(|&(number, load)| (number, rounded(load))).collect());
         let next = u32::try_from(demands.resources.len()).unwrap_or(u32::MAX);
         if *distinct.entry(key).or_insert(next) < next {

@@ -158,7 +158,7 @@ fn key(of_groups: &[Vec<u32>; Group::COUNT], rank: RankId, besides: [u32; 4]) ->
 }
 
 /// The same place on the stage before and after, around the ring of stages.
-pub(super) fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
+pub fn neighbours(mesh: Mesh, rank: RankId) -> [Option<RankId>; 2] {
     let (per_stage, ranks) = (mesh.per_stage(), mesh.ranks());
     let around = |steps: u32| (mesh.pp > 1).then(|| RankId((rank.0 + per_stage * steps) % ranks));
     [around(mesh.pp - 1), around(1)]

@@ -29,7 +29,8 @@ mod slack;
 pub mod transfer;
 
 pub use alone::{PartTime, part_times};
-pub use fold::{Class, Folding};
+pub use fold::{Class, Folding, neighbours};
+pub use program::pattern;
 pub use slack::{Slack, critical_spans, slack};
 
 use crate::graph::{OpKind, StepGraph};

@@ -138,7 +138,7 @@ fn add_labels(step: &StepGraph, stage: usize, labels: &mut Vec<Label>) -> u32 {
 }
 
 /// In which way the ranks of an op's group send.
-fn pattern(op: &Op, all_reduce: AlgorithmChoice) -> Pattern {
+pub fn pattern(op: &Op, all_reduce: AlgorithmChoice) -> Pattern {
     let direct = all_reduce == AlgorithmChoice::Direct;
     match op.kind {
         OpKind::Collective { collective: Collective::AllReduce(_), .. } if direct => Pattern::AllToAll,
