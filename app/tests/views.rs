@@ -187,9 +187,135 @@ fn a_baseline_is_compared_with_what_comes_after() {
     window.harness.run_ok();
     assert_eq!(window.state()["screen"], "compare");
     let pinned =
-        "baseline: llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
+        "llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
     window.harness.get_by_label(pinned);
     window.harness.snapshot("baseline");
+}
+
+#[test]
+fn variants_stand_side_by_side_and_settings_say_why() {
+    let mut window = Window::new(Language::English);
+    window.press(Modifiers::NONE, Key::B);
+    for (path, value) in [("strategy.recompute", "full"), ("strategy.schedule", "zb-h1")] {
+        let before = window.state()["step_time_ns"].clone();
+        window.remote(&Remote::Set(path.to_owned(), value.into()));
+        window.harness.step();
+        window.until(path, |state| state["ready"] == true && state["step_time_ns"] != before);
+        window.press(Modifiers::NONE, Key::V);
+    }
+    window.remote(&Remote::Command(Command::Why));
+    let state = window.until("causes", |state| state["compare"]["causes"].is_number());
+    assert_eq!(state["compare"]["causes"], 2);
+    assert_eq!(state["compare"]["pinned"].as_array().map(Vec::len), Some(3));
+    window.harness.get_by_label("strategy.recompute: none → full");
+    window.harness.input_mut().time = Some(60.0);
+    window.harness.run_ok();
+    window.harness.snapshot("variants");
+    // A further run is the last column; the ninth is refused with a sentence.
+    for _ in 0..6 {
+        window.press(Modifiers::NONE, Key::V);
+    }
+    assert_eq!(window.state()["compare"]["pinned"].as_array().map(Vec::len), Some(8));
+}
+
+#[test]
+fn advice_is_found_and_applied_by_a_click() {
+    let mut window = Window::new(Language::English);
+    let before = window.state()["step_time_ns"].as_i64();
+    window.remote(&Remote::Command(Command::Advise));
+    let state = window.until("all advice", |state| {
+        state["advice"]["running"] == false && state["advice"]["found"].as_u64().is_some_and(|found| found > 3)
+    });
+    assert!(state["advice"]["together"].as_f64() > state["advice"]["gain"].as_f64().map(|gain| gain / 2.0));
+    window.harness.snapshot("advice");
+    window.harness.get_all_by_label("Pin").next().expect("a button").click();
+    window.until("a pinned variant", |state| state["compare"]["pinned"].as_array().is_some_and(|all| all.len() == 2));
+    window.harness.get_all_by_label("Apply").next().expect("a button").click();
+    window.harness.run_ok();
+    let state = window.until("a faster step", |state| state["ready"] == true && state["step_time_ns"].as_i64() != before);
+    assert!(state["step_time_ns"].as_i64() < before, "{state}");
+    window.press(Modifiers::COMMAND, Key::Z);
+    window.until("the step as it was", |state| state["ready"] == true && state["step_time_ns"].as_i64() == before);
+}
+
+/// Every view goes out as shapes and as pixels, every run as a page; all of it is what it says it is.
+#[test]
+fn all_that_is_shown_can_be_exported() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::KeepExports);
+    let count = |state: &Value| state["exports"].as_array().map_or(0, Vec::len);
+    for (number, tab) in Tab::ALL.into_iter().enumerate() {
+        window.remote(&Remote::Tab(tab));
+        window.harness.run_ok();
+        window.remote(&Remote::Command(Command::ExportSvg));
+        window.until("a picture of a view", |state| count(state) == number + 1);
+    }
+    let before = count(&window.state());
+    let commands = [
+        Command::SaveScenario,
+        Command::ExportJson,
+        Command::ExportCsv,
+        Command::ExportMemory,
+        Command::ExportPerfetto,
+        Command::ExportGraph,
+        Command::ExportPage,
+    ];
+    commands.iter().for_each(|command| window.remote(&Remote::Command(*command)));
+    window.until("all files", |state| count(state) == before + commands.len());
+    let files = window.harness.state_mut().exports();
+    for (name, content) in &files {
+        assert!(content.len() > 500, "{name} has {} bytes", content.len());
+        if name.ends_with(".svg") {
+            let text = std::str::from_utf8(content).expect("text");
+            assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "{name}");
+            assert_eq!(text.matches("<g ").count(), text.matches("</g>").count(), "{name}");
+            assert!(text.contains("<text "), "{name} has no text");
+        }
+    }
+    let timeline = files.iter().find(|(name, _)| name.contains(".timeline.")).expect("the timeline");
+    let text = std::str::from_utf8(&timeline.1).expect("text");
+    assert!(text.contains(">stage 0 ×4<") && text.matches("<rect ").count() > 100, "slices and names are there");
+    let trace = files.iter().find(|(name, _)| name.ends_with(".json.gz")).expect("the trace");
+    assert_eq!(trace.1[..2], [0x1f, 0x8b], "gzip");
+    let page = files.iter().find(|(name, _)| name.ends_with(".html")).expect("the page");
+    let text = std::str::from_utf8(&page.1).expect("text");
+    assert!(text.contains("<svg ") && !text.contains("http://") | text.contains("www.w3.org"));
+    if let Some(folder) = std::env::var_os("SHARDLAB_PICTURES") {
+        for (name, content) in &files {
+            std::fs::write(Path::new(&folder).join(name), content).expect("it is written");
+        }
+    }
+}
+
+#[test]
+fn every_combination_is_drawn() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Search));
+    let field = |path: &str, values: &str| (path.to_owned(), values.to_owned());
+    window.remote(&Remote::Sweep(vec![
+        field("strategy.tensor_parallel", "1, 2, 4"),
+        field("strategy.micro_batch", "1, 2, 4"),
+        field("strategy.recompute", "none, full"),
+        field("strategy.zero_stage", "0, 1"),
+    ]));
+    let state = window.until("a sweep", |state| {
+        state["search"]["sweep"]["running"] == false && state["search"]["sweep"]["points"] == 36
+    });
+    assert!(state["search"]["sweep"]["front"].as_u64() > Some(1));
+    window.harness.snapshot("sweep");
+    window.remote(&Remote::Sweep(vec![field("strategy.nothing", "1")]));
+    window.harness.run_ok();
+    assert!(window.state()["search"]["error"].as_str().is_some_and(|error| error.contains("strategy.nothing")));
+}
+
+#[test]
+fn a_leaf_and_its_spine_show_how_busy_they_are() {
+    let mut window = Window::new(Language::English);
+    window.preset("llama3-70b-leaf-spine-64xh100");
+    window.remote(&Remote::Tab(Tab::Network));
+    window.harness.run_ok();
+    window.harness.get_by_label("Busiest links");
+    window.harness.snapshot("leaf_spine");
 }
 
 #[test]

@@ -120,6 +120,14 @@ fn frames(mut bytes: &[u8], limit: Bytes) -> Result<Vec<u8>, UnpackError> {
     Ok(content)
 }
 
+/// The same bytes compressed by gzip.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    // Writing to a vector cannot fail.
+    let written = std::io::Write::write_all(&mut encoder, bytes).and_then(|()| encoder.finish());
+    written.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;

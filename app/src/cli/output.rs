@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use shardlab_engine::report;
 use shardlab_engine::trace::Trace;
+use shardlab_engine::unpack::gzip;
 
 use super::args::ExportOptions;
 
@@ -50,12 +51,14 @@ pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a text to a file, or to standard output for `-`.
+/// Writes a text to a file, compressed where its name ends in `.gz`, or to standard output for `-`.
 pub fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
     if path == Path::new("-") {
         return print(text);
     }
-    fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    let is_packed = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz"));
+    let bytes = if is_packed { gzip(text.as_bytes()) } else { text.as_bytes().to_vec() };
+    fs::write(path, bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
     note(&format!("wrote {}", path.display()));
     Ok(())
 }

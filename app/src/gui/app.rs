@@ -1,13 +1,14 @@
 //! The app: its state, what happens each frame, and the layout.
 
 mod overlays;
+mod pictures;
 
-use egui::{Key, Ui};
+use egui::{Key, Rect, Ui};
 use shardlab_engine::exec::{BackendKind, Section, Tuning};
 use shardlab_engine::scenario::{check, is_link, link, linked};
 
 use super::bench::BenchView;
-use super::command::Command;
+use super::command::{Command, Menu};
 use super::compare::CompareView;
 use super::data::DataView;
 use super::execute::ExecuteView;
@@ -16,10 +17,12 @@ use super::graph_view::GraphView;
 use super::i18n::{Language, language, set_language, t, t_with};
 use super::inspector::Selection;
 use super::memory::{MemoryPage, MemoryView};
+use super::network::NetworkView;
 use super::open_file::Opener;
 use super::search::SearchView;
 use super::session::Session;
 use super::storage::StorageView;
+use super::summary::SummaryView;
 use super::timeline::TimelineView;
 use super::toast::Toasts;
 use super::traces::TracesView;
@@ -29,10 +32,14 @@ use super::{design_tokens, form, inspector, widgets};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tab {
+    /// The step at a glance.
+    Summary,
     /// Spans over time.
     Timeline,
     /// Memory over time.
     Memory,
+    /// What is sent where.
+    Network,
     /// The step graph.
     Graph,
     /// Baseline beside current, prediction beside execution.
@@ -53,9 +60,11 @@ pub enum Tab {
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
+        Self::Summary,
         Self::Timeline,
         Self::Memory,
+        Self::Network,
         Self::Graph,
         Self::Compare,
         Self::Execute,
@@ -69,8 +78,10 @@ impl Tab {
     /// The key of its name.
     pub fn key(self) -> &'static str {
         match self {
+            Self::Summary => "tab.summary",
             Self::Timeline => "tab.timeline",
             Self::Memory => "tab.memory",
+            Self::Network => "tab.network",
             Self::Graph => "tab.graph",
             Self::Compare => "tab.compare",
             Self::Execute => "tab.execute",
@@ -87,9 +98,11 @@ impl Tab {
         self.key().split_once('.').map_or("timeline", |(_, name)| name)
     }
 
-    /// The digit that shows it.
+    /// The key that shows it.
     pub fn digit(self) -> Key {
         match self {
+            Self::Summary => Key::O,
+            Self::Network => Key::N,
             Self::Timeline => Key::Num1,
             Self::Memory => Key::Num2,
             Self::Graph => Key::Num3,
@@ -143,6 +156,12 @@ pub enum Remote {
     Pause(bool),
     /// Search with the fields that are offered.
     Search,
+    /// Try every combination of fields: paths with their values, as they are typed.
+    Sweep(Vec<(String, String)>),
+    /// Set a field of the scenario: its path and its value.
+    Set(String, serde_json::Value),
+    /// Measure this device, predict the step and execute it.
+    Predict,
     /// Show a page of the memory view.
     Memory(MemoryPage),
     /// Show what is handed to many nodes.
@@ -161,6 +180,8 @@ pub enum Remote {
     Language(String),
     /// Open a link.
     Link(String),
+    /// Keep exported files instead of asking where to put them.
+    KeepExports,
     /// Say what went wrong outside.
     Error(String),
     /// Drop a file.
@@ -177,6 +198,8 @@ pub struct App {
     session: Session,
     settings: Settings,
     tiles: egui_tiles::Tree<Tab>,
+    summary: SummaryView,
+    network: NetworkView,
     timeline: TimelineView,
     graph: GraphView,
     compare: CompareView,
@@ -193,6 +216,10 @@ pub struct App {
     opener: Opener,
     exporter: Exporter,
     palette: Option<String>,
+    /// Where the view in front was drawn in the last frame.
+    front: Option<Rect>,
+    /// Whether a picture of it is to be saved at the end of this frame.
+    picture: bool,
     /// The link that was copied last.
     shared: Option<String>,
     /// Which run was shown in the last frame: a selection belongs to a run.
@@ -231,7 +258,9 @@ impl App {
         Ok(Self {
             session,
             settings,
-            tiles: egui_tiles::Tree::new_tabs(egui::Id::unique("centre"), Tab::ALL.to_vec()),
+            tiles: first_tiles(),
+            summary: SummaryView::default(),
+            network: NetworkView::default(),
             timeline: TimelineView::default(),
             graph: GraphView::default(),
             compare: CompareView::default(),
@@ -248,6 +277,8 @@ impl App {
             opener: Opener::default(),
             exporter: Exporter::default(),
             palette: None,
+            front: None,
+            picture: false,
             shared: None,
             shown_before: false,
             help: false,
@@ -275,12 +306,29 @@ impl App {
             Command::ExportCsv => self.exporter.csv(context, self.session.shown()),
             Command::ExportMemory => self.exporter.memory(context, self.session.shown()),
             Command::ExportPerfetto => self.exporter.perfetto(context, self.session.shown()),
+            Command::ExportPng => self.export_png(context),
+            Command::ExportSvg => self.picture = true,
+            Command::ExportPage => self.export_page(context),
             Command::ExportGraph => self.exporter.graph(context, self.session.shown()),
             Command::Undo => self.session.undo(context),
             Command::Redo => self.session.redo(context),
             Command::PinBaseline => {
-                self.session.baseline = Some(self.session.run.clone());
-                self.toasts.notice(t_with("compare.pinned", self.session.run.scenario.name()));
+                self.session.pin_baseline();
+                self.toasts.notice(t_with("compare.pinned", self.session.shown().scenario.name()));
+            }
+            Command::PinVariant if self.session.is_full() => self.toasts.error(t("compare.full").to_owned()),
+            Command::PinVariant => {
+                self.session.pin_shown();
+                self.toasts.notice(t_with("compare.pinned_variant", self.session.shown().scenario.name()));
+            }
+            Command::Advise => {
+                self.show_tab(Tab::Summary);
+                self.summary.advise(context, &self.session);
+            }
+            Command::ApplyAdvice => self.summary.apply_best(&mut self.session),
+            Command::Why => {
+                self.show_tab(Tab::Compare);
+                self.compare.ask_why(context, &self.session);
             }
             Command::Show(tab) => self.show_tab(tab),
             Command::ToggleForm => self.settings.form = !self.settings.form,
@@ -327,8 +375,12 @@ impl App {
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
             Remote::Link(text) => self.open_link(text),
+            Remote::KeepExports => drop(self.exporter.keep()),
             Remote::Error(text) => self.tell_error(text.clone()),
             Remote::Command(command) => self.run_command(*command, context),
+            Remote::Sweep(fields) => self.search.sweep(context, &self.session, fields),
+            Remote::Set(path, value) => self.set_field(path, value),
+            Remote::Predict => self.compare.predict(context, &self.session),
             Remote::Search => self.search.start(context, &self.session),
             Remote::Bench(sections) => self.bench.start(context, sections, &self.session.tuning),
             Remote::Stop => self.execute.stop(),
@@ -350,6 +402,15 @@ impl App {
             Remote::GoOn => self.execute.go_on_with_kept(context, &mut self.session),
             Remote::Cache => self.data.start(context, &self.session),
             Remote::Drop { name, text } => self.open(context, name, text.as_bytes().to_vec()),
+        }
+    }
+
+    /// Sets a field of the scenario; where the mesh changes, what follows it follows.
+    fn set_field(&mut self, path: &str, value: &serde_json::Value) {
+        let edit = shardlab_engine::search::Edit { path: path.to_owned(), value: value.clone() };
+        match shardlab_engine::search::changed(&self.session.file, &[edit]) {
+            Some(file) => self.session.file = file,
+            None => self.toasts.error(t_with("error.field", path)),
         }
     }
 
@@ -468,7 +529,8 @@ impl App {
             "shown": self.session.shown().trace.origin,
             "backend": self.execute.backend_name(),
             "execute": self.execute.state(),
-            "compare": self.compare.state(),
+            "compare": self.compare.state(&self.session),
+            "advice": self.summary.state(),
             "search": self.search.state(),
             "bench": self.bench.state(),
             "data": self.data.state(),
@@ -476,10 +538,16 @@ impl App {
             "memory": self.memory.state(),
             "traces": self.traces.state(),
             "timeline": self.timeline.state(),
+            "exports": self.exporter.state(),
             "link": self.shared,
             "toast": self.toasts.newest().filter(|toast| toast.error).map(|toast| &toast.text),
         });
         state.to_string()
+    }
+
+    /// Files that were exported since they are kept instead of saved.
+    pub fn exports(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.exporter.keep()
     }
 
     /// Everything that happens without drawing: files, shortcuts, background work.
@@ -503,6 +571,7 @@ impl App {
         for (name, content) in self.session.saves.drain(..) {
             self.exporter.made(context, name, content);
         }
+        self.exporter.save_pictures(context);
         for outcome in self.exporter.outcomes() {
             match outcome {
                 Ok(text) => self.toasts.notice(text),
@@ -513,6 +582,7 @@ impl App {
             self.selection = Selection::default();
             self.timeline.fit();
         }
+        self.summary.receive();
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
@@ -528,11 +598,10 @@ impl App {
     fn top_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.strong("Shardlab");
-            let menus = [("menu.file", 0..8), ("menu.edit", 8..11), ("menu.view", 11..29), ("menu.help", 29..31)];
-            for (title, commands) in menus {
-                ui.menu_button(t(title), |ui| {
-                    for command in &Command::ALL[commands] {
-                        self.menu_item_ui(ui, *command);
+            for menu in Menu::ALL {
+                ui.menu_button(t(menu.key()), |ui| {
+                    for command in Command::ALL.into_iter().filter(|command| command.menu() == menu) {
+                        self.menu_item_ui(ui, command);
                     }
                 });
             }
@@ -595,6 +664,8 @@ impl App {
 /// The centre: tabs that can be dragged apart.
 struct Centre<'a> {
     session: &'a mut Session,
+    summary: &'a mut SummaryView,
+    network: &'a mut NetworkView,
     timeline: &'a mut TimelineView,
     graph: &'a mut GraphView,
     compare: &'a mut CompareView,
@@ -606,16 +677,21 @@ struct Centre<'a> {
     memory: &'a mut MemoryView,
     traces: &'a mut TracesView,
     selection: &'a mut Selection,
+    /// Where each view is drawn.
+    drawn: Vec<(Tab, Rect)>,
 }
 
 impl egui_tiles::Behavior<Tab> for Centre<'_> {
     fn pane_ui(&mut self, ui: &mut Ui, _: egui_tiles::TileId, tab: &mut Tab) -> egui_tiles::UiResponse {
+        self.drawn.push((*tab, ui.max_rect()));
         egui::Frame::new().inner_margin(6).show(ui, |ui| match tab {
             Tab::Timeline => {
                 let run = self.session.shown().clone();
                 let drawn = if self.timeline.wants_path() { run.drawn_with_path() } else { run.drawn() };
                 self.timeline.ui(ui, drawn, self.selection);
             }
+            Tab::Summary => self.summary.ui(ui, self.session),
+            Tab::Network => self.network.ui(ui, self.session),
             Tab::Memory => self.memory.ui(ui, self.session),
             Tab::Traces => self.traces.ui(ui, self.session),
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
@@ -663,6 +739,8 @@ impl eframe::App for App {
         egui::CentralPanel::default().frame(frame).show(ui, |ui| {
             let mut centre = Centre {
                 session: &mut self.session,
+                summary: &mut self.summary,
+                network: &mut self.network,
                 timeline: &mut self.timeline,
                 graph: &mut self.graph,
                 compare: &mut self.compare,
@@ -674,10 +752,17 @@ impl eframe::App for App {
                 memory: &mut self.memory,
                 traces: &mut self.traces,
                 selection: &mut self.selection,
+                drawn: Vec::new(),
             };
             self.tiles.ui(&mut centre, ui);
+            let drawn = centre.drawn;
+            let active = self.active_tab();
+            self.front = drawn.into_iter().find(|(tab, _)| Some(*tab) == active).map(|(_, rect)| rect);
         });
         let context = ui.ctx().clone();
+        if std::mem::take(&mut self.picture) {
+            self.export_svg(&context);
+        }
         self.palette_ui(&context);
         self.help_ui(&context);
         self.toasts.ui(&context);
@@ -692,6 +777,13 @@ impl eframe::App for App {
     fn as_any_mut(&mut self) -> Option<&mut dyn std::any::Any> {
         Some(&mut *self)
     }
+}
+
+/// All views as tabs, the timeline in front.
+fn first_tiles() -> egui_tiles::Tree<Tab> {
+    let mut tiles = egui_tiles::Tree::new_tabs(egui::Id::unique("centre"), Tab::ALL.to_vec());
+    tiles.make_active(|_, tile| matches!(tile, egui_tiles::Tile::Pane(Tab::Timeline)));
+    tiles
 }
 
 /// A link as it is passed on: in a page behind its own address, else alone, for a page or the command line.

@@ -22,6 +22,12 @@ pub enum Command {
     ExportPerfetto,
     /// Save the step graph as DOT.
     ExportGraph,
+    /// Save the view in front as pixels.
+    ExportPng,
+    /// Save it as shapes.
+    ExportSvg,
+    /// Save a page about the run, or about all that are compared.
+    ExportPage,
     /// Copy a link to the scenario and the view.
     Share,
     /// Undo the last edit.
@@ -30,6 +36,14 @@ pub enum Command {
     Redo,
     /// Remember this run to compare others with it.
     PinBaseline,
+    /// Remember it as a variant.
+    PinVariant,
+    /// Say why it differs from the baseline.
+    Why,
+    /// Look for changes that make it faster.
+    Advise,
+    /// Apply the best of them.
+    ApplyAdvice,
     /// Show a view.
     Show(Tab),
     /// Show or hide the left panel.
@@ -54,9 +68,63 @@ pub enum Command {
     Help,
 }
 
+/// A menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Menu {
+    /// What comes in and goes out.
+    File,
+    /// What changes the scenario, and what is compared.
+    Edit,
+    /// What is shown.
+    View,
+    /// How to find things.
+    Help,
+}
+
+impl Menu {
+    /// All of them in order.
+    pub const ALL: [Self; 4] = [Self::File, Self::Edit, Self::View, Self::Help];
+
+    /// The key of its name.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::File => "menu.file",
+            Self::Edit => "menu.edit",
+            Self::View => "menu.view",
+            Self::Help => "menu.help",
+        }
+    }
+}
+
 impl Command {
+    /// The menu in which it stands.
+    pub fn menu(self) -> Menu {
+        match self {
+            Self::OpenFile
+            | Self::SaveScenario
+            | Self::ExportJson
+            | Self::ExportCsv
+            | Self::ExportMemory
+            | Self::ExportPerfetto
+            | Self::ExportGraph
+            | Self::ExportPng
+            | Self::ExportSvg
+            | Self::ExportPage
+            | Self::Share => Menu::File,
+            Self::Undo
+            | Self::Redo
+            | Self::PinBaseline
+            | Self::PinVariant
+            | Self::Why
+            | Self::Advise
+            | Self::ApplyAdvice => Menu::Edit,
+            Self::Palette | Self::Help => Menu::Help,
+            _ => Menu::View,
+        }
+    }
+
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 40] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -64,12 +132,21 @@ impl Command {
         Self::ExportMemory,
         Self::ExportPerfetto,
         Self::ExportGraph,
+        Self::ExportPng,
+        Self::ExportSvg,
+        Self::ExportPage,
         Self::Share,
         Self::Undo,
         Self::Redo,
         Self::PinBaseline,
+        Self::PinVariant,
+        Self::Why,
+        Self::Advise,
+        Self::ApplyAdvice,
+        Self::Show(Tab::Summary),
         Self::Show(Tab::Timeline),
         Self::Show(Tab::Memory),
+        Self::Show(Tab::Network),
         Self::Show(Tab::Graph),
         Self::Show(Tab::Compare),
         Self::Show(Tab::Execute),
@@ -101,9 +178,16 @@ impl Command {
             Self::ExportPerfetto => ("command.export_perfetto", "command.export_perfetto.tip"),
             Self::ExportGraph => ("command.export_graph", "command.export_graph.tip"),
             Self::Share => ("command.share", "command.share.tip"),
+            Self::ExportPng => ("command.export_png", "command.export_png.tip"),
+            Self::ExportSvg => ("command.export_svg", "command.export_svg.tip"),
+            Self::ExportPage => ("command.export_page", "command.export_page.tip"),
             Self::Undo => ("command.undo", "command.undo.tip"),
             Self::Redo => ("command.redo", "command.redo.tip"),
             Self::PinBaseline => ("command.pin", "command.pin.tip"),
+            Self::PinVariant => ("command.pin_variant", "command.pin_variant.tip"),
+            Self::Why => ("command.why", "command.why.tip"),
+            Self::Advise => ("command.advise", "command.advise.tip"),
+            Self::ApplyAdvice => ("command.apply_advice", "command.apply_advice.tip"),
             Self::Show(tab) => (tab.key(), "command.show.tip"),
             Self::ToggleForm => ("command.form", "command.form.tip"),
             Self::ToggleInspector => ("command.inspector", "command.inspector.tip"),
@@ -123,11 +207,13 @@ impl Command {
         let (modifiers, key) = match self {
             Self::OpenFile => (Modifiers::COMMAND, Key::O),
             Self::SaveScenario => (Modifiers::COMMAND, Key::S),
-            Self::ExportPerfetto => (Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::E),
+            Self::ExportPng => (Modifiers::COMMAND.plus(Modifiers::SHIFT), Key::E),
+            Self::ExportPerfetto => (Modifiers::COMMAND, Key::E),
             Self::Share => (Modifiers::COMMAND, Key::L),
             Self::Undo => (Modifiers::COMMAND, Key::Z),
             Self::Redo => (Modifiers::COMMAND, Key::Y),
             Self::PinBaseline => (Modifiers::NONE, Key::B),
+            Self::PinVariant => (Modifiers::NONE, Key::V),
             Self::Show(tab) => (Modifiers::NONE, tab.digit()),
             Self::FitTimeline => (Modifiers::NONE, Key::Num0),
             Self::PipelineChart => (Modifiers::NONE, Key::P),

@@ -175,6 +175,36 @@ pub fn on_slice() -> Color32 {
     rgb(0x10151c)
 }
 
+/// The text on a filled box: dark on light, light on dark.
+pub fn on_fill(fill: Color32) -> Color32 {
+    let [red, green, blue, _] = fill.to_array().map(u32::from);
+    if 3 * red + 6 * green + blue > 1300 { rgb(0x10151c) } else { rgb(0xf2f5f8) }
+}
+
+/// How much something is loaded, from nothing to all of it: from the background over blue to a light yellow (lightness
+/// grows with it, so it can be read without colours).
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "channels of a colour")]
+pub fn load_color(share: f64, visuals: &Visuals) -> Color32 {
+    let stops: [u32; 4] = if visuals.dark_mode {
+        [0x1d2430, 0x2f5fa8, 0x5ac0b0, 0xf7e08a]
+    } else {
+        [0xeef2f6, 0x8db8e8, 0x2a7f9d, 0x3b2a6b]
+    };
+    let at = share.clamp(0.0, 1.0) * (stops.len() - 1) as f64;
+    let (from, part) = ((at as usize).min(stops.len() - 2), at.fract());
+    let part = if at >= (stops.len() - 1) as f64 { 1.0 } else { part };
+    let mix = |shift: u32| {
+        let channel = |stop: u32| f64::from((stop >> shift) & 0xff);
+        (channel(stops[from]) * (1.0 - part) + channel(stops[from + 1]) * part) as u8
+    };
+    Color32::from_rgb(mix(16), mix(8), mix(0))
+}
+
+/// A colour that a picture of the engine has.
+pub fn from_rgb(hex: u32) -> Color32 {
+    rgb(hex)
+}
+
 /// The outline of the selected slice.
 pub fn selection_stroke(visuals: &Visuals) -> Stroke {
     Stroke::new(2.0, visuals.strong_text_color())

@@ -1,9 +1,10 @@
 //! Files that go out: what is on screen, written by the engine's report module.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shardlab_engine::graph::dot;
 use shardlab_engine::report;
+use shardlab_engine::unpack::gzip;
 
 use super::i18n::t_with;
 use super::job::spawn;
@@ -14,12 +15,19 @@ use super::session::{Run, Session};
 pub struct Exporter {
     send: flume::Sender<Result<String, String>>,
     receive: flume::Receiver<Result<String, String>>,
+    /// Where files go instead of a place that somebody is asked for: for tests.
+    kept: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>,
+    /// Pictures that come with a later frame.
+    pictures: (flume::Sender<Picture>, flume::Receiver<Picture>),
 }
+
+/// A file's name, and what is in it, or why there is none.
+type Picture = (String, Result<Vec<u8>, String>);
 
 impl Default for Exporter {
     fn default() -> Self {
         let (send, receive) = flume::unbounded();
-        Self { send, receive }
+        Self { send, receive, kept: None, pictures: flume::unbounded() }
     }
 }
 
@@ -50,7 +58,9 @@ impl Exporter {
 
     /// Saves the trace for Perfetto.
     pub fn perfetto(&self, context: &egui::Context, run: &Arc<Run>) {
-        self.of_run(context, run, "trace.json", |run| report::perfetto_json(&run.trace));
+        let run = Arc::clone(run);
+        let name = format!("{}.trace.json.gz", run.scenario.name());
+        self.save(context, name, move || Ok(gzip(report::perfetto_json(&run.trace).as_bytes())));
     }
 
     /// Saves the step graph for Graphviz.
@@ -76,6 +86,14 @@ impl Exporter {
         content: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static,
     ) {
         let (send, context) = (self.send.clone(), context.clone());
+        if let Some(kept) = &self.kept {
+            let outcome = content().map(|content| {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push((name.clone(), content));
+                t_with("export.done", &name)
+            });
+            send.send(outcome.map_err(|error| format!("{name}: {error}"))).ok();
+            return;
+        }
         spawn("export", async move {
             let Some(handle) = rfd::AsyncFileDialog::new().set_file_name(&name).save_file().await else { return };
             let outcome = match content() {
@@ -86,6 +104,31 @@ impl Exporter {
             send.send(told).ok();
             context.request_repaint();
         });
+    }
+
+    /// Keeps files instead of asking where to put them; those that were kept so far.
+    pub fn keep(&mut self) -> Vec<(String, Vec<u8>)> {
+        let kept = self.kept.get_or_insert_default();
+        kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names and sizes of what was kept.
+    pub fn state(&self) -> serde_json::Value {
+        let Some(kept) = &self.kept else { return serde_json::Value::Null };
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(name, content)| serde_json::json!([name, content.len()])).collect()
+    }
+
+    /// Where pictures go once they are there.
+    pub fn sender(&self) -> flume::Sender<Picture> {
+        self.pictures.0.clone()
+    }
+
+    /// Saves the pictures that are there.
+    pub fn save_pictures(&self, context: &egui::Context) {
+        for (name, content) in self.pictures.1.try_iter() {
+            self.save(context, name, move || content);
+        }
     }
 
     /// How exports went since the last call.

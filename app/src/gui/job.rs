@@ -1,5 +1,6 @@
 //! Work in the background: on a named thread natively, between frames in a browser.
 
+mod advice;
 mod caches;
 mod memory;
 mod traces;
@@ -20,10 +21,11 @@ use shardlab_engine::exec::{
 #[cfg(not(target_arch = "wasm32"))]
 use shardlab_engine::exec::{Launcher, open_placed};
 use shardlab_engine::scenario::{Scenario, ScenarioFile};
-use shardlab_engine::search::{Goal, Options, Outcome, Progress, Saved, Space, search as find};
+use shardlab_engine::search::{Attribution, Goal, Options, Outcome, Progress, Saved, Space, SweepPoint, search as find};
 use shardlab_engine::units::Nanos;
 use web_time::Instant;
 
+pub use advice::Advised;
 pub use caches::{CacheJob, Reads};
 pub use memory::MemoryNews;
 
@@ -125,6 +127,12 @@ pub enum Message {
     Moved(Box<TransferReport>),
     /// A long run was played.
     Kept(Box<GoodputReport>),
+    /// Why two scenarios differ.
+    Attributed(Box<Attribution>),
+    /// What to change, as far as it is known.
+    Advised(Box<Advised>),
+    /// Points of a sweep.
+    Swept(Vec<SweepPoint>),
     /// A comparison is finished.
     Compared(Box<Comparison>),
     /// It ended with an error.

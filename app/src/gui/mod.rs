@@ -27,11 +27,15 @@ mod memory;
 mod moving;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+mod network;
 mod open_file;
+mod picture;
+mod pinned;
 mod placement;
 mod pool;
 mod search;
 mod session;
+mod summary;
 mod storage;
 mod timeline;
 mod toast;

@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use shardlab_engine::analysis::{Reserved, StepReport, reserved, step_report};
+use shardlab_engine::analysis::{
+    HeatRow, NetworkReport, Reserved, StepReport, heat_map, network, reserved, step_report,
+};
 use shardlab_engine::exec::{PoolForecast, Tuning, forecast};
 use shardlab_engine::graph::{StepGraph, lower};
+use shardlab_engine::report::PageRun;
 use shardlab_engine::scenario::{
     DEFAULT_PRESET, PoolPolicy, Scenario, ScenarioError, ScenarioFile, check, preset_file,
 };
@@ -13,6 +16,7 @@ use shardlab_engine::trace::{Origin, Trace};
 use web_time::Instant;
 
 use super::job::{breathe, spawn};
+use super::pinned::{MOST_PINNED, Pinned};
 use super::timeline::{Drawn, TrackIndex};
 
 /// A scenario, lowered and simulated.
@@ -38,11 +42,21 @@ pub struct Run {
     critical: OnceLock<Vec<Slack>>,
     /// What a caching allocator reserves on the fullest stage, once it was asked for.
     reserved: OnceLock<Reserved>,
+    /// Ranks over time, once they were asked for.
+    heat: OnceLock<Vec<HeatRow>>,
+    /// What it sends where, once it was asked for.
+    network: OnceLock<NetworkReport>,
     /// What each policy of handing out memory would do, once it was asked for.
     pools: OnceLock<Result<Vec<PoolForecast>, String>>,
 }
 
 impl Run {
+    /// As a report knows it.
+    pub fn page(&self) -> PageRun<'_> {
+        let Self { file, scenario, step, trace, report, .. } = self;
+        PageRun { file, scenario, step, trace, report }
+    }
+
     /// Its trace as it is drawn.
     pub fn drawn(&self) -> Drawn<'_> {
         Drawn { trace: &self.trace, index: &self.index, groups: &[], critical: None }
@@ -64,6 +78,18 @@ impl Run {
     /// What a caching allocator reserves on the stage that needs the most; found when it is first asked for.
     pub fn reserved(&self) -> Reserved {
         *self.reserved.get_or_init(|| reserved(&self.step, self.report.fit.stage))
+    }
+
+    /// Ranks over time; found when it is first asked for.
+    pub fn heat(&self) -> &[HeatRow] {
+        self.heat.get_or_init(|| heat_map(&self.trace, HEAT_PARTS))
+    }
+
+    /// What the step sends where; found when it is first asked for.
+    pub fn network(&self) -> &NetworkReport {
+        let stage = self.report.critical_stage;
+        let group = || self.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+        self.network.get_or_init(|| network(&self.step, &self.scenario, &self.trace, group()))
     }
 
     /// What each policy of handing out memory would do, or why a budget is too small; found when it is first asked for.
@@ -114,12 +140,28 @@ impl Run {
     fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport) -> Self {
         let index = TrackIndex::new(&trace);
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let on_path = OnceLock::new();
+        let (on_path, heat, network) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (file, seconds) = (ScenarioFile::default(), 0.0);
-        Self { file, scenario, step, trace, report, index, seconds, on_path, critical, reserved, pools }
+        Self {
+            file,
+            scenario,
+            step,
+            trace,
+            report,
+            index,
+            seconds,
+            on_path,
+            critical,
+            reserved,
+            heat,
+            network,
+            pools,
+        }
     }
 }
 
+/// Parts of the step in a heat map.
+const HEAT_PARTS: usize = 240;
 /// Seconds within which changes count as one edit.
 const ONE_EDIT: f64 = 0.6;
 /// Edits that can be undone.
@@ -140,8 +182,10 @@ pub struct Session {
     pub executed: Option<Arc<Run>>,
     /// Whether the views show it instead of the simulated run.
     pub show_executed: bool,
-    /// The run to compare with.
-    pub baseline: Option<Arc<Run>>,
+    /// Runs that are compared; the first is the baseline.
+    pub pinned: Vec<Arc<Pinned>>,
+    /// Scenarios that are simulated to be pinned.
+    pinning: Vec<flume::Receiver<Run>>,
     /// What was measured of the ways to compute kernels, on the devices of this machine.
     pub tuning: Tuning,
     /// Files that views want to save: name and text.
@@ -176,7 +220,8 @@ impl Session {
             run,
             executed: None,
             show_executed: false,
-            baseline: None,
+            pinned: Vec::new(),
+            pinning: Vec::new(),
             tuning: Tuning::default(),
             saves: Vec::new(),
             past: Vec::new(),
@@ -248,7 +293,78 @@ impl Session {
         });
     }
 
+    /// Whether no more runs can be pinned.
+    pub fn is_full(&self) -> bool {
+        self.pinned.len() + self.pinning.len() >= MOST_PINNED
+    }
+
+    /// Keeps a run behind the others, unless there are enough.
+    pub fn pin(&mut self, run: Pinned) {
+        if !self.is_full() {
+            self.add_pinned(run);
+        }
+    }
+
+    /// Runs of one name are told apart by a number.
+    fn add_pinned(&mut self, mut run: Pinned) {
+        let name = run.name.clone();
+        let is_taken = |name: &str| self.pinned.iter().any(|pinned| pinned.name == name);
+        let numbered = (2..).map(|number| format!("{name} #{number}")).find(|name| !is_taken(name));
+        if is_taken(&name) {
+            run.name = numbered.unwrap_or(name);
+        }
+        self.pinned.push(Arc::new(run));
+    }
+
+    /// Makes what is on screen the baseline; the variants stay.
+    pub fn pin_baseline(&mut self) {
+        let baseline = Arc::new(Pinned::of_run(Arc::clone(self.shown())));
+        match self.pinned.first_mut() {
+            Some(first) => *first = baseline,
+            None => self.pinned.push(baseline),
+        }
+    }
+
+    /// Keeps what is on screen.
+    pub fn pin_shown(&mut self) {
+        self.pin(Pinned::of_run(Arc::clone(self.shown())));
+    }
+
+    /// Simulates a scenario in the background and keeps it; the baseline is what is on screen, where there is none yet.
+    pub fn pin_file(&mut self, file: ScenarioFile, context: &egui::Context) {
+        let Ok(scenario) = check(&file) else { return };
+        if self.pinned.is_empty() {
+            self.pin_baseline();
+        }
+        if self.is_full() {
+            return;
+        }
+        let (send, receive) = flume::bounded(1);
+        let context = context.clone();
+        self.pinning.push(receive);
+        spawn("pin", async move {
+            if let Some(run) = Run::in_background(file, scenario, || !send.is_disconnected()).await {
+                send.send(run).ok();
+                context.request_repaint();
+            }
+        });
+    }
+
+    /// Takes what was simulated to be pinned.
+    fn receive_pinned(&mut self) {
+        let mut ready = Vec::new();
+        self.pinning.retain(|receive| match receive.try_recv() {
+            Ok(run) => {
+                ready.push(run);
+                false
+            }
+            Err(error) => error == flume::TryRecvError::Empty,
+        });
+        ready.into_iter().for_each(|run| self.add_pinned(Pinned::of_run(Arc::new(run))));
+    }
+
     fn receive(&mut self) -> bool {
+        self.receive_pinned();
         let Some(run) = self.pending.as_ref().and_then(|receive| receive.try_recv().ok()) else { return false };
         self.run = Arc::new(run);
         self.pending = None;

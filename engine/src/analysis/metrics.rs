@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{StepReport, run_cost};
+use super::{Breakdown, StepReport, breakdowns, run_cost};
 use crate::scenario::Scenario;
-use crate::trace::Origin;
+use crate::trace::{Origin, Trace};
 use crate::units::{Bytes, Joules, Nanos};
 
 /// What a figure counts, which decides how it is written.
@@ -95,34 +95,69 @@ fn thousands(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
+/// The figures before the parts of the step time, in their order.
+const FIGURES: [(&str, Unit, Better); 14] = [
+    ("step_time", Unit::Time, Better::Less),
+    ("tokens_per_s", Unit::PerSecond, Better::More),
+    ("samples_per_s", Unit::PerSecond, Better::More),
+    ("mfu", Unit::Share, Better::More),
+    ("hfu", Unit::Share, Better::Neither),
+    ("bubble_fraction", Unit::Share, Better::Less),
+    ("peak_memory", Unit::Size, Better::Less),
+    ("outside", Unit::Size, Better::Less),
+    ("devices", Unit::Count, Better::Less),
+    ("device_hours_per_million", Unit::Hours, Better::Less),
+    ("energy_per_million", Unit::Energy, Better::Less),
+    ("money_per_million", Unit::Money, Better::Less),
+    ("device_hours_of_run", Unit::Hours, Better::Less),
+    ("money_of_run", Unit::Money, Better::Less),
+];
+
 /// All figures of a run: those of the step, what it costs, and the parts of its time.
 pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
     let modelled = report.origin == Origin::Modelled;
     let cost = run_cost(scenario, report);
-    let row = |key, unit, better, value| Measure { key, unit, better, value };
-    let some = |value: f64| Some(value);
+    // Ranks that share a device say nothing about a cluster.
     let cluster = |value: f64| modelled.then_some(value);
-    let mut rows = vec![
-        row("step_time", Unit::Time, Better::Less, some(report.mean_step_time.0 as f64)),
-        row("tokens_per_s", Unit::PerSecond, Better::More, some(report.tokens_per_s)),
-        row("samples_per_s", Unit::PerSecond, Better::More, some(report.samples_per_s)),
-        // Ranks that share a device say nothing about the utilisation of a cluster.
-        row("mfu", Unit::Share, Better::More, cluster(report.mfu)),
-        row("hfu", Unit::Share, Better::Neither, cluster(report.hfu)),
-        row("bubble_fraction", Unit::Share, Better::Less, cluster(report.bubble_fraction)),
-        row("peak_memory", Unit::Size, Better::Less, some(report.fit.needed.as_f64())),
-        row("outside", Unit::Size, Better::Less, some(report.outside.as_f64())),
-        row("devices", Unit::Count, Better::Less, some(f64::from(scenario.mesh().ranks()))),
-        row("device_hours_per_million", Unit::Hours, Better::Less, cluster(cost.million.device_hours)),
-        row("energy_per_million", Unit::Energy, Better::Less, cost.million.energy.map(|e| e.0).filter(|_| modelled)),
-        row("money_per_million", Unit::Money, Better::Less, cost.million.money.filter(|_| modelled)),
-        row("device_hours_of_run", Unit::Hours, Better::Less, cost.run.map(|run| run.device_hours).filter(|_| modelled)),
-        row("money_of_run", Unit::Money, Better::Less, cost.run.and_then(|run| run.money).filter(|_| modelled)),
+    let values: [Option<f64>; FIGURES.len()] = [
+        Some(report.mean_step_time.0 as f64),
+        Some(report.tokens_per_s),
+        Some(report.samples_per_s),
+        cluster(report.mfu),
+        cluster(report.hfu),
+        cluster(report.bubble_fraction),
+        Some(report.fit.needed.as_f64()),
+        Some(report.outside.as_f64()),
+        Some(f64::from(scenario.mesh().ranks())),
+        cluster(cost.million.device_hours),
+        cost.million.energy.map(|energy| energy.0).filter(|_| modelled),
+        cost.million.money.filter(|_| modelled),
+        cost.run.map(|run| run.device_hours).filter(|_| modelled),
+        cost.run.and_then(|run| run.money).filter(|_| modelled),
     ];
-    rows.extend(
-        report.breakdown.parts().map(|(key, time)| row(key, Unit::Time, Better::Less, Some(time.0 as f64))),
-    );
+    let figure = |(&(key, unit, better), value)| Measure { key, unit, better, value };
+    let mut rows: Vec<Measure> = FIGURES.iter().zip(values).map(figure).collect();
+    let part = |(key, time): (&'static str, Nanos)| {
+        Measure { key, unit: Unit::Time, better: Better::Less, value: Some(time.0 as f64) }
+    };
+    rows.extend(report.breakdown.parts().map(part));
     rows
+}
+
+/// The same figures of a trace of which no scenario is known: its time and the parts of it, of the group of ranks that
+/// computes the most; all others are missing.
+pub fn trace_metrics(trace: &Trace) -> Vec<Measure> {
+    let groups = breakdowns(trace);
+    let critical = groups.values().rev().max_by_key(|parts| parts.compute()).copied().unwrap_or_default();
+    let known = |key: &str| {
+        let part = critical.parts().into_iter().find(|(name, _)| *name == key).map(|(_, time)| time);
+        part.or_else(|| (key == "step_time").then_some(trace.step_time))
+    };
+    let row = |&(key, unit, better): &(&'static str, Unit, Better)| {
+        Measure { key, unit, better, value: known(key).map(|time| time.0 as f64) }
+    };
+    let parts = Breakdown::default().parts().map(|(key, _)| (key, Unit::Time, Better::Less));
+    FIGURES.iter().chain(&parts).map(row).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub use device_memory::{
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use input_stages::{InputStage, StageUse};
-pub use metrics::{Better, Measure, Unit, metrics};
+pub use metrics::{Better, Measure, Unit, metrics, trace_metrics};
 pub use network::{AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, network};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use run_cost::{RunCost, Spent, run_cost};

@@ -11,7 +11,7 @@ use crate::cost::communicated_bytes;
 use crate::graph::{Direction, OpKind, StepGraph};
 use crate::scenario::Scenario;
 use crate::sim::{neighbours, pattern};
-use crate::trace::Trace;
+use crate::trace::{Stream, Trace};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// Rows of the traffic matrix, at most; of larger clusters neighbours share a row.
@@ -94,7 +94,7 @@ pub struct NodeUse {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CollectiveUse {
     /// On which stream.
-    pub stream: &'static str,
+    pub stream: Stream,
     /// Which: `all_reduce`, `all_gather`, …
     pub class: &'static str,
     /// How many in a step.
@@ -320,17 +320,17 @@ impl Tally<'_> {
 
 fn collectives(trace: &Trace, group: u32) -> Vec<CollectiveUse> {
     let times = communication_by_class(trace, group);
-    let mut sums: BTreeMap<(&'static str, &'static str), (u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<(Stream, &'static str), (u64, u64)> = BTreeMap::new();
     for span in trace.spans.iter().filter(|span| trace.track(span).group == group) {
         let (track, label) = (trace.track(span), trace.label(span));
         if track.stream.is_communication() {
-            let sum = sums.entry((track.stream.name(), label.class)).or_default();
+            let sum = sums.entry((track.stream, label.class)).or_default();
             *sum = (sum.0 + 1, sum.1 + label.bytes);
         }
     }
     let uses = times.into_iter().map(|((stream, class), [time, exposed])| {
-        let (count, bytes) = sums.get(&(stream.name(), class)).copied().unwrap_or_default();
-        CollectiveUse { stream: stream.name(), class, count, bytes: Bytes(bytes), time, exposed }
+        let (count, bytes) = sums.get(&(stream, class)).copied().unwrap_or_default();
+        CollectiveUse { stream, class, count, bytes: Bytes(bytes), time, exposed }
     });
     let mut uses: Vec<CollectiveUse> = uses.collect();
     uses.sort_by_key(|of| (std::cmp::Reverse(of.exposed), std::cmp::Reverse(of.time)));

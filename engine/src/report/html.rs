@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::palette::part_rgb;
 use super::svg::{breakdown_svg, escaped, heat_svg, memory_svg, timeline_svg};
 use super::variants::{Comparison, Variant, best_of, cause_text, change_text, compared_rows, signed_bytes, value_text};
 use super::{edits_text, report_table};
@@ -88,6 +89,7 @@ fn one(page: &mut String, run: &PageRun<'_>) {
     costs(page, &run_cost(run.scenario, report));
     page.push_str("<h3>Where the time goes</h3>\n");
     page.push_str(&breakdown_svg(&report.breakdown, report.step_time));
+    legend(page, report);
     page.push_str("<h3>Step over time</h3>\n");
     page.push_str(&timeline_svg(run.trace, run.trace.step_time));
     page.push_str("<h3>Ranks over time</h3><p><small>blue computes, orange communicates, grey waits</small></p>\n");
@@ -113,6 +115,16 @@ fn one(page: &mut String, run: &PageRun<'_>) {
     );
     let written = toml::to_string_pretty(run.file).unwrap_or_default();
     let _ = writeln!(page, "<details><summary>Scenario (TOML)</summary><pre>{}</pre></details>", escaped(&written));
+}
+
+fn legend(page: &mut String, report: &StepReport) {
+    page.push_str("<p>");
+    for (name, time) in report.breakdown.parts().into_iter().filter(|(_, time)| time.0 > 0) {
+        let (rgb, share) = (part_rgb(name), time.secs() / report.step_time.secs().max(1e-12) * 100.0);
+        let name = name.replace('_', " ");
+        let _ = write!(page, "<small><span style=\"color:#{rgb:06x}\">■</span> {name} {share:.1} % &emsp;</small>");
+    }
+    page.push_str("</p>\n");
 }
 
 fn table(page: &mut String, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
@@ -178,7 +190,7 @@ fn traffic(page: &mut String, report: &NetworkReport) {
     table(page, &["axis", "inside nodes", "between nodes"], axes);
     let uses = report.collectives.iter().map(|of| {
         let (time, exposed) = (of.time.to_string(), of.exposed.to_string());
-        vec![format!("{} {}", of.stream, of.class), of.count.to_string(), of.bytes.to_string(), time, exposed]
+        vec![format!("{} {}", of.stream.name(), of.class), of.count.to_string(), of.bytes.to_string(), time, exposed]
     });
     table(page, &["collective", "count", "bytes of a rank", "time", "exposed"], uses);
     let links = report.links.iter().map(|link| {

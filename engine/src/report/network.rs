@@ -21,7 +21,7 @@ pub fn network_table(name: &str, report: &NetworkReport) -> String {
     );
     for of in &report.collectives {
         let (bytes, time, exposed) = (of.bytes.to_string(), of.time.to_string(), of.exposed.to_string());
-        let name = format!("{} {}", of.stream, of.class);
+        let name = format!("{} {}", of.stream.name(), of.class);
         let _ = writeln!(text, "  {name:<28} {:>7} {bytes:>12} {time:>10} {exposed:>10}", of.count);
     }
     let _ = writeln!(text, "\n  {:<36} {:>12} {:>12} {:>8}", "busiest links", "bytes", "capacity", "busy");

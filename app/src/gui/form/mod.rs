@@ -1,5 +1,6 @@
 //! The left panel: the scenario, every field with its unit and an explanation.
 
+mod budget;
 mod cluster;
 mod exceptions;
 mod feeding;
@@ -52,6 +53,7 @@ pub fn ui(ui: &mut Ui, session: &mut Session, state: &mut FormState) {
         form.input_ui(ui);
         form.resilience_ui(ui);
         form.transfer_ui(ui);
+        form.whole_run_ui(ui);
     });
 }
 

@@ -8,9 +8,11 @@ mod find;
 mod index;
 mod rows;
 mod scale;
+mod strips;
 mod view;
 
 pub use index::{Track, TrackIndex};
+pub use strips::Strips;
 pub use view::TimelineView;
 
 use shardlab_engine::trace::{Name, Trace};

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use egui::Ui;
 use shardlab_engine::analysis::hta::{Beside, DiffRow, TraceReport, beside, trace_diff, trace_report};
 use shardlab_engine::report;
-use shardlab_engine::trace::{Imported, Origin};
+use shardlab_engine::trace::{Imported, Origin, Trace};
 
 use super::i18n::{t, t_with};
 use super::inspector::Selection;
 use super::job::{Job, Message};
+use super::pinned::Pinned;
 use super::session::{Run, Session};
 use super::timeline::{Drawn, TimelineView, TrackIndex};
 use super::widgets::{heading_ui, origin_ui};
@@ -35,7 +36,18 @@ impl Shown {
         Self { name, imported, index, report }
     }
 
-    fn drawn(&self) -> Drawn<'_> {
+    /// What the file is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was read.
+    pub fn trace(&self) -> &Trace {
+        &self.imported.trace
+    }
+
+    /// As it is drawn.
+    pub fn drawn(&self) -> Drawn<'_> {
         Drawn { trace: &self.imported.trace, index: &self.index, groups: &self.imported.groups, critical: None }
     }
 }
@@ -205,6 +217,9 @@ impl TracesView {
             if ui.button(t("traces.pin")).on_hover_text(t("traces.pin.tip")).clicked() {
                 self.baseline = Some(Arc::clone(shown));
                 self.compare();
+            }
+            if ui.button(t("command.pin_variant")).on_hover_text(t("command.pin_variant.tip")).clicked() {
+                session.pin(Pinned::of_trace(Arc::clone(shown)));
             }
             save_ui(ui, shown, &self.difference, session);
             if ui.button(t("traces.close")).clicked() {

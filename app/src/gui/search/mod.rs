@@ -1,4 +1,8 @@
 //! The search for a better strategy: what may vary, how far it is, and what it found, to be applied by a click.
+//!
+//! * `sweep` tries every combination instead, and shows all of them.
+
+mod sweep;
 
 use std::collections::BTreeMap;
 
@@ -10,11 +14,12 @@ use shardlab_engine::scenario::{Scenario, ScenarioFile};
 use shardlab_engine::search::{Axis, Found, Goal, Outcome, Progress, Space, default_space};
 use shardlab_engine::trace::Origin;
 
-use super::design_tokens::{line_colors, signals};
-use super::i18n::{t, t_with};
-use super::job::{Job, Message};
-use super::session::Session;
-use super::widgets::{even_grid, grouped, heading_ui, origin_ui};
+use crate::gui::design_tokens::{line_colors, signals};
+use crate::gui::i18n::{t, t_with};
+use crate::gui::job::{Job, Message};
+use crate::gui::session::Session;
+use sweep::SweepPart;
+use crate::gui::widgets::{even_grid, grouped, heading_ui, origin_ui};
 
 /// A search and what it has found.
 #[derive(Debug, Default)]
@@ -28,6 +33,11 @@ pub struct SearchView {
     result: Option<(Box<Space>, Box<Outcome>, f64)>,
     error: Option<String>,
     started: Option<web_time::Instant>,
+    sweep: SweepPart,
+    /// The path of a field that is about to vary, as typed.
+    new_path: String,
+    /// Whether every combination is tried, instead of those that may be the best.
+    sweeps: bool,
 }
 
 /// A field that may vary, with its values as typed.
@@ -68,6 +78,7 @@ impl SearchView {
             "found": self.result.as_ref().map(|(_, outcome, _)| outcome.found.len()),
             "counts": self.result.as_ref().map(|(_, outcome, _)| &outcome.counts),
             "error": self.error,
+            "sweep": self.sweep.state(),
         })
     }
 
@@ -77,6 +88,7 @@ impl SearchView {
 
     /// Takes what the job has told; returns errors.
     pub fn receive(&mut self) -> Vec<String> {
+        self.sweep.receive();
         let messages = self.job.as_mut().map(Job::receive).unwrap_or_default();
         let mut errors = Vec::new();
         for message in messages {
@@ -98,6 +110,7 @@ impl SearchView {
         self.offer(session);
         let axes = self.fields.iter().filter(|field| field.varies).map(Field::axis).collect();
         match Space::new(&session.file, axes) {
+            Ok(space) if self.sweeps => self.error = self.sweep.start(context, space).err(),
             Ok(space) => {
                 (self.error, self.progress, self.result) = (None, None, None);
                 self.started = Some(web_time::Instant::now());
@@ -105,6 +118,15 @@ impl SearchView {
             }
             Err(error) => self.error = Some(error.to_string()),
         }
+    }
+
+    /// Tries every combination of fields with these values, each a path and its values as they are typed.
+    pub fn sweep(&mut self, context: &egui::Context, session: &Session, fields: &[(String, String)]) {
+        self.offer(session);
+        self.sweeps = true;
+        let field = |(path, values): &(String, String)| Field { path: path.clone(), varies: true, values: values.clone() };
+        self.fields = fields.iter().map(field).collect();
+        self.start(context, session);
     }
 
     /// Offers the fields that people vary first; those of another scenario are offered anew.
@@ -130,6 +152,13 @@ impl SearchView {
             ui.weak(t("search.about"));
             self.fields_ui(ui);
             self.control_ui(ui, session);
+            if self.sweeps {
+                let chosen = self.sweep.ui(ui, session);
+                if let Some((space, index)) = self.sweep.space().zip(chosen) {
+                    session.load(space.file(index), None);
+                }
+                return;
+            }
             if let Some((space, outcome, seconds)) = &self.result {
                 counts_ui(ui, outcome, *seconds);
                 save_ui(ui, space, outcome, *seconds, session);
@@ -149,6 +178,13 @@ impl SearchView {
                 ui.add_enabled(field.varies, edit).on_hover_text(t("search.values.tip"));
                 ui.end_row();
             }
+            let path = egui::TextEdit::singleline(&mut self.new_path).desired_width(180.0);
+            ui.add(path.hint_text("data.sequence_length")).on_hover_text(t("sweep.add.tip"));
+            if ui.add_enabled(!self.new_path.is_empty(), egui::Button::new(t("sweep.add"))).clicked() {
+                let path = std::mem::take(&mut self.new_path).trim().to_owned();
+                self.fields.push(Field { path, varies: true, values: String::new() });
+            }
+            ui.end_row();
         });
     }
 
@@ -157,7 +193,13 @@ impl SearchView {
             ui.radio_value(&mut self.goal, Goal::Time, t("search.goal.time")).on_hover_text(t("search.goal.time.tip"));
             ui.radio_value(&mut self.goal, Goal::Pareto, t("search.goal.pareto"))
                 .on_hover_text(t("search.goal.pareto.tip"));
-            if self.is_running() {
+            ui.separator();
+            ui.checkbox(&mut self.sweeps, t("sweep.every")).on_hover_text(t("sweep.every.tip"));
+            if self.sweep.is_running() {
+                if ui.button(t("search.stop")).clicked() {
+                    self.sweep.cancel();
+                }
+            } else if self.is_running() {
                 if ui.button(t("search.stop")).clicked()
                     && let Some(job) = &self.job
                 {
