@@ -238,6 +238,110 @@ fn advice_is_found_and_applied_by_a_click() {
     window.until("the step as it was", |state| state["ready"] == true && state["step_time_ns"].as_i64() == before);
 }
 
+#[test]
+fn a_chosen_part_of_the_time_limits_every_figure() {
+    let mut window = Window::new(Language::English);
+    assert!(window.harness.get_all_by_label("1.82 s").count() > 0);
+    window.remote(&Remote::Choose(200_000_000, 450_000_000));
+    window.harness.run_ok();
+    window.harness.get_by_label("Chosen part");
+    window.harness.get_by_label("200 ms – 450 ms");
+    window.harness.snapshot("part");
+    window.press(Modifiers::NONE, Key::Escape);
+    assert!(window.harness.query_by_label("Chosen part").is_none());
+}
+
+#[test]
+fn layers_are_folded_until_they_are_clicked() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Tab(Tab::Graph));
+    window.harness.run_ok();
+    window.harness.get_by_label("time").click();
+    window.harness.run_ok();
+    window.harness.snapshot("graph_time");
+    window.harness.get_by_label("Unfold all").click();
+    window.harness.get_by_label("bound").click();
+    window.harness.run_ok();
+    window.harness.snapshot("graph_bound");
+}
+
+/// Lines as Megatron-LM writes them: a slow step and a loss spike among others.
+fn megatron_log(loss: f64) -> String {
+    let line = |step: u32| {
+        let ms = if step % 40 == 39 { 2600.0 } else { 1000.0 + f64::from(step % 7) };
+        let loss = if step == 90 { 9.5 } else { loss + 8.0 / (1.0 + f64::from(step) / 15.0) };
+        format!(
+            " iteration {step:8}/     120 | consumed samples: {:12} | elapsed time per iteration (ms): {ms:.1} | throughput per GPU (TFLOP/s/GPU): 412.3 | learning rate: 1.0E-05 | global batch size:   256 | lm loss: {loss:.6E} | loss scale: 1.0 | grad norm: 1.3 | number of skipped iterations:   0 | number of nan iterations:   0 |\n",
+            step * 256
+        )
+    };
+    (1..=120).map(line).collect()
+}
+
+#[test]
+fn logs_of_training_runs_are_drawn_and_messages_are_kept() {
+    let mut window = Window::new(Language::English);
+    let drop = |name: &str, text: String| Remote::Drop { name: name.to_owned(), text };
+    window.remote(&drop("run-a.log", megatron_log(2.0)));
+    window.remote(&drop("run-b.txt", megatron_log(2.4)));
+    let state = window.until("two logs", |state| state["logs"]["logs"].as_array().is_some_and(|logs| logs.len() == 2));
+    assert_eq!(state["screen"], "logs");
+    assert_eq!(state["logs"]["logs"][0]["framework"], "Megatron-LM");
+    assert_eq!((&state["logs"]["logs"][0]["stalls"], &state["logs"]["logs"][0]["spikes"]), (&3.into(), &1.into()));
+    window.harness.snapshot("training_log");
+    window.remote(&drop("nothing.log", "hello\nworld\n".to_owned()));
+    window.until("an error", |state| state["messages"] == 1);
+    assert_eq!(window.state()["logs"]["logs"].as_array().map(Vec::len), Some(2), "what was open stays");
+    window.harness.get_by_label("Messages (1)").click();
+    window.harness.run_ok();
+    assert!(window.harness.get_all_by_label_contains("nothing.log: none of the 2 lines").count() > 0);
+}
+
+#[test]
+fn the_tour_has_five_steps_and_settings_change_what_they_say() {
+    let mut window = Window::new(Language::English);
+    window.remote(&Remote::Command(Command::Tour));
+    window.harness.run_ok();
+    window.harness.snapshot("tour");
+    for step in 1..5 {
+        window.harness.get_by_label("Next").click();
+        window.harness.run_ok();
+        assert_eq!(window.state()["tour"], step);
+    }
+    window.harness.get_by_label("Done").click();
+    window.harness.run_ok();
+    assert_eq!(window.state()["tour"], Value::Null);
+    window.press(Modifiers::COMMAND, Key::Comma);
+    window.harness.get_by_label("light").click();
+    window.harness.run_ok();
+    window.harness.snapshot("settings");
+}
+
+/// Every view fits into small windows and large ones, in light colours and in Chinese.
+#[test]
+fn every_view_is_drawn_in_every_size_theme_and_language() {
+    let mut window = Window::new(Language::Chinese);
+    for size in [Vec2::new(900.0, 600.0), Vec2::new(3840.0, 2160.0)] {
+        window.harness.set_size(size);
+        for tab in Tab::ALL {
+            window.remote(&Remote::Tab(tab));
+            window.harness.run_ok();
+        }
+    }
+    window.harness.set_size(Vec2::new(900.0, 600.0));
+    window.remote(&Remote::Tab(Tab::Summary));
+    window.harness.run_ok();
+    window.harness.snapshot("small");
+    window.harness.set_size(Vec2::new(1440.0, 860.0));
+    window.remote(&Remote::Command(Command::ToggleTheme));
+    for tab in [Tab::Summary, Tab::Network, Tab::Graph] {
+        window.remote(&Remote::Tab(tab));
+        window.harness.run_ok();
+        window.harness.snapshot(format!("light_zh.{}", tab.name()));
+    }
+    set_language(Language::English);
+}
+
 /// Every view goes out as shapes and as pixels, every run as a page; all of it is what it says it is.
 #[test]
 fn all_that_is_shown_can_be_exported() {

@@ -2,7 +2,7 @@
 
 mod workbench;
 
-pub use workbench::{AdviseOptions, AgainstChoice, NetworkOptions, ReportOptions, SweepOptions};
+pub use workbench::{AdviseOptions, AgainstChoice, LogOptions, NetworkOptions, ReportOptions, SweepOptions};
 
 use std::path::PathBuf;
 
@@ -56,6 +56,8 @@ pub enum Command {
     Transfer(TransferOptions),
     /// Read what a profiler has written, and say where its time goes: idle, compute, overlap, kernels, stragglers
     Trace(TraceOptions),
+    /// Read the log of a training run (Megatron-LM, torchtitan, NeMo): loss, pace, slow steps, loss spikes
+    Log(LogOptions),
     /// Predict published measurements and say how far apart prediction and measurement are
     Validate(ValidateOptions),
     /// Fit the devices' parameters to published measurements and print them as assets/calibration.toml holds them

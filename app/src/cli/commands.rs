@@ -144,7 +144,7 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
 }
 
 /// The bytes of a file, or of standard input for `-`.
-fn table(file: &Path) -> anyhow::Result<Vec<u8>> {
+pub fn table(file: &Path) -> anyhow::Result<Vec<u8>> {
     let name = file.display().to_string();
     if name != "-" {
         return std::fs::read(file).with_context(|| format!("cannot open `{name}`"));

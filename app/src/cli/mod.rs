@@ -72,6 +72,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Explain(options) => commands::explain(&options),
         Command::Pool(options) => commands::pool(&options),
         Command::WhatIf(options) => commands::what_if(&options),
+        Command::Log(options) => trace::log(&options),
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Report(options) => report::report(&options),
         Command::Network(options) => report::network_of(&options),

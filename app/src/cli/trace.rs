@@ -10,7 +10,8 @@ use shardlab_engine::trace::Imported;
 use shardlab_engine::unpack::plain_name;
 use shardlab_engine::{report, sim};
 
-use super::args::TraceOptions;
+use super::args::{LogOptions, TraceOptions};
+use super::commands::table;
 use super::output::{note, print, write_file};
 use super::{Answer, input};
 
@@ -83,4 +84,19 @@ fn traces_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     found.retain(|path| plain_name(&path.to_string_lossy()).ends_with(".json"));
     found.sort();
     Ok(found)
+}
+
+/// `shardlab log`.
+pub fn log(options: &LogOptions) -> anyhow::Result<Answer> {
+    let name = options.file.display().to_string();
+    let log = report::training_log(&table(&options.file)?).with_context(|| name.clone())?;
+    if let Some(path) = &options.csv {
+        write_file(path, &report::training_log_csv(&log))?;
+        if path == Path::new("-") {
+            return Ok(Answer::Yes);
+        }
+    }
+    let write = if options.json { report::training_log_json } else { report::training_log_table };
+    print(&write(&name, &log))?;
+    Ok(Answer::Yes)
 }

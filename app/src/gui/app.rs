@@ -2,10 +2,18 @@
 
 mod overlays;
 mod pictures;
+mod settings;
+mod tour;
 
 use egui::{Key, Rect, Ui};
-use shardlab_engine::exec::{BackendKind, Section, Tuning};
+use settings::{Settings, Theme};
+use shardlab_engine::exec::{BackendKind, Section};
+use shardlab_engine::analysis::window;
 use shardlab_engine::scenario::{check, is_link, link, linked};
+use shardlab_engine::trace::Trace;
+use shardlab_engine::units::Nanos;
+
+use tour::{Region, Regions};
 
 use super::bench::BenchView;
 use super::command::{Command, Menu};
@@ -16,6 +24,7 @@ use super::export::Exporter;
 use super::graph_view::GraphView;
 use super::i18n::{Language, language, set_language, t, t_with};
 use super::inspector::Selection;
+use super::logs::LogsView;
 use super::memory::{MemoryPage, MemoryView};
 use super::network::NetworkView;
 use super::open_file::Opener;
@@ -23,7 +32,7 @@ use super::search::SearchView;
 use super::session::Session;
 use super::storage::StorageView;
 use super::summary::SummaryView;
-use super::timeline::TimelineView;
+use super::timeline::{Identity, TimelineView};
 use super::toast::Toasts;
 use super::traces::TracesView;
 use super::{design_tokens, form, inspector, widgets};
@@ -56,11 +65,13 @@ pub enum Tab {
     Bench,
     /// What other tools have measured.
     Traces,
+    /// Logs of training runs, and of this app.
+    Logs,
 }
 
 impl Tab {
     /// All views in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Summary,
         Self::Timeline,
         Self::Memory,
@@ -73,6 +84,7 @@ impl Tab {
         Self::Storage,
         Self::Bench,
         Self::Traces,
+        Self::Logs,
     ];
 
     /// The key of its name.
@@ -90,6 +102,7 @@ impl Tab {
             Self::Storage => "tab.storage",
             Self::Bench => "tab.bench",
             Self::Traces => "tab.traces",
+            Self::Logs => "tab.logs",
         }
     }
 
@@ -113,25 +126,8 @@ impl Tab {
             Self::Storage => Key::Num8,
             Self::Bench => Key::Num9,
             Self::Traces => Key::T,
+            Self::Logs => Key::L,
         }
-    }
-}
-
-/// What is kept between visits.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Settings {
-    language: Language,
-    dark: bool,
-    form: bool,
-    inspector: bool,
-    /// What was measured of the ways to compute kernels.
-    #[serde(default)]
-    tuning: Tuning,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { language: Language::English, dark: true, form: true, inspector: true, tuning: Tuning::default() }
     }
 }
 
@@ -180,6 +176,8 @@ pub enum Remote {
     Language(String),
     /// Open a link.
     Link(String),
+    /// Choose a part of the time in the timeline, in nanoseconds.
+    Choose(i64, i64),
     /// Keep exported files instead of asking where to put them.
     KeepExports,
     /// Say what went wrong outside.
@@ -210,6 +208,7 @@ pub struct App {
     storage: StorageView,
     memory: MemoryView,
     traces: TracesView,
+    logs: LogsView,
     form: form::FormState,
     selection: Selection,
     toasts: Toasts,
@@ -229,7 +228,16 @@ pub struct App {
     typing: bool,
     /// Whether the banner about the missing GPU was dismissed.
     banner_read: bool,
+    settings_open: bool,
+    /// The step of the tour that is shown.
+    tour: Option<usize>,
+    regions: Regions,
+    /// The part of the time that was chosen, as a trace of its own, and of what it is.
+    part: Option<(PartKey, Trace)>,
 }
+
+/// Of which trace it is a part, from when and until when.
+type PartKey = (Identity, Nanos, Nanos);
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -243,19 +251,23 @@ impl App {
     /// # Errors
     /// Never in practice: a test shows that the default preset is valid.
     pub fn try_new(context: &eframe::CreationContext<'_>) -> Result<Self, shardlab_engine::scenario::ScenarioError> {
-        let settings: Settings =
+        let mut settings: Settings =
             context.storage.and_then(|s| eframe::get_value(s, eframe::APP_KEY)).unwrap_or_default();
         install_fonts(&context.egui_ctx);
         design_tokens::apply(&context.egui_ctx);
-        context.egui_ctx.set_theme(if settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
-        set_language(settings.language);
+        if context.storage.is_none() {
+            // Without a place for settings nobody has chosen any: as tests expect it.
+            settings.theme = Theme::Dark;
+        }
+        settings.apply(&context.egui_ctx);
         let mut execute = ExecuteView::default();
         if context.storage.is_some() {
             execute.keep_runs(&context.egui_ctx);
         }
         let mut session = Session::new()?;
         session.tuning.clone_from(&settings.tuning);
-        Ok(Self {
+        let kept = settings.work.take().filter(|_| settings.restores);
+        let mut app = Self {
             session,
             settings,
             tiles: first_tiles(),
@@ -271,6 +283,7 @@ impl App {
             storage: StorageView::default(),
             memory: MemoryView::default(),
             traces: TracesView::default(),
+            logs: LogsView::default(),
             form: form::FormState::default(),
             selection: Selection::default(),
             toasts: Toasts::default(),
@@ -284,7 +297,18 @@ impl App {
             help: false,
             typing: false,
             banner_read: false,
-        })
+            settings_open: false,
+            tour: None,
+            regions: Regions::default(),
+            part: None,
+        };
+        if let Some(work) = kept {
+            app.restore(&work, &context.egui_ctx);
+        }
+        if context.storage.is_some() && !app.settings.toured {
+            app.tour = Some(0);
+        }
+        Ok(app)
     }
 
     /// Starts with the default scenario simulated.
@@ -344,6 +368,8 @@ impl App {
                 self.timeline.focus_find();
             }
             Command::Palette => self.palette = Some(String::new()),
+            Command::Settings => self.settings_open = !self.settings_open,
+            Command::Tour => self.tour = Some(0),
             Command::Help => self.help = !self.help,
         }
     }
@@ -354,8 +380,9 @@ impl App {
     }
 
     fn toggle_theme(&mut self, context: &egui::Context) {
-        self.settings.dark = !self.settings.dark;
-        context.set_theme(if self.settings.dark { egui::Theme::Dark } else { egui::Theme::Light });
+        let is_dark = context.global_style().visuals.dark_mode;
+        self.settings.theme = if is_dark { Theme::Light } else { Theme::Dark };
+        self.settings.apply(context);
     }
 
     fn toggle_language(&mut self) {
@@ -375,6 +402,7 @@ impl App {
             Remote::Tab(tab) => self.show_tab(*tab),
             Remote::Pause(paused) => self.execute.set_paused(*paused),
             Remote::Link(text) => self.open_link(text),
+            Remote::Choose(from, until) => self.timeline.choose(Nanos(*from), Nanos(*until)),
             Remote::KeepExports => drop(self.exporter.keep()),
             Remote::Error(text) => self.tell_error(text.clone()),
             Remote::Command(command) => self.run_command(*command, context),
@@ -433,6 +461,10 @@ impl App {
         if super::open_file::is_profile(name, &bytes) {
             self.show_tab(Tab::Traces);
             return self.traces.open(name, bytes);
+        }
+        if super::open_file::is_log(name, &bytes) {
+            self.show_tab(Tab::Logs);
+            return self.logs.open(context, name, bytes);
         }
         match super::open_file::open(&bytes, &self.session.file) {
             Ok(file) => {
@@ -537,6 +569,9 @@ impl App {
             "storage": self.storage.state(),
             "memory": self.memory.state(),
             "traces": self.traces.state(),
+            "logs": self.logs.state(),
+            "messages": self.toasts.log().len(),
+            "tour": self.tour,
             "timeline": self.timeline.state(),
             "exports": self.exporter.state(),
             "link": self.shared,
@@ -587,7 +622,7 @@ impl App {
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
         told.extend(
-            self.storage.receive().into_iter().chain(self.memory.receive()).chain(self.traces.receive(context)),
+            self.storage.receive().into_iter().chain(self.memory.receive()).chain(self.traces.receive(context)).chain(self.logs.receive()),
         );
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
@@ -639,6 +674,15 @@ impl App {
         }
     }
 
+    /// Keeps the part of the time that is chosen in the timeline as a trace, for the figures at the right.
+    fn cut_part(&mut self) {
+        let run = self.session.shown();
+        let key = self.timeline.chosen().map(|(from, until)| (run.drawn().identity(), from, until));
+        if self.part.as_ref().map(|(known, _)| *known) != key {
+            self.part = key.map(|key| (key, window(&run.trace, key.1, key.2)));
+        }
+    }
+
     fn status_bar_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             if self.session.executed.is_some() {
@@ -676,6 +720,8 @@ struct Centre<'a> {
     storage: &'a mut StorageView,
     memory: &'a mut MemoryView,
     traces: &'a mut TracesView,
+    logs: &'a mut LogsView,
+    toasts: &'a mut Toasts,
     selection: &'a mut Selection,
     /// Where each view is drawn.
     drawn: Vec<(Tab, Rect)>,
@@ -694,6 +740,7 @@ impl egui_tiles::Behavior<Tab> for Centre<'_> {
             Tab::Network => self.network.ui(ui, self.session),
             Tab::Memory => self.memory.ui(ui, self.session),
             Tab::Traces => self.traces.ui(ui, self.session),
+            Tab::Logs => self.logs.ui(ui, self.session, self.toasts),
             Tab::Graph => self.graph.ui(ui, &self.session.shown().clone(), self.selection),
             Tab::Compare => self.compare.ui(ui, self.session),
             Tab::Execute => self.execute.ui(ui, self.session),
@@ -722,21 +769,26 @@ impl eframe::App for App {
     }
 
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
-        egui::Panel::top("top").show(ui, |ui| {
+        let top = egui::Panel::top("top").show(ui, |ui| {
             self.top_bar_ui(ui);
             self.fallback_ui(ui);
         });
+        self.regions.set(Region::Top, top.response.rect);
         egui::Panel::bottom("status").show(ui, |ui| self.status_bar_ui(ui));
         if self.settings.form {
             let panel = egui::Panel::left("form").default_size(design_tokens::FORM_WIDTH).resizable(true);
-            panel.show(ui, |ui| form::ui(ui, &mut self.session, &mut self.form));
+            let shown = panel.show(ui, |ui| form::ui(ui, &mut self.session, &mut self.form));
+            self.regions.set(Region::Form, shown.response.rect);
         }
         if self.settings.inspector {
             let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
-            panel.show(ui, |ui| inspector::ui(ui, self.session.shown(), &mut self.selection));
+            self.cut_part();
+            let part = self.part.as_ref().map(|((_, from, _), part)| (*from, part));
+            let shown = panel.show(ui, |ui| inspector::ui(ui, self.session.shown(), part, &mut self.selection));
+            self.regions.set(Region::Inspector, shown.response.rect);
         }
         let frame = egui::Frame::new().fill(ui.visuals().panel_fill);
-        egui::CentralPanel::default().frame(frame).show(ui, |ui| {
+        let centre = egui::CentralPanel::default().frame(frame).show(ui, |ui| {
             let mut centre = Centre {
                 session: &mut self.session,
                 summary: &mut self.summary,
@@ -751,6 +803,8 @@ impl eframe::App for App {
                 storage: &mut self.storage,
                 memory: &mut self.memory,
                 traces: &mut self.traces,
+                logs: &mut self.logs,
+                toasts: &mut self.toasts,
                 selection: &mut self.selection,
                 drawn: Vec::new(),
             };
@@ -759,18 +813,27 @@ impl eframe::App for App {
             let active = self.active_tab();
             self.front = drawn.into_iter().find(|(tab, _)| Some(*tab) == active).map(|(_, rect)| rect);
         });
+        self.regions.set(Region::Centre, centre.response.rect);
         let context = ui.ctx().clone();
         if std::mem::take(&mut self.picture) {
             self.export_svg(&context);
         }
         self.palette_ui(&context);
         self.help_ui(&context);
+        self.settings_ui(&context);
+        self.tour_ui(&context);
         self.toasts.ui(&context);
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         self.settings.tuning.clone_from(&self.session.tuning);
+        self.settings.work = Some(self.work());
         eframe::set_value(storage, eframe::APP_KEY, &self.settings);
+    }
+
+    /// What is open is kept every few seconds, so that a crash loses little.
+    fn auto_save_interval(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(2)
     }
 
     #[cfg(target_arch = "wasm32")]

@@ -64,6 +64,10 @@ pub enum Command {
     Find,
     /// Search for a command.
     Palette,
+    /// Choose language, colours and size.
+    Settings,
+    /// Show what is where.
+    Tour,
     /// List the shortcuts.
     Help,
 }
@@ -118,13 +122,13 @@ impl Command {
             | Self::Why
             | Self::Advise
             | Self::ApplyAdvice => Menu::Edit,
-            Self::Palette | Self::Help => Menu::Help,
+            Self::Palette | Self::Tour | Self::Help => Menu::Help,
             _ => Menu::View,
         }
     }
 
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -155,6 +159,7 @@ impl Command {
         Self::Show(Tab::Storage),
         Self::Show(Tab::Bench),
         Self::Show(Tab::Traces),
+        Self::Show(Tab::Logs),
         Self::ToggleForm,
         Self::ToggleInspector,
         Self::ToggleTheme,
@@ -163,7 +168,9 @@ impl Command {
         Self::PipelineChart,
         Self::CriticalPath,
         Self::Find,
+        Self::Settings,
         Self::Palette,
+        Self::Tour,
         Self::Help,
     ];
 
@@ -198,6 +205,8 @@ impl Command {
             Self::CriticalPath => ("command.critical", "timeline.critical.tip"),
             Self::Find => ("command.find", "timeline.find.tip"),
             Self::Palette => ("command.palette", "command.palette.tip"),
+            Self::Settings => ("command.settings", "command.settings.tip"),
+            Self::Tour => ("command.tour", "command.tour.tip"),
             Self::Help => ("command.help", "command.help.tip"),
         }
     }
@@ -220,6 +229,7 @@ impl Command {
             Self::CriticalPath => (Modifiers::NONE, Key::C),
             Self::Find => (Modifiers::COMMAND, Key::F),
             Self::Palette => (Modifiers::COMMAND, Key::K),
+            Self::Settings => (Modifiers::COMMAND, Key::Comma),
             Self::Help => (Modifiers::NONE, Key::Questionmark),
             _ => return None,
         };

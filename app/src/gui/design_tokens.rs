@@ -200,6 +200,16 @@ pub fn load_color(share: f64, visuals: &Visuals) -> Color32 {
     Color32::from_rgb(mix(16), mix(8), mix(0))
 }
 
+/// The colour of what bounds an op.
+pub fn bound_color(bound: &str) -> Color32 {
+    rgb(match bound {
+        "compute" => 0x3b7dd8,
+        "memory" => 0xf2a541,
+        "network" => 0xa85c74,
+        _ => 0xc9b8e8,
+    })
+}
+
 /// A colour that a picture of the engine has.
 pub fn from_rgb(hex: u32) -> Color32 {
     rgb(hex)

@@ -1,10 +1,11 @@
 //! The right panel: the figures of the step, or of the slice or the op that is selected.
 
 use egui::{Grid, RichText, Ui};
-use shardlab_engine::analysis::op_classes;
+use shardlab_engine::analysis::{Breakdown, breakdowns, op_classes};
 use shardlab_engine::cost;
 use shardlab_engine::graph::{Op, Placement, StepGraph, TensorId};
-use shardlab_engine::trace::{Origin, Span};
+use shardlab_engine::trace::{Origin, Span, Trace};
+use shardlab_engine::units::Nanos;
 
 use super::design_tokens::{class_color, part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -31,13 +32,18 @@ pub enum Selection {
 }
 
 /// Draws the panel.
-pub fn ui(ui: &mut Ui, run: &Run, selection: &mut Selection) {
+///
+/// Where a part of the time is chosen, `part` is what happens in it and when it begins: then all figures are of it.
+pub fn ui(ui: &mut Ui, run: &Run, part: Option<(Nanos, &Trace)>, selection: &mut Selection) {
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if *selection != Selection::Summary && ui.button(t("inspector.back")).clicked() {
             *selection = Selection::Summary;
         }
         match *selection {
-            Selection::Summary => summary_ui(ui, run),
+            Selection::Summary => match part {
+                Some((from, part)) => part_ui(ui, run, from, part),
+                None => summary_ui(ui, run),
+            },
             Selection::Span(index) => match run.trace.spans.get(index as usize) {
                 Some(span) => span_ui(ui, run, span),
                 None => *selection = Selection::Summary,
@@ -94,6 +100,27 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
         let header = egui::CollapsingHeader::new(t("inspector.critical")).id_salt("critical");
         header.show(ui, |ui| critical_ui(ui, run)).header_response.on_hover_text(t("inspector.critical.tip"));
     }
+}
+
+/// The figures of a part of the time.
+fn part_ui(ui: &mut Ui, run: &Run, from: Nanos, part: &Trace) {
+    ui.horizontal(|ui| {
+        heading_ui(ui, t("inspector.part"));
+        origin_ui(ui, part.origin);
+    });
+    ui.label(RichText::new(part.step_time.to_string()).heading().strong());
+    ui.weak(format!("{from} – {}", from + part.step_time));
+    let stage = run.report.critical_stage;
+    let group = part.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+    let parts = breakdowns(part).get(&group).copied().unwrap_or_default();
+    breakdown_of_ui(ui, &parts, part.step_time);
+    ui.weak(format!("{} {stage}", t("inspector.busiest_stage")));
+    exposed_of_ui(ui, run, &parts);
+    if let Some(peak) = part.memory.iter().flat_map(|curve| &curve.samples).map(|s| s.used.total()).max() {
+        heading_ui(ui, t("inspector.memory"));
+        figure_ui(ui, "memory.peak", &peak.to_string());
+    }
+    classes_of_ui(ui, part, stage);
 }
 
 /// Lines of the critical path that are shown.
@@ -155,9 +182,14 @@ fn beside_tip(run: &Run) -> String {
 }
 
 fn breakdown_ui(ui: &mut Ui, run: &Run) {
-    let report = &run.report;
+    breakdown_of_ui(ui, &run.report.breakdown, run.report.step_time);
+    ui.weak(format!("{} {}", t("inspector.busiest_stage"), run.report.critical_stage));
+}
+
+/// The parts of some time, as a bar and as a table.
+fn breakdown_of_ui(ui: &mut Ui, breakdown: &Breakdown, length: Nanos) {
     heading_ui(ui, t("inspector.breakdown"));
-    let parts = report.breakdown.parts();
+    let parts = breakdown.parts();
     let bars: Vec<_> =
         parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
     stacked_bar_ui(ui, &bars);
@@ -165,20 +197,23 @@ fn breakdown_ui(ui: &mut Ui, run: &Run) {
         for (name, time) in parts.into_iter().filter(|(_, time)| time.0 > 0) {
             ui.horizontal(|ui| swatch_ui(ui, part_color(name), t_or_name("part", name)));
             right_ui(ui, &time.to_string());
-            right_ui(ui, &format!("{:.1} %", time.secs() / report.step_time.secs().max(1e-12) * 100.0));
+            right_ui(ui, &format!("{:.1} %", time.secs() / length.secs().max(1e-12) * 100.0));
             ui.end_row();
         }
         ui.label(t("inspector.sum"));
-        right_ui(ui, &report.breakdown.total().to_string());
+        right_ui(ui, &breakdown.total().to_string());
         ui.end_row();
     });
-    ui.weak(format!("{} {}", t("inspector.busiest_stage"), report.critical_stage));
 }
 
 fn exposed_ui(ui: &mut Ui, run: &Run) {
+    exposed_of_ui(ui, run, &run.report.breakdown);
+}
+
+fn exposed_of_ui(ui: &mut Ui, run: &Run, parts: &Breakdown) {
     heading_ui(ui, t("inspector.exposed"));
     let mesh = run.scenario.mesh();
-    for (axis, time) in shardlab_engine::analysis::exposed_communication(&run.report.breakdown) {
+    for (axis, time) in shardlab_engine::analysis::exposed_communication(parts) {
         if (axis, mesh.cp) == ("cp", 1) || (axis, mesh.ep) == ("ep", 1) {
             continue;
         }
@@ -190,9 +225,11 @@ fn exposed_ui(ui: &mut Ui, run: &Run) {
 }
 
 fn classes_ui(ui: &mut Ui, run: &Run) {
+    classes_of_ui(ui, &run.trace, run.report.critical_stage);
+}
+
+fn classes_of_ui(ui: &mut Ui, trace: &Trace, stage: u32) {
     heading_ui(ui, t("inspector.classes"));
-    let trace = &run.trace;
-    let stage = run.report.critical_stage;
     let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
     Grid::new("classes").num_columns(3).show(ui, |ui| {
         ui.weak(t_with("graph.stage", stage));

@@ -2,6 +2,7 @@
 
 mod advice;
 mod caches;
+mod logs;
 mod memory;
 mod traces;
 
@@ -114,6 +115,8 @@ pub enum Message {
     Tuned(Box<Tuning>),
     /// A trace of another tool was read.
     Imported(String, Box<shardlab_engine::trace::Imported>),
+    /// A log of a training run was read.
+    Logged(Box<super::logs::OpenLog>),
     /// A trace of reads was opened.
     Traced(Box<OpenedTrace>),
     /// Caches were compared.

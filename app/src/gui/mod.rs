@@ -27,6 +27,7 @@ mod memory;
 mod moving;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+mod logs;
 mod network;
 mod open_file;
 mod picture;

@@ -50,9 +50,17 @@ pub fn is_profile(name: &str, bytes: &[u8]) -> bool {
     head.trim_ascii_start().starts_with(b"[") || head.windows(events.len()).any(|part| part == events)
 }
 
+/// Ends of the names of logs.
+const LOG_ENDS: &[&str] = &["log", "txt", "out", "err"];
+
+/// Whether a file is a log of a training run, by its name or by its lines.
+pub fn is_log(name: &str, bytes: &[u8]) -> bool {
+    ends(name, LOG_ENDS) || shardlab_engine::report::is_training_log(bytes)
+}
+
 /// How many bytes of a file are read, and what is said of one with more.
 fn limit(name: &str) -> (u64, String) {
-    if is_trace(name) || is_snapshot(name) || ends(name, &["json"]) {
+    if is_trace(name) || is_snapshot(name) || ends(name, &["json"]) || ends(name, LOG_ENDS) {
         return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
     }
     (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
@@ -81,7 +89,8 @@ impl Opener {
                 .add_filter("TOML, JSON", &["toml", "json"])
                 .add_filter("CSV, oracleGeneral", PICKED_ENDS)
                 .add_filter("PyTorch profiler, Chrome", &["json", "gz"])
-                .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS);
+                .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS)
+                .add_filter("Megatron-LM, torchtitan, NeMo", LOG_ENDS);
             if let Some(handle) = dialog.pick_file().await {
                 let name = handle.file_name();
                 send.send((name, read_picked(&handle).await)).ok();

@@ -330,15 +330,27 @@ impl Session {
         self.pin(Pinned::of_run(Arc::clone(self.shown())));
     }
 
+    /// Simulates a scenario of an earlier visit in the background and keeps it.
+    pub fn pin_kept(&mut self, file: ScenarioFile, context: &egui::Context) {
+        if let Ok(scenario) = check(&file)
+            && !self.is_full()
+        {
+            self.start_pinned(file, scenario, context);
+        }
+    }
+
     /// Simulates a scenario in the background and keeps it; the baseline is what is on screen, where there is none yet.
     pub fn pin_file(&mut self, file: ScenarioFile, context: &egui::Context) {
         let Ok(scenario) = check(&file) else { return };
         if self.pinned.is_empty() {
             self.pin_baseline();
         }
-        if self.is_full() {
-            return;
+        if !self.is_full() {
+            self.start_pinned(file, scenario, context);
         }
+    }
+
+    fn start_pinned(&mut self, file: ScenarioFile, scenario: Scenario, context: &egui::Context) {
         let (send, receive) = flume::bounded(1);
         let context = context.clone();
         self.pinning.push(receive);
@@ -352,15 +364,15 @@ impl Session {
 
     /// Takes what was simulated to be pinned.
     fn receive_pinned(&mut self) {
-        let mut ready = Vec::new();
-        self.pinning.retain(|receive| match receive.try_recv() {
-            Ok(run) => {
-                ready.push(run);
-                false
+        // In the order in which they were asked for, whichever is ready first.
+        while let Some(receive) = self.pinning.first() {
+            match receive.try_recv() {
+                Ok(run) => self.add_pinned(Pinned::of_run(Arc::new(run))),
+                Err(flume::TryRecvError::Empty) => return,
+                Err(flume::TryRecvError::Disconnected) => {}
             }
-            Err(error) => error == flume::TryRecvError::Empty,
-        });
-        ready.into_iter().for_each(|run| self.add_pinned(Pinned::of_run(Arc::new(run))));
+            self.pinning.remove(0);
+        }
     }
 
     fn receive(&mut self) -> bool {

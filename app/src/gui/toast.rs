@@ -44,6 +44,16 @@ impl Toasts {
         self.shown.last()
     }
 
+    /// All messages since the start, the newest last.
+    pub fn log(&self) -> &[Toast] {
+        &self.log
+    }
+
+    /// Forgets them.
+    pub fn clear_log(&mut self) {
+        self.log.clear();
+    }
+
     fn add(&mut self, toast: Toast) {
         self.log.push(toast.clone());
         let surplus = self.log.len().saturating_sub(LOGGED);

@@ -15,8 +15,10 @@ mod metrics;
 mod network;
 mod report;
 mod run_cost;
+mod training_log;
 mod transfer;
 mod what_if;
+mod window;
 
 pub use beside::{Beside, beside_tensors};
 pub use breakdown::{
@@ -34,5 +36,7 @@ pub use metrics::{Better, Measure, Unit, metrics, trace_metrics};
 pub use network::{AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, network};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
 pub use run_cost::{RunCost, Spent, run_cost};
+pub use training_log::{LogEvent, LogFindings, log_findings};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};
 pub use what_if::{WhatIf, what_if};
+pub use window::window;

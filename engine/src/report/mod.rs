@@ -27,6 +27,7 @@ mod snapshot;
 pub mod svg;
 mod sweep;
 mod table;
+mod training_log;
 mod transfer;
 mod variants;
 
@@ -61,6 +62,9 @@ pub use table::{comparison_table, memory_table, op_class_table, report_table};
 pub use variants::{
     Comparison, Variant, advice_csv, advice_json, advice_table, best_of, cause_text, change_text, compared_rows,
     signed_bytes, value_text, variants_csv, variants_json, variants_table,
+};
+pub use training_log::{
+    TrainingLogError, is_training_log, training_log, training_log_csv, training_log_json, training_log_table,
 };
 pub use transfer::{transfer_csv, transfer_json, transfer_table};
 

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Nanos};
 
 mod imported;
+mod training_log;
 mod verify;
 
 pub use imported::{Activity, Imported, Launch, Step};
+pub use training_log::{LogStep, TrainingLog};
 pub use verify::TraceError;
 
 /// A name that many share: of an op, of its tensors, of its spans.

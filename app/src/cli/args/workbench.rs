@@ -101,3 +101,17 @@ pub struct SweepOptions {
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 }
+
+/// `shardlab log`.
+#[derive(Clone, Debug, Args)]
+pub struct LogOptions {
+    /// The log, plain or compressed; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write every step as CSV (- for standard output)
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub csv: Option<PathBuf>,
+}

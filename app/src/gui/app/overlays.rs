@@ -47,7 +47,7 @@ impl App {
                     }
                 }
                 for (keys, text) in
-                    [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step")]
+                    [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step"), ("M", "help.mark"), ("R", "help.range")]
                 {
                     ui.monospace(keys);
                     ui.label(t(text));

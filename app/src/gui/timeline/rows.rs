@@ -97,6 +97,19 @@ pub(super) fn arrows_ui(ui: &Ui, rect: Rect, scale: Scale, run: Drawn<'_>, track
     }
 }
 
+/// A moment that was marked: a line with its number and time.
+pub(super) fn mark_ui(ui: &Ui, rect: Rect, scale: Scale, at: f64, number: u32) {
+    let x = scale.x(at);
+    if !scale.rect.x_range().contains(x) {
+        return;
+    }
+    let stroke = selection_stroke(ui.visuals());
+    ui.painter().vline(x, rect.y_range(), egui::Stroke::new(1.0, stroke.color));
+    let text = format!("{number}: {}", Nanos(at as i64));
+    let font = FontId::proportional(10.5);
+    ui.painter().text(pos2(x + 3.0, rect.bottom() - 2.0), Align2::LEFT_BOTTOM, text, font, stroke.color);
+}
+
 /// The stream's name, and in the first row of a group the stage and how many ranks it stands for.
 fn name_ui(ui: &Ui, line: Rect, track: &Track, group: Option<&Name>, first: bool) {
     let painter = ui.painter().with_clip_rect(line.with_max_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect()));

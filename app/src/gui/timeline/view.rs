@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use egui::{Key, Pos2, Rect, Response, Sense, Ui, vec2};
 use shardlab_engine::trace::{Origin, Span, Stream, Trace};
+use shardlab_engine::units::Nanos;
 
 use super::area::Area;
 use super::find::Find;
-use super::rows::{Look, arrows_ui, rows_ui, ruler_ui};
+use super::rows::{Look, arrows_ui, mark_ui, rows_ui, ruler_ui};
 use super::scale::Scale;
 use super::{Drawn, Identity, Track};
 use crate::gui::design_tokens::{TRACK_HEIGHT, TRACK_NAMES, area_shade, selection_stroke};
@@ -20,6 +21,9 @@ const RULER: f32 = 20.0;
 const ARROWS: usize = 200;
 /// Height that is left for what happens in a part of the time.
 const AREA: f32 = 190.0;
+
+/// Pixels within which a mark is meant.
+const MARK_NEAR: f64 = 6.0;
 
 /// Of which trace and span, and the spans that its arrows join.
 type Arrows = ((Identity, u32), Vec<(u32, u32)>);
@@ -44,6 +48,8 @@ pub struct TimelineView {
     area_from: Option<f64>,
     /// Arrows of a span of a trace.
     arrows: Option<Arrows>,
+    /// Moments that were marked.
+    marks: Vec<f64>,
 }
 
 impl TimelineView {
@@ -72,12 +78,24 @@ impl TimelineView {
         self.find.focus();
     }
 
+    /// The part of the time that was chosen.
+    pub fn chosen(&self) -> Option<(Nanos, Nanos)> {
+        #[expect(clippy::cast_possible_truncation, reason = "moments of a step")]
+        self.area.as_ref().map(|area| (Nanos(area.from as i64), Nanos(area.until as i64)))
+    }
+
+    /// Chooses a part of the time.
+    pub fn choose(&mut self, from: Nanos, until: Nanos) {
+        self.area = Some(Area::between(from.0 as f64, until.0 as f64));
+    }
+
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
         serde_json::json!({
             "critical": self.critical,
             "pinned": self.pinned.len(),
             "folded": self.folded.len(),
+            "marks": self.marks.len(),
             "area": self.area.as_ref().map(|area| area.until - area.from),
         })
     }
@@ -170,6 +188,9 @@ impl TimelineView {
             ui.painter().rect_filled(chosen, 0.0, area_shade(ui.visuals()));
             ui.painter().vline(chosen.left(), rect.y_range(), selection_stroke(ui.visuals()));
             ui.painter().vline(chosen.right(), rect.y_range(), selection_stroke(ui.visuals()));
+        }
+        for (number, &at) in (1..).zip(&self.marks) {
+            mark_ui(ui, rect, scale, at, number);
         }
         if let Selection::Span(selected) = *selection {
             arrows_ui(ui, rect, scale, run, tracks, self.arrows_of(run, selected));
@@ -266,6 +287,16 @@ impl TimelineView {
         if response.hovered() {
             zoom(1.0 / f64::from(ui.input(egui::InputState::zoom_delta)), centre);
         }
+        if !typing && ui.input(|input| input.key_pressed(Key::M)) {
+            self.mark(centre, scale.per_pixel() * MARK_NEAR);
+        }
+        if !typing
+            && ui.input(|input| input.key_pressed(Key::R))
+            && let Selection::Span(selected) = *selection
+            && let Some(span) = run.trace.spans.get(selected as usize)
+        {
+            self.choose(span.start, span.end());
+        }
         let step = (to - from) * 0.03;
         let pan = f64::from(i8::from(key(Key::D)) - i8::from(key(Key::A))) * step;
         let dragged = if self.area_from.is_some() { 0.0 } else { response.drag_delta().x };
@@ -273,6 +304,14 @@ impl TimelineView {
         self.set_range(from + pan, to + pan, all);
         if !typing {
             self.step_selection(ui, run, selection);
+        }
+    }
+
+    /// Marks a moment, or takes the mark away that is near it.
+    fn mark(&mut self, at: f64, near: f64) {
+        match self.marks.iter().position(|mark| (mark - at).abs() <= near) {
+            Some(place) => drop(self.marks.remove(place)),
+            None => self.marks.push(at),
         }
     }
 

@@ -1,13 +1,23 @@
-//! The step graph: the ops of one segment in program order, in columns by stream, with their data edges.
+//! The step graph: the ops of one segment in program order, in columns by stream, with their data edges; layers are
+//! folded until they are clicked.
+//!
+//! * `layout` says what is a node and where it stands, `paint` what a node's colour means.
+
+mod layout;
+mod paint;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use egui::{Align2, ComboBox, FontId, Pos2, Rect, Sense, Ui, Vec2, pos2, vec2};
-use shardlab_engine::graph::{Op, Segment, SegmentKind};
-use shardlab_engine::trace::Stream;
+use shardlab_engine::graph::{Segment, SegmentKind};
 
-use super::design_tokens::{class_color, edge_stroke, grid_stroke, on_slice, selection_stroke};
-use super::i18n::{t, t_or_name, t_with};
-use super::inspector::Selection;
-use super::session::Run;
+use crate::gui::design_tokens::{edge_stroke, grid_stroke, on_fill, selection_stroke};
+use crate::gui::i18n::{t, t_or_name, t_with};
+use crate::gui::inspector::Selection;
+use crate::gui::session::Run;
+use layout::{Layout, Node, NodeKind, layer_of};
+use paint::{Colours, Costs};
 
 /// Size of a node, and the room around it, at zoom 1.
 const NODE: Vec2 = vec2(210.0, 20.0);
@@ -24,17 +34,22 @@ pub struct GraphView {
     offset: Vec2,
     zoom: f32,
     search: String,
+    /// Layers that are shown op by op.
+    open: BTreeSet<u32>,
+    colours: Colours,
+    /// What ops of a segment of a run cost.
+    costs: Option<(Arc<Run>, (usize, usize), Costs)>,
 }
 
 impl Default for GraphView {
     fn default() -> Self {
-        Self { stage: 0, segment: 1, offset: vec2(12.0, 26.0), zoom: 1.0, search: String::new() }
+        Self { stage: 0, segment: 1, offset: vec2(12.0, 26.0), zoom: 1.0, search: String::new(), open: BTreeSet::new(), colours: Colours::Class, costs: None }
     }
 }
 
 impl GraphView {
     /// Draws the view.
-    pub fn ui(&mut self, ui: &mut Ui, run: &Run, selection: &mut Selection) {
+    pub fn ui(&mut self, ui: &mut Ui, run: &Arc<Run>, selection: &mut Selection) {
         self.stage = self.stage.min(run.step.stages.len().saturating_sub(1));
         let Some(stage) = run.step.stages.get(self.stage) else { return };
         self.segment = self.segment.min(stage.segments.len().saturating_sub(1));
@@ -43,20 +58,34 @@ impl GraphView {
         let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("graph.name")));
         self.navigate(ui, &response, rect);
-        let layout = Layout::new(segment, rect.min + self.offset, self.zoom);
-        self.paint(ui, rect, segment, &layout, *selection);
-        let hovered = response.hover_pos().and_then(|at| layout.nodes.iter().position(|node| node.contains(at)));
-        if response.clicked() {
-            *selection =
-                hovered.map_or(Selection::Summary, |op| Selection::Op { stage: self.stage, segment: self.segment, op });
+        let layout = Layout::new(segment, &self.open, rect.min + self.offset, self.zoom);
+        self.cost(run);
+        let Some((_, _, costs)) = &self.costs else { return };
+        self.paint(ui, rect, segment, &layout, costs, *selection);
+        let hovered = response.hover_pos().and_then(|at| layout.nodes.iter().find(|node| node.rect.contains(at)));
+        if let Some(node) = hovered {
+            response.clone().on_hover_text_at_pointer(costs.text(node, segment));
         }
-        if let Some(op) = hovered.and_then(|index| segment.ops().nth(index)) {
-            response.on_hover_text_at_pointer(format!(
-                "{}\n{}  {}",
-                op.name,
-                t_or_name("class", op.kind.class()),
-                t_or_name("part", op.phase.name())
-            ));
+        if !response.clicked() {
+            return;
+        }
+        match hovered.map(|node| &node.kind) {
+            Some(NodeKind::Op(op)) => {
+                *selection = Selection::Op { stage: self.stage, segment: self.segment, op: *op };
+            }
+            Some(NodeKind::Layer(layer)) => {
+                self.open.insert(*layer);
+            }
+            None => *selection = Selection::Summary,
+        }
+    }
+
+    /// Finds what ops of the segment cost, once for every run and segment.
+    fn cost(&mut self, run: &Arc<Run>) {
+        let place = (self.stage, self.segment);
+        let known = self.costs.as_ref().is_some_and(|(of, at, _)| Arc::ptr_eq(of, run) && *at == place);
+        if !known {
+            self.costs = Some((Arc::clone(run), place, Costs::of(run, self.stage, self.segment)));
         }
     }
 
@@ -81,6 +110,19 @@ impl GraphView {
             }
             ui.selectable_value(&mut self.segment, index, name);
         }
+        ui.separator();
+        ui.label(t("graph.colours"));
+        for colours in Colours::ALL {
+            ui.selectable_value(&mut self.colours, colours, t(colours.key())).on_hover_text(t(colours.tip()));
+        }
+        ui.separator();
+        if ui.button(t("graph.open_all")).clicked() {
+            let segment = segments.get(self.segment);
+            self.open = segment.into_iter().flat_map(Segment::ops).filter_map(|op| layer_of(&op.name)).collect();
+        }
+        if ui.button(t("graph.fold_all")).clicked() {
+            self.open.clear();
+        }
         ui.add(egui::TextEdit::singleline(&mut self.search).hint_text(t("graph.search")).desired_width(140.0));
         if ui.button(t("graph.home")).on_hover_text(t("graph.home.tip")).clicked() {
             let home = Self::default();
@@ -103,7 +145,15 @@ impl GraphView {
         self.zoom = zoom;
     }
 
-    fn paint(&self, ui: &Ui, rect: Rect, segment: &Segment, layout: &Layout, selection: Selection) {
+    fn paint(
+        &self,
+        ui: &Ui,
+        rect: Rect,
+        segment: &Segment,
+        layout: &Layout,
+        costs: &Costs,
+        selection: Selection,
+    ) {
         let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
         let visuals = ui.visuals();
         for (stream, x) in &layout.columns {
@@ -116,33 +166,39 @@ impl GraphView {
                 visuals.weak_text_color(),
             );
         }
+        let mut drawn = BTreeSet::new();
         for edge in segment.graph.raw_edges() {
-            let (from, to) = (layout.nodes[edge.source().index()], layout.nodes[edge.target().index()]);
-            let (a, b) = (from.center_bottom(), to.center_top());
+            let [from, to] = [edge.source(), edge.target()].map(|end| layout.node_of[end.index()]);
+            // Of edges between the same two nodes, and of those inside a layer, nothing would be seen.
+            if from == to || !drawn.insert((from, to)) {
+                continue;
+            }
+            let (a, b) = (layout.nodes[from].rect.center_bottom(), layout.nodes[to].rect.center_top());
             if rect.y_range().intersects(egui::Rangef::new(a.y.min(b.y), a.y.max(b.y))) {
                 edge_ui(&painter, a, b, self.zoom, edge_stroke(visuals));
             }
         }
         let search = self.search.to_lowercase();
-        for (index, (op, node)) in segment.ops().zip(&layout.nodes).enumerate() {
-            if rect.intersects(*node) {
-                let found = search.is_empty() || op.name.to_lowercase().contains(&search);
-                self.node_ui(&painter, op, *node, found);
-                let this = Selection::Op { stage: self.stage, segment: self.segment, op: index };
-                if selection == this || (found && !search.is_empty()) {
-                    painter.rect_stroke(*node, 3.0, selection_stroke(visuals), egui::StrokeKind::Outside);
-                }
+        let names: Vec<String> = segment.ops().map(|op| op.name.to_lowercase()).collect();
+        for node in layout.nodes.iter().filter(|node| rect.intersects(node.rect)) {
+            let found = search.is_empty() || node.ops.iter().any(|&op| names[op].contains(&search));
+            let color = costs.color(self.colours, node, segment, visuals);
+            self.node_ui(&painter, node, if found { color } else { color.gamma_multiply(0.25) });
+            let is_selected = matches!(node.kind, NodeKind::Op(op)
+                if selection == Selection::Op { stage: self.stage, segment: self.segment, op });
+            if is_selected || (found && !search.is_empty()) {
+                painter.rect_stroke(node.rect, 3.0, selection_stroke(visuals), egui::StrokeKind::Outside);
             }
         }
     }
 
-    fn node_ui(&self, painter: &egui::Painter, op: &Op, node: Rect, found: bool) {
-        let color = class_color(op.kind.class());
-        painter.rect_filled(node, 3.0, if found { color } else { color.gamma_multiply(0.25) });
+    fn node_ui(&self, painter: &egui::Painter, node: &Node, color: egui::Color32) {
+        painter.rect_filled(node.rect, 3.0, color);
         if self.zoom >= READABLE {
-            let clipped = painter.with_clip_rect(node.intersect(painter.clip_rect()));
+            let clipped = painter.with_clip_rect(node.rect.intersect(painter.clip_rect()));
             let font = FontId::proportional(11.5 * self.zoom.min(1.5));
-            clipped.text(node.left_center() + vec2(6.0, 0.0), Align2::LEFT_CENTER, &op.name, font, on_slice());
+            let at = node.rect.left_center() + vec2(6.0, 0.0);
+            clipped.text(at, Align2::LEFT_CENTER, &node.name, font, on_fill(color));
         }
     }
 }
@@ -164,25 +220,4 @@ fn edge_ui(painter: &egui::Painter, a: Pos2, b: Pos2, zoom: f32, stroke: egui::S
         stroke.color,
         egui::Stroke::NONE,
     ));
-}
-
-/// Where the nodes are on screen.
-struct Layout {
-    nodes: Vec<Rect>,
-    columns: Vec<(Stream, f32)>,
-}
-
-impl Layout {
-    fn new(segment: &Segment, origin: Pos2, zoom: f32) -> Self {
-        let used = |stream: &Stream| segment.ops().any(|op| op.kind.stream() == *stream);
-        let streams: Vec<Stream> = Stream::ALL.into_iter().filter(used).collect();
-        let x = |column: usize| origin.x + column as f32 * COLUMN * zoom;
-        let node = |(row, op): (usize, &Op)| {
-            let column = streams.iter().position(|stream| *stream == op.kind.stream()).unwrap_or(0);
-            Rect::from_min_size(pos2(x(column) + 8.0 * zoom, origin.y + row as f32 * ROW * zoom), NODE * zoom)
-        };
-        let nodes = segment.ops().enumerate().map(node).collect();
-        let columns = streams.iter().enumerate().map(|(column, &stream)| (stream, x(column))).collect();
-        Self { nodes, columns }
-    }
 }

@@ -1,0 +1,174 @@
+//! What is kept between visits: choices, and the work that is open.
+
+use egui::{Context, ThemePreference, Ui};
+use shardlab_engine::exec::Tuning;
+use shardlab_engine::scenario::ScenarioFile;
+
+use super::{App, Tab};
+use crate::gui::i18n::{Language, set_language, t};
+
+/// Which colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Theme {
+    /// Light on dark.
+    Dark,
+    /// Dark on light.
+    Light,
+    /// As the system has it.
+    #[default]
+    System,
+}
+
+impl Theme {
+    fn preference(self) -> ThemePreference {
+        match self {
+            Self::Dark => ThemePreference::Dark,
+            Self::Light => ThemePreference::Light,
+            Self::System => ThemePreference::System,
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Dark => "settings.dark",
+            Self::Light => "settings.light",
+            Self::System => "settings.system",
+        }
+    }
+}
+
+/// What is kept between visits.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Settings {
+    pub language: Language,
+    pub theme: Theme,
+    pub form: bool,
+    pub inspector: bool,
+    /// How large everything is, over its usual size.
+    pub zoom: f32,
+    /// Whether the work that was open is opened again.
+    pub restores: bool,
+    /// Whether the tour was seen.
+    pub toured: bool,
+    /// What was measured of the ways to compute kernels.
+    pub tuning: Tuning,
+    /// The work that is open.
+    pub work: Option<Work>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            language: Language::English,
+            theme: Theme::System,
+            form: true,
+            inspector: true,
+            zoom: 1.0,
+            restores: true,
+            toured: false,
+            tuning: Tuning::default(),
+            work: None,
+        }
+    }
+}
+
+/// The work that is open, as text: a later version reads what it knows of it.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Work {
+    /// The scenario as it was edited, as JSON.
+    pub scenario: String,
+    /// The preset that it came from.
+    pub preset: Option<String>,
+    /// Scenarios that are pinned, the baseline first.
+    pub pinned: Vec<String>,
+    /// The view in front.
+    pub view: Option<Tab>,
+}
+
+/// How large everything may be.
+const ZOOM: std::ops::RangeInclusive<f32> = 0.6..=3.0;
+
+impl Settings {
+    /// Makes everything look as chosen.
+    pub fn apply(&self, context: &Context) {
+        context.set_theme(self.theme.preference());
+        context.set_zoom_factor(self.zoom.clamp(*ZOOM.start(), *ZOOM.end()));
+        set_language(self.language);
+    }
+}
+
+impl App {
+    /// The work that is open.
+    pub(super) fn work(&self) -> Work {
+        let text = |file: &ScenarioFile| serde_json::to_string(file).unwrap_or_default();
+        Work {
+            scenario: text(&self.session.file),
+            preset: self.session.preset.map(str::to_owned),
+            pinned: self.session.pinned.iter().filter_map(|pinned| pinned.file()).map(text).collect(),
+            view: self.active_tab(),
+        }
+    }
+
+    /// Opens what was open; what cannot be read any more is left out, and said.
+    pub(super) fn restore(&mut self, work: &Work, context: &Context) {
+        let read = |text: &String| serde_json::from_str::<ScenarioFile>(text);
+        match read(&work.scenario) {
+            Ok(file) if file != self.session.file => {
+                let preset = shardlab_engine::scenario::presets().iter().find(|p| Some(p.name) == work.preset.as_deref());
+                self.session.load(file, preset.map(|preset| preset.name));
+            }
+            Ok(_) => {}
+            Err(error) => self.toasts.error(format!("{}: {error}", t("settings.not_restored"))),
+        }
+        for file in work.pinned.iter().filter_map(|text| read(text).ok()) {
+            self.session.pin_kept(file, context);
+        }
+        if let Some(tab) = work.view {
+            self.show_tab(tab);
+        }
+    }
+
+    /// The choices.
+    pub(super) fn settings_ui(&mut self, context: &Context) {
+        let mut open = self.settings_open;
+        let window = egui::Window::new(t("command.settings")).open(&mut open).resizable(false).collapsible(false);
+        window.show(context, |ui| self.choices_ui(ui));
+        self.settings_open = open;
+    }
+
+    fn choices_ui(&mut self, ui: &mut Ui) {
+        let settings = &mut self.settings;
+        egui::Grid::new("settings").num_columns(2).spacing([20.0, 8.0]).show(ui, |ui| {
+            ui.label(t("settings.theme"));
+            ui.horizontal(|ui| {
+                for theme in [Theme::System, Theme::Dark, Theme::Light] {
+                    ui.selectable_value(&mut settings.theme, theme, t(theme.key()));
+                }
+            });
+            ui.end_row();
+            ui.label(t("settings.language"));
+            ui.horizontal(|ui| {
+                ui.selectable_value(&mut settings.language, Language::English, "English");
+                ui.selectable_value(&mut settings.language, Language::Chinese, "中文");
+            });
+            ui.end_row();
+            let label = ui.label(t("settings.zoom"));
+            let slider = egui::Slider::new(&mut settings.zoom, ZOOM).step_by(0.1);
+            ui.add(slider).labelled_by(label.id).on_hover_text(t("settings.zoom.tip"));
+            ui.end_row();
+            ui.label(t("settings.restores"));
+            ui.checkbox(&mut settings.restores, "").on_hover_text(t("settings.restores.tip"));
+            ui.end_row();
+        });
+        ui.horizontal(|ui| {
+            if ui.button(t("command.tour")).clicked() {
+                self.tour = Some(0);
+            }
+            if ui.button(t("settings.layout")).on_hover_text(t("settings.layout.tip")).clicked() {
+                self.tiles = super::first_tiles();
+            }
+        });
+        self.settings.apply(ui.ctx());
+    }
+}
