@@ -179,10 +179,11 @@ impl GraphView {
             }
         }
         let search = self.search.to_lowercase();
+        let most = costs.most(&layout.nodes);
         let names: Vec<String> = segment.ops().map(|op| op.name.to_lowercase()).collect();
         for node in layout.nodes.iter().filter(|node| rect.intersects(node.rect)) {
             let found = search.is_empty() || node.ops.iter().any(|&op| names[op].contains(&search));
-            let color = costs.color(self.colours, node, segment, visuals);
+            let color = costs.color((self.colours, most), node, segment, visuals);
             self.node_ui(&painter, node, if found { color } else { color.gamma_multiply(0.25) });
             let is_selected = matches!(node.kind, NodeKind::Op(op)
                 if selection == Selection::Op { stage: self.stage, segment: self.segment, op });

@@ -61,8 +61,13 @@ struct Cost {
 #[derive(Debug)]
 pub(super) struct Costs {
     ops: Vec<Cost>,
-    longest: Nanos,
-    largest: u64,
+}
+
+/// The most that any node on screen costs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    time: Nanos,
+    bytes: u64,
 }
 
 impl Costs {
@@ -75,10 +80,16 @@ impl Costs {
             bytes: cost::label(&run.step, op).bytes,
             bound: bound(run, op),
         };
-        let ops: Vec<Cost> = segment.into_iter().flat_map(Segment::ops).map(cost).collect();
-        let longest = ops.iter().map(|op| op.time).max().unwrap_or_default();
-        let largest = ops.iter().map(|op| op.bytes).max().unwrap_or(0);
-        Self { ops, longest, largest }
+        Self { ops: segment.into_iter().flat_map(Segment::ops).map(cost).collect() }
+    }
+
+    /// The most that any of some nodes costs.
+    pub fn most(&self, nodes: &[Node]) -> Most {
+        let sums = nodes.iter().map(|node| self.sum(node));
+        sums.fold(Most { time: Nanos::ZERO, bytes: 0 }, |most, (time, bytes)| Most {
+            time: most.time.max(time),
+            bytes: most.bytes.max(bytes),
+        })
     }
 
     fn sum(&self, node: &Node) -> (Nanos, u64) {
@@ -99,7 +110,13 @@ impl Costs {
     }
 
     /// The colour of a node.
-    pub fn color(&self, colours: Colours, node: &Node, segment: &Segment, visuals: &Visuals) -> Color32 {
+    pub fn color(
+        &self,
+        (colours, most): (Colours, Most),
+        node: &Node,
+        segment: &Segment,
+        visuals: &Visuals,
+    ) -> Color32 {
         let (time, bytes) = self.sum(node);
         let share = |part: f64, most: f64| load_color((part / most.max(1.0)).sqrt(), visuals);
         match colours {
@@ -109,9 +126,9 @@ impl Costs {
                 }
                 NodeKind::Layer(_) => visuals.widgets.active.bg_fill,
             },
-            Colours::Time => share(time.0 as f64, self.longest.0 as f64),
+            Colours::Time => share(time.0 as f64, most.time.0 as f64),
             Colours::Bound => bound_color(self.bound(node)),
-            Colours::Bytes => share(bytes as f64, self.largest as f64),
+            Colours::Bytes => share(bytes as f64, most.bytes as f64),
         }
     }
 

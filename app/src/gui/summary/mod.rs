@@ -90,6 +90,7 @@ fn head_ui(ui: &mut Ui, run: &Run) {
         }
         for (name, value) in figures {
             ui.group(|ui| {
+                ui.style_mut().wrap_mode = Some(egui::TextWrapMode::Extend);
                 ui.vertical(|ui| {
                     ui.weak(name);
                     ui.label(egui::RichText::new(value).heading().strong());
