@@ -699,3 +699,114 @@ fn a_link_is_taken_where_a_scenario_is() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("the link is damaged"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn scenarios_stand_side_by_side_and_settings_say_why() {
+    let folder = folder("variants");
+    let variant = folder.join("variant.toml");
+    let preset = text(&shardlab(&["presets", "--show", "llama2-7b-8xh100"]).stdout);
+    std::fs::write(&variant, format!("{preset}\n[budget]\ntokens = 2e12\nprice = 2.5\n").replace("\"none\"", "\"full\""))
+        .expect("it is written");
+    let variant = variant.to_str().expect("text");
+    let changed = text(&std::fs::read(variant).expect("it is there")).contains("\"full\"");
+    let csv = folder.join("figures.csv");
+    let document =
+        json(&["compare", "llama2-7b-8xh100", variant, "--why", "--json", "--csv", csv.to_str().expect("text")]);
+    let variants = document["variants"].as_array().expect("a list");
+    assert_eq!(variants.len(), 2);
+    assert_eq!(variants[1]["figures"]["money_per_million"].as_f64().map(|money| money > 0.0), Some(true));
+    let differ: Vec<&str> =
+        document["settings"].as_array().expect("a list").iter().filter_map(|s| s["path"].as_str()).collect();
+    assert!(differ.contains(&"budget.price"), "{differ:?}");
+    assert_eq!(differ.contains(&"strategy.recompute"), changed);
+    let why = &document["causes"][0];
+    let sum: i64 = why["causes"].as_array().expect("causes").iter().filter_map(|cause| cause["time"].as_i64()).sum();
+    assert_eq!(Some(sum), why["time"].as_i64(), "shares add up");
+    assert!(text(&std::fs::read(csv).expect("a table")).starts_with("figure,unit,"));
+    let table = text(&shardlab(&["compare", "llama2-7b-8xh100", variant]).stdout);
+    assert!(table.contains("[1]") && table.contains("setting that differs"), "{table}");
+    let nothing = shardlab(&["compare", "tiny-llama-1", "--why"]);
+    assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
+fn advice_is_given_and_written_as_a_scenario() {
+    let folder = folder("advice");
+    let best = folder.join("best.toml");
+    let path = best.to_str().expect("text");
+    let document = json(&["advise", "llama2-7b-8xh100", "--json", "--write-best", path]);
+    let advice = document["advice"].as_array().expect("a list");
+    assert!(advice.len() > 3 && advice.iter().all(|one| one["gain"].as_f64() > Some(0.0)));
+    let step = |scenario: &str| json(&["simulate", scenario, "--json"])["step_time_s"].as_f64().expect("seconds");
+    assert!(step(path) < step("llama2-7b-8xh100"));
+    assert!(text(&shardlab(&["advise", "oom-13b"]).stdout).contains("it does not fit"));
+}
+
+#[test]
+fn shards_of_a_sweep_are_the_whole() {
+    let folder = folder("sweep");
+    let vary = ["--vary", "strategy.tensor_parallel=1,2,4,3", "--vary", "strategy.micro_batch=1,2"];
+    let whole = json(&[&["sweep", "llama2-7b-8xh100", "--json"][..], &vary].concat());
+    let points = whole["points"].as_array().expect("a list");
+    assert_eq!(points.len(), 8);
+    assert!(points.iter().any(|point| point["invalid"].is_string()), "three slices do not divide 32 heads");
+    let parts: Vec<String> = (1..=3)
+        .map(|part| {
+            let path = folder.join(format!("part-{part}.jsonl")).to_str().expect("text").to_owned();
+            let shard = format!("{part}/3");
+            let arguments = [&["sweep", "llama2-7b-8xh100", "--shard", &shard, "--points", &path][..], &vary].concat();
+            assert!(shardlab(&arguments).status.code().is_some_and(|code| code < 2));
+            path
+        })
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let merged = json(&[&["sweep", "llama2-7b-8xh100", "--json"][..], &vary, &["--merge"], &parts].concat());
+    assert_eq!(merged, whole);
+    let other = shardlab(&[&["sweep", "llama2-7b-8xh100", "--vary", "strategy.micro_batch=4", "--merge"][..], &parts].concat());
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("another sweep"), "{}", text(&other.stderr));
+    let script = text(&shardlab(&[&["sweep", "llama2-7b-8xh100", "--emit-slurm"][..], &vary].concat()).stdout);
+    assert!(script.starts_with("#!/bin/sh\n") && script.contains("#SBATCH --array=1-8"), "{script}");
+}
+
+#[test]
+fn a_page_needs_nothing_else_and_the_network_is_told() {
+    let folder = folder("report");
+    let page = folder.join("page.html");
+    let arguments = ["report", "llama2-7b-8xh100", "gpt2-124m-8xa100", "--why", "--out", page.to_str().expect("text")];
+    assert_eq!(shardlab(&arguments).status.code(), Some(0));
+    let page = text(&std::fs::read(page).expect("it is there"));
+    assert!(page.matches("<svg ").count() > 6 && page.ends_with("</html>\n"));
+    for outside in ["src=", "href=", "@import", "url("] {
+        assert!(!page.contains(outside), "a page that opens without a network has no {outside}");
+    }
+    let network = json(&["network", "llama3-70b-leaf-spine-64xh100", "--json"]);
+    assert!(network["network"]["axes"].as_array().is_some_and(|axes| axes.len() > 2));
+    let packed = folder.join("trace.json.gz");
+    shardlab(&["simulate", "--perfetto", packed.to_str().expect("text")]);
+    let bytes = std::fs::read(&packed).expect("it is there");
+    assert_eq!(bytes[..2], [0x1f, 0x8b]);
+    assert_eq!(shardlab(&["trace", packed.to_str().expect("text")]).status.code(), Some(0), "it is read again");
+}
+
+#[test]
+fn logs_and_settings_of_frameworks_are_read() {
+    let folder = folder("frameworks");
+    let log = folder.join("run.log");
+    let lines: String = (1..=60)
+        .map(|step| format!("[titan] 2026-02-24 19:{:02}:{:02},500 - root - INFO - step: {step:2}  loss:  {:.4}  grad_norm: 1.5  memory: 66.91GiB(37.51%)  tps: 10,050  tflops: 314.71  mfu: 13.99%\n", step / 60, step % 60, 9.0 / f64::from(step)))
+        .collect();
+    std::fs::write(&log, lines).expect("it is written");
+    let document = json(&["log", log.to_str().expect("text"), "--json"]);
+    assert_eq!((&document["log"]["framework"], document["log"]["steps"].as_array().map(Vec::len)), (&"torchtitan".into(), Some(60)));
+    assert_eq!(document["findings"]["median_seconds"], 1.0);
+    let wrong = shardlab(&["log", "Cargo.toml"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let script = folder.join("train.sh");
+    std::fs::write(&script, "torchrun --nproc_per_node 8 --nnodes 2 pretrain_gpt.py --num-layers 24 --hidden-size 2048 --num-attention-heads 16 --seq-length 2048 --max-position-embeddings 2048 --micro-batch-size 2 --global-batch-size 64 --tensor-model-parallel-size 2 --bf16 --some-option 7").expect("it is written");
+    let output = shardlab(&["simulate", script.to_str().expect("text"), "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["origin"], "modelled");
+    let said = text(&output.stderr);
+    assert!(said.contains("Megatron-LM") && said.contains("--some-option 7"), "{said}");
+}

@@ -12,6 +12,7 @@ use shardlab_engine::{graph, sim};
 fn scenario(bytes: &[u8]) -> Result<Scenario, ScenarioError> {
     match open(bytes)? {
         Opened::Scenario(file) => check(&file),
+        Opened::Settings(settings) => check(&settings.file),
         Opened::Model(model) => check(&preset_file("llama2-7b-8xh100")?.with_model(*model)),
     }
 }

@@ -29,7 +29,7 @@ export const launch = (flags = WITH_WEBGPU) =>
 
 /** Opens a page that remembers every error of its console. */
 export const openPage = async (browser) => {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 880 }, locale: 'en-GB' });
+  const page = await browser.newPage({ viewport: { width: 1400, height: 880 }, locale: 'en-GB', colorScheme: 'dark' });
   const errors = [];
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   page.on('pageerror', (error) => errors.push(String(error.stack ?? error)));

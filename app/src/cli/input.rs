@@ -63,6 +63,13 @@ fn read(source: impl Read) -> anyhow::Result<Vec<u8>> {
 fn parse(bytes: &[u8]) -> anyhow::Result<ScenarioFile> {
     Ok(match open(bytes)? {
         Opened::Scenario(file) => *file,
+        Opened::Settings(settings) => {
+            note(&format!("shardlab: settings of {}; the device is that of `{DEFAULT_PRESET}`", settings.framework));
+            for left_out in &settings.left_out {
+                note(&format!("shardlab: `{left_out}` has no counterpart here and is left out"));
+            }
+            settings.file
+        }
         Opened::Model(model) => {
             note(&format!("shardlab: a model without a cluster; cluster and strategy are those of `{DEFAULT_PRESET}`"));
             preset_file(DEFAULT_PRESET)?.with_model(*model)

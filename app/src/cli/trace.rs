@@ -72,7 +72,7 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Imported> {
             parts.len()
         ));
     }
-    Imported::merged(parts).context("there is no trace: give files, or a folder with .json or .json.gz files")
+    Imported::merged(parts).context("there is no trace: give files, or a folder with .json, .json.gz, .sqlite or .et files")
 }
 
 fn traces_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -81,7 +81,8 @@ fn traces_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     let entries = fs::read_dir(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    found.retain(|path| plain_name(&path.to_string_lossy()).ends_with(".json"));
+    let is_trace = |name: &str| [".json", ".sqlite", ".et"].iter().any(|end| name.ends_with(end));
+    found.retain(|path| is_trace(plain_name(&path.to_string_lossy())));
     found.sort();
     Ok(found)
 }

@@ -467,9 +467,12 @@ impl App {
             return self.logs.open(context, name, bytes);
         }
         match super::open_file::open(&bytes, &self.session.file) {
-            Ok(file) => {
+            Ok((file, left_out)) => {
                 self.session.load(file, None);
                 self.toasts.notice(t_with("open.done", name));
+                if !left_out.is_empty() {
+                    self.toasts.notice(t_with("open.left_out", left_out.join(", ")));
+                }
             }
             Err(error) => self.toasts.error(format!("{name}: {error}")),
         }

@@ -41,6 +41,9 @@ pub fn is_trace(name: &str) -> bool {
 pub fn is_profile(name: &str, bytes: &[u8]) -> bool {
     /// Bytes in which a trace says that it is one, where it comes as an object: what devices there are comes before.
     const HEAD: usize = 1 << 20;
+    if ends(name, &["sqlite", "et", "chakra"]) {
+        return true;
+    }
     let name_says_so = ends(name, &["json"]);
     if !name_says_so || plain_name(name) != name {
         return name_says_so;
@@ -60,7 +63,7 @@ pub fn is_log(name: &str, bytes: &[u8]) -> bool {
 
 /// How many bytes of a file are read, and what is said of one with more.
 fn limit(name: &str) -> (u64, String) {
-    if is_trace(name) || is_snapshot(name) || ends(name, &["json"]) || ends(name, LOG_ENDS) {
+    if is_trace(name) || is_snapshot(name) || ends(name, &["json", "sqlite", "et", "chakra"]) || ends(name, LOG_ENDS) {
         return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
     }
     (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
@@ -86,9 +89,9 @@ impl Opener {
         let (send, context) = (self.send.clone(), context.clone());
         spawn("open", async move {
             let dialog = rfd::AsyncFileDialog::new()
-                .add_filter("TOML, JSON", &["toml", "json"])
+                .add_filter("TOML, JSON, Megatron-LM", &["toml", "json", "sh"])
                 .add_filter("CSV, oracleGeneral", PICKED_ENDS)
-                .add_filter("PyTorch profiler, Chrome", &["json", "gz"])
+                .add_filter("PyTorch profiler, Chrome, Nsight Systems, Chakra", &["json", "gz", "sqlite", "et"])
                 .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS)
                 .add_filter("Megatron-LM, torchtitan, NeMo", LOG_ENDS);
             if let Some(handle) = dialog.pick_file().await {
@@ -157,18 +160,22 @@ async fn read_picked(handle: &rfd::FileHandle) -> Result<Vec<u8>, String> {
 /// # Errors
 /// What is wrong with the file. A scenario is checked whole; of a model only the model, since the form then shows
 /// where the strategy on screen does not go with it.
-pub fn open(bytes: &[u8], current: &ScenarioFile) -> Result<ScenarioFile, ScenarioError> {
+pub fn open(bytes: &[u8], current: &ScenarioFile) -> Result<(ScenarioFile, Vec<String>), ScenarioError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ScenarioError::TooLarge { limit: MAX_FILE_BYTES });
     }
     match shardlab_engine::scenario::open(bytes)? {
         Opened::Scenario(file) => {
             check(&file)?;
-            Ok(*file)
+            Ok((*file, Vec::new()))
+        }
+        Opened::Settings(settings) => {
+            check(&settings.file)?;
+            Ok((settings.file, settings.left_out))
         }
         Opened::Model(model) => {
             check_model(&model)?;
-            Ok(current.with_model(*model))
+            Ok((current.with_model(*model), Vec::new()))
         }
     }
 }

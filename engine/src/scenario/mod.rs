@@ -31,6 +31,7 @@ pub mod pipeline;
 pub mod placement;
 mod presets;
 pub mod resilience;
+mod settings;
 pub mod storage;
 mod strategy;
 pub mod transfer;
@@ -57,6 +58,7 @@ pub use placement::{Placement, PlacementName};
 pub use presets::{DEFAULT_PRESET, PresetInfo, preset_file, presets};
 pub use resilience::{CheckpointFile, CheckpointMode, Checkpointing, Reliability, ReliabilityFile, Resilience};
 use serde::Serialize;
+pub use settings::FrameworkSettings;
 pub use storage::{
     LoaderFile, LoaderSettings, Preprocessing, PreprocessingFile, SampleFormat, Servers, Storage, StorageFile,
 };

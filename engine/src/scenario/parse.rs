@@ -3,6 +3,7 @@
 use schemars::schema_for;
 use serde_json::{Map, Value};
 
+use super::settings::{FrameworkSettings, from_megatron, from_torchtitan, is_megatron, is_torchtitan};
 use super::{ScenarioError, ScenarioFile, describe};
 use crate::model::{ModelFile, from_hf_config};
 
@@ -19,6 +20,8 @@ pub enum Opened {
     Scenario(Box<ScenarioFile>),
     /// A Hugging Face `config.json`: a model without cluster and strategy.
     Model(Box<ModelFile>),
+    /// Settings of a training framework.
+    Settings(Box<FrameworkSettings>),
 }
 
 /// Reads a scenario (TOML or JSON) or a Hugging Face `config.json` from the bytes of a file.
@@ -32,10 +35,16 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     if text.trim().is_empty() {
         return Err(ScenarioError::Empty);
     }
+    if is_megatron(text) {
+        return from_megatron(text).map(|settings| Opened::Settings(Box::new(settings)));
+    }
     let value =
         if text.trim_start().starts_with(['{', '[']) && !looks_like_toml(text) { json(text)? } else { toml(text)? };
     if value.get("model_type").is_some() {
         return Ok(Opened::Model(Box::new(from_hf_config(text)?)));
+    }
+    if is_torchtitan(&value) {
+        return from_torchtitan(&value).map(|settings| Opened::Settings(Box::new(settings)));
     }
     checked_file(&value).map(|file| Opened::Scenario(Box::new(file)))
 }

@@ -116,7 +116,7 @@ pub fn preset_file(name: &str) -> Result<ScenarioFile, ScenarioError> {
     };
     match open(preset.text.as_bytes())? {
         Opened::Scenario(file) => Ok(ScenarioFile { name: Some(preset.name.to_owned()), ..*file }),
-        Opened::Model(_) => Err(ScenarioError::Empty),
+        Opened::Model(_) | Opened::Settings(_) => Err(ScenarioError::Empty),
     }
 }
 

@@ -209,7 +209,7 @@ pub(super) fn with(file: &ScenarioFile, path: &str, value: &Value) -> Result<Sce
     *place = value.clone();
     match open(document.to_string().as_bytes()) {
         Ok(Opened::Scenario(file)) => Ok(*file),
-        Ok(Opened::Model(_)) => Err(SpaceError::NoField(path.to_owned())),
+        Ok(Opened::Model(_) | Opened::Settings(_)) => Err(SpaceError::NoField(path.to_owned())),
         Err(error) => Err(error.into()),
     }
 }

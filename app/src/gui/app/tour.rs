@@ -80,7 +80,8 @@ impl App {
                 }
             });
         });
-        self.tour = next.filter(|_| open);
+        let escaped = context.input(|input| input.key_pressed(egui::Key::Escape));
+        self.tour = next.filter(|_| open && !escaped);
         if self.tour.is_none() {
             self.settings.toured = true;
         }

@@ -2,11 +2,15 @@
 //! one write it; plain or compressed.
 //!
 //! * `events` reads a document event by event, `times` and `classes` what its values mean,
+//! * `nsys` reads the databases of Nsight Systems, `chakra` execution traces,
 //! * `slices` collects what it says, `lanes` puts slices of a thread beside each other where they overlap.
 
+mod chakra;
 mod classes;
 mod events;
 mod lanes;
+#[cfg(not(target_arch = "wasm32"))]
+mod nsys;
 mod slices;
 mod times;
 
@@ -48,6 +52,17 @@ pub enum TraceImportError {
         "the file has no slices: expected a list `traceEvents` with events of kind `X`, or `B` and `E`, as torch.profiler's export_chrome_trace writes them"
     )]
     NoSlices,
+    /// It is a database without what is looked for.
+    #[error("the database cannot be read: {0}")]
+    Database(String),
+    /// It is no execution trace of Chakra.
+    #[error("the execution trace cannot be read at byte {at}: {what}; expected Chakra's protobuf messages, each behind its length (`GlobalMetadata`, then `Node`s)")]
+    Chakra {
+        /// Where.
+        at: usize,
+        /// What was found.
+        what: &'static str,
+    },
     /// Too much of something.
     #[error("the trace has more than {limit} {what}, which is as many as are read; export fewer steps")]
     TooMany {
@@ -64,6 +79,12 @@ pub enum TraceImportError {
 /// When the file is no trace; the message says where and what to do.
 pub fn import_trace(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportError> {
     let json = unpacked(bytes, MAX_TRACE_BYTES)?;
+    if json.starts_with(SQLITE) {
+        return from_database(name, &json);
+    }
+    if chakra::is_chakra(name, &json) {
+        return chakra::read(name, &json);
+    }
     let mut collector = Collector::default();
     let mut stopped = None;
     let read =
@@ -73,6 +94,19 @@ pub fn import_trace(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportErr
         (Err(error), None) => Err(malformed(&error)),
         (Ok(about), None) => collector.finish(name, &about),
     }
+}
+
+/// How a file of SQLite begins.
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+#[cfg(not(target_arch = "wasm32"))]
+fn from_database(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportError> {
+    nsys::read(name, bytes)
+}
+
+#[cfg(target_arch = "wasm32")]
+fn from_database(_: &str, _: &[u8]) -> Result<Imported, TraceImportError> {
+    Err(TraceImportError::Database("a page cannot read databases; open it with the desktop app or `shardlab trace`".to_owned()))
 }
 
 fn malformed(error: &serde_json::Error) -> TraceImportError {

@@ -26,6 +26,29 @@ struct Slice {
     correlation: i64,
 }
 
+/// A slice of a format that has no events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RawSlice<'a, 'b> {
+    pub process: &'a str,
+    pub thread: &'a str,
+    /// What the thread is called, where it has a name.
+    pub thread_name: Option<&'b str>,
+    /// Of a device: its number and the stream's.
+    pub stream: Option<(i64, i64)>,
+    pub name: &'b str,
+    /// As Kineto calls them: `kernel`, `gpu_memcpy`, `cuda_runtime`; all else is the host's.
+    pub category: &'b str,
+    /// The collective that it is, where the file says so.
+    pub collective: Option<&'b str>,
+    pub bytes: i64,
+    /// What joins a call to its work; 0 where nothing does.
+    pub correlation: i64,
+    /// Nanoseconds.
+    pub start: i64,
+    /// Nanoseconds.
+    pub duration: i64,
+}
+
 /// Where slices are: a thread of a process, or a stream of a device.
 #[derive(Clone, Debug)]
 struct Thread {
@@ -97,13 +120,22 @@ impl<'a> Collector<'a> {
 
     /// The thread of an event, or the stream of a device where it says that it is on one.
     fn thread(&mut self, event: &Event<'a>, on_stream: bool) -> Result<u32, TraceImportError> {
-        let process = self.process(key(event.pid));
-        let tid = key(event.tid);
+        let (pid, tid) = (key(event.pid), key(event.tid));
         let stream = on_stream.then(|| {
             let of_thread = tid.trim_start_matches("stream ").parse().unwrap_or(0);
-            let of_process = key(event.pid).parse().unwrap_or(0);
+            let of_process = pid.parse().unwrap_or(0);
             (event.args.device.unwrap_or(of_process), event.args.stream.unwrap_or(of_thread))
         });
+        self.thread_at(pid, tid, stream)
+    }
+
+    fn thread_at(
+        &mut self,
+        pid: &'a str,
+        tid: &'a str,
+        stream: Option<(i64, i64)>,
+    ) -> Result<u32, TraceImportError> {
+        let process = self.process(pid);
         // A stream is one wherever its events say that they are.
         let place = if stream.is_some() { (0, stream, "") } else { (process, None, tid) };
         if let Some(&known) = self.threads.get(&place) {
@@ -136,8 +168,12 @@ impl<'a> Collector<'a> {
     fn kind(&mut self, event: &Event<'a>) -> (Activity, &'static str, bool) {
         let name = event.name.as_deref().unwrap_or("");
         let category = event.cat.as_deref().unwrap_or("").to_ascii_lowercase();
-        let (activity, class) = match category.as_str() {
-            "kernel" => of_kernel(name, event.args.collective.as_deref()),
+        self.kind_of(name, &category, event.args.collective.as_deref())
+    }
+
+    fn kind_of(&mut self, name: &str, category: &str, collective: Option<&str>) -> (Activity, &'static str, bool) {
+        let (activity, class) = match category {
+            "kernel" => of_kernel(name, collective),
             "gpu_memcpy" | "memcpy" | "gpu_memset" | "memset" => (Activity::Memory, of_copy(name)),
             "cuda_runtime" | "cuda_driver" | "hip_runtime" | "xpu_runtime" | "runtime" => {
                 return (Activity::Runtime, "host_update", false);
@@ -174,6 +210,23 @@ impl<'a> Collector<'a> {
             self.steps.push((process, name.into(), start, start + duration));
         }
         self.add(Slice { thread, label, start, duration, correlation: event.args.correlation.unwrap_or(0) })
+    }
+
+    /// Takes a slice of a format that has no events; one that ends before it begins is left out.
+    pub(super) fn slice(&mut self, raw: &RawSlice<'a, '_>) -> Result<(), TraceImportError> {
+        if raw.duration < 0 || raw.start.checked_add(raw.duration).is_none() {
+            self.negative += 1;
+            return Ok(());
+        }
+        let (activity, class, on_stream) = self.kind_of(raw.name, raw.category, raw.collective);
+        let thread = self.thread_at(raw.process, raw.thread, raw.stream.filter(|_| on_stream))?;
+        let label = self.label(raw.name, activity, class, raw.bytes);
+        let Self { described, .. } = self;
+        if let Some(name) = raw.thread_name {
+            name.clone_into(&mut described[thread as usize].name);
+        }
+        let (start, duration, correlation) = (raw.start, raw.duration, raw.correlation);
+        self.add(Slice { thread, label, start, duration, correlation })
     }
 
     fn add(&mut self, slice: Slice) -> Result<(), TraceImportError> {
