@@ -108,7 +108,7 @@ test('a link opens the same step in another page, and the work is there after a 
 
 test('what lies at an address is opened, and rubbish there is said to be none', async () => {
   const other = await openPage(browser);
-  const scenario = 'name = "of an address"\n[model]\npreset = "gpt2-124m"\n[cluster]\ndevice = "a100-80gb-sxm"\n';
+  const scenario = 'name = "of an address"\n[model]\npreset = "gpt2-124m"\n[cluster]\ndevice = "a100-80gb-sxm"\n[strategy]\nglobal_batch = 8\n';
   await other.page.route('**/shared.toml', (route) => route.fulfill({ body: scenario }));
   await other.page.goto(`${server.url}#url=${encodeURIComponent(`${server.url}shared.toml`)}`);
   const opened = (s) => s.ready && s.scenario === 'of an address';

@@ -705,8 +705,11 @@ fn scenarios_stand_side_by_side_and_settings_say_why() {
     let folder = folder("variants");
     let variant = folder.join("variant.toml");
     let preset = text(&shardlab(&["presets", "--show", "llama2-7b-8xh100"]).stdout);
-    std::fs::write(&variant, format!("{preset}\n[budget]\ntokens = 2e12\nprice = 2.5\n").replace("\"none\"", "\"full\""))
-        .expect("it is written");
+    std::fs::write(
+        &variant,
+        format!("{preset}\n[budget]\ntokens = 2e12\nprice = 2.5\n").replace("\"none\"", "\"full\""),
+    )
+    .expect("it is written");
     let variant = variant.to_str().expect("text");
     let changed = text(&std::fs::read(variant).expect("it is there")).contains("\"full\"");
     let csv = folder.join("figures.csv");
@@ -762,7 +765,8 @@ fn shards_of_a_sweep_are_the_whole() {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let merged = json(&[&["sweep", "llama2-7b-8xh100", "--json"][..], &vary, &["--merge"], &parts].concat());
     assert_eq!(merged, whole);
-    let other = shardlab(&[&["sweep", "llama2-7b-8xh100", "--vary", "strategy.micro_batch=4", "--merge"][..], &parts].concat());
+    let other =
+        shardlab(&[&["sweep", "llama2-7b-8xh100", "--vary", "strategy.micro_batch=4", "--merge"][..], &parts].concat());
     assert_eq!(other.status.code(), Some(2));
     assert!(text(&other.stderr).contains("another sweep"), "{}", text(&other.stderr));
     let script = text(&shardlab(&[&["sweep", "llama2-7b-8xh100", "--emit-slurm"][..], &vary].concat()).stdout);
@@ -798,7 +802,10 @@ fn logs_and_settings_of_frameworks_are_read() {
         .collect();
     std::fs::write(&log, lines).expect("it is written");
     let document = json(&["log", log.to_str().expect("text"), "--json"]);
-    assert_eq!((&document["log"]["framework"], document["log"]["steps"].as_array().map(Vec::len)), (&"torchtitan".into(), Some(60)));
+    assert_eq!(
+        (&document["log"]["framework"], document["log"]["steps"].as_array().map(Vec::len)),
+        (&"torchtitan".into(), Some(60))
+    );
     assert_eq!(document["findings"]["median_seconds"], 1.0);
     let wrong = shardlab(&["log", "Cargo.toml"]);
     assert_eq!(wrong.status.code(), Some(2));

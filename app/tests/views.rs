@@ -186,8 +186,7 @@ fn a_baseline_is_compared_with_what_comes_after() {
     window.harness.input_mut().time = Some(60.0);
     window.harness.run_ok();
     assert_eq!(window.state()["screen"], "compare");
-    let pinned =
-        "llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
+    let pinned = "llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
     window.harness.get_by_label(pinned);
     window.harness.snapshot("baseline");
 }
@@ -232,7 +231,8 @@ fn advice_is_found_and_applied_by_a_click() {
     window.until("a pinned variant", |state| state["compare"]["pinned"].as_array().is_some_and(|all| all.len() == 2));
     window.harness.get_all_by_label("Apply").next().expect("a button").click();
     window.harness.run_ok();
-    let state = window.until("a faster step", |state| state["ready"] == true && state["step_time_ns"].as_i64() != before);
+    let state =
+        window.until("a faster step", |state| state["ready"] == true && state["step_time_ns"].as_i64() != before);
     assert!(state["step_time_ns"].as_i64() < before, "{state}");
     window.press(Modifiers::COMMAND, Key::Z);
     window.until("the step as it was", |state| state["ready"] == true && state["step_time_ns"].as_i64() == before);
@@ -249,6 +249,18 @@ fn a_chosen_part_of_the_time_limits_every_figure() {
     window.harness.snapshot("part");
     window.press(Modifiers::NONE, Key::Escape);
     assert!(window.harness.query_by_label("Chosen part").is_none());
+}
+
+#[test]
+fn counters_stand_above_the_rows_and_faster_hardware_is_simulated() {
+    let mut window = Window::new(Language::English);
+    window.harness.get_by_label("counters").click();
+    window.harness.run_ok();
+    window.harness.snapshot("counters");
+    window.remote(&Remote::Command(Command::WhatIf));
+    let state = window.until("what faster hardware gains", |state| state["advice"]["faster"].as_u64() > Some(10));
+    assert_eq!(state["screen"], "summary");
+    window.harness.get_by_label("matmul rate");
 }
 
 #[test]
@@ -428,6 +440,8 @@ fn a_measured_device_is_taken_into_the_scenario() {
     let mut window = Window::new(Language::English);
     window.preset("tiny-llama-pp2-tp2");
     window.press(Modifiers::NONE, Key::Num4);
+    window.harness.get_by_label("Prediction and execution here").click();
+    window.harness.run_ok();
     let before = window.state()["step_time_ns"].clone();
     window.harness.get_by_label("Measure, predict, execute").click();
     window.until("a comparison", |state| state["compare"]["ratio"].is_f64());

@@ -174,3 +174,19 @@ fn what_cannot_be_is_left_out_and_counted() {
         assert!(notes.contains(part), "{part}: {notes}");
     }
 }
+
+/// `profile_memory=True`: marks of the device's allocator become its curve; those of the host do not.
+#[test]
+fn marks_of_memory_become_a_curve_of_their_rank() {
+    let text = r#"{"distributedInfo": {"rank": 3}, "traceEvents": [
+        {"ph":"X","cat":"kernel","name":"gemm","pid":0,"tid":7,"ts":100,"dur":50,"args":{"device":0,"stream":7}},
+        {"ph":"i","s":"t","cat":"cpu_instant_event","name":"[memory]","pid":1,"tid":1,"ts":90,"args":{"Device Type":1,"Device Id":0,"Total Allocated":1000,"Bytes":1000}},
+        {"ph":"i","s":"t","cat":"cpu_instant_event","name":"[memory]","pid":1,"tid":1,"ts":120,"args":{"Device Type":1,"Device Id":0,"Total Allocated":5000,"Bytes":4000}},
+        {"ph":"i","s":"t","cat":"cpu_instant_event","name":"[memory]","pid":1,"tid":1,"ts":130,"args":{"Device Type":0,"Device Id":-1,"Total Allocated":77,"Bytes":77}}]}"#;
+    let imported = import_trace("rank3.json", text.as_bytes()).expect("a trace");
+    let [curve] = imported.trace.memory.as_slice() else { panic!("one curve, got {:?}", imported.trace.memory) };
+    let samples: Vec<(i64, u64)> = curve.samples.iter().map(|s| (s.at.0, s.used.total().0)).collect();
+    assert_eq!(samples, [(0, 1000), (20_000, 5000)]);
+    let both = shardlab_engine::trace::Imported::merged(vec![imported.clone(), imported]).expect("two ranks");
+    assert_eq!(both.trace.memory.iter().map(|curve| curve.group).collect::<Vec<_>>(), [0, 1]);
+}

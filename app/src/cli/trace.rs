@@ -72,7 +72,8 @@ fn read(files: &[PathBuf]) -> anyhow::Result<Imported> {
             parts.len()
         ));
     }
-    Imported::merged(parts).context("there is no trace: give files, or a folder with .json, .json.gz, .sqlite or .et files")
+    Imported::merged(parts)
+        .context("there is no trace: give files, or a folder with .json, .json.gz, .sqlite or .et files")
 }
 
 fn traces_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -51,11 +51,7 @@ fn variant(word: &str, file: &ScenarioFile) -> anyhow::Result<Variant> {
     let scenario = input::checked(word, file)?;
     let step = lower(&scenario);
     let figures = step_report(&step, &scenario, &simulate(&step, &scenario));
-    Ok(Variant {
-        name: scenario.name().to_owned(),
-        origin: figures.origin,
-        measures: metrics(&scenario, &figures),
-    })
+    Ok(Variant { name: scenario.name().to_owned(), origin: figures.origin, measures: metrics(&scenario, &figures) })
 }
 
 /// `shardlab advise`.

@@ -7,8 +7,8 @@ mod tour;
 
 use egui::{Key, Rect, Ui};
 use settings::{Settings, Theme};
-use shardlab_engine::exec::{BackendKind, Section};
 use shardlab_engine::analysis::window;
+use shardlab_engine::exec::{BackendKind, Section};
 use shardlab_engine::scenario::{check, is_link, link, linked};
 use shardlab_engine::trace::Trace;
 use shardlab_engine::units::Nanos;
@@ -35,7 +35,7 @@ use super::summary::SummaryView;
 use super::timeline::{Identity, TimelineView};
 use super::toast::Toasts;
 use super::traces::TracesView;
-use super::{design_tokens, form, inspector, widgets};
+use super::{design_tokens, fonts, form, inspector, widgets};
 
 /// A view in the centre.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -253,7 +253,7 @@ impl App {
     pub fn try_new(context: &eframe::CreationContext<'_>) -> Result<Self, shardlab_engine::scenario::ScenarioError> {
         let mut settings: Settings =
             context.storage.and_then(|s| eframe::get_value(s, eframe::APP_KEY)).unwrap_or_default();
-        install_fonts(&context.egui_ctx);
+        fonts::install(&context.egui_ctx);
         design_tokens::apply(&context.egui_ctx);
         if context.storage.is_none() {
             // Without a place for settings nobody has chosen any: as tests expect it.
@@ -349,6 +349,10 @@ impl App {
                 self.show_tab(Tab::Summary);
                 self.summary.advise(context, &self.session);
             }
+            Command::WhatIf => {
+                self.show_tab(Tab::Summary);
+                self.summary.what_if(context, &self.session);
+            }
             Command::ApplyAdvice => self.summary.apply_best(&mut self.session),
             Command::Why => {
                 self.show_tab(Tab::Compare);
@@ -361,6 +365,7 @@ impl App {
             Command::ToggleLanguage => self.toggle_language(),
             Command::FitTimeline => self.timeline.fit(),
             Command::PipelineChart => self.timeline.toggle_pipeline(),
+            Command::CriticalPath if self.active_tab() == Some(Tab::Traces) => self.traces.timeline().toggle_critical(),
             Command::CriticalPath => self.timeline.toggle_critical(),
             Command::Find if self.active_tab() == Some(Tab::Traces) => self.traces.timeline().focus_find(),
             Command::Find => {
@@ -625,7 +630,12 @@ impl App {
         let mut told = self.execute.receive(context, tuning);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
         told.extend(
-            self.storage.receive().into_iter().chain(self.memory.receive()).chain(self.traces.receive(context)).chain(self.logs.receive()),
+            self.storage
+                .receive()
+                .into_iter()
+                .chain(self.memory.receive())
+                .chain(self.traces.receive(context))
+                .chain(self.logs.receive()),
         );
         told.extend(self.compare.receive().into_iter().chain(self.search.receive()));
         for error in told {
@@ -859,13 +869,4 @@ fn address(text: &str) -> String {
         return page;
     }
     format!("#{text}")
-}
-
-/// Adds the Chinese subset behind the default fonts.
-fn install_fonts(context: &egui::Context) {
-    use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
-    let data = egui::FontData::from_static(include_bytes!("../../../assets/fonts/NotoSansSC-subset.otf"));
-    let family = |family| InsertFontFamily { family, priority: FontPriority::Lowest };
-    let families = vec![family(egui::FontFamily::Proportional), family(egui::FontFamily::Monospace)];
-    context.add_font(FontInsert::new("Noto Sans SC", data, families));
 }

@@ -44,6 +44,8 @@ pub enum Command {
     Advise,
     /// Apply the best of them.
     ApplyAdvice,
+    /// Simulate what faster hardware and kernels would gain.
+    WhatIf,
     /// Show a view.
     Show(Tab),
     /// Show or hide the left panel.
@@ -121,14 +123,15 @@ impl Command {
             | Self::PinVariant
             | Self::Why
             | Self::Advise
-            | Self::ApplyAdvice => Menu::Edit,
+            | Self::ApplyAdvice
+            | Self::WhatIf => Menu::Edit,
             Self::Palette | Self::Tour | Self::Help => Menu::Help,
             _ => Menu::View,
         }
     }
 
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -147,6 +150,7 @@ impl Command {
         Self::Why,
         Self::Advise,
         Self::ApplyAdvice,
+        Self::WhatIf,
         Self::Show(Tab::Summary),
         Self::Show(Tab::Timeline),
         Self::Show(Tab::Memory),
@@ -188,6 +192,7 @@ impl Command {
             Self::ExportPng => ("command.export_png", "command.export_png.tip"),
             Self::ExportSvg => ("command.export_svg", "command.export_svg.tip"),
             Self::ExportPage => ("command.export_page", "command.export_page.tip"),
+            Self::WhatIf => ("command.what_if", "command.what_if.tip"),
             Self::Undo => ("command.undo", "command.undo.tip"),
             Self::Redo => ("command.redo", "command.redo.tip"),
             Self::PinBaseline => ("command.pin", "command.pin.tip"),

@@ -16,10 +16,13 @@ pub struct Exporter {
     send: flume::Sender<Result<String, String>>,
     receive: flume::Receiver<Result<String, String>>,
     /// Where files go instead of a place that somebody is asked for: for tests.
-    kept: Option<Arc<Mutex<Vec<(String, Vec<u8>)>>>>,
+    kept: Option<Arc<Mutex<Files>>>,
     /// Pictures that come with a later frame.
     pictures: (flume::Sender<Picture>, flume::Receiver<Picture>),
 }
+
+/// Files by their names.
+type Files = Vec<(String, Vec<u8>)>;
 
 /// A file's name, and what is in it, or why there is none.
 type Picture = (String, Result<Vec<u8>, String>);
@@ -107,7 +110,7 @@ impl Exporter {
     }
 
     /// Keeps files instead of asking where to put them; those that were kept so far.
-    pub fn keep(&mut self) -> Vec<(String, Vec<u8>)> {
+    pub fn keep(&mut self) -> Files {
         let kept = self.kept.get_or_insert_default();
         kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

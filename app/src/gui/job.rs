@@ -22,7 +22,9 @@ use shardlab_engine::exec::{
 #[cfg(not(target_arch = "wasm32"))]
 use shardlab_engine::exec::{Launcher, open_placed};
 use shardlab_engine::scenario::{Scenario, ScenarioFile};
-use shardlab_engine::search::{Attribution, Goal, Options, Outcome, Progress, Saved, Space, SweepPoint, search as find};
+use shardlab_engine::search::{
+    Attribution, Goal, Options, Outcome, Progress, Saved, Space, SweepPoint, search as find,
+};
 use shardlab_engine::units::Nanos;
 use web_time::Instant;
 
@@ -134,6 +136,8 @@ pub enum Message {
     Attributed(Box<Attribution>),
     /// What to change, as far as it is known.
     Advised(Box<Advised>),
+    /// What a step would gain.
+    WhatIf(Vec<shardlab_engine::analysis::WhatIf>),
     /// Points of a sweep.
     Swept(Vec<SweepPoint>),
     /// A comparison is finished.

@@ -108,9 +108,8 @@ fn picture_ui(ui: &mut Ui, run: &Run, report: &NetworkReport) {
     let bottom = rect.bottom() - 62.0;
     let top = Rect::from_min_max(pos2(left, fabric), pos2(left + step * rows as f32, fabric + 26.0));
     let per_leaf = leaf_rows(run, report);
-    let color = report.fabric.map_or(ui.visuals().widgets.noninteractive.bg_fill, |share| {
-        load_color(share, ui.visuals())
-    });
+    let color =
+        report.fabric.map_or(ui.visuals().widgets.noninteractive.bg_fill, |share| load_color(share, ui.visuals()));
     box_ui(ui, top, color, &fabric_name(&run.scenario.cluster().network, report.fabric));
     let mut hovered = None;
     for (row, node) in report.nodes.iter().enumerate() {
@@ -123,7 +122,8 @@ fn picture_ui(ui: &mut Ui, run: &Run, report: &NetworkReport) {
         } else {
             ui.painter().line_segment([pos2(x, bottom), pos2(x, top.bottom())], link(node.inside, ui));
         }
-        let text = if step > 44.0 { format!("{} {row}", t_or_name("network.unit", report.unit)) } else { row.to_string() };
+        let text =
+            if step > 44.0 { format!("{} {row}", t_or_name("network.unit", report.unit)) } else { row.to_string() };
         box_ui(ui, frame, load_color(node.inside, ui.visuals()), if step > 16.0 { &text } else { "" });
         if response.hover_pos().is_some_and(|at| frame.contains(at)) {
             hovered = Some((row, *node));
@@ -183,7 +183,13 @@ fn box_ui(ui: &Ui, rect: Rect, fill: Color32, text: &str) {
     ui.painter().rect_filled(rect, 3.0, fill);
     ui.painter().rect_stroke(rect, 3.0, ui.visuals().widgets.noninteractive.bg_stroke, egui::StrokeKind::Inside);
     let color = super::design_tokens::on_fill(fill);
-    ui.painter().with_clip_rect(rect).text(rect.center(), Align2::CENTER_CENTER, text, FontId::proportional(11.0), color);
+    ui.painter().with_clip_rect(rect).text(
+        rect.center(),
+        Align2::CENTER_CENTER,
+        text,
+        FontId::proportional(11.0),
+        color,
+    );
 }
 
 fn legend_ui(ui: &mut Ui) {
@@ -214,7 +220,9 @@ fn axes_ui(ui: &mut Ui, report: &NetworkReport) {
 fn collectives_ui(ui: &mut Ui, report: &NetworkReport) {
     heading_ui(ui, t("network.collectives"));
     Grid::new("collectives").striped(true).num_columns(6).spacing([18.0, 3.0]).show(ui, |ui| {
-        for key in ["network.stream", "network.class", "network.count", "network.bytes", "network.time", "network.exposed"] {
+        for key in
+            ["network.stream", "network.class", "network.count", "network.bytes", "network.time", "network.exposed"]
+        {
             ui.weak(t(key));
         }
         ui.end_row();

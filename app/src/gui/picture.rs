@@ -105,7 +105,10 @@ impl Writer {
         let _ = writeln!(
             self.text,
             "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{:.2}\"{round}{paint}/>",
-            at.x, at.y, size.x.max(0.0), size.y.max(0.0)
+            at.x,
+            at.y,
+            size.x.max(0.0),
+            size.y.max(0.0)
         );
     }
 
@@ -175,7 +178,11 @@ impl Writer {
                 let _ = writeln!(
                     self.text,
                     "<text x=\"{:.2}\" y=\"{:.2}\" font-family=\"{family}\" font-size=\"{size:.1}\" textLength=\"{width:.1}\" lengthAdjust=\"spacingAndGlyphs\" xml:space=\"preserve\" fill=\"{}\"{}{turn}>{}</text>",
-                    at.x, at.y, fill.0, fill.1, escaped(&line)
+                    at.x,
+                    at.y,
+                    fill.0,
+                    fill.1,
+                    escaped(&line)
                 );
             }
         }

@@ -142,21 +142,7 @@ impl Run {
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (on_path, heat, network) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (file, seconds) = (ScenarioFile::default(), 0.0);
-        Self {
-            file,
-            scenario,
-            step,
-            trace,
-            report,
-            index,
-            seconds,
-            on_path,
-            critical,
-            reserved,
-            heat,
-            network,
-            pools,
-        }
+        Self { file, scenario, step, trace, report, index, seconds, on_path, critical, reserved, heat, network, pools }
     }
 }
 

@@ -137,8 +137,11 @@ pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
     ];
     let figure = |(&(key, unit, better), value)| Measure { key, unit, better, value };
     let mut rows: Vec<Measure> = FIGURES.iter().zip(values).map(figure).collect();
-    let part = |(key, time): (&'static str, Nanos)| {
-        Measure { key, unit: Unit::Time, better: Better::Less, value: Some(time.0 as f64) }
+    let part = |(key, time): (&'static str, Nanos)| Measure {
+        key,
+        unit: Unit::Time,
+        better: Better::Less,
+        value: Some(time.0 as f64),
     };
     rows.extend(report.breakdown.parts().map(part));
     rows
@@ -153,8 +156,11 @@ pub fn trace_metrics(trace: &Trace) -> Vec<Measure> {
         let part = critical.parts().into_iter().find(|(name, _)| *name == key).map(|(_, time)| time);
         part.or_else(|| (key == "step_time").then_some(trace.step_time))
     };
-    let row = |&(key, unit, better): &(&'static str, Unit, Better)| {
-        Measure { key, unit, better, value: known(key).map(|time| time.0 as f64) }
+    let row = |&(key, unit, better): &(&'static str, Unit, Better)| Measure {
+        key,
+        unit,
+        better,
+        value: known(key).map(|time| time.0 as f64),
     };
     let parts = Breakdown::default().parts().map(|(key, _)| (key, Unit::Time, Better::Less));
     FIGURES.iter().chain(&parts).map(row).collect()

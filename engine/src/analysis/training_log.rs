@@ -98,21 +98,19 @@ mod tests {
     use super::*;
 
     fn log(seconds: impl Fn(u64) -> f64, loss: impl Fn(u64) -> f64) -> TrainingLog {
-        let step = |step| LogStep {
-            step,
-            loss: Some(loss(step)),
-            seconds: Some(seconds(step)),
-            ..LogStep::default()
-        };
+        let step = |step| LogStep { step, loss: Some(loss(step)), seconds: Some(seconds(step)), ..LogStep::default() };
         TrainingLog { framework: "Megatron-LM", steps: (0..200).map(step).collect(), other_lines: 0 }
     }
 
     #[test]
     fn slow_steps_and_spikes_are_found_and_a_falling_loss_is_neither() {
         let falling = |step: u64| 10.0 / (1.0 + step as f64 / 20.0) + 0.01 * ((step * 7919 % 13) as f64 - 6.0);
-        let found = log_findings(&log(|step| if step % 50 == 49 { 4.0 } else { 1.0 }, |step| {
-            if step == 150 { 9.0 } else { falling(step) }
-        }));
+        let found = log_findings(&log(
+            |step| if step % 50 == 49 { 4.0 } else { 1.0 },
+            |step| {
+                if step == 150 { 9.0 } else { falling(step) }
+            },
+        ));
         assert_eq!(found.stalls.iter().map(|event| event.step).collect::<Vec<_>>(), [49, 99, 149, 199]);
         assert!((found.stalled_seconds - 12.0).abs() < 1e-9);
         assert_eq!(found.spikes.iter().map(|event| event.step).collect::<Vec<_>>(), [150]);

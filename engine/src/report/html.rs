@@ -96,7 +96,8 @@ fn one(page: &mut String, run: &PageRun<'_>) {
     page.push_str(&heat_svg(&heat_map(run.trace, BINS)));
     for slow in slow_groups(run.trace, SLOWER) {
         let percent = slow.slower * 100.0;
-        let _ = writeln!(page, "<p>Slow: {} ranks of stage {} compute {percent:.1} % longer.</p>", slow.ranks, slow.stage);
+        let _ =
+            writeln!(page, "<p>Slow: {} ranks of stage {} compute {percent:.1} % longer.</p>", slow.ranks, slow.stage);
     }
     page.push_str("<h3>Memory over time</h3>\n");
     for (index, curve) in run.trace.memory.iter().enumerate().take(8) {
@@ -216,7 +217,8 @@ fn compared(page: &mut String, comparison: &Comparison<'_>) {
         page.push_str("</tr>\n");
     }
     page.push_str("</table>\n");
-    let head: Vec<&str> = std::iter::once("setting that differs").chain(variants.iter().map(|v| v.name.as_str())).collect();
+    let head: Vec<&str> =
+        std::iter::once("setting that differs").chain(variants.iter().map(|v| v.name.as_str())).collect();
     let rows = comparison.settings.iter().map(|setting| {
         std::iter::once(setting.path.clone()).chain(setting.values.iter().map(value_text)).collect::<Vec<_>>()
     });
@@ -239,7 +241,13 @@ fn cell(page: &mut String, variants: &[Variant], variant: &Variant, row: usize, 
     let class = if best { "n b" } else { "n" };
     let _ = write!(page, "<td class=\"{class}\">{}", escaped(&measure.text(value)));
     if let Some(base) = variants[0].measures[row].value.filter(|base| index > 0 && *base != value) {
-        let color = if measure.prefers(value, base) { "g" } else if measure.prefers(base, value) { "r" } else { "" };
+        let color = if measure.prefers(value, base) {
+            "g"
+        } else if measure.prefers(base, value) {
+            "r"
+        } else {
+            ""
+        };
         let _ = write!(page, " <small class=\"{color}\">{}</small>", escaped(&change_text(measure, base, value)));
     }
     page.push_str("</td>");
@@ -271,6 +279,6 @@ fn advised(page: &mut String, advice: &[Advice]) {
 fn assumptions(page: &mut String, runs: &[PageRun<'_>]) {
     let Some(run) = runs.iter().find(|run| run.report.origin == Origin::Modelled) else { return };
     page.push_str("<h2>What the model takes for given</h2>\n");
-    let rows = constants(run.scenario).into_iter().map(|of| vec![of.name.to_string(), of.value, of.source.to_string()]);
+    let rows = constants(run.scenario).into_iter().map(|of| vec![of.name.to_owned(), of.value, of.source]);
     table(page, &["constant", "value", "source"], rows);
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
-use crate::analysis::hta::{Beside, DiffRow, TraceReport};
+use crate::analysis::hta::{Beside, CriticalPath, DiffRow, TraceReport, critical_path};
 use crate::trace::Imported;
 use crate::units::Nanos;
 
@@ -36,7 +36,20 @@ pub fn imported_table(name: &str, imported: &Imported, report: &TraceReport, top
     }
     ranks(&mut text, report);
     kernels(&mut text, report, top);
+    path(&mut text, &critical_path(imported), trace.step_time);
     text
+}
+
+/// What the critical path spends its time on.
+fn path(text: &mut String, path: &CriticalPath, all: Nanos) {
+    let _ = writeln!(text, "\n  critical path: {} slices, from what ends last back to what it waited for", path.count);
+    let waiting = Some(("waiting", path.waiting)).filter(|(_, time)| *time > Nanos::ZERO);
+    for (name, time) in path.by_activity.iter().map(|(activity, time)| (activity.name(), *time)).chain(waiting) {
+        let _ = writeln!(text, "    {name:<16} {:>10} {:>6.1} %", time.to_string(), percent(time, all));
+    }
+    for (name, time) in path.longest.iter().take(5) {
+        let _ = writeln!(text, "      {:>10}  {name}", time.to_string());
+    }
 }
 
 fn ranks(text: &mut String, report: &TraceReport) {
@@ -154,6 +167,7 @@ pub fn imported_json(
         "steps": imported.steps,
         "notes": imported.notes,
         "report": report,
+        "critical_path": critical_path(imported),
         "diff": diff,
         "beside": beside,
     });

@@ -59,14 +59,14 @@ pub use search::{search_json, search_table};
 pub use snapshot::{at_peak, snapshot_json, snapshot_table};
 pub use sweep::{sweep_csv, sweep_json, sweep_table};
 pub use table::{comparison_table, memory_table, op_class_table, report_table};
-pub use variants::{
-    Comparison, Variant, advice_csv, advice_json, advice_table, best_of, cause_text, change_text, compared_rows,
-    signed_bytes, value_text, variants_csv, variants_json, variants_table,
-};
 pub use training_log::{
     TrainingLogError, is_training_log, training_log, training_log_csv, training_log_json, training_log_table,
 };
 pub use transfer::{transfer_csv, transfer_json, transfer_table};
+pub use variants::{
+    Comparison, Variant, advice_csv, advice_json, advice_table, best_of, cause_text, change_text, compared_rows,
+    signed_bytes, value_text, variants_csv, variants_json, variants_table,
+};
 
 #[cfg(test)]
 mod tests;

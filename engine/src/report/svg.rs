@@ -41,10 +41,8 @@ fn begin(height: f64) -> String {
 }
 
 fn rect(svg: &mut String, [x, y, width, height]: [f64; 4], rgb: u32, title: &str) {
-    let _ = write!(
-        svg,
-        "<rect x=\"{x:.2}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\" fill=\"#{rgb:06x}\""
-    );
+    let _ =
+        write!(svg, "<rect x=\"{x:.2}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\" fill=\"#{rgb:06x}\"");
     let _ = if title.is_empty() {
         svg.write_str("/>\n")
     } else {

@@ -196,7 +196,8 @@ fn time_of(line: &str) -> Option<i64> {
     let is_date = |at: usize| {
         let part = bytes.get(at..at + 19)?;
         let fits = |place: usize, sign: u8| part[place] == sign;
-        let signs = fits(4, b'-') && fits(7, b'-') && (fits(10, b' ') || fits(10, b'T')) && fits(13, b':') && fits(16, b':');
+        let signs =
+            fits(4, b'-') && fits(7, b'-') && (fits(10, b' ') || fits(10, b'T')) && fits(13, b':') && fits(16, b':');
         let digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
         (signs && digits.into_iter().all(|place| part[place].is_ascii_digit())).then_some(at)
     };
@@ -329,15 +330,16 @@ mod tests {
         assert_eq!((log.framework, log.steps[0].step, log.steps[0].seconds), ("NeMo", 120, Some(0.03146)));
         let bar = "Epoch 0:   1%| | 795/77225 [9:07:58<878:01:48, 41.36s/it, loss=3.1, v_num=, reduced_train_loss=3.090, global_step=794.0, consumed_samples=1.63e+6]\rEpoch 0: 1%| | 796/77225 [41.36s/it, reduced_train_loss=3.080, global_step=795.0]";
         let log = training_log(bar.as_bytes()).expect("a log");
-        assert_eq!(log.steps.iter().map(|step| (step.step, step.loss)).collect::<Vec<_>>(), [
-            (794, Some(3.09)),
-            (795, Some(3.08))
-        ]);
+        assert_eq!(
+            log.steps.iter().map(|step| (step.step, step.loss)).collect::<Vec<_>>(),
+            [(794, Some(3.09)), (795, Some(3.08))]
+        );
     }
 
     #[test]
     fn what_is_no_log_is_said_to_be_none() {
-        for text in ["", "hello\nworld\n", "step: many loss: few tps: none\n", "iteration | loss\n", "\u{1b}[\u{1b}[31"] {
+        for text in ["", "hello\nworld\n", "step: many loss: few tps: none\n", "iteration | loss\n", "\u{1b}[\u{1b}[31"]
+        {
             let error = training_log(text.as_bytes()).expect_err("no log").to_string();
             assert!(error.contains("Megatron-LM") && error.contains("torchtitan"), "{error}");
         }

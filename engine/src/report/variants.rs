@@ -36,7 +36,9 @@ pub struct Comparison<'a> {
 pub fn compared_rows(variants: &[Variant]) -> Vec<usize> {
     let count = variants.first().map_or(0, |variant| variant.measures.len());
     let shown = |row: &usize| {
-        variants.iter().any(|variant| variant.measures.get(*row).and_then(|m| m.value).is_some_and(|value| value != 0.0))
+        variants
+            .iter()
+            .any(|variant| variant.measures.get(*row).and_then(|m| m.value).is_some_and(|value| value != 0.0))
     };
     (0..count).filter(shown).collect()
 }
@@ -77,7 +79,8 @@ pub fn variants_table(comparison: &Comparison<'_>) -> String {
     for row in compared_rows(variants) {
         let best = best_of(variants, row);
         let key = variants[0].measures[row].key;
-        let cells: String = (0..variants.len()).map(|index| cell(variants, row, index, best.contains(&index))).collect();
+        let cells: String =
+            (0..variants.len()).map(|index| cell(variants, row, index, best.contains(&index))).collect();
         let _ = writeln!(text, "  {key:<26}{cells}");
     }
     text.push_str("\n  * the best of the row; ▲ more and ▼ less than [0]\n");
@@ -114,9 +117,7 @@ pub fn value_text(value: &Value) -> String {
 
 /// What a cause changes, in words.
 pub fn cause_text(cause: &Cause) -> String {
-    let one = |(path, from, to): &(String, Value, Value)| {
-        format!("{path}: {} → {}", value_text(from), value_text(to))
-    };
+    let one = |(path, from, to): &(String, Value, Value)| format!("{path}: {} → {}", value_text(from), value_text(to));
     let shown: Vec<String> = cause.settings.iter().take(3).map(one).collect();
     let more = cause.settings.len().saturating_sub(3);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -207,7 +208,9 @@ pub fn advice_table(name: &str, now: &crate::search::Way, found: &[Advice], toge
     if let Some(all) = together {
         line(all);
     }
-    text.push_str("\n  Each change is simulated by itself; the last line, where it has several, is the best of them together.\n");
+    text.push_str(
+        "\n  Each change is simulated by itself; the last line, where it has several, is the best of them together.\n",
+    );
     text
 }
 

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccessFile, AllocatorName, AttentionKernel, BudgetFile, CacheFile, CheckpointFile, ChunkLayout, Compression, ContextMethod,
-    ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName, Precision,
-    PreprocessingFile, Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile,
+    AccessFile, AllocatorName, AttentionKernel, BudgetFile, CacheFile, CheckpointFile, ChunkLayout, Compression,
+    ContextMethod, ExpertDispatch, GradientFormat, Kernels, LoaderFile, Optimizer, Place, PlacementName, PoolName,
+    Precision, PreprocessingFile, Recompute, RecomputeModule, ReliabilityFile, SamplesFile, ScheduleName, StorageFile,
     TransferFile, UpdateName,
 };
 use crate::cluster::{DeviceFile, ExceptionFile, MeshAxis, NetworkFile};

@@ -21,7 +21,11 @@ pub struct FrameworkSettings {
 
 /// Whether a text has arguments of Megatron-LM.
 pub(super) fn is_megatron(text: &str) -> bool {
-    ["--num-layers", "--tensor-model-parallel-size", "--micro-batch-size"].iter().filter(|name| text.contains(*name)).count() > 1
+    ["--num-layers", "--tensor-model-parallel-size", "--micro-batch-size"]
+        .iter()
+        .filter(|name| text.contains(*name))
+        .count()
+        > 1
 }
 
 /// Whether a document is torchtitan's.
@@ -144,11 +148,44 @@ pub(super) fn from_megatron(text: &str) -> Result<FrameworkSettings, ScenarioErr
 
 /// Arguments that do not change what a step takes.
 const SILENT: &[&str] = &[
-    "data-path", "vocab-file", "merge-file", "tokenizer-type", "tokenizer-model", "split", "save", "load", "log-interval",
-    "save-interval", "eval-interval", "eval-iters", "tensorboard-dir", "master-addr", "master-port", "node-rank", "rdzv-id",
-    "rdzv-backend", "rdzv-endpoint", "lr-decay-style", "min-lr", "lr-decay-iters", "lr-warmup-fraction", "lr-warmup-iters",
-    "adam-beta1", "adam-beta2", "adam-eps", "init-method-std", "seed", "wandb-project", "wandb-exp-name", "log-throughput",
-    "distributed-backend", "no-load-optim", "no-load-rng", "disable-bias-linear", "use-mcore-models", "transformer-impl",
+    "data-path",
+    "vocab-file",
+    "merge-file",
+    "tokenizer-type",
+    "tokenizer-model",
+    "split",
+    "save",
+    "load",
+    "log-interval",
+    "save-interval",
+    "eval-interval",
+    "eval-iters",
+    "tensorboard-dir",
+    "master-addr",
+    "master-port",
+    "node-rank",
+    "rdzv-id",
+    "rdzv-backend",
+    "rdzv-endpoint",
+    "lr-decay-style",
+    "min-lr",
+    "lr-decay-iters",
+    "lr-warmup-fraction",
+    "lr-warmup-iters",
+    "adam-beta1",
+    "adam-beta2",
+    "adam-eps",
+    "init-method-std",
+    "seed",
+    "wandb-project",
+    "wandb-exp-name",
+    "log-throughput",
+    "distributed-backend",
+    "no-load-optim",
+    "no-load-rng",
+    "disable-bias-linear",
+    "use-mcore-models",
+    "transformer-impl",
 ];
 
 fn megatron_model(args: &Arguments, tree: &mut Tree) {
@@ -176,7 +213,8 @@ fn megatron_model(args: &Arguments, tree: &mut Tree) {
     if llama {
         tree.set("model", "rope_theta", args.real("rotary-base").unwrap_or(10_000.0));
     }
-    let _ = (args.has("position-embedding-type"), args.has("use-rotary-position-embeddings"), args.has("rotary-percent"));
+    let _ =
+        (args.has("position-embedding-type"), args.has("use-rotary-position-embeddings"), args.has("rotary-percent"));
     tree.set("model", "tied_embeddings", !args.has("untie-embeddings-and-output-weights"));
     if let Some(share) = args.real("hidden-dropout").filter(|share| *share > 0.0) {
         tree.set("model", "dropout", share);
@@ -218,7 +256,13 @@ fn megatron_strategy(args: &Arguments, tree: &mut Tree) {
         tree.set("strategy", "virtual_stages", (layers / stages / chunk).max(1));
     }
     let fp8 = args.has("fp8-format") || args.has("fp8-hybrid") || args.has("fp8");
-    let halves = if args.has("fp16") { "fp16" } else if args.has("bf16") { "bf16" } else { "fp32" };
+    let halves = if args.has("fp16") {
+        "fp16"
+    } else if args.has("bf16") {
+        "bf16"
+    } else {
+        "fp32"
+    };
     tree.set("strategy", "precision", if fp8 { "fp8" } else { halves });
     tree.set("strategy", "zero_stage", u32::from(args.has("use-distributed-optimizer")));
     tree.set("strategy", "overlap_gradients", args.has("overlap-grad-reduce"));
@@ -233,7 +277,12 @@ fn megatron_strategy(args: &Arguments, tree: &mut Tree) {
         tree.set("strategy", "attention", "flash");
     }
     let _ = args.text("optimizer");
-    let run = [("steps", args.real("train-iters")), ("learning_rate", args.real("lr")), ("weight_decay", args.real("weight-decay")), ("gradient_clip", args.real("clip-grad"))];
+    let run = [
+        ("steps", args.real("train-iters")),
+        ("learning_rate", args.real("lr")),
+        ("weight_decay", args.real("weight-decay")),
+        ("gradient_clip", args.real("clip-grad")),
+    ];
     for (key, value) in run {
         let Some(value) = value else { continue };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of steps")]
@@ -261,14 +310,11 @@ pub(super) fn from_torchtitan(value: &Value) -> Result<FrameworkSettings, Scenar
     tree.set("model", "preset", known.map_or("llama3-8b", |(_, preset)| preset));
     tree.set("cluster", "device", DEVICE);
     let number = |value: Option<Value>| value.as_ref().and_then(Value::as_u64);
-    let degree = |value: Option<Value>| value.as_ref().and_then(Value::as_i64).filter(|n| *n > 0).map_or(1, i64::unsigned_abs);
-    let [tensor, stages, context, experts] = [
-        "tensor_parallel_degree",
-        "pipeline_parallel_degree",
-        "context_parallel_degree",
-        "expert_parallel_degree",
-    ]
-    .map(|key| degree(find("parallelism", key)));
+    let degree =
+        |value: Option<Value>| value.as_ref().and_then(Value::as_i64).filter(|n| *n > 0).map_or(1, i64::unsigned_abs);
+    let [tensor, stages, context, experts] =
+        ["tensor_parallel_degree", "pipeline_parallel_degree", "context_parallel_degree", "expert_parallel_degree"]
+            .map(|key| degree(find("parallelism", key)));
     let replicas = degree(find("parallelism", "data_parallel_replicate_degree"));
     // -1 means what is left; nothing here says how many devices there are, so one node is left.
     let shard = find("parallelism", "data_parallel_shard_degree");
@@ -287,7 +333,11 @@ pub(super) fn from_torchtitan(value: &Value) -> Result<FrameworkSettings, Scenar
     }
     tree.set("strategy", "sequence_parallel", tensor > 1);
     tree.set("strategy", "zero_stage", if shards == Some(1) { 0 } else { 3 });
-    tree.set("strategy", "precision", if find("quantize", "float8").is_some() || value.get("float8").is_some() { "fp8" } else { "bf16" });
+    tree.set(
+        "strategy",
+        "precision",
+        if find("quantize", "float8").is_some() || value.get("float8").is_some() { "fp8" } else { "bf16" },
+    );
     let _ = find("training", "mixed_precision_param");
     let micro = number(find("training", "local_batch_size").or_else(|| find("training", "batch_size"))).unwrap_or(1);
     let global = number(find("training", "global_batch_size")).filter(|batch| *batch > 0);
@@ -322,7 +372,9 @@ pub(super) fn from_torchtitan(value: &Value) -> Result<FrameworkSettings, Scenar
     for (section, table) in value.as_object().into_iter().flatten() {
         for key in table.as_object().into_iter().flat_map(Map::keys) {
             let path = format!("{section}.{key}");
-            if !used.contains(&path) && ["training", "parallelism", "model", "activation_checkpoint"].contains(&section.as_str()) {
+            if !used.contains(&path)
+                && ["training", "parallelism", "model", "activation_checkpoint"].contains(&section.as_str())
+            {
                 left_out.push(path);
             }
         }

@@ -214,9 +214,10 @@ fn pipeline(scenario: &Scenario, file: &ScenarioFile, list: &mut Vec<Vec<Edit>>)
     if s.pipeline_parallel == 1 {
         return;
     }
-    for name in [ScheduleName::OneFOneB, ScheduleName::ZeroBubbleH1, ScheduleName::ZeroBubbleH2, ScheduleName::ZeroBubbleV]
-        .into_iter()
-        .filter(|name| *name != s.schedule.name())
+    for name in
+        [ScheduleName::OneFOneB, ScheduleName::ZeroBubbleH1, ScheduleName::ZeroBubbleH2, ScheduleName::ZeroBubbleV]
+            .into_iter()
+            .filter(|name| *name != s.schedule.name())
     {
         // A number of chunks that is written down belongs to the schedule that it was written for.
         let chunks = file.strategy.virtual_stages.map(|_| edit("strategy.virtual_stages", Value::Null));

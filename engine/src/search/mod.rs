@@ -28,8 +28,6 @@ pub use advice::{Advice, AdviceSearch, Effect};
 pub use bounds::Bounds;
 pub use run::{Counts, Found, Goal, Options, Outcome, Progress, Saved, bounds_of, search};
 pub use space::{Axis, Space, SpaceError, default_space};
-pub use sweep::{
-    Against, MOST_POINTS, Sweep, SweepFigures, SweepOutcome, SweepPoint, importance, pareto,
-};
+pub use sweep::{Against, MOST_POINTS, Sweep, SweepFigures, SweepOutcome, SweepPoint, importance, pareto};
 pub use variants::{Attribution, AttributionSearch, Cause, Setting, attribution, differing_settings};
 pub use ways::{Edit, Treatment, Way, WaySearch, Ways, changed, treatments, ways_to_fit};

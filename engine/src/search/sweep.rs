@@ -220,10 +220,8 @@ pub fn pareto(points: &[SweepPoint], against: Against) -> Vec<usize> {
 /// How much each axis matters for the time of a step: the share of the variance of its logarithm that lies between the
 /// means of the axis' values (the first-order index of Sobol 1993, over the points at hand that are scenarios).
 pub fn importance(space: &Space, points: &[SweepPoint]) -> Vec<(String, f64)> {
-    let known: Vec<(&SweepPoint, f64)> = points
-        .iter()
-        .filter_map(|point| Some((point, point.figures()?.step_time.secs().max(1e-12).ln())))
-        .collect();
+    let known: Vec<(&SweepPoint, f64)> =
+        points.iter().filter_map(|point| Some((point, point.figures()?.step_time.secs().max(1e-12).ln()))).collect();
     let count = known.len().max(1) as f64;
     let mean = known.iter().map(|(_, log)| log).sum::<f64>() / count;
     let variance = known.iter().map(|(_, log)| (log - mean).powi(2)).sum::<f64>() / count;
@@ -253,7 +251,8 @@ mod tests {
             path: format!("strategy.{path}"),
             values: values.iter().map(|&value| value.into()).collect(),
         };
-        let axes = vec![axis("tensor_parallel", &[1, 2, 4]), axis("micro_batch", &[1, 2, 4]), axis("zero_stage", &[0, 1])];
+        let axes =
+            vec![axis("tensor_parallel", &[1, 2, 4]), axis("micro_batch", &[1, 2, 4]), axis("zero_stage", &[0, 1])];
         Space::new(&preset_file("llama2-7b-8xh100").expect("a preset"), axes).expect("a space")
     }
 

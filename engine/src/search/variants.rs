@@ -353,7 +353,9 @@ fn put(tree: &mut Value, path: &str, value: &Value) {
 
 /// A section that has become empty is left out, as if it had never been written.
 fn prune(tree: &mut Value, section: &str) {
-    let Some((parent, key)) = section.rsplit_once('.').or((!section.is_empty()).then_some(("", section))) else { return };
+    let Some((parent, key)) = section.rsplit_once('.').or((!section.is_empty()).then_some(("", section))) else {
+        return;
+    };
     let pointer: String = parent.split('.').filter(|step| !step.is_empty()).map(|step| format!("/{step}")).collect();
     let Some(table) = tree.pointer_mut(&pointer).and_then(Value::as_object_mut) else { return };
     if table.get(key).and_then(Value::as_object).is_some_and(Map::is_empty) {

@@ -102,7 +102,8 @@ impl Imported {
         let offset = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let (tracks, labels) = (offset(self.trace.tracks.len()), offset(self.trace.labels.len()));
         let (spans, groups) = (offset(self.trace.spans.len()), offset(self.groups.len()));
-        let Trace { labels: new_labels, tracks: new_tracks, spans: new_spans, flows, step_time, .. } = part.trace;
+        let Trace { labels: new_labels, tracks: new_tracks, spans: new_spans, flows, memory, step_time, .. } =
+            part.trace;
         self.trace.labels.extend(new_labels);
         self.trace.tracks.extend(new_tracks.into_iter().map(|track| super::Track {
             group: track.group + groups,
@@ -116,6 +117,11 @@ impl Imported {
         }));
         let moved = |flow: super::Flow| super::Flow { from: flow.from + spans, to: flow.to + spans };
         self.trace.flows.extend(flows.into_iter().map(moved));
+        self.trace.memory.extend(memory.into_iter().map(|curve| super::MemoryCurve {
+            group: curve.group + groups,
+            stage: curve.stage + groups,
+            ..curve
+        }));
         self.trace.step_time = self.trace.step_time.max(step_time);
         self.activities.extend(part.activities);
         self.groups.extend(part.groups);

@@ -46,9 +46,16 @@ impl App {
                         ui.end_row();
                     }
                 }
-                for (keys, text) in
-                    [("W S", "help.zoom"), ("A D", "help.pan"), ("F", "help.focus"), (". ,", "help.step"), ("M", "help.mark"), ("R", "help.range")]
-                {
+                for (keys, text) in [
+                    ("W S", "help.zoom"),
+                    ("A D", "help.pan"),
+                    ("F", "help.focus"),
+                    (". ,", "help.step"),
+                    ("I", "help.pin"),
+                    ("U", "help.fold"),
+                    ("M", "help.mark"),
+                    ("R", "help.range"),
+                ] {
                     ui.monospace(keys);
                     ui.label(t(text));
                     ui.end_row();

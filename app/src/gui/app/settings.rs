@@ -115,7 +115,8 @@ impl App {
         let read = |text: &String| serde_json::from_str::<ScenarioFile>(text);
         match read(&work.scenario) {
             Ok(file) if file != self.session.file => {
-                let preset = shardlab_engine::scenario::presets().iter().find(|p| Some(p.name) == work.preset.as_deref());
+                let preset =
+                    shardlab_engine::scenario::presets().iter().find(|p| Some(p.name) == work.preset.as_deref());
                 self.session.load(file, preset.map(|preset| preset.name));
             }
             Ok(_) => {}

@@ -24,9 +24,20 @@ use super::widgets::{even_grid, heading_ui, origin_ui, swatch_ui};
 use prediction::Prediction;
 use why::Why;
 
+/// What is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Page {
+    /// Runs that were pinned.
+    #[default]
+    Variants,
+    /// A prediction with its execution.
+    Prediction,
+}
+
 /// The state of the view.
 #[derive(Debug, Default)]
 pub struct CompareView {
+    page: Page,
     prediction: Prediction,
     why: Why,
     strips: Strips,
@@ -48,17 +59,26 @@ impl CompareView {
 
     /// Says why the run on screen differs from the baseline.
     pub fn ask_why(&mut self, context: &egui::Context, session: &Session) {
+        self.page = Page::Variants;
         self.why.start(context, session.pinned.first(), &session.run.file, session.run.scenario.name());
     }
 
     /// Measures this device, predicts the step on screen and executes it.
     pub fn predict(&mut self, context: &egui::Context, session: &Session) {
+        self.page = Page::Prediction;
         self.prediction.start(context, session);
     }
 
     /// Draws the view.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        ui.horizontal(|ui| {
+            ui.selectable_value(&mut self.page, Page::Variants, t("compare.baseline"));
+            ui.selectable_value(&mut self.page, Page::Prediction, t("compare.prediction"));
+        });
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
+            if self.page == Page::Prediction {
+                return self.prediction.ui(ui, session);
+            }
             head_ui(ui, session);
             let columns = columns(session);
             if session.pinned.is_empty() {
@@ -66,8 +86,6 @@ impl CompareView {
             } else {
                 self.columns_ui(ui, session, &columns);
             }
-            ui.separator();
-            self.prediction.ui(ui, session);
         });
     }
 
@@ -114,7 +132,6 @@ fn settings(columns: &[Arc<Pinned>]) -> Vec<Setting> {
 
 fn head_ui(ui: &mut Ui, session: &mut Session) {
     ui.horizontal_wrapped(|ui| {
-        heading_ui(ui, t("compare.baseline"));
         if ui.button(t("command.pin")).on_hover_text(t("command.pin.tip")).clicked() {
             session.pin_baseline();
         }
@@ -201,9 +218,8 @@ fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>]) {
 
 /// Seconds and GiB of the stage that needs the most; a sample holds until the next.
 fn memory_points(trace: &Trace) -> Vec<[f64; 2]> {
-    let peak = |curve: &&shardlab_engine::trace::MemoryCurve| {
-        curve.samples.iter().map(|sample| sample.used.total()).max()
-    };
+    let peak =
+        |curve: &&shardlab_engine::trace::MemoryCurve| curve.samples.iter().map(|sample| sample.used.total()).max();
     let Some(curve) = trace.memory.iter().max_by_key(peak) else { return Vec::new() };
     let every = curve.samples.len().div_ceil(POINTS).max(1);
     let mut points: Vec<[f64; 2]> = Vec::new();

@@ -43,7 +43,16 @@ pub struct GraphView {
 
 impl Default for GraphView {
     fn default() -> Self {
-        Self { stage: 0, segment: 1, offset: vec2(12.0, 26.0), zoom: 1.0, search: String::new(), open: BTreeSet::new(), colours: Colours::Class, costs: None }
+        Self {
+            stage: 0,
+            segment: 1,
+            offset: vec2(12.0, 26.0),
+            zoom: 1.0,
+            search: String::new(),
+            open: BTreeSet::new(),
+            colours: Colours::Class,
+            costs: None,
+        }
     }
 }
 
@@ -145,15 +154,7 @@ impl GraphView {
         self.zoom = zoom;
     }
 
-    fn paint(
-        &self,
-        ui: &Ui,
-        rect: Rect,
-        segment: &Segment,
-        layout: &Layout,
-        costs: &Costs,
-        selection: Selection,
-    ) {
+    fn paint(&self, ui: &Ui, rect: Rect, segment: &Segment, layout: &Layout, costs: &Costs, selection: Selection) {
         let painter = ui.painter().with_clip_rect(rect.intersect(ui.clip_rect()));
         let visuals = ui.visuals();
         for (stream, x) in &layout.columns {

@@ -1,6 +1,6 @@
 //! What a node's colour means: the class of its op, its time, what bounds it, or its bytes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use egui::{Color32, Visuals};
 use shardlab_engine::cost;
@@ -121,9 +121,7 @@ impl Costs {
         let share = |part: f64, most: f64| load_color((part / most.max(1.0)).sqrt(), visuals);
         match colours {
             Colours::Class => match node.kind {
-                NodeKind::Op(op) => {
-                    segment.ops().nth(op).map_or(Color32::GRAY, |op| class_color(op.kind.class()))
-                }
+                NodeKind::Op(op) => segment.ops().nth(op).map_or(Color32::GRAY, |op| class_color(op.kind.class())),
                 NodeKind::Layer(_) => visuals.widgets.active.bg_fill,
             },
             Colours::Time => share(time.0 as f64, most.time.0 as f64),
@@ -147,17 +145,17 @@ impl Costs {
 }
 
 /// The mean time of every op of a stage, by name.
-fn mean_times(run: &Run, stage: usize) -> HashMap<Name, Nanos> {
-    let mut sums: HashMap<u32, (i64, i64)> = HashMap::new();
+fn mean_times(run: &Run, stage: usize) -> BTreeMap<Name, Nanos> {
+    let mut sums: BTreeMap<u32, (i64, i64)> = BTreeMap::new();
     for span in &run.trace.spans {
         if run.trace.track(span).stage as usize == stage {
             let sum = sums.entry(span.label.0).or_default();
             *sum = (sum.0 + span.duration.0, sum.1 + 1);
         }
     }
-    let named = sums.into_iter().map(|(label, (time, count))| {
-        (run.trace.labels[label as usize].name.clone(), Nanos(time / count.max(1)))
-    });
+    let named = sums
+        .into_iter()
+        .map(|(label, (time, count))| (run.trace.labels[label as usize].name.clone(), Nanos(time / count.max(1))));
     named.collect()
 }
 

@@ -1,10 +1,17 @@
 //! What to change, why two scenarios differ, and every combination of some fields, simulated in the background.
 
+use std::sync::Arc;
+
+use shardlab_engine::analysis::what_if;
 use shardlab_engine::exec::ExecError;
 use shardlab_engine::scenario::ScenarioFile;
 use shardlab_engine::search::{Advice, AdviceSearch, AttributionSearch, Space, Sweep};
 
 use super::{Job, Message};
+use crate::gui::session::Run;
+
+/// How much faster.
+const TWICE: f64 = 2.0;
 
 /// What a search for changes has found so far.
 #[derive(Clone, Debug)]
@@ -55,6 +62,20 @@ impl Job {
                 None => reporter.tell(Message::Failed("one of the two scenarios is not valid".to_owned())),
             }
             Ok(())
+        })
+    }
+
+    /// Simulates a step with every piece of hardware and every class of ops twice as fast.
+    pub fn what_if(context: &egui::Context, run: Arc<Run>) -> Self {
+        Self::start(context, "what-if", move |reporter| async move {
+            super::breathe().await;
+            let mut progress = |share: f32| {
+                reporter.tell(Message::Progress(share));
+                !reporter.control.is_cancelled()
+            };
+            let found = what_if(&run.step, &run.scenario, &run.trace, TWICE, &mut progress);
+            reporter.tell(Message::WhatIf(found));
+            Ok::<(), ExecError>(())
         })
     }
 

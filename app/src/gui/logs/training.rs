@@ -115,8 +115,7 @@ fn chart_ui(
 
 /// Of many steps the lowest and the highest of every few, so that nothing that stands out is lost.
 fn thinned(log: &OpenLog, value: &dyn Fn(&LogStep) -> Option<f64>) -> Vec<[f64; 2]> {
-    let all: Vec<[f64; 2]> =
-        log.log.steps.iter().filter_map(|step| Some([step.step as f64, value(step)?])).collect();
+    let all: Vec<[f64; 2]> = log.log.steps.iter().filter_map(|step| Some([step.step as f64, value(step)?])).collect();
     if all.len() <= POINTS {
         return all;
     }

@@ -18,8 +18,8 @@ use crate::gui::design_tokens::{line_colors, signals};
 use crate::gui::i18n::{t, t_with};
 use crate::gui::job::{Job, Message};
 use crate::gui::session::Session;
-use sweep::SweepPart;
 use crate::gui::widgets::{even_grid, grouped, heading_ui, origin_ui};
+use sweep::SweepPart;
 
 /// A search and what it has found.
 #[derive(Debug, Default)]
@@ -124,7 +124,8 @@ impl SearchView {
     pub fn sweep(&mut self, context: &egui::Context, session: &Session, fields: &[(String, String)]) {
         self.offer(session);
         self.sweeps = true;
-        let field = |(path, values): &(String, String)| Field { path: path.clone(), varies: true, values: values.clone() };
+        let field =
+            |(path, values): &(String, String)| Field { path: path.clone(), varies: true, values: values.clone() };
         self.fields = fields.iter().map(field).collect();
         self.start(context, session);
     }

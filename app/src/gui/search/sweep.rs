@@ -179,7 +179,8 @@ fn parallel_ui(ui: &mut Ui, space: &Space, points: &[SweepPoint], front: &[usize
     let every = points.len().div_ceil(LINES).max(1);
     for line in points.iter().step_by(every).filter_map(path) {
         let share = f64::from((plot.bottom() - line[axes - 1].y) / plot.height());
-        ui.painter().line(line, Stroke::new(0.6, load_color(0.15 + 0.6 * (1.0 - share), ui.visuals()).gamma_multiply(0.6)));
+        ui.painter()
+            .line(line, Stroke::new(0.6, load_color(0.15 + 0.6 * (1.0 - share), ui.visuals()).gamma_multiply(0.6)));
     }
     for line in front.iter().filter_map(|&place| path(&points[place])) {
         ui.painter().line(line, Stroke::new(1.8, line_colors()[1]));
@@ -209,7 +210,11 @@ fn axes_ui(
         ui.painter().text(at, align, text, font.clone(), color);
     };
     for (axis, places) in known.iter().enumerate() {
-        ui.painter().vline(x(axis), top..=bottom, Stroke::new(1.0, selection_stroke(ui.visuals()).color.gamma_multiply(0.5)));
+        ui.painter().vline(
+            x(axis),
+            top..=bottom,
+            Stroke::new(1.0, selection_stroke(ui.visuals()).color.gamma_multiply(0.5)),
+        );
         text(pos2(x(axis), top - 14.0), Align2::CENTER_CENTER, short(&space.axes[axis].path));
         for (value, share) in places {
             let at = pos2(x(axis) + 4.0, bottom - share * (bottom - top));

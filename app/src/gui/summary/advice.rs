@@ -88,10 +88,10 @@ impl AdviceList {
                 if let Some(job) = self.job.as_ref().filter(|_| ui.button(t("execute.cancel")).clicked()) {
                     job.cancel();
                 }
-            } else if !is_current || self.found.is_none() {
-                if ui.button(t("advice.find")).on_hover_text(t("command.advise.tip")).clicked() {
-                    self.start(ui.ctx(), session);
-                }
+            } else if (!is_current || self.found.is_none())
+                && ui.button(t("advice.find")).on_hover_text(t("command.advise.tip")).clicked()
+            {
+                self.start(ui.ctx(), session);
             }
             if self.found.is_some() && !is_current {
                 ui.colored_label(signals(ui.visuals()).warn, t("advice.old"));

@@ -81,10 +81,10 @@ fn boxes_ui(ui: &Ui, rect: Rect, rows: &[HeatRow]) {
     let mut from = 0;
     for of_stage in rows.chunk_by(|a, b| a.stage == b.stage) {
         let top = rect.top() + from as f32 * ROW;
-        let frame = Rect::from_min_size(pos2(rect.left() + TRACK_NAMES - 2.0, top), vec2(
-            rect.width() - TRACK_NAMES + 2.0,
-            of_stage.len() as f32 * ROW,
-        ));
+        let frame = Rect::from_min_size(
+            pos2(rect.left() + TRACK_NAMES - 2.0, top),
+            vec2(rect.width() - TRACK_NAMES + 2.0, of_stage.len() as f32 * ROW),
+        );
         ui.painter().rect_stroke(frame, 0.0, grid_stroke(ui.visuals()), egui::StrokeKind::Inside);
         from += of_stage.len();
     }

@@ -1,9 +1,11 @@
 //! The step at a glance: figures, costs, where the time of all ranks goes, and what to change.
 //!
 //! * `advice` lists changes that were simulated, to be applied or pinned by a click,
+//! * `faster` says what faster hardware and kernels would gain,
 //! * `heat` draws ranks over time.
 
 mod advice;
+mod faster;
 mod heat;
 
 use egui::{Grid, Ui};
@@ -29,17 +31,26 @@ const BARS: usize = 24;
 pub struct SummaryView {
     advice: AdviceList,
     heat: heat::Shown,
+    faster: faster::Faster,
 }
 
 impl SummaryView {
     /// Takes what the search for changes has told.
     pub fn receive(&mut self) {
         self.advice.receive();
+        self.faster.receive();
     }
 
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
-        self.advice.state()
+        let mut state = self.advice.state();
+        state["faster"] = self.faster.found().into();
+        state
+    }
+
+    /// Simulates what faster hardware and kernels would gain.
+    pub fn what_if(&mut self, context: &egui::Context, session: &Session) {
+        self.faster.start(context, session);
     }
 
     /// Looks for changes of the scenario on screen.
@@ -69,6 +80,7 @@ impl SummaryView {
             self.heat.ui(ui, run.heat());
             stragglers_ui(ui, &run);
             self.advice.ui(ui, session);
+            self.faster.ui(ui, session);
         });
     }
 }
@@ -124,7 +136,8 @@ fn costs_ui(ui: &mut Ui, cost: &RunCost, has_tokens: bool) {
 fn cost_ui(ui: &mut Ui, name: &str, spent: Spent, currency: &str) {
     ui.label(name);
     right_ui(ui, &long_time(Nanos::from_secs(spent.seconds)));
-    let hours = if spent.device_hours < 100.0 { format!("{:.3}", spent.device_hours) } else { grouped(spent.device_hours) };
+    let hours =
+        if spent.device_hours < 100.0 { format!("{:.3}", spent.device_hours) } else { grouped(spent.device_hours) };
     right_ui(ui, &hours);
     right_ui(ui, &spent.energy.map_or_else(|| "—".to_owned(), |energy| energy.to_string()));
     let money = |money: f64| if money < 100.0 { format!("{money:.2}") } else { grouped(money) };

@@ -4,6 +4,7 @@
 //! merged, so that half a million spans stay fluid.
 
 mod area;
+mod counters;
 mod find;
 mod index;
 mod rows;

@@ -7,6 +7,7 @@ use shardlab_engine::trace::{Origin, Span, Stream, Trace};
 use shardlab_engine::units::Nanos;
 
 use super::area::Area;
+use super::counters::{COUNTER, counters, counters_ui};
 use super::find::Find;
 use super::rows::{Look, arrows_ui, mark_ui, rows_ui, ruler_ui};
 use super::scale::Scale;
@@ -50,6 +51,8 @@ pub struct TimelineView {
     arrows: Option<Arrows>,
     /// Moments that were marked.
     marks: Vec<f64>,
+    /// Whether memory and links are drawn below the rows.
+    counters: bool,
 }
 
 impl TimelineView {
@@ -122,14 +125,18 @@ impl TimelineView {
                     .on_hover_text(t("timeline.streams.tip"));
                 ui.selectable_value(&mut self.pipeline, true, t("timeline.pipeline"))
                     .on_hover_text(t("timeline.pipeline.tip"));
-                let toggle = ui.add_enabled(
-                    run.trace.origin == Origin::Modelled,
-                    egui::Button::selectable(self.critical, t("timeline.critical")),
-                );
-                if toggle.on_hover_text(t("timeline.critical.tip")).clicked() {
-                    self.critical = !self.critical;
-                }
             }
+            let toggle = ui.add_enabled(
+                run.trace.origin != Origin::Executed,
+                egui::Button::selectable(self.critical, t("timeline.critical")),
+            );
+            if toggle.on_hover_text(t("timeline.critical.tip")).clicked() {
+                self.critical = !self.critical;
+            }
+            ui.selectable_label(self.counters, t("timeline.counters"))
+                .on_hover_text(t("timeline.counters.tip"))
+                .clicked()
+                .then(|| self.counters = !self.counters);
             if let Some(found) = self.find.ui(ui, run, selection) {
                 *selection = Selection::Span(found);
                 self.show(run.trace, found);
@@ -157,6 +164,11 @@ impl TimelineView {
         egui::ScrollArea::vertical().auto_shrink(false).max_height(left.max(60.0)).show(ui, |ui| {
             let rows = tracks.len() as f32;
             let height = (left / rows.max(1.0)).clamp(*TRACK_HEIGHT.start(), *TRACK_HEIGHT.end()).floor();
+            if self.counters {
+                let size = vec2(width, COUNTER * counters(run) as f32);
+                let (rect, _) = ui.allocate_exact_size(size, Sense::hover());
+                counters_ui(ui, rect, Scale { rect: plot(rect), height, ..scale }, run);
+            }
             let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
             response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("timeline.name")));
             let scale = Scale { rect: plot(rect), height, ..scale };
@@ -207,6 +219,21 @@ impl TimelineView {
         self.arrows.as_ref().map_or(&[], |(_, arrows)| arrows)
     }
 
+    /// Shows only the first row of a group, or all again.
+    fn fold(&mut self, group: u32) {
+        if !self.folded.remove(&group) {
+            self.folded.insert(group);
+        }
+    }
+
+    /// Shows a track first, or where it stood.
+    fn pin(&mut self, track: usize) {
+        match self.pinned.iter().position(|pinned| *pinned == track) {
+            Some(place) => drop(self.pinned.remove(place)),
+            None => self.pinned.push(track),
+        }
+    }
+
     /// What lies under the pointer: a name that folds or pins, or a span.
     fn point(
         &mut self,
@@ -223,14 +250,9 @@ impl TimelineView {
             let Some(track) = tracks.get(row) else { return };
             let is_group = at.x < rect.left() + TRACK_NAMES * 0.45;
             if response.clicked() && is_group {
-                if !self.folded.remove(&track.group) {
-                    self.folded.insert(track.group);
-                }
+                self.fold(track.group);
             } else if response.clicked() {
-                match self.pinned.iter().position(|pinned| *pinned == track.index) {
-                    Some(place) => drop(self.pinned.remove(place)),
-                    None => self.pinned.push(track.index),
-                }
+                self.pin(track.index);
             }
             let tip = if is_group { "timeline.fold.tip" } else { "timeline.pin.tip" };
             response.clone().on_hover_text_at_pointer(t(tip));
@@ -338,6 +360,14 @@ impl TimelineView {
     fn step_selection(&mut self, ui: &Ui, run: Drawn<'_>, selection: &mut Selection) {
         let Selection::Span(selected) = *selection else { return };
         let pressed = |key: Key| ui.input(|input| input.key_pressed(key));
+        if let Some(span) = run.trace.spans.get(selected as usize) {
+            if pressed(Key::I) {
+                self.pin(span.track.0 as usize);
+            }
+            if pressed(Key::U) {
+                self.fold(run.trace.track(span).group);
+            }
+        }
         let step = isize::from(pressed(Key::Period)) - isize::from(pressed(Key::Comma));
         if step != 0
             && let Some((track, place)) = run.index.find(run.trace, selected)

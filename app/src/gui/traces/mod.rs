@@ -6,14 +6,17 @@
 mod tables;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use egui::Ui;
-use shardlab_engine::analysis::hta::{Beside, DiffRow, TraceReport, beside, trace_diff, trace_report};
+use shardlab_engine::analysis::hta::{
+    Beside, CriticalPath, DiffRow, TraceReport, beside, critical_path, trace_diff, trace_report,
+};
 use shardlab_engine::report;
 use shardlab_engine::trace::{Imported, Origin, Trace};
+use shardlab_engine::units::Nanos;
 
-use super::i18n::{t, t_with};
+use super::i18n::{t, t_or_name, t_with};
 use super::inspector::Selection;
 use super::job::{Job, Message};
 use super::pinned::Pinned;
@@ -28,12 +31,14 @@ pub struct Shown {
     imported: Imported,
     index: TrackIndex,
     report: TraceReport,
+    /// Its critical path, once somebody wanted to see it.
+    path: OnceLock<CriticalPath>,
 }
 
 impl Shown {
     fn new(name: String, imported: Imported) -> Self {
         let (index, report) = (TrackIndex::new(&imported.trace), trace_report(&imported));
-        Self { name, imported, index, report }
+        Self { name, imported, index, report, path: OnceLock::new() }
     }
 
     /// What the file is called.
@@ -44,6 +49,11 @@ impl Shown {
     /// What was read.
     pub fn trace(&self) -> &Trace {
         &self.imported.trace
+    }
+
+    /// Its critical path; found when it is first asked for.
+    fn path(&self) -> &CriticalPath {
+        self.path.get_or_init(|| critical_path(&self.imported))
     }
 
     /// As it is drawn.
@@ -234,8 +244,30 @@ impl TracesView {
         {
             tables::slice_ui(ui, &shown.imported, span, index);
         }
-        self.timeline.ui(ui, shown.drawn(), &mut self.selection);
+        let critical = self.timeline.wants_path().then(|| shown.path());
+        if let Some(path) = critical {
+            path_ui(ui, path, shown.imported.trace.step_time);
+        }
+        let critical = critical.map(|path| path.spans.as_slice());
+        self.timeline.ui(ui, Drawn { critical, ..shown.drawn() }, &mut self.selection);
     }
+}
+
+/// What the critical path spends its time on, in a line.
+fn path_ui(ui: &mut Ui, path: &CriticalPath, all: Nanos) {
+    let percent = |time: Nanos| time.secs() / all.secs().max(1e-12) * 100.0;
+    ui.horizontal_wrapped(|ui| {
+        ui.strong(t("timeline.critical"));
+        for (activity, time) in &path.by_activity {
+            let name = t_or_name("activity", activity.name());
+            ui.label(format!("{name} {time} ({:.0} %)", percent(*time)));
+        }
+        if path.waiting > Nanos::ZERO {
+            ui.label(format!("{} {} ({:.0} %)", t("traces.waiting"), path.waiting, percent(path.waiting)));
+        }
+        let longest: Vec<String> = path.longest.iter().take(8).map(|(name, time)| format!("{time}  {name}")).collect();
+        ui.weak("…").on_hover_text(longest.join("\n"));
+    });
 }
 
 /// Whether both are ranks of a run, by the ranks that their files name.

@@ -6,9 +6,11 @@
 //! * **overlap** is (computing while communicating) / communicating,
 //! * **idle** time of a stream is *host wait* where the next kernel was launched after the last had ended, *kernel wait* where
 //!   they follow within 30 ns, *other* elsewhere,
-//! * **queue length** is what was launched on a stream and has not begun.
+//! * **queue length** is what was launched on a stream and has not begun,
+//! * the **critical path** goes back from what ends last to what it waited for.
 
 mod beside;
+mod critical;
 mod diff;
 mod intervals;
 mod kernels;
@@ -20,6 +22,7 @@ use crate::trace::{Activity, Imported, Name};
 use crate::units::Nanos;
 
 pub use beside::{Beside, BesideRow, beside};
+pub use critical::{CriticalPath, critical_path};
 pub use diff::{Change, DiffRow, trace_diff};
 pub use kernels::{ClassTime, KernelRow};
 pub use queue::{IdleParts, Queue};

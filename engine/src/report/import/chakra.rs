@@ -286,8 +286,9 @@ mod tests {
             [node(1, "gemm", 4, &[], [0, 100]), node(2, "reduce", 7, &[1], [0, 50]), node(3, "gemm", 4, &[1], [0, 30])];
         let imported = read("x.et", &file(&nodes)).expect("a trace");
         let trace = &imported.trace;
-        let times: Vec<(i64, i64)> = trace.spans.iter().map(|span| (span.start.0 / 1000, span.duration.0 / 1000)).collect();
-        let mut sorted = times.clone();
+        let times: Vec<(i64, i64)> =
+            trace.spans.iter().map(|span| (span.start.0 / 1000, span.duration.0 / 1000)).collect();
+        let mut sorted = times;
         sorted.sort_unstable();
         assert_eq!(sorted, [(0, 100), (100, 30), (100, 50)]);
         let reduce = trace.spans.iter().find(|span| &*trace.label(span).name == "reduce").expect("it is there");

@@ -47,6 +47,10 @@ pub(super) struct Args<'a> {
     pub bytes: Option<i64>,
     /// The collective of a kernel.
     pub collective: Option<Cow<'a, str>>,
+    /// Bytes of a device that tensors take, of a mark about memory.
+    pub allocated: Option<i64>,
+    /// 0 for the host.
+    pub device_type: Option<i64>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Args<'a> {
@@ -73,6 +77,9 @@ impl<'de: 'a, 'a> Visitor<'de> for ArgsVisitor<'a> {
                 "device" | "Device" => args.device = map.next_value::<Loose<'_>>()?.whole(),
                 "correlation" => args.correlation = map.next_value::<Loose<'_>>()?.whole(),
                 "bytes" => args.bytes = map.next_value::<Loose<'_>>()?.whole(),
+                "Total Allocated" => args.allocated = map.next_value::<Loose<'_>>()?.whole(),
+                "Device Type" => args.device_type = map.next_value::<Loose<'_>>()?.whole(),
+                "Device Id" => args.device = map.next_value::<Loose<'_>>()?.whole(),
                 "Collective name" => args.collective = map.next_value::<Loose<'_>>()?.text(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;

@@ -56,7 +56,9 @@ pub enum TraceImportError {
     #[error("the database cannot be read: {0}")]
     Database(String),
     /// It is no execution trace of Chakra.
-    #[error("the execution trace cannot be read at byte {at}: {what}; expected Chakra's protobuf messages, each behind its length (`GlobalMetadata`, then `Node`s)")]
+    #[error(
+        "the execution trace cannot be read at byte {at}: {what}; expected Chakra's protobuf messages, each behind its length (`GlobalMetadata`, then `Node`s)"
+    )]
     Chakra {
         /// Where.
         at: usize,
@@ -106,7 +108,9 @@ fn from_database(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportError>
 
 #[cfg(target_arch = "wasm32")]
 fn from_database(_: &str, _: &[u8]) -> Result<Imported, TraceImportError> {
-    Err(TraceImportError::Database("a page cannot read databases; open it with the desktop app or `shardlab trace`".to_owned()))
+    Err(TraceImportError::Database(
+        "a page cannot read databases; open it with the desktop app or `shardlab trace`".to_owned(),
+    ))
 }
 
 fn malformed(error: &serde_json::Error) -> TraceImportError {

@@ -44,7 +44,13 @@ const TABLES: [Table; 5] = [
         text: None,
         on_stream: false,
     },
-    Table { name: "NVTX_EVENTS", category: "user_annotation", names: &["textId"], text: Some("text"), on_stream: false },
+    Table {
+        name: "NVTX_EVENTS",
+        category: "user_annotation",
+        names: &["textId"],
+        text: Some("text"),
+        on_stream: false,
+    },
 ];
 
 fn failed(error: &rusqlite::Error) -> TraceImportError {

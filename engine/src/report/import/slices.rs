@@ -11,9 +11,10 @@ use super::lanes::{MAX_LANES, lanes};
 use super::times::nanos;
 use super::{MAX_SLICES, MAX_TRACKS, TraceImportError};
 use crate::trace::{
-    Activity, Flow, Imported, Label, LabelId, Launch, Name, Origin, Phase, Span, Step, Stream, Trace, Track, TrackId,
+    Activity, Flow, Imported, Label, LabelId, Launch, MemoryCurve, MemorySample, MemoryUse, Name, Origin, Phase, Span,
+    Step, Stream, Trace, Track, TrackId,
 };
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 
 /// A slice of a thread.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,8 @@ pub(super) struct Collector<'a> {
     /// Slices that have begun, by thread.
     open: FxHashMap<u32, Vec<(LabelId, i64)>>,
     arrows: Vec<ArrowEnd>,
+    /// Device, when, and bytes that tensors take then.
+    memory: Vec<(i64, i64, u64)>,
     steps: Vec<(u32, Name, i64, i64)>,
     /// Whether a profiler of devices wrote it.
     has_device: bool,
@@ -108,6 +111,10 @@ impl<'a> Collector<'a> {
             "B" => self.begin(event),
             "E" => self.end(event),
             "M" => self.metadata(event),
+            "i" | "I" => {
+                self.memory_mark(event);
+                Ok(())
+            }
             "s" | "t" | "f" => self.arrow(event),
             _ => Ok(()),
         }
@@ -129,12 +136,7 @@ impl<'a> Collector<'a> {
         self.thread_at(pid, tid, stream)
     }
 
-    fn thread_at(
-        &mut self,
-        pid: &'a str,
-        tid: &'a str,
-        stream: Option<(i64, i64)>,
-    ) -> Result<u32, TraceImportError> {
+    fn thread_at(&mut self, pid: &'a str, tid: &'a str, stream: Option<(i64, i64)>) -> Result<u32, TraceImportError> {
         let process = self.process(pid);
         // A stream is one wherever its events say that they are.
         let place = if stream.is_some() { (0, stream, "") } else { (process, None, tid) };
@@ -289,6 +291,31 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// What PyTorch's profiler says of memory (`profile_memory=True`): how much tensors of a device take.
+    fn memory_mark(&mut self, event: &Event<'a>) {
+        let Args { allocated: Some(bytes), device_type, device, .. } = &event.args else { return };
+        let is_memory = event.name.as_deref() == Some("[memory]") && *device_type != Some(0);
+        if let (true, Some(at), Ok(bytes)) = (is_memory, event.ts.and_then(nanos), u64::try_from(*bytes))
+            && self.memory.len() < MAX_SLICES
+        {
+            self.memory.push((device.unwrap_or(0), at, bytes));
+        }
+    }
+
+    /// Memory of each device over time; what is before the first slice counts from its beginning.
+    fn memory_curves(&mut self, first: i64, groups: &Groups) -> Vec<MemoryCurve> {
+        self.memory.sort_by_key(|&(device, at, _)| (device, at));
+        let curve = |marks: &[(i64, i64, u64)]| {
+            let group = groups.of_device.get(&marks[0].0).copied().unwrap_or(0);
+            let sample = |&(_, at, bytes): &(i64, i64, u64)| MemorySample {
+                at: Nanos(at.saturating_sub(first).max(0)),
+                used: MemoryUse { activations: Bytes(bytes), ..MemoryUse::default() },
+            };
+            MemoryCurve { group, stage: group, samples: marks.iter().map(sample).collect() }
+        };
+        self.memory.chunk_by(|a, b| a.0 == b.0).map(curve).collect()
+    }
+
     fn arrow(&mut self, event: &Event<'a>) -> Result<(), TraceImportError> {
         // What joins calls to kernels is known by their correlation.
         if event.cat.as_deref().is_some_and(|category| ["ac2g", "async_cpu_to_gpu", "async_gpu"].contains(&category)) {
@@ -323,6 +350,7 @@ impl<'a> Collector<'a> {
             until: Nanos(until - first),
         });
         let steps = steps.collect();
+        let memory = self.memory_curves(first, &groups);
         let notes = self.notes(unended, placed.left_out);
         let Placed { tracks, spans, .. } = placed;
         let trace = Trace {
@@ -332,7 +360,7 @@ impl<'a> Collector<'a> {
             spans,
             flows,
             host_waits: Vec::new(),
-            memory: Vec::new(),
+            memory,
             step_time: Nanos(last.saturating_sub(first)),
         };
         Ok(Imported { trace, activities: self.activities, groups: groups.names, launches, steps, notes })
@@ -360,6 +388,7 @@ impl<'a> Collector<'a> {
             for device in devices.collect::<std::collections::BTreeSet<_>>() {
                 numbers.insert(device, u32::try_from(numbers.len()).unwrap_or(u32::MAX));
             }
+            groups.of_device.clone_from(&numbers);
             let several = numbers.len() > 1;
             let of_device = |device: &i64| {
                 if several { format!("{called} · device {device}").into() } else { called.as_str().into() }
@@ -469,6 +498,8 @@ impl<'a> Collector<'a> {
 
 #[derive(Default)]
 struct Groups {
+    /// Of a device by its number.
+    of_device: BTreeMap<i64, u32>,
     names: Vec<Name>,
     of_thread: Vec<u32>,
     of_process: FxHashMap<u32, u32>,
