@@ -79,6 +79,13 @@ test('a browser without WebAssembly is told so', async () => {
   assert.match(await failure('wasm'), /current Firefox/);
 });
 
+test('a browser whose WebAssembly has no SIMD is told so', async () => {
+  ({ page } = await openPage(browser));
+  await page.addInitScript(() => { WebAssembly.validate = () => false; });
+  await page.goto(server.url);
+  assert.match(await failure('wasm'), /SIMD/);
+});
+
 test('a page opened from disk says how to serve it', async () => {
   ({ page } = await openPage(browser));
   await page.goto(new URL('index.html', ROOT).href);

@@ -187,6 +187,6 @@ fn marks_of_memory_become_a_curve_of_their_rank() {
     let [curve] = imported.trace.memory.as_slice() else { panic!("one curve, got {:?}", imported.trace.memory) };
     let samples: Vec<(i64, u64)> = curve.samples.iter().map(|s| (s.at.0, s.used.total().0)).collect();
     assert_eq!(samples, [(0, 1000), (20_000, 5000)]);
-    let both = shardlab_engine::trace::Imported::merged(vec![imported.clone(), imported]).expect("two ranks");
+    let both = Imported::merged(vec![imported.clone(), imported]).expect("two ranks");
     assert_eq!(both.trace.memory.iter().map(|curve| curve.group).collect::<Vec<_>>(), [0, 1]);
 }

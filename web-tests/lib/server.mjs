@@ -13,9 +13,12 @@ const answer = (folder) => async (request, response) => {
   const path = normalize(new URL(request.url, 'http://localhost').pathname);
   const file = join(folder, path === '/' ? 'index.html' : path);
   try {
-    const bytes = await readFile(file);
     const kind = KINDS[extname(file)] ?? 'application/octet-stream';
-    response.writeHead(200, { 'content-type': kind, 'content-length': bytes.length });
+    // As a server does that sends what was compressed when the page was built.
+    const packed = /\bbr\b/.test(request.headers['accept-encoding'] ?? '') ? await readFile(`${file}.br`).catch(() => null) : null;
+    const bytes = packed ?? (await readFile(file));
+    const encoding = packed ? { 'content-encoding': 'br' } : {};
+    response.writeHead(200, { 'content-type': kind, 'content-length': bytes.length, ...encoding });
     response.end(bytes);
   } catch {
     response.writeHead(404).end('there is no such file');

@@ -102,7 +102,15 @@ fn answer(request: Request, root: &Path) {
         return;
     }
     let file = file_for(root, request.url());
-    let Some((kind, bytes)) = file.and_then(|path| Some((kind_of(&path), fs::read(path).ok()?))) else {
+    let takes_brotli = request.headers().iter().any(|header| {
+        header.field.equiv("Accept-Encoding")
+            && header.value.as_str().split(',').any(|way| way.trim().starts_with("br"))
+    });
+    let packed =
+        file.as_ref().filter(|_| takes_brotli).and_then(|path| fs::read(format!("{}.br", path.display())).ok());
+    let is_packed = packed.is_some();
+    let read = |path: PathBuf| Some((kind_of(&path), packed.or_else(|| fs::read(&path).ok())?));
+    let Some((kind, bytes)) = file.and_then(read) else {
         drop(request.respond(Response::from_string("there is no such file").with_status_code(404)));
         return;
     };
@@ -110,6 +118,10 @@ fn answer(request: Request, root: &Path) {
     let mut response = Response::from_data(bytes).with_chunked_threshold(usize::MAX);
     add_header(&mut response, "Content-Type", kind);
     add_header(&mut response, "Cache-Control", "no-cache");
+    if is_packed {
+        add_header(&mut response, "Content-Encoding", "br");
+        add_header(&mut response, "Vary", "Accept-Encoding");
+    }
     drop(request.respond(response));
 }
 

@@ -15,8 +15,9 @@ use std::{
 };
 
 /// Optimise for speed with the features that every browser with WebGPU has.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
     "-O2",
+    "--enable-simd",
     "--enable-reference-types",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
