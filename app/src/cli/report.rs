@@ -1,5 +1,7 @@
 //! `shardlab report` and `shardlab network`.
 
+use std::path::Path;
+
 use shardlab_engine::analysis::{StepReport, network, step_report};
 use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::report::{self, Comparison, PageRun, Variant};
@@ -71,6 +73,8 @@ pub fn report(options: &ReportOptions) -> anyhow::Result<Answer> {
 
 /// Prints what a step sends where.
 pub fn network_of(options: &NetworkOptions) -> anyhow::Result<Answer> {
+    let both = options.json && options.csv.as_deref() == Some(Path::new("-"));
+    anyhow::ensure!(!both, "--json and --csv - cannot both go to standard output");
     let run = Simulated::of(&options.scenario.scenario)?;
     let stage = run.report.critical_stage;
     let group = run.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);

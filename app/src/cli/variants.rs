@@ -6,7 +6,7 @@ use shardlab_engine::analysis::{metrics, step_report};
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::{self, Comparison, Variant};
 use shardlab_engine::scenario::ScenarioFile;
-use shardlab_engine::search::{AdviceSearch, attribution, changed, differing_settings};
+use shardlab_engine::search::{AdviceSearch, Effect, attribution, changed, differing_settings};
 use shardlab_engine::sim::simulate;
 
 use super::args::{AdviseOptions, CompareOptions};
@@ -64,9 +64,11 @@ pub fn advise(options: &AdviseOptions) -> anyhow::Result<Answer> {
     let mut tell = percentage(&bar);
     while tell(search.share()) && search.advance() {}
     bar.finish_and_clear();
-    let found = &search.found()[..search.found().len().min(options.count)];
+    let found = &search.found()[..search.found().len().min(options.count.max(1))];
     let together = search.together();
-    if let (Some(path), Some(best)) = (&options.write_best, together.or(found.first())) {
+    if let (Some(path), Some(best)) =
+        (&options.write_best, together.or(found.iter().find(|one| one.effect == Effect::Same)))
+    {
         if let Some(file) = changed(&file, &best.way.edits) {
             write_file(path, &toml::to_string(&file)?)?;
         }

@@ -229,6 +229,8 @@ pub struct App {
     /// Whether the banner about the missing GPU was dismissed.
     banner_read: bool,
     settings_open: bool,
+    /// A scenario of an earlier visit that could not be read.
+    unread: Option<String>,
     /// The step of the tour that is shown.
     tour: Option<usize>,
     regions: Regions,
@@ -298,6 +300,7 @@ impl App {
             typing: false,
             banner_read: false,
             settings_open: false,
+            unread: None,
             tour: None,
             regions: Regions::default(),
             part: None,
@@ -354,6 +357,9 @@ impl App {
                 self.summary.what_if(context, &self.session);
             }
             Command::ApplyAdvice => self.summary.apply_best(&mut self.session),
+            Command::Why if self.session.pinned.is_empty() => {
+                self.toasts.error(t("compare.no_baseline").to_owned());
+            }
             Command::Why => {
                 self.show_tab(Tab::Compare);
                 self.compare.ask_why(context, &self.session);
@@ -387,7 +393,7 @@ impl App {
     fn toggle_theme(&mut self, context: &egui::Context) {
         let is_dark = context.global_style().visuals.dark_mode;
         self.settings.theme = if is_dark { Theme::Light } else { Theme::Dark };
-        self.settings.apply(context);
+        context.set_theme(self.settings.theme.preference());
     }
 
     fn toggle_language(&mut self) {
@@ -609,7 +615,7 @@ impl App {
         }
         if self.session.update(context) {
             self.selection = Selection::default();
-            self.timeline.fit();
+            self.timeline.reset();
         }
         for (name, content) in self.session.saves.drain(..) {
             self.exporter.made(context, name, content);
@@ -623,11 +629,13 @@ impl App {
         }
         if std::mem::replace(&mut self.shown_before, self.session.show_executed) != self.session.show_executed {
             self.selection = Selection::default();
-            self.timeline.fit();
+            self.timeline.reset();
         }
-        self.summary.receive();
+        let mut refused = std::mem::take(&mut self.session.refusals);
         let tuning = &mut self.session.tuning;
         let mut told = self.execute.receive(context, tuning);
+        told.extend(self.summary.receive());
+        told.append(&mut refused);
         told.extend(self.bench.receive(tuning).into_iter().chain(self.data.receive()));
         told.extend(
             self.storage

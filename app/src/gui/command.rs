@@ -248,7 +248,10 @@ impl Command {
             let Some(shortcut) = command.shortcut() else { return false };
             (!typing || shortcut.modifiers.any()) && context.input_mut(|input| consume(input, &shortcut))
         };
-        Self::ALL.into_iter().find(active)
+        // Of two shortcuts with the same key the one with more keys held is meant: a match does not mind Shift.
+        let mut commands = Self::ALL;
+        commands.sort_by_key(|command| command.shortcut().is_none_or(|shortcut| !shortcut.modifiers.shift));
+        commands.into_iter().find(active)
     }
 }
 

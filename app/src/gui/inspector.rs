@@ -116,7 +116,14 @@ fn part_ui(ui: &mut Ui, run: &Run, from: Nanos, part: &Trace) {
     breakdown_of_ui(ui, &parts, part.step_time);
     ui.weak(format!("{} {stage}", t("inspector.busiest_stage")));
     exposed_of_ui(ui, run, &parts);
-    if let Some(peak) = part.memory.iter().flat_map(|curve| &curve.samples).map(|s| s.used.total()).max() {
+    if let Some(peak) = part
+        .memory
+        .iter()
+        .filter(|curve| curve.group == group)
+        .flat_map(|curve| &curve.samples)
+        .map(|s| s.used.total())
+        .max()
+    {
         heading_ui(ui, t("inspector.memory"));
         figure_ui(ui, "memory.peak", &peak.to_string());
     }

@@ -14,6 +14,8 @@ use super::widgets::{heading_ui, origin_ui, right_ui, swatch_ui};
 
 /// Side of the traffic matrix.
 const MATRIX: f32 = 340.0;
+/// Width from which on the tables have room beside the matrix.
+const BESIDE: f32 = 960.0;
 /// Height of the picture of the cluster.
 const PICTURE: f32 = 190.0;
 
@@ -36,14 +38,20 @@ impl NetworkView {
             ui.weak(t("network.about"));
             let report = run.network();
             picture_ui(ui, &run, report);
-            ui.horizontal_top(|ui| {
-                ui.vertical(|ui| self.matrix_ui(ui, report));
-                ui.add_space(18.0);
-                ui.vertical(|ui| {
-                    axes_ui(ui, report);
-                    collectives_ui(ui, report);
+            if ui.available_width() > BESIDE {
+                ui.horizontal_top(|ui| {
+                    ui.vertical(|ui| self.matrix_ui(ui, report));
+                    ui.add_space(18.0);
+                    ui.vertical(|ui| {
+                        axes_ui(ui, report);
+                        collectives_ui(ui, report);
+                    });
                 });
-            });
+            } else {
+                axes_ui(ui, report);
+                collectives_ui(ui, report);
+                ui.scope(|ui| self.matrix_ui(ui, report));
+            }
             links_ui(ui, report);
             ui.horizontal(|ui| {
                 let name = run.scenario.name();
@@ -59,8 +67,11 @@ impl NetworkView {
 
     /// Who sends to whom; a cell is as bright as what it sends, over the most that any does.
     fn matrix_ui(&mut self, ui: &mut Ui, report: &NetworkReport) {
-        heading_ui(ui, t("network.matrix"));
-        ui.horizontal(|ui| {
+        heading_ui(ui, t("network.matrix")).on_hover_text(t("network.matrix.tip"));
+        ui.set_max_width(MATRIX);
+        let is_there = |axis: &str| report.axes.iter().any(|known| known.axis == axis);
+        self.axis = self.axis.filter(|axis| is_there(axis));
+        ui.horizontal_wrapped(|ui| {
             ui.selectable_value(&mut self.axis, None, t("network.all"));
             for axis in &report.axes {
                 ui.selectable_value(&mut self.axis, Some(axis.axis), t_or_name("axis", axis.axis));
@@ -71,7 +82,8 @@ impl NetworkView {
         for cell in report.matrix.iter().filter(|cell| self.axis.is_none_or(|axis| axis == cell.axis)) {
             cells[cell.from as usize * rows + cell.to as usize] += cell.bytes.0;
         }
-        let most = cells.iter().copied().max().unwrap_or(0).max(1);
+        let fullest = cells.iter().copied().max().unwrap_or(0);
+        let most = fullest.max(1);
         let (rect, response) = ui.allocate_exact_size(vec2(MATRIX, MATRIX), Sense::hover());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("network.matrix")));
         let side = MATRIX / rows as f32;
@@ -90,7 +102,7 @@ impl NetworkView {
             let unit = t_or_name("network.unit", report.unit);
             response.on_hover_text(format!("{unit} {from} → {unit} {to}: {bytes}"));
         }
-        let (unit, most) = (t_or_name("network.unit", report.unit), Bytes(most));
+        let (unit, most) = (t_or_name("network.unit", report.unit), Bytes(fullest));
         ui.weak(t_with("network.matrix.about", unit)).on_hover_text(most.to_string());
         ui.weak(t_with("network.matrix.most", most));
     }
@@ -110,7 +122,10 @@ fn picture_ui(ui: &mut Ui, run: &Run, report: &NetworkReport) {
     let per_leaf = leaf_rows(run, report);
     let color =
         report.fabric.map_or(ui.visuals().widgets.noninteractive.bg_fill, |share| load_color(share, ui.visuals()));
-    box_ui(ui, top, color, &fabric_name(&run.scenario.cluster().network, report.fabric));
+    let cluster = run.scenario.cluster();
+    let is_inside = report.unit == "device" && cluster.nodes == 1;
+    let name = if is_inside { cluster.intra_link.name.clone() } else { fabric_name(&cluster.network, report.fabric) };
+    box_ui(ui, top, color, &name);
     let mut hovered = None;
     for (row, node) in report.nodes.iter().enumerate() {
         let x = left + (row as f32 + 0.5) * step;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{
-    HeatRow, NetworkReport, Reserved, StepReport, heat_map, network, reserved, step_report,
+    HeatRow, NetworkReport, Reserved, StepReport, Straggler, heat_map, network, reserved, slow_groups, step_report,
 };
 use shardlab_engine::exec::{PoolForecast, Tuning, forecast};
 use shardlab_engine::graph::{StepGraph, lower};
@@ -15,6 +15,7 @@ use shardlab_engine::sim::{Slack, critical_spans, simulate, slack};
 use shardlab_engine::trace::{Origin, Trace};
 use web_time::Instant;
 
+use super::i18n::t;
 use super::job::{breathe, spawn};
 use super::pinned::{MOST_PINNED, Pinned};
 use super::timeline::{Drawn, TrackIndex};
@@ -42,6 +43,8 @@ pub struct Run {
     critical: OnceLock<Vec<Slack>>,
     /// What a caching allocator reserves on the fullest stage, once it was asked for.
     reserved: OnceLock<Reserved>,
+    /// Groups of ranks that hold others up, once they were asked for.
+    slow: OnceLock<Vec<Straggler>>,
     /// Ranks over time, once they were asked for.
     heat: OnceLock<Vec<HeatRow>>,
     /// What it sends where, once it was asked for.
@@ -78,6 +81,11 @@ impl Run {
     /// What a caching allocator reserves on the stage that needs the most; found when it is first asked for.
     pub fn reserved(&self) -> Reserved {
         *self.reserved.get_or_init(|| reserved(&self.step, self.report.fit.stage))
+    }
+
+    /// Groups of ranks that hold others of their stage up; found when it is first asked for.
+    pub fn slow_groups(&self) -> &[Straggler] {
+        self.slow.get_or_init(|| slow_groups(&self.trace, SLOWER))
     }
 
     /// Ranks over time; found when it is first asked for.
@@ -140,12 +148,30 @@ impl Run {
     fn assembled(scenario: Scenario, step: StepGraph, trace: Trace, report: StepReport) -> Self {
         let index = TrackIndex::new(&trace);
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (on_path, heat, network) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (on_path, slow) = (OnceLock::new(), OnceLock::new());
+        let (heat, network) = (OnceLock::new(), OnceLock::new());
         let (file, seconds) = (ScenarioFile::default(), 0.0);
-        Self { file, scenario, step, trace, report, index, seconds, on_path, critical, reserved, heat, network, pools }
+        Self {
+            file,
+            scenario,
+            step,
+            trace,
+            report,
+            index,
+            seconds,
+            on_path,
+            critical,
+            reserved,
+            slow,
+            heat,
+            network,
+            pools,
+        }
     }
 }
 
+/// The least by which a group of ranks is slower than the median of its stage to be named.
+const SLOWER: f64 = 0.02;
 /// Parts of the step in a heat map.
 const HEAT_PARTS: usize = 240;
 /// Seconds within which changes count as one edit.
@@ -171,7 +197,9 @@ pub struct Session {
     /// Runs that are compared; the first is the baseline.
     pub pinned: Vec<Arc<Pinned>>,
     /// Scenarios that are simulated to be pinned.
-    pinning: Vec<flume::Receiver<Run>>,
+    pinning: Vec<(ScenarioFile, flume::Receiver<Run>)>,
+    /// Why something that was asked for was not done.
+    pub refusals: Vec<String>,
     /// What was measured of the ways to compute kernels, on the devices of this machine.
     pub tuning: Tuning,
     /// Files that views want to save: name and text.
@@ -208,6 +236,7 @@ impl Session {
             show_executed: false,
             pinned: Vec::new(),
             pinning: Vec::new(),
+            refusals: Vec::new(),
             tuning: Tuning::default(),
             saves: Vec::new(),
             past: Vec::new(),
@@ -284,9 +313,29 @@ impl Session {
         self.pinned.len() + self.pinning.len() >= MOST_PINNED
     }
 
+    /// Whether another run can be pinned; where not, somebody is told.
+    fn has_room(&mut self) -> bool {
+        if self.is_full() {
+            self.refusals.push(t("compare.full").to_owned());
+        }
+        !self.is_full()
+    }
+
+    /// Forgets all that is pinned, and what is about to be.
+    pub fn unpin(&mut self) {
+        self.pinned.clear();
+        self.pinning.clear();
+    }
+
+    /// Scenarios that are pinned or about to be, the baseline first.
+    pub fn pinned_files(&self) -> impl Iterator<Item = &ScenarioFile> {
+        let done = self.pinned.iter().filter_map(|pinned| pinned.file());
+        done.chain(self.pinning.iter().map(|(file, _)| file))
+    }
+
     /// Keeps a run behind the others, unless there are enough.
     pub fn pin(&mut self, run: Pinned) {
-        if !self.is_full() {
+        if self.has_room() {
             self.add_pinned(run);
         }
     }
@@ -327,11 +376,14 @@ impl Session {
 
     /// Simulates a scenario in the background and keeps it; the baseline is what is on screen, where there is none yet.
     pub fn pin_file(&mut self, file: ScenarioFile, context: &egui::Context) {
-        let Ok(scenario) = check(&file) else { return };
+        let scenario = match check(&file) {
+            Ok(scenario) => scenario,
+            Err(error) => return self.refusals.push(error.to_string()),
+        };
         if self.pinned.is_empty() {
             self.pin_baseline();
         }
-        if !self.is_full() {
+        if self.has_room() {
             self.start_pinned(file, scenario, context);
         }
     }
@@ -339,7 +391,7 @@ impl Session {
     fn start_pinned(&mut self, file: ScenarioFile, scenario: Scenario, context: &egui::Context) {
         let (send, receive) = flume::bounded(1);
         let context = context.clone();
-        self.pinning.push(receive);
+        self.pinning.push((file.clone(), receive));
         spawn("pin", async move {
             if let Some(run) = Run::in_background(file, scenario, || !send.is_disconnected()).await {
                 send.send(run).ok();
@@ -351,7 +403,7 @@ impl Session {
     /// Takes what was simulated to be pinned.
     fn receive_pinned(&mut self) {
         // In the order in which they were asked for, whichever is ready first.
-        while let Some(receive) = self.pinning.first() {
+        while let Some((_, receive)) = self.pinning.first() {
             match receive.try_recv() {
                 Ok(run) => self.add_pinned(Pinned::of_run(Arc::new(run))),
                 Err(flume::TryRecvError::Empty) => return,

@@ -331,11 +331,11 @@ pub fn slow_groups(trace: &Trace, least: f64) -> Vec<Straggler> {
     for (stage, groups) in stages {
         let mut times: Vec<(Nanos, u32)> = groups.values().map(|&(ranks, time)| (time, ranks)).collect();
         times.sort_unstable();
-        let all: u32 = times.iter().map(|(_, ranks)| ranks).sum();
-        let mut seen = 0;
+        let all: u64 = times.iter().map(|(_, ranks)| u64::from(*ranks)).sum();
+        let mut seen = 0_u64;
         let median = times.iter().find(|(_, ranks)| {
-            seen += ranks;
-            2 * seen > all
+            seen += u64::from(*ranks);
+            2 * seen >= all
         });
         let Some(&(median, _)) = median.filter(|(time, _)| *time > Nanos::ZERO) else { continue };
         for (group, (ranks, time)) in groups {

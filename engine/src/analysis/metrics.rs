@@ -95,6 +95,11 @@ fn thousands(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
+/// What is computed moves from one part to another with the schedule: that is neither good nor bad.
+fn part_is_better(key: &str) -> Better {
+    if ["forward", "backward", "weight_gradient"].contains(&key) { Better::Neither } else { Better::Less }
+}
+
 /// The figures before the parts of the step time, in their order.
 const FIGURES: [(&str, Unit, Better); 14] = [
     ("step_time", Unit::Time, Better::Less),
@@ -140,7 +145,7 @@ pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
     let part = |(key, time): (&'static str, Nanos)| Measure {
         key,
         unit: Unit::Time,
-        better: Better::Less,
+        better: part_is_better(key),
         value: Some(time.0 as f64),
     };
     rows.extend(report.breakdown.parts().map(part));
@@ -162,7 +167,7 @@ pub fn trace_metrics(trace: &Trace) -> Vec<Measure> {
         better,
         value: known(key).map(|time| time.0 as f64),
     };
-    let parts = Breakdown::default().parts().map(|(key, _)| (key, Unit::Time, Better::Less));
+    let parts = Breakdown::default().parts().map(|(key, _)| (key, Unit::Time, part_is_better(key)));
     FIGURES.iter().chain(&parts).map(row).collect()
 }
 

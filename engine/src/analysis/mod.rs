@@ -38,5 +38,5 @@ pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepRepor
 pub use run_cost::{RunCost, Spent, run_cost};
 pub use training_log::{LogEvent, LogFindings, log_findings};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};
-pub use what_if::{WhatIf, what_if};
+pub use what_if::{WhatIf, WhatIfStudy, what_if};
 pub use window::window;

@@ -241,21 +241,22 @@ impl Tally<'_> {
     fn play(&mut self, step: &StepGraph, scenario: &Scenario, sent: &Sent) {
         let (mesh, cluster) = (step.mesh, scenario.cluster());
         for (&(stage, way), &bytes) in sent {
+            let mut seen = vec![false; mesh.ranks() as usize];
             for rank in (0..mesh.ranks()).map(RankId).filter(|&rank| mesh.coordinates(rank).pp == stage) {
                 match way {
+                    // Each group once, by the first of its members in this stage.
+                    Way::Group(..) if seen[rank.0 as usize] => {}
                     Way::Group(group, pattern) => {
                         let members = mesh.members(group, rank);
-                        // Each group once: by its first member of this stage. One that spans stages was counted on each.
-                        let own = members.iter().filter(|member| mesh.coordinates(**member).pp == stage);
-                        if own.min() != Some(&rank) {
-                            continue;
+                        let mut stages = std::collections::BTreeSet::new();
+                        for member in &members {
+                            seen[member.0 as usize] = true;
+                            stages.insert(mesh.coordinates(*member).pp);
                         }
-                        let stages: std::collections::BTreeSet<u32> =
-                            members.iter().map(|&member| mesh.coordinates(member).pp).collect();
+                        // One that spans stages was counted on each.
                         let share = bytes / stages.len() as f64;
-                        let slots = cluster.slots_of(&members);
                         let topology = self.topology;
-                        topology.each_message(pattern, &slots, &mut |from, to, part| {
+                        topology.each_message(pattern, &cluster.slots_of(&members), &mut |from, to, part| {
                             self.add(way.axis(), from, to, share * part);
                         });
                     }

@@ -55,8 +55,8 @@ pub fn log_findings(log: &TrainingLog) -> LogFindings {
         median_seconds: median_of(|step| step.seconds),
         median_tokens_per_s: median_of(|step| step.tokens_per_s),
         median_tflops: median_of(|step| step.tflops),
-        stalled_seconds: stalls.iter().map(|event| event.value - event.usual).sum(),
-        stalls,
+        stalled_seconds: stalls.iter().map(|(event, steps)| (event.value - event.usual) * steps).sum(),
+        stalls: stalls.into_iter().map(|(event, _)| event).collect(),
         spikes: spikes(&log.steps),
         not_finite: log.steps.iter().filter(|s| s.loss.is_some_and(|loss| !loss.is_finite())).map(|s| s.step).collect(),
         skipped: log.steps.iter().filter_map(|step| step.skipped).fold(0, u64::saturating_add),
@@ -69,13 +69,16 @@ fn median(mut values: Vec<f64>) -> f64 {
     *median
 }
 
-fn stalls(steps: &[LogStep]) -> Vec<LogEvent> {
+/// Slow steps, each with how many it stands for: a line tells the mean of those since the line before.
+fn stalls(steps: &[LogStep]) -> Vec<(LogEvent, f64)> {
     let timed: Vec<(u64, f64)> =
         steps.iter().filter_map(|step| Some((step.step, step.seconds.filter(|s| s.is_finite())?))).collect();
     let slow = timed.iter().enumerate().filter_map(|(place, &(step, value))| {
         let window = &timed[place.saturating_sub(AROUND)..(place + AROUND + 1).min(timed.len())];
         let usual = median(window.iter().map(|(_, seconds)| *seconds).collect());
-        (window.len() > 4 && value > usual * SLOW).then_some(LogEvent { step, value, usual })
+        let before = place.checked_sub(1).map_or(step, |place| timed[place].0);
+        let steps = step.saturating_sub(before).max(1) as f64;
+        (window.len() > 4 && value > usual * SLOW).then_some((LogEvent { step, value, usual }, steps))
     });
     slow.collect()
 }

@@ -1,5 +1,7 @@
 //! What a step would gain from better hardware or faster kernels: each change is simulated.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 
 use crate::cluster::Cluster;
@@ -67,8 +69,63 @@ fn shorten(time: &mut Nanos, by: f64) {
     *time = Nanos((time.0 as f64 / by).round() as i64);
 }
 
-/// Every number of the hardware and every class of ops, better by `factor`; the largest gain first. `progress` is told
-/// the share done and returns whether to go on.
+/// What is to be tried.
+#[derive(Clone, Copy, Debug)]
+enum Trial {
+    Hardware(usize),
+    Class(&'static str),
+}
+
+/// Every number of the hardware and every class of ops better by a factor, one simulation after the other.
+#[derive(Clone, Debug)]
+pub struct WhatIfStudy {
+    left: VecDeque<Trial>,
+    step_time: Nanos,
+    factor: f64,
+    found: Vec<WhatIf>,
+}
+
+impl WhatIfStudy {
+    /// Of a simulated step.
+    pub fn new(trace: &Trace, factor: f64) -> Self {
+        let mut classes: Vec<&'static str> = trace.labels.iter().map(|label| label.class).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let left = (0..HARDWARE.len()).map(Trial::Hardware).chain(classes.into_iter().map(Trial::Class)).collect();
+        Self { left, step_time: trace.step_time, factor, found: Vec::new() }
+    }
+
+    /// The share that is done.
+    pub fn share(&self) -> f32 {
+        self.found.len() as f32 / (self.found.len() + self.left.len()).max(1) as f32
+    }
+
+    /// Tries the next; false when there is none.
+    pub fn advance(&mut self, step: &StepGraph, scenario: &Scenario) -> bool {
+        let Some(trial) = self.left.pop_front() else { return false };
+        let (what, is_class, time) = match trial {
+            Trial::Hardware(number) => {
+                let (what, change) = HARDWARE[number];
+                let mut cluster = scenario.cluster().clone();
+                change(&mut cluster, self.factor);
+                (what, false, step_time(step, &scenario.on_cluster(cluster)))
+            }
+            Trial::Class(class) => (class, true, step_time_if_faster(step, scenario, class, self.factor)),
+        };
+        let gain = 1.0 - time.secs() / self.step_time.secs().max(1e-12);
+        self.found.push(WhatIf { what, is_class, step_time: time, gain });
+        true
+    }
+
+    /// What was found so far, the largest gain first.
+    pub fn found(&self) -> Vec<WhatIf> {
+        let mut found = self.found.clone();
+        found.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.what.cmp(b.what)));
+        found
+    }
+}
+
+/// The whole study. `progress` is told the share done and returns whether to go on.
 pub fn what_if(
     step: &StepGraph,
     scenario: &Scenario,
@@ -76,30 +133,9 @@ pub fn what_if(
     factor: f64,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Vec<WhatIf> {
-    let mut classes: Vec<&'static str> = trace.labels.iter().map(|label| label.class).collect();
-    classes.sort_unstable();
-    classes.dedup();
-    let all = (HARDWARE.len() + classes.len()) as f32;
-    let gain = |time: Nanos| 1.0 - time.secs() / trace.step_time.secs().max(1e-12);
-    let mut list = Vec::new();
-    for &(what, change) in HARDWARE {
-        if !progress(list.len() as f32 / all) {
-            return list;
-        }
-        let mut cluster = scenario.cluster().clone();
-        change(&mut cluster, factor);
-        let time = step_time(step, &scenario.on_cluster(cluster));
-        list.push(WhatIf { what, is_class: false, step_time: time, gain: gain(time) });
-    }
-    for class in classes {
-        if !progress(list.len() as f32 / all) {
-            return list;
-        }
-        let time = step_time_if_faster(step, scenario, class, factor);
-        list.push(WhatIf { what: class, is_class: true, step_time: time, gain: gain(time) });
-    }
-    list.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.what.cmp(b.what)));
-    list
+    let mut study = WhatIfStudy::new(trace, factor);
+    while progress(study.share()) && study.advance(step, scenario) {}
+    study.found()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A part of the time as a trace of its own, so that every figure of a trace can be had of it.
 
-use crate::trace::{HostWait, MemoryCurve, MemorySample, Span, Trace};
+use crate::trace::{HostWait, Label, LabelId, MemoryCurve, MemorySample, Span, Trace};
 use crate::units::Nanos;
 
 /// What happens between two moments, with the first of them as zero. Spans that reach over an end are cut; arrows are left
@@ -11,24 +11,40 @@ pub fn window(trace: &Trace, from: Nanos, until: Nanos) -> Trace {
         let (start, end) = (start.max(from), end.min(until));
         (end > start).then_some((start - from, end - from))
     };
+    let mut labels = trace.labels.clone();
     let span = |span: &Span| {
         let (start, end) = cut(span.start, span.end())?;
-        Some(Span { start, duration: end - start, ..*span })
+        let (duration, whole) = (end - start, span.duration);
+        let label = if duration < whole { part_of(&mut labels, span.label, duration, whole) } else { span.label };
+        Some(Span { start, duration, label, ..*span })
     };
+    let spans: Vec<Span> = trace.spans.iter().filter_map(span).collect();
     let wait = |wait: &HostWait| {
         let (from, until) = cut(wait.from, wait.until)?;
         Some(HostWait { from, until, ..*wait })
     };
     Trace {
         origin: trace.origin,
-        labels: trace.labels.clone(),
+        labels,
         tracks: trace.tracks.clone(),
-        spans: trace.spans.iter().filter_map(span).collect(),
+        spans,
         flows: Vec::new(),
         host_waits: trace.host_waits.iter().filter_map(wait).collect(),
         memory: trace.memory.iter().map(|curve| cut_curve(curve, from, until)).collect(),
         step_time: until - from,
     }
+}
+
+/// A label with the part of the work that lies within, so that rates stay what they are.
+fn part_of(labels: &mut Vec<Label>, label: LabelId, kept: Nanos, whole: Nanos) -> LabelId {
+    let of = &labels[label.0 as usize];
+    let share = |work: u64| {
+        let part = u128::from(work) * u128::from(kept.0.unsigned_abs()) / u128::from(whole.0.unsigned_abs().max(1));
+        u64::try_from(part).unwrap_or(work)
+    };
+    let part = Label { flops: share(of.flops), bytes: share(of.bytes), ..of.clone() };
+    labels.push(part);
+    LabelId(u32::try_from(labels.len() - 1).unwrap_or(label.0))
 }
 
 /// What holds at the beginning is the last sample before it.

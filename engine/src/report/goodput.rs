@@ -10,12 +10,16 @@ use crate::units::Nanos;
 
 /// A long time in days, hours or minutes.
 pub fn long_time(time: Nanos) -> String {
-    let seconds = time.secs();
+    long_seconds(time.secs())
+}
+
+/// The same of seconds, which may be more than nanoseconds can count.
+pub fn long_seconds(seconds: f64) -> String {
     match seconds {
         s if s >= 172_800.0 => format!("{:.1} d", s / 86_400.0),
         s if s >= 7200.0 => format!("{:.1} h", s / 3600.0),
         s if s >= 120.0 => format!("{:.1} min", s / 60.0),
-        _ => time.to_string(),
+        s => Nanos::from_secs(s).to_string(),
     }
 }
 

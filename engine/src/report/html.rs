@@ -12,7 +12,7 @@ use crate::analysis::{
 };
 use crate::graph::StepGraph;
 use crate::scenario::{Scenario, ScenarioFile};
-use crate::search::Advice;
+use crate::search::{Advice, Effect};
 use crate::trace::{Origin, Trace};
 use crate::units::Nanos;
 
@@ -167,7 +167,7 @@ fn costs(page: &mut String, cost: &RunCost) {
         let money = spent.money.map_or_else(|| "–".to_owned(), |money| format!("{money:.2} {}", cost.currency));
         let energy = spent.energy.map_or_else(|| "–".to_owned(), |energy| energy.to_string());
         let hours = format!("{:.3}", spent.device_hours);
-        vec![name.to_owned(), super::long_time(Nanos::from_secs(spent.seconds)), hours, energy, money]
+        vec![name.to_owned(), super::long_seconds(spent.seconds), hours, energy, money]
     };
     let mut rows = vec![spent("a step", cost.step), spent("a million tokens", cost.million)];
     rows.extend(cost.run.map(|run| spent("the whole run", run)));
@@ -271,9 +271,11 @@ fn advised(page: &mut String, advice: &[Advice]) {
     page.push_str("<h2>What to change</h2><p><small>each change simulated by itself</small></p>\n");
     let rows = advice.iter().map(|advice| {
         let gain = format!("{:+.1} %", advice.gain * 100.0);
-        vec![edits_text(&advice.way.edits), gain, advice.way.step_time.to_string(), signed_bytes(advice.memory)]
+        let rounding = if advice.effect == Effect::Rounding { "rounds otherwise" } else { "same sums" };
+        let (step, memory) = (advice.way.step_time.to_string(), signed_bytes(advice.memory));
+        vec![edits_text(&advice.way.edits), gain, step, memory, rounding.to_owned()]
     });
-    table(page, &["change", "gain", "step", "memory"], rows);
+    table(page, &["change", "gain", "step", "memory", "what is learned"], rows);
 }
 
 fn assumptions(page: &mut String, runs: &[PageRun<'_>]) {

@@ -40,7 +40,7 @@ pub use device_memory::{
     MemoryFindings, allocators_csv, breaks_text, device_memory_json, device_memory_table, edits_text, memory_map_csv,
 };
 pub use explain::{explain_json, explain_table, what_if_json, what_if_table};
-pub use goodput::{goodput_csv, goodput_json, goodput_table, long_time};
+pub use goodput::{goodput_csv, goodput_json, goodput_table, long_seconds, long_time};
 pub use html::{PageRun, html_report, variant_of};
 pub use import::{TraceImportError, import_trace};
 pub use imported::{

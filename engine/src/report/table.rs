@@ -84,7 +84,7 @@ fn cost(text: &mut String, scenario: &Scenario, report: &StepReport) {
     let samples = if scenario.data().sequence_length > 1 { "tokens" } else { samples(scenario.model()) };
     let _ = writeln!(text, "  cost        {} for a million {samples}", line(cost.million));
     if let (Some(run), Some(steps)) = (cost.run, cost.steps) {
-        let time = super::long_time(Nanos::from_secs(run.seconds));
+        let time = super::long_seconds(run.seconds);
         let _ = writeln!(text, "              {} for {steps:.0} steps in {time}", line(run));
     }
 }

@@ -122,7 +122,7 @@ fn number_after(line: &str, name: &str, separator: char) -> Option<f64> {
 fn number(text: &str) -> Option<f64> {
     let text = text.trim_start();
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | ',');
-    let word: String = text.chars().take_while(|&c| is_part(c)).filter(|&c| c != ',').collect();
+    let word: String = text.chars().take(64).take_while(|&c| is_part(c)).filter(|&c| c != ',').collect();
     // `9.46GiB`, `13.99%`, `1.5s`: what is behind the digits is a unit.
     (1..=word.len()).rev().find_map(|end| word.get(..end)?.parse::<f64>().ok())
 }

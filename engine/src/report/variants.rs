@@ -61,7 +61,11 @@ pub fn change_text(measure: &Measure, before: f64, after: f64) -> String {
         return "=".to_owned();
     }
     let sign = if after > before { "▲" } else { "▼" };
-    if before == 0.0 || measure.unit == Unit::Share {
+    if measure.unit == Unit::Share {
+        // A difference of percentages is in percentage points.
+        return format!("{sign}{:.2} pp", (after - before).abs() * 100.0);
+    }
+    if before == 0.0 {
         return format!("{sign}{}", measure.text((after - before).abs()));
     }
     format!("{sign}{:.1} %", (after / before - 1.0).abs() * 100.0)

@@ -35,11 +35,15 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ScenarioError> {
     if text.trim().is_empty() {
         return Err(ScenarioError::Empty);
     }
-    if is_megatron(text) {
-        return from_megatron(text).map(|settings| Opened::Settings(Box::new(settings)));
-    }
     let value =
-        if text.trim_start().starts_with(['{', '[']) && !looks_like_toml(text) { json(text)? } else { toml(text)? };
+        if text.trim_start().starts_with(['{', '[']) && !looks_like_toml(text) { json(text) } else { toml(text) };
+    let value = match value {
+        // What is no document may be a script; a document that speaks of arguments is still a document.
+        Err(_) if is_megatron(text) => {
+            return from_megatron(text).map(|settings| Opened::Settings(Box::new(settings)));
+        }
+        other => other?,
+    };
     if value.get("model_type").is_some() {
         return Ok(Opened::Model(Box::new(from_hf_config(text)?)));
     }

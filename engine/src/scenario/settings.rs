@@ -198,7 +198,7 @@ fn megatron_model(args: &Arguments, tree: &mut Tree) {
         ("layers", args.number("num-layers")),
         ("hidden", hidden),
         ("heads", heads),
-        ("ffn_hidden", args.number("ffn-hidden-size").or(hidden.map(|hidden| hidden * 4))),
+        ("ffn_hidden", args.number("ffn-hidden-size").or(hidden.map(|hidden| hidden.saturating_mul(4)))),
         ("vocab", args.any_number(&["vocab-size", "padded-vocab-size"]).or(Some(if llama { 32_000 } else { 50_257 }))),
         ("positions", args.any_number(&["max-position-embeddings", "seq-length"])),
         ("kv_heads", args.number("num-query-groups").filter(|_| args.has("group-query-attention"))),
@@ -224,7 +224,7 @@ fn megatron_model(args: &Arguments, tree: &mut Tree) {
 }
 
 fn megatron_cluster(args: &Arguments, tree: &mut Tree) {
-    let per_node = args.any_number(&["nproc-per-node", "$GPUS_PER_NODE", "$NPROC_PER_NODE"]);
+    let per_node = args.any_number(&["nproc-per-node", "$GPUS_PER_NODE", "$NPROC_PER_NODE"]).filter(|n| *n > 0);
     let nodes = args.any_number(&["nnodes", "$NNODES", "$NUM_NODES"]);
     let world = args.any_number(&["$WORLD_SIZE", "world-size"]);
     let nodes = nodes.or(world.map(|world| world.div_ceil(per_node.unwrap_or(8)))).unwrap_or(1);
@@ -320,7 +320,11 @@ pub(super) fn from_torchtitan(value: &Value) -> Result<FrameworkSettings, Scenar
     let shard = find("parallelism", "data_parallel_shard_degree");
     let shards = shard.as_ref().and_then(Value::as_i64).filter(|n| *n > 0).map(i64::unsigned_abs);
     let inner = tensor.saturating_mul(stages).saturating_mul(context);
-    let data = shards.map_or_else(|| (8 / inner.max(1)).max(1), |shards| shards.saturating_mul(replicas));
+    let shards_known = shards.unwrap_or_else(|| (8 / inner.max(1)).max(1));
+    let data = shards_known.saturating_mul(replicas);
+    if replicas > 1 && shards_known > 1 {
+        tree.set("strategy", "sharding_group", shards_known.saturating_mul(context));
+    }
     tree.set("cluster", "nodes", inner.saturating_mul(data).div_ceil(8).max(1));
     tree.set("strategy", "data_parallel", data);
     for (key, value) in [
@@ -344,7 +348,7 @@ pub(super) fn from_torchtitan(value: &Value) -> Result<FrameworkSettings, Scenar
     // Without a pipeline a local batch is one micro-batch; with one it is cut into as many as there are stages.
     let per_stage = if stages > 1 { micro.div_ceil(stages).max(1) } else { micro };
     tree.set("strategy", "micro_batch", per_stage);
-    tree.set("strategy", "global_batch", global.unwrap_or(micro * data));
+    tree.set("strategy", "global_batch", global.unwrap_or(micro.saturating_mul(data)));
     if let Some(length) = number(find("training", "seq_len")) {
         tree.set("data", "sequence_length", length);
     }

@@ -89,7 +89,8 @@ impl AdviceSearch {
 
     /// The best of them together, where that is better than each alone.
     pub fn together(&self) -> Option<&Advice> {
-        self.together.as_ref().filter(|advice| advice.way.edits.len() > 1)
+        let is_single = |all: &Advice| self.found.iter().any(|one| one.way.edits == all.way.edits);
+        self.together.as_ref().filter(|all| !is_single(all))
     }
 
     /// The share that is done, about.
@@ -161,7 +162,8 @@ fn difference(a: Bytes, b: Bytes) -> i64 {
 }
 
 /// Fields that say how numbers are rounded.
-const ROUNDING: [&str; 3] = ["strategy.precision", "strategy.gradient_format", "strategy.attention"];
+const ROUNDING: [&str; 4] =
+    ["strategy.precision", "strategy.gradient_format", "strategy.attention", "strategy.compress_activations"];
 
 fn effect(edits: &[Edit]) -> Effect {
     let rounds = edits.iter().any(|edit| ROUNDING.contains(&edit.path.as_str()));

@@ -93,7 +93,7 @@ impl Sweep {
     /// Combinations of this part.
     pub fn len(&self) -> u64 {
         let (part, of) = self.shard;
-        (self.space.len() + of - 1 - part) / of
+        self.space.len().saturating_sub(part).div_ceil(of)
     }
 
     /// Whether there is none.

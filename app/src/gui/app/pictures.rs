@@ -1,7 +1,7 @@
 //! Pictures and pages that go out.
 
 use egui::ViewportCommand;
-use shardlab_engine::report::{Comparison, Variant, html_report};
+use shardlab_engine::report::{Comparison, Variant, html_report, variant_of};
 use shardlab_engine::search::differing_settings;
 
 use super::{App, Tab};
@@ -37,16 +37,16 @@ impl App {
     /// Saves a page about what is on screen, or about all that are compared.
     pub(super) fn export_page(&mut self, context: &egui::Context) {
         let run = self.session.shown().clone();
-        let mut runs: Vec<_> = self.session.pinned.iter().filter_map(|pinned| pinned.run().cloned()).collect();
+        let pinned = self.session.pinned.iter().filter_map(|pinned| Some((pinned.run()?.clone(), pinned.variant())));
+        let (mut runs, mut variants): (Vec<_>, Vec<Variant>) = pinned.unzip();
         if !runs.iter().any(|pinned| std::sync::Arc::ptr_eq(pinned, &run)) {
+            variants.push(variant_of(&run.scenario, &run.report));
             runs.push(run);
         }
-        let variants: Vec<Variant> =
-            runs.iter().map(|run| shardlab_engine::report::variant_of(&run.scenario, &run.report)).collect();
         let settings = differing_settings(&runs.iter().map(|run| &run.file).collect::<Vec<_>>());
         let pages: Vec<_> = runs.iter().map(|run| run.page()).collect();
         let comparison = Comparison { variants: &variants, settings: &settings, causes: &[] };
-        let page = html_report(&pages, (runs.len() > 1).then_some(&comparison), self.summary.advice());
+        let page = html_report(&pages, (runs.len() > 1).then_some(&comparison), self.summary.advice(&self.session));
         let name = format!("{}.html", self.session.shown().scenario.name());
         self.exporter.made(context, name, page.into_bytes());
     }

@@ -20,7 +20,8 @@ pub enum Theme {
 }
 
 impl Theme {
-    fn preference(self) -> ThemePreference {
+    /// As egui calls it.
+    pub(super) fn preference(self) -> ThemePreference {
         match self {
             Self::Dark => ThemePreference::Dark,
             Self::Light => ThemePreference::Light,
@@ -84,6 +85,9 @@ pub(super) struct Work {
     pub pinned: Vec<String>,
     /// The view in front.
     pub view: Option<Tab>,
+    /// A scenario of an earlier visit that could not be read: kept, so that another version may.
+    #[serde(default)]
+    pub unread: Option<String>,
 }
 
 /// How large everything may be.
@@ -105,13 +109,15 @@ impl App {
         Work {
             scenario: text(&self.session.file),
             preset: self.session.preset.map(str::to_owned),
-            pinned: self.session.pinned.iter().filter_map(|pinned| pinned.file()).map(text).collect(),
+            pinned: self.session.pinned_files().map(text).collect(),
+            unread: self.unread.clone(),
             view: self.active_tab(),
         }
     }
 
     /// Opens what was open; what cannot be read any more is left out, and said.
     pub(super) fn restore(&mut self, work: &Work, context: &Context) {
+        self.unread.clone_from(&work.unread);
         let read = |text: &String| serde_json::from_str::<ScenarioFile>(text);
         match read(&work.scenario) {
             Ok(file) if file != self.session.file => {
@@ -120,7 +126,10 @@ impl App {
                 self.session.load(file, preset.map(|preset| preset.name));
             }
             Ok(_) => {}
-            Err(error) => self.toasts.error(format!("{}: {error}", t("settings.not_restored"))),
+            Err(error) => {
+                self.unread = Some(work.scenario.clone());
+                self.toasts.error(format!("{}: {error}", t("settings.not_restored")));
+            }
         }
         for file in work.pinned.iter().filter_map(|text| read(text).ok()) {
             self.session.pin_kept(file, context);
@@ -133,9 +142,14 @@ impl App {
     /// The choices.
     pub(super) fn settings_ui(&mut self, context: &Context) {
         let mut open = self.settings_open;
-        let window = egui::Window::new(t("command.settings")).open(&mut open).resizable(false).collapsible(false);
+        let window = egui::Window::new(t("settings.title")).open(&mut open).resizable(false).collapsible(false);
+        let window = window.anchor(egui::Align2::CENTER_CENTER, [0.0, 0.0]);
+        // What was zoomed by keys since counts, too.
+        if !context.egui_is_using_pointer() {
+            self.settings.zoom = context.zoom_factor();
+        }
         window.show(context, |ui| self.choices_ui(ui));
-        self.settings_open = open;
+        self.settings_open = open && !context.input(|input| input.key_pressed(egui::Key::Escape));
     }
 
     fn choices_ui(&mut self, ui: &mut Ui) {
@@ -156,7 +170,11 @@ impl App {
             ui.end_row();
             let label = ui.label(t("settings.zoom"));
             let slider = egui::Slider::new(&mut settings.zoom, ZOOM).step_by(0.1);
-            ui.add(slider).labelled_by(label.id).on_hover_text(t("settings.zoom.tip"));
+            let slider = ui.add(slider).labelled_by(label.id).on_hover_text(t("settings.zoom.tip"));
+            // While it is dragged it would move away from under the pointer.
+            if slider.drag_stopped() || (slider.changed() && !slider.dragged()) {
+                ui.ctx().set_zoom_factor(settings.zoom);
+            }
             ui.end_row();
             ui.label(t("settings.restores"));
             ui.checkbox(&mut settings.restores, "").on_hover_text(t("settings.restores.tip"));
@@ -170,6 +188,7 @@ impl App {
                 self.tiles = super::first_tiles();
             }
         });
-        self.settings.apply(ui.ctx());
+        ui.ctx().set_theme(self.settings.theme.preference());
+        set_language(self.settings.language);
     }
 }

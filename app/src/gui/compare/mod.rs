@@ -46,8 +46,9 @@ pub struct CompareView {
 impl CompareView {
     /// Takes what jobs have told; returns errors.
     pub fn receive(&mut self) -> Vec<String> {
-        self.why.receive();
-        self.prediction.receive()
+        let mut errors = self.why.receive();
+        errors.extend(self.prediction.receive());
+        errors
     }
 
     /// What scripts and tests may ask for.
@@ -141,7 +142,7 @@ fn head_ui(ui: &mut Ui, session: &mut Session) {
             session.pin_shown();
         }
         if !session.pinned.is_empty() && ui.button(t("compare.unpin")).clicked() {
-            session.pinned.clear();
+            session.unpin();
         }
     });
 }
@@ -157,7 +158,7 @@ fn pinned_ui(ui: &mut Ui, session: &mut Session, columns: &[Arc<Pinned>]) {
                 _ => t("compare.variant"),
             };
             swatch_ui(ui, Pinned::color(number), role);
-            let text = column.run().map_or_else(|| column.name.clone(), |run| described(run));
+            let text = column.run().map_or_else(|| column.name.clone(), |run| described(&column.name, run));
             ui.label(RichText::new(text).strong());
             origin_ui(ui, column.origin());
             if number < session.pinned.len() {
@@ -179,8 +180,8 @@ fn pinned_ui(ui: &mut Ui, session: &mut Session, columns: &[Arc<Pinned>]) {
 }
 
 /// The strategy in one line.
-fn described(run: &Run) -> String {
-    let (name, mesh, strategy) = (run.scenario.name(), run.scenario.mesh(), run.scenario.strategy());
+fn described(name: &str, run: &Run) -> String {
+    let (mesh, strategy) = (run.scenario.mesh(), run.scenario.strategy());
     let schedule = t_or_name("form.schedule", strategy.schedule.name().name());
     let chunks = if strategy.virtual_stages > 1 { format!(" × {}", strategy.virtual_stages) } else { String::new() };
     let schedule = format!("{schedule}{chunks}");

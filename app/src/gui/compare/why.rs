@@ -28,14 +28,18 @@ pub struct Why {
 
 impl Why {
     /// Takes what the job has told.
-    pub fn receive(&mut self) {
+    /// Returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let mut errors = Vec::new();
         for message in self.job.as_mut().map(Job::receive).unwrap_or_default() {
             match message {
                 Message::Progress(done) => self.done = done,
                 Message::Attributed(found) => self.found = Some(found),
+                Message::Failed(error) => errors.push(error),
                 _ => {}
             }
         }
+        errors
     }
 
     /// Causes that were found.
@@ -91,7 +95,8 @@ impl Why {
                 }
             }
         });
-        if let Some(found) = &self.found {
+        let is_shown = self.of_all(columns).iter().any(Option::is_some);
+        if let Some(found) = self.found.as_ref().filter(|_| is_shown) {
             found_ui(ui, &self.name, found);
         }
     }

@@ -209,7 +209,8 @@ impl GraphView {
 fn edge_ui(painter: &egui::Painter, a: Pos2, b: Pos2, zoom: f32, stroke: egui::Stroke) {
     let skipped = ((b.y - a.y) / (ROW * zoom)).max(1.0);
     let swing = if (a.x - b.x).abs() < 1.0 && skipped > 1.5 {
-        (NODE.x * 0.5 + 8.0 + skipped.min(12.0) * 3.0) * zoom
+        // A curve reaches three quarters of the way to its handles.
+        (NODE.x * 0.5 + 8.0 + skipped.min(12.0) * 3.0) * zoom * 4.0 / 3.0
     } else {
         0.0
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shardlab_engine::analysis::what_if;
+use shardlab_engine::analysis::WhatIfStudy;
 use shardlab_engine::exec::ExecError;
 use shardlab_engine::scenario::ScenarioFile;
 use shardlab_engine::search::{Advice, AdviceSearch, AttributionSearch, Space, Sweep};
@@ -36,7 +36,13 @@ impl Job {
     pub fn advice(context: &egui::Context, file: ScenarioFile) -> Self {
         Self::start(context, "advice", move |reporter| async move {
             super::breathe().await;
-            let Ok(mut search) = AdviceSearch::new(&file) else { return Ok::<(), ExecError>(()) };
+            let mut search = match AdviceSearch::new(&file) {
+                Ok(search) => search,
+                Err(error) => {
+                    reporter.tell(Message::Failed(error.to_string()));
+                    return Ok::<(), ExecError>(());
+                }
+            };
             loop {
                 let more = search.advance();
                 reporter.tell(Message::Advised(Box::new(Advised::of(&search))));
@@ -69,12 +75,14 @@ impl Job {
     pub fn what_if(context: &egui::Context, run: Arc<Run>) -> Self {
         Self::start(context, "what-if", move |reporter| async move {
             super::breathe().await;
-            let mut progress = |share: f32| {
-                reporter.tell(Message::Progress(share));
-                !reporter.control.is_cancelled()
-            };
-            let found = what_if(&run.step, &run.scenario, &run.trace, TWICE, &mut progress);
-            reporter.tell(Message::WhatIf(found));
+            let mut study = WhatIfStudy::new(&run.trace, TWICE);
+            while study.advance(&run.step, &run.scenario) {
+                reporter.tell(Message::Progress(study.share()));
+                if !reporter.go_on().await {
+                    return Ok(());
+                }
+            }
+            reporter.tell(Message::WhatIf(study.found()));
             Ok::<(), ExecError>(())
         })
     }

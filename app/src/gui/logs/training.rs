@@ -75,7 +75,7 @@ impl Curves {
         });
         let scaled = |value: f64| if self.log_scale { value.max(1e-9).log10() } else { value };
         let loss = |step: &LogStep| step.loss.filter(|loss| loss.is_finite()).map(scaled);
-        chart_ui(ui, "loss", logs, &loss, &|log| {
+        chart_ui(ui, ("loss", self.log_scale), logs, &loss, &|log| {
             log.found.spikes.iter().map(|event| [event.step as f64, scaled(event.value)]).collect()
         });
         ui.horizontal_wrapped(|ui| {
@@ -87,7 +87,7 @@ impl Curves {
         });
         let column = self.second;
         let value = |step: &LogStep| column.of(step).filter(|value| value.is_finite());
-        chart_ui(ui, "second", logs, &value, &|log| match column {
+        chart_ui(ui, ("second", false), logs, &value, &|log| match column {
             Column::Seconds => log.found.stalls.iter().map(|event| [event.step as f64, event.value]).collect(),
             _ => Vec::new(),
         });
@@ -96,12 +96,13 @@ impl Curves {
 
 fn chart_ui(
     ui: &mut Ui,
-    id: &'static str,
+    (id, is_log): (&'static str, bool),
     logs: &[Arc<OpenLog>],
     value: &dyn Fn(&LogStep) -> Option<f64>,
     marked: &dyn Fn(&OpenLog) -> Vec<[f64; 2]>,
 ) {
     let plot = even_grid(Plot::new(id).height(210.0), ui.visuals()).allow_scroll(false);
+    let plot = if is_log { plot.y_axis_formatter(|mark, _| format!("{:.3}", 10_f64.powf(mark.value))) } else { plot };
     let bad = signals(ui.visuals()).bad;
     plot.x_axis_label(t("logs.step")).show(ui, |plot| {
         for (number, log) in logs.iter().enumerate() {
@@ -148,7 +149,8 @@ pub fn log_ui(ui: &mut Ui, number: usize, log: &OpenLog, session: &mut Session) 
         let mut row = |key: &'static str, value: Option<f64>| {
             if let Some(value) = value {
                 ui.label(t(key));
-                ui.monospace(format!("{value:.4}"));
+                let decimals = if value.abs() < 10.0 { 4 } else { 1 };
+                ui.monospace(format!("{value:.decimals$}"));
                 ui.end_row();
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use egui::{Align2, FontId, Grid, Pos2, ProgressBar, Sense, Stroke, Ui, pos2, vec2};
-use egui_plot::{Line, Plot, PlotPoints, Points};
+use egui_plot::{Legend, Line, Plot, PlotPoints, Points};
 use shardlab_engine::report::{self, value_text};
 use shardlab_engine::search::{Against, MOST_POINTS, Space, SweepPoint, importance, pareto};
 
@@ -28,6 +28,17 @@ pub struct SweepPart {
     space: Option<Space>,
     points: Vec<SweepPoint>,
     against: Against,
+    derived: Derived,
+}
+
+/// What follows from the points, found once for every number of them.
+#[derive(Debug, Default)]
+struct Derived {
+    of: Option<(usize, Against)>,
+    front: Vec<usize>,
+    importance: Vec<(String, f64)>,
+    valid: usize,
+    fitting: usize,
 }
 
 impl SweepPart {
@@ -37,6 +48,9 @@ impl SweepPart {
             if let Message::Swept(points) = message {
                 self.points.extend(points);
             }
+        }
+        if !self.is_running() {
+            self.derive();
         }
     }
 
@@ -52,7 +66,7 @@ impl SweepPart {
 
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
-        let front = if self.is_running() { 0 } else { pareto(&self.points, self.against).len() };
+        let front = if self.is_running() { 0 } else { self.derived.front.len() };
         serde_json::json!({ "running": self.is_running(), "points": self.points.len(), "front": front })
     }
 
@@ -62,6 +76,7 @@ impl SweepPart {
             return Err(t_with("sweep.too_many", grouped(space.len() as f64)));
         }
         self.points.clear();
+        self.derived = Derived::default();
         self.space = Some(space.clone());
         self.job = Some(Job::sweep(context, space));
         Ok(())
@@ -72,21 +87,37 @@ impl SweepPart {
         self.job.iter().for_each(Job::cancel);
     }
 
+    /// Finds what follows from the points, where there are others.
+    fn derive(&mut self) {
+        let key = Some((self.points.len(), self.against));
+        if self.derived.of == key {
+            return;
+        }
+        let known =
+            |fits: bool| move |point: &&SweepPoint| point.figures().is_some_and(|figures| figures.fits || !fits);
+        self.derived = Derived {
+            of: key,
+            front: pareto(&self.points, self.against),
+            importance: self.space.as_ref().map(|space| importance(space, &self.points)).unwrap_or_default(),
+            valid: self.points.iter().filter(known(false)).count(),
+            fitting: self.points.iter().filter(known(true)).count(),
+        };
+    }
+
     /// Draws what was tried; returns the combination that is to be opened.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) -> Option<u64> {
+        self.derive();
         let space = self.space.as_ref()?;
         let all = space.len();
         if self.is_running() {
             ui.add(ProgressBar::new(self.points.len() as f32 / all.max(1) as f32).desired_width(420.0));
         }
-        let valid = self.points.iter().filter(|point| point.figures().is_some()).count();
-        let fitting = self.points.iter().filter(|point| point.figures().is_some_and(|f| f.fits)).count();
         ui.label(format!(
             "{} / {} · {} · {}",
             grouped(self.points.len() as f64),
             grouped(all as f64),
-            t_with("sweep.valid", valid),
-            t_with("sweep.fitting", fitting)
+            t_with("sweep.valid", self.derived.valid),
+            t_with("sweep.fitting", self.derived.fitting)
         ));
         ui.horizontal(|ui| {
             ui.label(t("sweep.against"));
@@ -100,11 +131,11 @@ impl SweepPart {
                 session.save("sweep.json".to_owned(), report::sweep_json(space, &self.points, self.against));
             }
         });
-        let front = pareto(&self.points, self.against);
-        let mut chosen = plot_ui(ui, &self.points, &front, self.against);
-        importance_ui(ui, space, &self.points);
-        chosen = parallel_ui(ui, space, &self.points, &front).or(chosen);
-        table_ui(ui, space, &self.points, &front).or(chosen)
+        let front = &self.derived.front;
+        let mut chosen = plot_ui(ui, &self.points, front, self.against);
+        importance_ui(ui, &self.derived.importance);
+        chosen = parallel_ui(ui, space, &self.points, front).or(chosen);
+        table_ui(ui, space, &self.points, front).or(chosen)
     }
 }
 
@@ -119,7 +150,8 @@ fn plot_ui(ui: &mut Ui, points: &[SweepPoint], front: &[usize], against: Against
         points.iter().filter(|p| p.figures().is_some_and(|f| f.fits == fits)).filter_map(at).collect()
     };
     let line: PlotPoints<'_> = front.iter().filter_map(|&place| at(&points[place])).collect();
-    let plot = even_grid(Plot::new("sweep-plot").height(240.0).allow_scroll(false), ui.visuals());
+    let plot =
+        even_grid(Plot::new("sweep-plot").height(240.0).allow_scroll(false), ui.visuals()).legend(Legend::default());
     let plot = plot.x_axis_label(t("search.plot.time")).y_axis_label(t_or_name("sweep.against", against.name()));
     let (colors, bad) = (line_colors(), signals(ui.visuals()).bad);
     let response = plot.show(ui, |plot| {
@@ -139,13 +171,13 @@ fn plot_ui(ui: &mut Ui, points: &[SweepPoint], front: &[usize], against: Against
 }
 
 /// How much each field matters.
-fn importance_ui(ui: &mut Ui, space: &Space, points: &[SweepPoint]) {
+fn importance_ui(ui: &mut Ui, shares: &[(String, f64)]) {
     heading_ui(ui, t("sweep.importance")).on_hover_text(t("sweep.importance.tip"));
     Grid::new("importance").num_columns(3).show(ui, |ui| {
-        for (path, share) in importance(space, points) {
-            ui.label(short(&path)).on_hover_text(&path);
+        for (path, share) in shares {
+            ui.label(short(path)).on_hover_text(path);
             #[expect(clippy::cast_possible_truncation, reason = "a share")]
-            ui.add(ProgressBar::new(share as f32).desired_width(220.0).desired_height(10.0));
+            ui.add(ProgressBar::new(*share as f32).desired_width(220.0).desired_height(10.0));
             ui.monospace(format!("{:.1} %", share * 100.0));
             ui.end_row();
         }
@@ -241,7 +273,7 @@ fn table_ui(ui: &mut Ui, space: &Space, points: &[SweepPoint], front: &[usize]) 
     let mut chosen = None;
     Grid::new("front").striped(true).show(ui, |ui| {
         ui.label("");
-        for key in ["search.step", "search.memory", "search.mfu", "summary.device_hours"] {
+        for key in ["search.step", "search.memory", "search.mfu", "measure.device_hours_per_million"] {
             ui.weak(t(key));
         }
         for axis in &space.axes {

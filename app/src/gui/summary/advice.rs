@@ -30,21 +30,31 @@ enum Wish {
 
 impl AdviceList {
     /// Takes what the job has told.
-    pub fn receive(&mut self) {
+    /// Returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let mut errors = Vec::new();
         for message in self.job.as_mut().map(Job::receive).unwrap_or_default() {
-            if let Message::Advised(found) = message {
-                self.found = Some(found);
+            match message {
+                Message::Advised(found) => self.found = Some(found),
+                Message::Failed(error) => errors.push(error),
+                _ => {}
             }
         }
+        errors
+    }
+
+    /// Whether what was found is of the scenario on screen.
+    fn is_current(&self, session: &Session) -> bool {
+        self.of.as_ref() == Some(&session.run.file)
     }
 
     fn is_running(&self) -> bool {
         self.job.as_ref().is_some_and(Job::is_running)
     }
 
-    /// Single changes that were found.
-    pub fn found(&self) -> &[Advice] {
-        self.found.as_ref().map_or(&[], |found| &found.found)
+    /// Single changes that were found of the scenario on screen.
+    pub fn found(&self, session: &Session) -> &[Advice] {
+        self.found.as_ref().filter(|_| self.is_current(session)).map_or(&[], |found| &found.found)
     }
 
     /// What tests read.
@@ -70,9 +80,11 @@ impl AdviceList {
 
     /// Applies what helps most together, or the best single change.
     pub fn apply_best(&self, session: &mut Session) {
-        let best = self.found.as_ref().and_then(|found| found.together.as_ref().or(found.found.first()));
-        if let Some(file) = best.and_then(|best| changed(&session.file, &best.way.edits)) {
-            session.file = file;
+        let found = self.found.as_ref().filter(|_| self.is_current(session));
+        let best = found.and_then(|found| found.together.as_ref().or(found.found.first()));
+        match best.and_then(|best| changed(&session.file, &best.way.edits)) {
+            Some(file) => session.file = file,
+            None => session.refusals.push(t("advice.none_yet").to_owned()),
         }
     }
 
@@ -80,7 +92,7 @@ impl AdviceList {
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
         heading_ui(ui, t("advice.title"));
         ui.weak(t("advice.about"));
-        let is_current = self.of.as_ref() == Some(&session.run.file);
+        let is_current = self.is_current(session);
         ui.horizontal(|ui| {
             if self.is_running() {
                 let share = self.found.as_ref().map_or(0.0, |found| found.share);
@@ -131,25 +143,30 @@ fn found_ui(ui: &mut Ui, found: &Advised) -> Option<Wish> {
             ui.weak(t(key));
         }
         ui.end_row();
-        for advice in found.together.iter().chain(found.found.iter().take(SHOWN)) {
-            wish = row_ui(ui, advice).or(wish.take());
+        if let Some(advice) = &found.together {
+            wish = row_ui(ui, advice, true);
+        }
+        for advice in found.found.iter().take(SHOWN) {
+            wish = row_ui(ui, advice, false).or(wish.take());
         }
     });
     wish
 }
 
-fn row_ui(ui: &mut Ui, advice: &Advice) -> Option<Wish> {
+fn row_ui(ui: &mut Ui, advice: &Advice, is_together: bool) -> Option<Wish> {
     let gain = RichText::new(format!("{:+.1} %", advice.gain * 100.0)).monospace().strong();
     let color = if advice.gain >= 0.0 { signals(ui.visuals()).good } else { signals(ui.visuals()).bad };
-    ui.label(gain.color(color));
+    ui.label(gain.color(color)).on_hover_text(t("advice.gain.tip"));
     right_ui(ui, &advice.way.step_time.to_string());
     right_ui(ui, &signed_bytes(advice.memory));
     let edits = &advice.way.edits;
     ui.vertical(|ui| {
-        for edit in edits {
-            let text = RichText::new(edits_text(std::slice::from_ref(edit))).monospace();
-            ui.add(egui::Label::new(text).wrap_mode(egui::TextWrapMode::Extend));
+        if is_together {
+            ui.strong(t("advice.together"));
         }
+        let lines: Vec<String> = edits.iter().map(|edit| edits_text(std::slice::from_ref(edit))).collect();
+        let text = RichText::new(lines.join("\n")).monospace();
+        ui.add(egui::Label::new(text).wrap_mode(egui::TextWrapMode::Extend));
         if advice.effect == Effect::Rounding {
             ui.colored_label(signals(ui.visuals()).warn, t("advice.rounding")).on_hover_text(t("advice.rounding.tip"));
         }

@@ -26,14 +26,18 @@ pub struct Faster {
 
 impl Faster {
     /// Takes what the job has told.
-    pub fn receive(&mut self) {
+    /// Returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let mut errors = Vec::new();
         for message in self.job.as_mut().map(Job::receive).unwrap_or_default() {
             match message {
                 Message::Progress(done) => self.done = done,
                 Message::WhatIf(found) => self.found = found,
+                Message::Failed(error) => errors.push(error),
                 _ => {}
             }
         }
+        errors
     }
 
     /// Simulates every change of the run on screen.
@@ -63,8 +67,11 @@ impl Faster {
         } else if (!is_current || self.found.is_empty()) && ui.button(t("faster.find")).clicked() {
             self.start(ui.ctx(), session);
         }
-        if !is_current {
+        if !is_current || self.found.is_empty() {
             return;
+        }
+        if self.found.iter().all(|change| change.gain <= LEAST) {
+            ui.label(t("faster.nothing"));
         }
         Grid::new("faster").striped(true).num_columns(4).spacing([18.0, 3.0]).show(ui, |ui| {
             for change in self.found.iter().filter(|change| change.gain > LEAST).take(SHOWN) {

@@ -6,7 +6,7 @@ use shardlab_engine::report::svg::heat_rgb;
 
 use crate::gui::design_tokens::{TRACK_NAMES, from_rgb, grid_stroke};
 use crate::gui::i18n::t;
-use crate::gui::widgets::heading_ui;
+use crate::gui::widgets::{heading_ui, swatch_ui};
 
 /// Height of a row.
 const ROW: f32 = 16.0;
@@ -50,6 +50,16 @@ impl Shown {
             self.row_ui(ui, plot, top, row);
         }
         boxes_ui(ui, rect, rows);
+        ui.horizontal_wrapped(|ui| {
+            let parts = [
+                ("summary.heat.compute", 1.0, 0.0),
+                ("summary.heat.exposed", 0.0, 1.0),
+                ("summary.heat.waiting", 0.0, 0.0),
+            ];
+            for (key, compute, exposed) in parts {
+                swatch_ui(ui, from_rgb(heat_rgb(compute, exposed)), t(key));
+            }
+        });
         if let Some(at) = response.hover_pos().filter(|at| at.x >= plot.left()) {
             let row = ((at.y - rect.top()) / ROW) as usize;
             if let Some(row) = rows.get(row) {

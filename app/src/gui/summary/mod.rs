@@ -9,20 +9,17 @@ mod faster;
 mod heat;
 
 use egui::{Grid, Ui};
-use shardlab_engine::analysis::{RunCost, Spent, run_cost, slow_groups};
-use shardlab_engine::report::long_time;
+use shardlab_engine::analysis::{RunCost, Spent, run_cost};
+use shardlab_engine::report::long_seconds;
 use shardlab_engine::trace::Origin;
-use shardlab_engine::units::Nanos;
 
-use super::design_tokens::{part_color, signals};
+use super::design_tokens::{TRACK_NAMES, part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
 use super::inspector::fit_badge_ui;
 use super::session::{Run, Session};
 use super::widgets::{grouped, heading_ui, origin_ui, right_ui, stacked_bar_of_ui, swatch_ui};
 use advice::AdviceList;
 
-/// The least by which a group of ranks is slower than the median of its stage to be named.
-const SLOWER: f64 = 0.02;
 /// Groups of ranks whose bars are drawn.
 const BARS: usize = 24;
 
@@ -36,9 +33,11 @@ pub struct SummaryView {
 
 impl SummaryView {
     /// Takes what the search for changes has told.
-    pub fn receive(&mut self) {
-        self.advice.receive();
-        self.faster.receive();
+    /// Returns errors.
+    pub fn receive(&mut self) -> Vec<String> {
+        let mut errors = self.advice.receive();
+        errors.extend(self.faster.receive());
+        errors
     }
 
     /// What tests read.
@@ -59,8 +58,8 @@ impl SummaryView {
     }
 
     /// What was found of the scenario on screen.
-    pub fn advice(&self) -> &[shardlab_engine::search::Advice] {
-        self.advice.found()
+    pub fn advice(&self, session: &Session) -> &[shardlab_engine::search::Advice] {
+        self.advice.found(session)
     }
 
     /// Applies the best change that was found, or all that help together.
@@ -70,7 +69,7 @@ impl SummaryView {
 
     /// Draws the view.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
-        egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
+        egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             let run = session.shown().clone();
             head_ui(ui, &run);
             if run.trace.origin == Origin::Modelled {
@@ -135,7 +134,7 @@ fn costs_ui(ui: &mut Ui, cost: &RunCost, has_tokens: bool) {
 
 fn cost_ui(ui: &mut Ui, name: &str, spent: Spent, currency: &str) {
     ui.label(name);
-    right_ui(ui, &long_time(Nanos::from_secs(spent.seconds)));
+    right_ui(ui, &long_seconds(spent.seconds));
     let hours =
         if spent.device_hours < 100.0 { format!("{:.3}", spent.device_hours) } else { grouped(spent.device_hours) };
     right_ui(ui, &hours);
@@ -153,7 +152,7 @@ fn bars_ui(ui: &mut Ui, run: &Run) {
     for group in groups.iter().take(BARS) {
         ui.horizontal(|ui| {
             let name = format!("{} {} ×{}", t("timeline.stage"), group.stage, group.ranks);
-            ui.add_sized([110.0, 16.0], egui::Label::new(name));
+            ui.add_sized([TRACK_NAMES - 12.0, 16.0], egui::Label::new(name).halign(egui::Align::RIGHT));
             let bars: Vec<_> = group
                 .parts
                 .parts()
@@ -176,7 +175,7 @@ fn bars_ui(ui: &mut Ui, run: &Run) {
 
 /// Ranks that hold others up.
 fn stragglers_ui(ui: &mut Ui, run: &Run) {
-    for slow in slow_groups(&run.trace, SLOWER).iter().take(4) {
+    for slow in run.slow_groups().iter().take(4) {
         let text = [
             ("{ranks}", slow.ranks.to_string()),
             ("{stage}", slow.stage.to_string()),

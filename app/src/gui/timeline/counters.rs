@@ -7,7 +7,7 @@ use shardlab_engine::units::Bytes;
 use super::scale::Scale;
 use super::{Drawn, Track};
 use crate::gui::design_tokens::{TRACK_NAMES, grid_stroke, memory_color, part_color};
-use crate::gui::i18n::t;
+use crate::gui::i18n::{t, t_with};
 
 /// Height of a counter.
 pub(super) const COUNTER: f32 = 34.0;
@@ -60,11 +60,11 @@ fn name_ui(ui: &Ui, line: Rect, stage: u32, name: &str, most: &str) {
 /// The most of every pixel, over the most of all.
 fn memory_ui(ui: &Ui, line: Rect, scale: Scale, curve: &MemoryCurve) {
     let peak = curve.samples.iter().map(|sample| sample.used.total().0).max().unwrap_or(0).max(1);
-    name_ui(ui, line, curve.stage, t("timeline.memory"), &Bytes(peak).to_string());
+    name_ui(ui, line, curve.stage, t("timeline.memory"), &t_with("timeline.at_most", Bytes(peak)));
     let first = curve.samples.partition_point(|sample| (sample.at.0 as f64) < scale.from).saturating_sub(1);
     let y = |bytes: u64| line.bottom() - 2.0 - (bytes as f64 / peak as f64) as f32 * (COUNTER - 5.0);
     let mut columns = Columns { mesh: Mesh::default(), bottom: line.bottom() - 1.0 };
-    let color = memory_color(shardlab_engine::trace::MemoryCategory::Activations);
+    let color = memory_color(shardlab_engine::trace::MemoryCategory::OptimizerState);
     let (mut from, mut most) = (scale.rect.left(), 0);
     for sample in &curve.samples[first..] {
         let x = scale.x(sample.at.0 as f64).clamp(scale.rect.left(), scale.rect.right());
@@ -82,16 +82,17 @@ fn memory_ui(ui: &Ui, line: Rect, scale: Scale, curve: &MemoryCurve) {
     ui.painter().add(columns.mesh);
 }
 
-/// How much of every few pixels some stream of the group communicates.
+/// How much of every few pixels the busiest stream of the group communicates.
 fn links_ui(ui: &Ui, line: Rect, scale: Scale, run: Drawn<'_>, group: u32) {
     let of_group = |track: &&Track| track.group == group && is_link(track.stream);
     let tracks: Vec<&Track> = run.index.tracks.iter().filter(of_group).collect();
     let stage = run.index.tracks.iter().find(|track| track.group == group).map_or(0, |track| track.stage);
-    name_ui(ui, line, stage, t("timeline.links"), "100 %");
+    name_ui(ui, line, stage, t("timeline.links"), "0–100 %");
     let bars = (scale.rect.width() / BAR).ceil().max(1.0) as usize;
     let mut busy = vec![0.0_f32; bars];
     let width = (scale.to - scale.from) / bars as f64;
     for track in tracks {
+        let mut of_track = vec![0.0_f32; bars];
         let begin = track.first_after(run.trace, scale.from);
         for &span in &track.spans[begin..] {
             let span = &run.trace.spans[span as usize];
@@ -102,7 +103,8 @@ fn links_ui(ui: &Ui, line: Rect, scale: Scale, run: Drawn<'_>, group: u32) {
             let last = ((end / width).ceil() as usize).min(bars);
             for (bar, share) in busy.iter_mut().enumerate().take(last).skip((start / width).max(0.0) as usize) {
                 let covered = end.min((bar as f64 + 1.0) * width) - start.max(bar as f64 * width);
-                *share += (covered.max(0.0) / width) as f32;
+                of_track[bar] += (covered.max(0.0) / width) as f32;
+                *share = share.max(of_track[bar]);
             }
         }
     }

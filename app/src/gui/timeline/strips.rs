@@ -55,7 +55,7 @@ impl Strips {
             let by = 1.0 / f64::from(zoom);
             let pan = f64::from(dragged) * scale.per_pixel();
             let (from, to) = (at + (scale.from - at) * by - pan, at + (scale.to - at) * by - pan);
-            let length = (to - from).clamp(100.0, longest);
+            let length = (to - from).clamp(longest.min(100.0), longest);
             let from = from.clamp(0.0, longest - length);
             self.range = (length < longest * 0.999).then_some((from, from + length));
         }

@@ -61,6 +61,12 @@ impl TimelineView {
         (self.range, self.area) = (None, None);
     }
 
+    /// Begins with another run: what was marked belongs to the one before.
+    pub fn reset(&mut self) {
+        self.fit();
+        self.marks.clear();
+    }
+
     /// Shows stages by micro-batch, or streams again.
     pub fn toggle_pipeline(&mut self) {
         self.pipeline = !self.pipeline;
@@ -172,7 +178,9 @@ impl TimelineView {
             let (rect, response) = ui.allocate_exact_size(vec2(width, rows * height), Sense::click_and_drag());
             response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("timeline.name")));
             let scale = Scale { rect: plot(rect), height, ..scale };
-            self.choose_area(ui, &response, scale);
+            if self.choose_area(ui, &response, scale) {
+                *selection = Selection::Summary;
+            }
             self.navigate(ui, &response, scale, all, run, selection);
             self.paint(ui, rect, scale, run, &tracks, selection);
             self.point(&response, scale, rect, run, &tracks, selection);
@@ -268,11 +276,12 @@ impl TimelineView {
     }
 
     /// Dragging with Shift chooses a part of the time.
-    fn choose_area(&mut self, ui: &Ui, response: &Response, scale: Scale) {
+    /// Whether it does.
+    fn choose_area(&mut self, ui: &Ui, response: &Response, scale: Scale) -> bool {
         let shift = ui.input(|input| input.modifiers.shift);
         let Some(at) = response.interact_pointer_pos().map(|at| scale.time(at.x.max(scale.rect.left()))) else {
             self.area_from = None;
-            return;
+            return false;
         };
         if response.drag_started() && shift {
             self.area_from = Some(at);
@@ -280,6 +289,7 @@ impl TimelineView {
         if let Some(from) = self.area_from {
             self.area = Some(Area::between(from, at));
         }
+        self.area_from.is_some()
     }
 
     /// W S zoom, A D pan, Ctrl+wheel zooms at the pointer, dragging pans, F shows the selection.
@@ -309,15 +319,17 @@ impl TimelineView {
         if response.hovered() {
             zoom(1.0 / f64::from(ui.input(egui::InputState::zoom_delta)), centre);
         }
-        if !typing && ui.input(|input| input.key_pressed(Key::M)) {
+        let plain = |key: Key| ui.input(|input| input.key_pressed(key) && input.modifiers.is_none());
+        if !typing && plain(Key::M) {
             self.mark(centre, scale.per_pixel() * MARK_NEAR);
         }
         if !typing
-            && ui.input(|input| input.key_pressed(Key::R))
+            && plain(Key::R)
             && let Selection::Span(selected) = *selection
             && let Some(span) = run.trace.spans.get(selected as usize)
         {
             self.choose(span.start, span.end());
+            *selection = Selection::Summary;
         }
         let step = (to - from) * 0.03;
         let pan = f64::from(i8::from(key(Key::D)) - i8::from(key(Key::A))) * step;
@@ -338,7 +350,7 @@ impl TimelineView {
     }
 
     fn set_range(&mut self, from: f64, to: f64, all: (f64, f64)) {
-        let length = (to - from).clamp(100.0, all.1 - all.0);
+        let length = (to - from).clamp((all.1 - all.0).min(100.0), all.1 - all.0);
         let from = from.clamp(all.0, all.1 - length);
         let is_all = length >= (all.1 - all.0) * 0.999;
         self.range = (!is_all).then_some((from, from + length));
@@ -359,7 +371,7 @@ impl TimelineView {
     /// `.` and `,` go to the next and the previous span of the track; F shows the selected one.
     fn step_selection(&mut self, ui: &Ui, run: Drawn<'_>, selection: &mut Selection) {
         let Selection::Span(selected) = *selection else { return };
-        let pressed = |key: Key| ui.input(|input| input.key_pressed(key));
+        let pressed = |key: Key| ui.input(|input| input.key_pressed(key) && input.modifiers.is_none());
         if let Some(span) = run.trace.spans.get(selected as usize) {
             if pressed(Key::I) {
                 self.pin(span.track.0 as usize);

@@ -30,6 +30,7 @@ const LISTED: usize = 12;
 pub fn critical_path(imported: &Imported) -> CriticalPath {
     let (trace, count) = (&imported.trace, imported.trace.spans.len());
     let mut before: Vec<Vec<u32>> = vec![Vec::new(); count];
+    let mut call_of: Vec<Option<u32>> = vec![None; count];
     let mut of_track: Vec<Vec<u32>> = vec![Vec::new(); trace.tracks.len()];
     for (number, span) in (0..).zip(&trace.spans) {
         of_track[span.track.0 as usize].push(number);
@@ -40,8 +41,12 @@ pub fn critical_path(imported: &Imported) -> CriticalPath {
             before[pair[1] as usize].push(pair[0]);
         }
     }
-    let calls = imported.launches.iter().map(|launch| (launch.call, launch.work));
-    for (from, to) in calls.chain(trace.flows.iter().map(|flow| (flow.from, flow.to))) {
+    for launch in &imported.launches {
+        if let Some(call) = call_of.get_mut(launch.work as usize) {
+            *call = Some(launch.call);
+        }
+    }
+    for (from, to) in trace.flows.iter().map(|flow| (flow.from, flow.to)) {
         if let Some(list) = before.get_mut(to as usize) {
             list.push(from);
         }
@@ -50,10 +55,10 @@ pub fn critical_path(imported: &Imported) -> CriticalPath {
     let all = 0..u32::try_from(count).unwrap_or(u32::MAX);
     let last = |span: &u32| (trace.spans[*span as usize].end(), std::cmp::Reverse(*span));
     let end = all.clone().filter(is_work).max_by_key(last).or_else(|| all.max_by_key(last));
-    walk(imported, &before, end)
+    walk(imported, &before, &call_of, end)
 }
 
-fn walk(imported: &Imported, before: &[Vec<u32>], end: Option<u32>) -> CriticalPath {
+fn walk(imported: &Imported, before: &[Vec<u32>], call_of: &[Option<u32>], end: Option<u32>) -> CriticalPath {
     let trace = &imported.trace;
     let mut path = CriticalPath {
         spans: vec![false; trace.spans.len()],
@@ -82,6 +87,9 @@ fn walk(imported: &Imported, before: &[Vec<u32>], end: Option<u32>) -> CriticalP
             let other = &trace.spans[other as usize];
             other.start < span.start && !(other.duration > Nanos::ZERO && other.end() > span.end())
         });
+        // A call may end behind the short work that it has put on a stream.
+        let call = call_of[number as usize].filter(|&call| trace.spans[call as usize].start < span.start);
+        let earlier = earlier.filter(|other| Some(*other) != call).chain(call);
         next = earlier.max_by_key(|&other| (trace.spans[other as usize].end(), std::cmp::Reverse(other)));
     }
     path.by_activity = Activity::ALL.into_iter().zip(times).filter(|(_, time)| *time > Nanos::ZERO).collect();

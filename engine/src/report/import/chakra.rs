@@ -3,6 +3,9 @@
 //! A trace that was measured has times. One that was converted for a simulator often has durations alone: then a node begins
 //! when all that it depends on has ended and its kind of stream is free.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use rustc_hash::FxHashMap;
 
 use super::TraceImportError;
@@ -92,22 +95,47 @@ fn collective_name(node: &Node<'_>) -> &'static str {
     }
 }
 
-/// The earliest starts in microseconds, in the order of the file: what a node waits for stands before it, or is left out.
+/// The earliest starts in microseconds. Nodes are taken when all that they wait for has been, those first that stand first in
+/// the file; what waits in a circle is taken in the order of the file, and what is not in the file is not waited for.
 fn earliest(nodes: &[Node<'_>]) -> Vec<u64> {
-    let mut ends: FxHashMap<u64, u64> = FxHashMap::default();
-    let mut free = [0_u64; 2];
-    let mut starts = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let stream = usize::from(is_communication(node.kind));
-        let ready = node.waits_for.iter().filter_map(|id| ends.get(id)).max().copied().unwrap_or(0);
-        let is_work = node.kind > 1;
-        let start = if is_work { ready.max(free[stream]) } else { ready };
-        let end = start.saturating_add(if is_work { node.duration } else { 0 });
-        if is_work {
-            free[stream] = end;
+    let place_of: FxHashMap<u64, usize> = nodes.iter().enumerate().map(|(place, node)| (node.id, place)).collect();
+    let (mut open, mut behind) = (vec![0_usize; nodes.len()], vec![Vec::new(); nodes.len()]);
+    for (place, node) in nodes.iter().enumerate() {
+        for &before in node.waits_for.iter().filter_map(|id| place_of.get(id)).filter(|before| **before != place) {
+            open[place] += 1;
+            behind[before].push(place);
         }
-        ends.insert(node.id, end);
-        starts.push(start);
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..nodes.len()).filter(|&place| open[place] == 0).map(Reverse).collect();
+    let (mut ends, mut starts, mut taken) =
+        (vec![0_u64; nodes.len()], vec![0_u64; nodes.len()], vec![false; nodes.len()]);
+    let (mut free, mut first) = ([0_u64; 2], 0);
+    loop {
+        while first < nodes.len() && taken[first] {
+            first += 1;
+        }
+        let Some(place) = ready.pop().map(|Reverse(place)| place).or((first < nodes.len()).then_some(first)) else {
+            break;
+        };
+        if std::mem::replace(&mut taken[place], true) {
+            continue;
+        }
+        let node = &nodes[place];
+        let (stream, is_work) = (usize::from(is_communication(node.kind)), node.kind > 1);
+        let waited = node.waits_for.iter().filter_map(|id| place_of.get(id)).map(|&before| ends[before]).max();
+        let begin = waited.unwrap_or(0);
+        starts[place] = if is_work { begin.max(free[stream]) } else { begin };
+        ends[place] = starts[place].saturating_add(if is_work { node.duration } else { 0 });
+        if is_work {
+            free[stream] = ends[place];
+        }
+        for &next in &behind[place] {
+            open[next] = open[next].saturating_sub(1);
+            if open[next] == 0 {
+                ready.push(Reverse(next));
+            }
+        }
     }
     starts
 }
@@ -295,6 +323,15 @@ mod tests {
         assert_eq!(imported.activity(reduce), Activity::Communication);
         assert_eq!((trace.label(reduce).class, trace.label(reduce).bytes), ("reduce_scatter", 4096));
         assert_eq!(imported.notes.len(), 1);
+    }
+
+    #[test]
+    fn the_order_of_the_file_does_not_matter_and_circles_end() {
+        let late = [node(2, "reduce", 7, &[1], [0, 50]), node(1, "gemm", 4, &[], [0, 100])];
+        let imported = read("x.et", &file(&late)).expect("a trace");
+        assert_eq!(imported.trace.step_time.0, 150_000, "the reduction waits");
+        let circle = [node(1, "a", 4, &[2], [0, 10]), node(2, "b", 4, &[1], [0, 10])];
+        assert_eq!(read("x.et", &file(&circle)).expect("a trace").trace.step_time.0, 20_000);
     }
 
     #[test]

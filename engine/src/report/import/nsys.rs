@@ -53,6 +53,20 @@ const TABLES: [Table; 5] = [
     },
 ];
 
+/// What joins a call to its work is a number of its process: processes of one report have the same numbers.
+#[derive(Default)]
+struct Correlations(FxHashMap<(i64, i64), i64>);
+
+impl Correlations {
+    /// A number of its own for a process (bits 24 to 47 of a serialized identifier) and its correlation.
+    fn of(&mut self, identifier: Option<i64>, correlation: Option<i64>) -> i64 {
+        let Some(correlation) = correlation.filter(|number| *number != 0) else { return 0 };
+        let process = identifier.map_or(0, |identifier| (identifier >> 24) & 0xff_ffff);
+        let next = i64::try_from(self.0.len() + 1).unwrap_or(i64::MAX);
+        *self.0.entry((process, correlation)).or_insert(next)
+    }
+}
+
 fn failed(error: &rusqlite::Error) -> TraceImportError {
     TraceImportError::Database(error.to_string())
 }
@@ -75,9 +89,9 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Imported, TraceImportErro
             distinct(&database, table.name, &mut threads)?;
         }
     }
-    let mut collector = Collector::default();
+    let (mut collector, mut correlations) = (Collector::default(), Correlations::default());
     for (table, columns) in &known {
-        rows(&database, table, columns, &strings, &threads, &mut collector)?;
+        rows(&database, table, columns, (&strings, &threads), &mut correlations, &mut collector)?;
     }
     collector.finish(name, &About::default())
 }
@@ -88,7 +102,7 @@ fn has(columns: &[String], name: &str) -> bool {
 
 /// The columns of a table; none where it is not there.
 fn columns(database: &Connection, table: &str) -> Result<Vec<String>, TraceImportError> {
-    let mut query = database.prepare("SELECT name FROM pragma_table_info(?1)").map_err(|error| failed(&error))?;
+    let mut query = database.prepare("SELECT info.name FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS info WHERE tables.type = 'table' AND tables.name = ?1").map_err(|error| failed(&error))?;
     let names = query.query_map([table], |row| row.get(0)).map_err(|error| failed(&error))?;
     names.collect::<Result<_, _>>().map_err(|error| failed(&error))
 }
@@ -118,14 +132,14 @@ fn rows<'a>(
     database: &Connection,
     table: &Table,
     columns: &[String],
-    strings: &FxHashMap<i64, String>,
-    threads: &'a Threads,
+    names: (&FxHashMap<i64, String>, &'a Threads),
+    correlations: &mut Correlations,
     collector: &mut Collector<'a>,
 ) -> Result<(), TraceImportError> {
     let column = |name: &str| if has(columns, name) { format!("\"{name}\"") } else { "NULL".to_owned() };
     let named = table.names.iter().find(|name| has(columns, name)).map_or("NULL".to_owned(), |name| column(name));
     let text = format!(
-        "SELECT {}, {}, {}, {}, {}, {}, {}, {named}, {}, {} FROM {}",
+        "SELECT {}, {}, {}, {}, {}, {}, {}, {named}, {}, {}, {} FROM {}",
         column("start"),
         column("end"),
         column("deviceId"),
@@ -135,12 +149,13 @@ fn rows<'a>(
         column("globalTid"),
         table.text.map_or_else(|| "NULL".to_owned(), column),
         column("copyKind"),
+        column("globalPid"),
         table.name
     );
     let mut query = database.prepare(&text).map_err(|error| failed(&error))?;
     let mut rows = query.query([]).map_err(|error| failed(&error))?;
     while let Some(row) = rows.next().map_err(|error| failed(&error))? {
-        take(row, table, strings, threads, collector)?;
+        take(row, table, names, correlations, collector)?;
     }
     Ok(())
 }
@@ -148,8 +163,8 @@ fn rows<'a>(
 fn take<'a>(
     row: &Row<'_>,
     table: &Table,
-    strings: &FxHashMap<i64, String>,
-    threads: &'a Threads,
+    (strings, threads): (&FxHashMap<i64, String>, &'a Threads),
+    correlations: &mut Correlations,
     collector: &mut Collector<'a>,
 ) -> Result<(), TraceImportError> {
     let number = |place: usize| row.get::<_, Option<i64>>(place).ok().flatten();
@@ -168,7 +183,7 @@ fn take<'a>(
         category: table.category,
         collective: None,
         bytes: number(5).unwrap_or(0),
-        correlation: number(4).unwrap_or(0),
+        correlation: correlations.of(number(10).or(number(6)), number(4)),
         start,
         duration: end.saturating_sub(start),
     })
@@ -204,8 +219,8 @@ mod tests {
     }
 
     const TABLES: &str = "
-        CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, correlationId INT, demangledName INT);
-        INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (1000, 1700, 0, 7, 11, 1), (1500, 2500, 0, 20, 12, 2);
+        CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, correlationId INT, globalPid INT, demangledName INT);
+        INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (1000, 1700, 0, 7, 11, 281479288520704, 1), (1500, 2500, 0, 20, 11, 281479305297920, 2);
         CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT, end INT, globalTid INT, correlationId INT, nameId INT);
         INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (900, 950, 281479288520705, 11, 3);
         CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, streamId INT, correlationId INT, bytes INT, copyKind INT);

@@ -216,7 +216,8 @@ impl<'a> Collector<'a> {
 
     /// Takes a slice of a format that has no events; one that ends before it begins is left out.
     pub(super) fn slice(&mut self, raw: &RawSlice<'a, '_>) -> Result<(), TraceImportError> {
-        if raw.duration < 0 || raw.start.checked_add(raw.duration).is_none() {
+        // Half of what a number holds, so that differences of two times are numbers, too.
+        if raw.duration < 0 || raw.start.abs() > i64::MAX / 4 || raw.duration > i64::MAX / 4 {
             self.negative += 1;
             return Ok(());
         }
