@@ -345,12 +345,26 @@ fn every_view_is_drawn_in_every_size_theme_and_language() {
     window.remote(&Remote::Tab(Tab::Summary));
     window.harness.run_ok();
     window.harness.snapshot("small");
-    window.harness.set_size(Vec2::new(1440.0, 860.0));
-    window.remote(&Remote::Command(Command::ToggleTheme));
-    for tab in [Tab::Summary, Tab::Network, Tab::Graph] {
-        window.remote(&Remote::Tab(tab));
-        window.harness.run_ok();
-        window.harness.snapshot(format!("light_zh.{}", tab.name()));
+    set_language(Language::English);
+}
+
+/// What [`every_view_looks_as_kept`] does for the dark theme in English, in smaller windows to keep pictures small.
+#[test]
+fn every_view_looks_as_kept_in_both_themes_and_languages() {
+    let mut window = Window::new(Language::English);
+    window.harness.set_size(Vec2::new(1080.0, 680.0));
+    let looks = [
+        ("light_en", Remote::Command(Command::ToggleTheme)),
+        ("light_zh", Remote::Language("zh".to_owned())),
+        ("dark_zh", Remote::Command(Command::ToggleTheme)),
+    ];
+    for (look, change) in looks {
+        window.remote(&change);
+        for tab in Tab::ALL {
+            window.remote(&Remote::Tab(tab));
+            window.harness.run_ok();
+            window.harness.snapshot(format!("{look}.{}", tab.name()));
+        }
     }
     set_language(Language::English);
 }

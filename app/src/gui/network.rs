@@ -14,6 +14,8 @@ use super::widgets::{heading_ui, origin_ui, right_ui, swatch_ui};
 
 /// Side of the traffic matrix.
 const MATRIX: f32 = 340.0;
+/// Room for the numbers of its rows and columns, in points.
+const NUMBERS: f32 = 18.0;
 /// Width from which on the tables have room beside the matrix.
 const BESIDE: f32 = 960.0;
 /// Height of the picture of the cluster.
@@ -84,9 +86,11 @@ impl NetworkView {
         }
         let fullest = cells.iter().copied().max().unwrap_or(0);
         let most = fullest.max(1);
-        let (rect, response) = ui.allocate_exact_size(vec2(MATRIX, MATRIX), Sense::hover());
+        let (outer, response) = ui.allocate_exact_size(vec2(MATRIX + NUMBERS, MATRIX + NUMBERS), Sense::hover());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("network.matrix")));
+        let rect = Rect::from_min_max(outer.min + vec2(NUMBERS, NUMBERS), outer.max);
         let side = MATRIX / rows as f32;
+        numbers_ui(ui, rect, rows);
         for (index, &bytes) in cells.iter().enumerate() {
             let (from, to) = (index / rows, index % rows);
             let at = rect.min + vec2(to as f32 * side, from as f32 * side);
@@ -96,7 +100,7 @@ impl NetworkView {
             let cell = Rect::from_min_size(at, vec2(side - gap, side - gap));
             ui.painter().rect_filled(cell, 0.0, load_color(share, ui.visuals()));
         }
-        if let Some(at) = response.hover_pos() {
+        if let Some(at) = response.hover_pos().filter(|at| rect.contains(*at)) {
             let (to, from) = (((at.x - rect.left()) / side) as usize, ((at.y - rect.top()) / side) as usize);
             let bytes = Bytes(cells.get(from * rows + to).copied().unwrap_or(0));
             let unit = t_or_name("network.unit", report.unit);
@@ -105,6 +109,20 @@ impl NetworkView {
         let (unit, most) = (t_or_name("network.unit", report.unit), Bytes(fullest));
         ui.weak(t_with("network.matrix.about", unit)).on_hover_text(most.to_string());
         ui.weak(t_with("network.matrix.most", most));
+    }
+}
+
+/// Numbers of rows and columns of a matrix, as many as there is room for.
+fn numbers_ui(ui: &Ui, rect: Rect, rows: usize) {
+    let side = rect.width() / rows as f32;
+    let every = (NUMBERS / side).ceil().max(1.0) as usize;
+    let (font, color) = (FontId::proportional(10.0), ui.visuals().weak_text_color());
+    for row in (0..rows).step_by(every) {
+        let along = (row as f32 + 0.5) * side;
+        let column = rect.left_top() + vec2(along, -2.0);
+        ui.painter().text(column, Align2::CENTER_BOTTOM, row.to_string(), font.clone(), color);
+        let line = rect.left_top() + vec2(-3.0, along);
+        ui.painter().text(line, Align2::RIGHT_CENTER, row.to_string(), font.clone(), color);
     }
 }
 

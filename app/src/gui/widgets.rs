@@ -20,11 +20,18 @@ pub fn origin_ui(ui: &mut Ui, origin: Origin) {
     ui.label(text).on_hover_text(t(tip));
 }
 
-/// A coloured square with a name.
+/// A coloured square with a name: one item, so that a row which wraps never parts them.
 pub fn swatch_ui(ui: &mut Ui, color: Color32, name: &str) {
-    let (rect, _) = ui.allocate_exact_size(vec2(10.0, 10.0), Sense::hover());
-    ui.painter().rect_filled(rect, 2.0, color);
-    ui.label(name);
+    let (square, gap) = (10.0, ui.spacing().item_spacing.x);
+    let text = egui::WidgetText::from(name);
+    let galley = text.into_galley(ui, Some(egui::TextWrapMode::Extend), f32::INFINITY, egui::TextStyle::Body);
+    let size = vec2(square + gap + galley.size().x, galley.size().y.max(square));
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    let at = egui::pos2(rect.left() + square / 2.0, rect.center().y);
+    ui.painter().rect_filled(Rect::from_center_size(at, egui::Vec2::splat(square)), 2.0, color);
+    let start = egui::pos2(rect.left() + square + gap, rect.center().y - galley.size().y / 2.0);
+    ui.painter().galley(start, galley, ui.visuals().text_color());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, ui.is_enabled(), name));
 }
 
 /// A horizontal bar of coloured shares; hovering one tells its name.

@@ -64,6 +64,7 @@ impl GraphView {
         self.segment = self.segment.min(stage.segments.len().saturating_sub(1));
         ui.horizontal_wrapped(|ui| self.choosers_ui(ui, run));
         let Some(segment) = stage.segments.get(self.segment) else { return };
+        self.colours.legend_ui(ui, segment);
         let (rect, response) = ui.allocate_exact_size(ui.available_size(), Sense::click_and_drag());
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Figure, true, t("graph.name")));
         self.navigate(ui, &response, rect);

@@ -1,8 +1,8 @@
 //! What a node's colour means: the class of its op, its time, what bounds it, or its bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use egui::{Color32, Visuals};
+use egui::{Color32, Ui, Visuals};
 use shardlab_engine::cost;
 use shardlab_engine::graph::{Op, Segment};
 use shardlab_engine::trace::Name;
@@ -12,6 +12,7 @@ use super::layout::{Node, NodeKind};
 use crate::gui::design_tokens::{bound_color, class_color, load_color};
 use crate::gui::i18n::{t, t_or_name};
 use crate::gui::session::Run;
+use crate::gui::widgets::swatch_ui;
 
 /// What colours mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,28 @@ impl Colours {
             Self::Bound => "graph.colours.bound.tip",
             Self::Bytes => "graph.colours.bytes.tip",
         }
+    }
+
+    /// What the colours of a segment stand for.
+    pub fn legend_ui(self, ui: &mut Ui, segment: &Segment) {
+        ui.horizontal_wrapped(|ui| match self {
+            Self::Class => {
+                let classes: BTreeSet<&str> = segment.ops().map(|op| op.kind.class()).collect();
+                for class in classes {
+                    swatch_ui(ui, class_color(class), t_or_name("class", class));
+                }
+            }
+            Self::Bound => {
+                for bound in ["compute", "memory", "network", "launch"] {
+                    swatch_ui(ui, bound_color(bound), t_or_name("bound", bound));
+                }
+            }
+            Self::Time | Self::Bytes => {
+                swatch_ui(ui, load_color(0.0, ui.visuals()), t("graph.legend.least"));
+                swatch_ui(ui, load_color(0.5, ui.visuals()), t("graph.legend.quarter"));
+                swatch_ui(ui, load_color(1.0, ui.visuals()), t("graph.legend.most"));
+            }
+        });
     }
 }
 
