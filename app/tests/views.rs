@@ -295,6 +295,7 @@ fn logs_of_training_runs_are_drawn_and_messages_are_kept() {
     let mut window = Window::new(Language::English);
     let drop = |name: &str, text: String| Remote::Drop { name: name.to_owned(), text };
     window.remote(&drop("run-a.log", megatron_log(2.0)));
+    window.until("a log", |state| state["logs"]["logs"].as_array().is_some_and(|logs| logs.len() == 1));
     window.remote(&drop("run-b.txt", megatron_log(2.4)));
     let state = window.until("two logs", |state| state["logs"]["logs"].as_array().is_some_and(|logs| logs.len() == 2));
     assert_eq!(state["screen"], "logs");

@@ -100,8 +100,43 @@ impl Track {
         self.spans.partition_point(|&span| (trace.spans[span as usize].end().0 as f64) <= at)
     }
 
+    /// The same from a place on, in steps that double: what is near is found without looking far in memory.
+    pub fn next_after(&self, trace: &Trace, place: usize, at: f64) -> usize {
+        let is_before = |span: &u32| (trace.spans[*span as usize].end().0 as f64) <= at;
+        let mut reach = 1;
+        while self.spans.get(place + reach).is_some_and(is_before) {
+            reach *= 2;
+        }
+        let (from, to) = (place + reach / 2, (place + reach).min(self.spans.len()));
+        from + self.spans[from..to].partition_point(is_before)
+    }
+
     /// The span at a place.
     pub fn span<'a>(&self, trace: &'a Trace, place: usize) -> Option<&'a Span> {
         self.spans.get(place).map(|&span| &trace.spans[span as usize])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrackIndex;
+    use shardlab_engine::report::import_trace;
+
+    #[test]
+    fn from_a_place_on_the_same_span_is_found_as_among_all() {
+        let slices: Vec<String> = (0..70)
+            .map(|slice| {
+                format!(r#"{{"ph":"X","name":"a","pid":1,"tid":1,"ts":{},"dur":{}}}"#, slice * 10, 1 + slice % 9)
+            })
+            .collect();
+        let imported = import_trace("a.json", format!("[{}]", slices.join(",")).as_bytes()).expect("a trace");
+        let index = TrackIndex::new(&imported.trace);
+        let track = &index.tracks[0];
+        for place in 0..70 {
+            for at in (0..720_000).step_by(500).map(f64::from) {
+                let found = track.first_after(&imported.trace, at);
+                assert_eq!(track.next_after(&imported.trace, place, at), found.max(place), "{place} {at}");
+            }
+        }
     }
 }

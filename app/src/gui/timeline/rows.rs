@@ -162,6 +162,8 @@ fn slices_ui(
         blocks_ui(&painter, line, scale, track, color);
         return selected_ui(&painter, ui.visuals(), line, scale, run.trace, track, selection);
     }
+    // Slices of a pixel are many where a trace is long: they go into one mesh, which is not cut into triangles again.
+    let (under, mut narrow) = (painter.add(egui::Shape::Noop), egui::Mesh::default());
     let mut place = track.first_after(run.trace, scale.from);
     while let Some(span) = track.span(run.trace, place) {
         let (left, right) = (scale.x(span.start.0 as f64), scale.x(span.end().0 as f64));
@@ -171,18 +173,24 @@ fn slices_ui(
         let selected = *selection == Selection::Span(track.spans[place]);
         let rect = Rect::from_x_y_ranges(left..=right.max(left + 1.0), line.shrink2(vec2(0.0, 1.0)).y_range());
         // What lies within the same pixel is not drawn again.
-        let next = if right - left < 1.0 {
-            track.first_after(run.trace, scale.time(left + 1.0)).max(place + 1)
+        let is_narrow = right - left < 1.0;
+        let next = if is_narrow {
+            track.next_after(run.trace, place, scale.time(left + 1.0)).max(place + 1)
         } else {
             place + 1
         };
         let is_lit = look.lit.is_none_or(|lit| track.spans[place..next].iter().any(|&span| lit(span)));
-        slice_ui(&painter, rect, run.trace, span, (track.stream, is_lit));
+        if is_narrow {
+            narrow.add_colored_rect(rect, slice_color(run.trace, span, (track.stream, is_lit)));
+        } else {
+            slice_ui(&painter, rect, run.trace, span, (track.stream, is_lit));
+        }
         if selected {
             outline_ui(&painter, ui.visuals(), rect);
         }
         place = next;
     }
+    painter.set(under, narrow);
 }
 
 /// Forward, backward and update of each micro-batch as one slice, with its number.
@@ -222,10 +230,15 @@ fn outline_ui(painter: &Painter, visuals: &egui::Visuals, rect: Rect) {
 }
 
 /// Kernels have the colour of their class, communication that of its axis, as in the breakdown.
+fn slice_color(trace: &Trace, span: &Span, (stream, is_lit): (Stream, bool)) -> Color32 {
+    let color = span_color(stream, trace.label(span).class);
+    if is_lit { color } else { color.gamma_multiply(DIMMED) }
+}
+
+/// A slice with its name, where there is room for it.
 fn slice_ui(painter: &Painter, rect: Rect, trace: &Trace, span: &Span, (stream, is_lit): (Stream, bool)) {
     let label = trace.label(span);
-    let color = span_color(stream, label.class);
-    painter.rect_filled(rect, 1.0, if is_lit { color } else { color.gamma_multiply(DIMMED) });
+    painter.rect_filled(rect, 1.0, slice_color(trace, span, (stream, is_lit)));
     if rect.width() > 26.0 && is_lit {
         let number =
             if span.micro_batch == Span::NO_MICRO_BATCH { String::new() } else { format!("{} ", span.micro_batch) };
