@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shardlab_engine::analysis::{metrics, step_report};
+use shardlab_engine::analysis::step_report;
 use shardlab_engine::graph::lower;
 use shardlab_engine::report::{self, Comparison, Variant};
 use shardlab_engine::scenario::ScenarioFile;
@@ -51,7 +51,7 @@ fn variant(word: &str, file: &ScenarioFile) -> anyhow::Result<Variant> {
     let scenario = input::checked(word, file)?;
     let step = lower(&scenario);
     let figures = step_report(&step, &scenario, &simulate(&step, &scenario));
-    Ok(Variant { name: scenario.name().to_owned(), origin: figures.origin, measures: metrics(&scenario, &figures) })
+    Ok(report::variant_of(&scenario, &figures))
 }
 
 /// `shardlab advise`.

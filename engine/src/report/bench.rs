@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
+use super::csv::quoted;
 use crate::exec::{BenchReport, Figure, RooflinePoint, Section};
 use crate::units::{BytesPerSec, FlopsPerSec};
 
@@ -85,7 +86,6 @@ pub fn bench_csv(report: &BenchReport) -> String {
             crate::exec::Unit::BytesPerSec => "B/s",
             crate::exec::Unit::Seconds => "s",
         };
-        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         let _ = writeln!(
             text,
             "{},{},{},{unit},{},{},{},{}",

@@ -60,3 +60,8 @@ pub fn comparison_csv(comparison: &Comparison) -> String {
     let _ = writeln!(text, "step,{predicted},{executed},{}", comparison.ratio());
     text
 }
+
+/// A value in quotes: names of kernels, files and scenarios may have commas and quotes (RFC 4180, section 2).
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}

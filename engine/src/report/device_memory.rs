@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
+use super::csv::quoted;
 use crate::analysis::{AllocatorRow, Breaks, DeviceMemory, MemoryPicture};
 use crate::scenario::AllocatorName;
 use crate::search::{Edit, Treatment, Way, Ways};
@@ -213,7 +214,7 @@ pub fn memory_map_csv(picture: &MemoryPicture) -> String {
         let Some(value) = picture.values.get(block.value) else { continue };
         let _ = writeln!(
             text,
-            "{},{},{},{},{},{},{},{},\"{}\"",
+            "{},{},{},{},{},{},{},{},{}",
             block.address,
             block.bytes.0,
             block.from,
@@ -222,7 +223,7 @@ pub fn memory_map_csv(picture: &MemoryPicture) -> String {
             at(block.until),
             value.category.map_or("", crate::trace::MemoryCategory::name),
             value.micro_batch.map_or_else(String::new, |number| number.to_string()),
-            value.name.replace('"', "\"\"")
+            quoted(&value.name)
         );
     }
     text

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::palette::part_rgb;
 use super::svg::{breakdown_svg, escaped, heat_svg, memory_svg, timeline_svg};
-use super::variants::{Comparison, Variant, best_of, cause_text, change_text, compared_rows, signed_bytes, value_text};
+use super::variants::{
+    Comparison, Variant, best_of, cause_text, change_text, compared_rows, signed_bytes, signed_time, value_text,
+};
 use super::{edits_text, report_table};
 use crate::analysis::explain::constants;
 use crate::analysis::{
@@ -12,9 +14,8 @@ use crate::analysis::{
 };
 use crate::graph::StepGraph;
 use crate::scenario::{Scenario, ScenarioFile};
-use crate::search::{Advice, Effect};
+use crate::search::{Advice, Cause, Effect};
 use crate::trace::{Origin, Trace};
-use crate::units::Nanos;
 
 /// A run that a page tells of.
 #[derive(Clone, Copy, Debug)]
@@ -226,8 +227,8 @@ fn compared(page: &mut String, comparison: &Comparison<'_>) {
     for (variant, why) in variants.iter().skip(1).zip(comparison.causes) {
         let Some(why) = why else { continue };
         let _ = writeln!(page, "<h3>Why {} differs from {}</h3>", escaped(&variant.name), escaped(&variants[0].name));
-        let sign = |time: Nanos| format!("{}{}", if time.0 < 0 { "-" } else { "+" }, Nanos(time.0.saturating_abs()));
-        let rows = why.causes.iter().map(|cause| vec![cause_text(cause), sign(cause.time), signed_bytes(cause.memory)]);
+        let row = |cause: &Cause| vec![cause_text(cause), signed_time(cause.time), signed_bytes(cause.memory)];
+        let rows = why.causes.iter().map(row);
         table(page, &["setting", "step time", "memory"], rows);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
+use super::csv::quoted;
 use crate::analysis::hta::{Beside, CriticalPath, DiffRow, TraceReport, critical_path};
 use crate::trace::Imported;
 use crate::units::Nanos;
@@ -249,9 +250,4 @@ pub fn diff_csv(rows: &[DiffRow]) -> String {
         );
     }
     text
-}
-
-/// A value of CSV: names of kernels have commas.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::SCHEMA_VERSION;
+use super::csv::quoted;
 use super::variants::value_text;
 use crate::search::{Against, Space, SweepOutcome, SweepPoint, importance, pareto};
 
@@ -49,7 +50,6 @@ pub fn sweep_csv(space: &Space, points: &[SweepPoint]) -> String {
         "index,{},step_time_ns,memory_bytes,fits,devices,tokens_per_s,mfu,device_hours_per_million,money_per_million,error\n",
         paths.join(",")
     );
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     for point in sorted(points) {
         let values: Vec<String> = point.values.iter().map(|value| quoted(&value_text(value))).collect();
         let _ = write!(text, "{},{},", point.index, values.join(","));

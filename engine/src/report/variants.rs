@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::csv::quoted;
 use super::{SCHEMA_VERSION, edits_text};
 use crate::analysis::{Measure, Unit};
 use crate::search::{Advice, Attribution, Cause, Setting};
@@ -129,7 +130,7 @@ pub fn cause_text(cause: &Cause) -> String {
 }
 
 /// A time with its sign.
-fn signed_time(time: Nanos) -> String {
+pub(super) fn signed_time(time: Nanos) -> String {
     let sign = if time.0 < 0 { "-" } else { "+" };
     format!("{sign}{}", Nanos(time.0.saturating_abs()))
 }
@@ -159,7 +160,6 @@ fn causes(text: &mut String, number: usize, why: Option<&Attribution>) {
 
 /// The matrix of figures: numbers, not as they are shown.
 pub fn variants_csv(variants: &[Variant]) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let names: Vec<String> = variants.iter().map(|variant| quoted(&variant.name)).collect();
     let mut text = format!("figure,unit,{}\n", names.join(","));
     for row in compared_rows(variants) {
@@ -235,9 +235,9 @@ pub fn advice_json(name: &str, now: &crate::search::Way, found: &[Advice], toget
 pub fn advice_csv(found: &[Advice]) -> String {
     let mut text = String::from("change,gain,step_time_ns,memory_bytes,effect\n");
     for advice in found {
-        let change = edits_text(&advice.way.edits).replace('"', "\"\"");
+        let change = quoted(&edits_text(&advice.way.edits));
         let (gain, time, memory) = (advice.gain, advice.way.step_time.0, advice.memory);
-        let _ = writeln!(text, "\"{change}\",{gain},{time},{memory},{}", advice.effect.name());
+        let _ = writeln!(text, "{change},{gain},{time},{memory},{}", advice.effect.name());
     }
     text
 }

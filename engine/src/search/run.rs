@@ -9,12 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::bounds::{Bounds, bounds};
 use super::probe::{Cut, Probe};
 use super::space::Space;
-use crate::analysis::step_report;
+use super::ways::simulated;
 use crate::cluster::Cluster;
-use crate::graph::lower;
 use crate::model::Model;
 use crate::scenario::{Data, Scenario, ScenarioError, ScenarioFile, Strategy, check, check_strategy};
-use crate::sim::simulate;
 use crate::units::{Bytes, Nanos};
 
 /// What is looked for.
@@ -366,7 +364,7 @@ impl<'a> Search<'a> {
             known.index = known.index.min(index);
             return Ok(false);
         }
-        let found = self.known.get(&index).cloned().unwrap_or_else(|| simulated(index, &scenario));
+        let found = self.known.get(&index).cloned().unwrap_or_else(|| found(index, &scenario));
         let mut all = lock(&self.found);
         let first = all.get(&doing).map_or(index, |other| other.index.min(index));
         all.insert(doing, Found { index: first, ..found });
@@ -408,9 +406,8 @@ impl<'a> Search<'a> {
     }
 }
 
-fn simulated(index: u64, scenario: &Scenario) -> Found {
-    let step = lower(scenario);
-    let report = step_report(&step, scenario, &simulate(&step, scenario));
+fn found(index: u64, scenario: &Scenario) -> Found {
+    let (_, report) = simulated(scenario);
     Found {
         index,
         step_time: report.mean_step_time,

@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::space::Space;
-use crate::analysis::{run_cost, step_report};
-use crate::graph::lower;
+use super::ways::simulated;
+use crate::analysis::run_cost;
 use crate::scenario::check;
-use crate::sim::simulate;
 use crate::units::{Bytes, Nanos};
 
 /// A combination that was tried.
@@ -129,8 +128,7 @@ fn tried(space: &Space, index: u64) -> SweepPoint {
     let outcome = match check(&file) {
         Err(error) => SweepOutcome::Invalid(error.to_string()),
         Ok(scenario) => {
-            let step = lower(&scenario);
-            let report = step_report(&step, &scenario, &simulate(&step, &scenario));
+            let (_, report) = simulated(&scenario);
             let cost = run_cost(&scenario, &report);
             SweepOutcome::Figures(SweepFigures {
                 step_time: report.mean_step_time,

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::analysis::{StepReport, step_report};
-use crate::graph::lower;
+use super::ways::simulated;
 use crate::scenario::{ScenarioFile, check};
-use crate::sim::simulate;
 use crate::units::Nanos;
 
 /// A setting in which scenarios differ.
@@ -136,7 +134,7 @@ impl AttributionSearch {
                 false
             }
             Err(Unknown(set)) => {
-                let figures = self.mixed(set).and_then(|file| simulated(&file));
+                let figures = self.mixed(set).and_then(|file| figures_of(&file));
                 self.known.insert(set, figures);
                 true
             }
@@ -364,10 +362,8 @@ fn prune(tree: &mut Value, section: &str) {
     }
 }
 
-fn simulated(file: &ScenarioFile) -> Option<Figures> {
-    let scenario = check(file).ok()?;
-    let step = lower(&scenario);
-    let report: StepReport = step_report(&step, &scenario, &simulate(&step, &scenario));
+fn figures_of(file: &ScenarioFile) -> Option<Figures> {
+    let (_, report) = simulated(&check(file).ok()?);
     let memory = i64::try_from(report.fit.needed.0).unwrap_or(i64::MAX);
     Some(Figures { time: report.mean_step_time.0, memory })
 }
@@ -416,7 +412,7 @@ mod tests {
         to.strategy.zero_stage = 2;
         let why = attribution(&from, &to, &mut |_| true).expect("both are valid");
         assert!(why.exact && why.causes.len() == 3, "{why:?}");
-        let figures = [&from, &to].map(|file| simulated(file).expect("valid"));
+        let figures = [&from, &to].map(|file| figures_of(file).expect("valid"));
         assert_eq!(why.time.0, figures[1].time - figures[0].time);
         assert_eq!(why.causes.iter().map(|cause| cause.time.0).sum::<i64>(), why.time.0);
         assert_eq!(why.causes.iter().map(|cause| cause.memory).sum::<i64>(), why.memory);

@@ -203,7 +203,7 @@ pub fn changed(file: &ScenarioFile, edits: &[Edit]) -> Option<ScenarioFile> {
 }
 
 /// The step of a scenario, simulated.
-fn simulated(scenario: &Scenario) -> (StepGraph, StepReport) {
+pub(super) fn simulated(scenario: &Scenario) -> (StepGraph, StepReport) {
     let step = lower(scenario);
     let report = step_report(&step, scenario, &simulate(&step, scenario));
     (step, report)
