@@ -99,7 +99,7 @@ fn a_device_is_measured_and_its_kernels_stand_under_the_roof() {
     let state = window.until("figures", |state| state["bench"]["figures"].as_u64().is_some_and(|n| n > 20));
     assert_eq!(state["bench"]["error"], Value::Null);
     assert_eq!(state["bench"]["device"], "CPU");
-    let _ = window.harness.get_by_label("Roofline");
+    let _ = window.harness.get_by_label_contains("operations per byte");
     for label in ["fp32", "mlp up weight gradient (backward)"] {
         let _ = window.harness.get_by_label(label);
     }
@@ -450,6 +450,42 @@ fn a_leaf_and_its_spine_show_how_busy_they_are() {
     window.harness.snapshot("leaf_spine");
 }
 
+/// Bytes that ranks sent are counted, and kernels stand under roofs once the device has been measured.
+#[test]
+fn an_executed_step_has_its_traffic_and_its_roofline() {
+    use shardlab_engine::exec::Section;
+    let mut window = Window::new(Language::English);
+    window.preset("tiny-gpt-dp2-tp2");
+    window.remote(&Remote::Execute { steps: 2, backend: "cpu".to_owned() });
+    window.until("two steps", |state| {
+        state["execute"]["running"] == false && state["execute"]["steps"].as_array().map(Vec::len) == Some(2)
+    });
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.harness.run_ok();
+    window.harness.get_by_label("Look at this step in the timeline").click();
+    window.until("the executed trace", |state| state["shown"] == "executed");
+    window.remote(&Remote::Tab(Tab::Network));
+    window.harness.run_ok();
+    window.harness.get_by_label_contains("Counted while the step ran");
+    assert!(window.harness.query_by_label("Busiest links").is_none(), "its ranks share a device");
+    picture(&mut window, "executed.network");
+    window.remote(&Remote::Tab(Tab::Roofline));
+    window.harness.run_ok();
+    window.harness.get_by_label_contains("has not been measured");
+    window.harness.get_by_label("layer * qkv weight gradient");
+    window.remote(&Remote::Tab(Tab::Bench));
+    window.harness.run_ok();
+    window.harness.get_by_label("CPU").click();
+    window.harness.run_ok();
+    window.remote(&Remote::Bench(vec![Section::Peak, Section::Memory]));
+    window.until("figures", |state| state["bench"]["figures"].as_u64().is_some_and(|n| n > 5));
+    window.until("the end", |state| state["bench"]["running"] == false);
+    window.remote(&Remote::Tab(Tab::Roofline));
+    window.harness.run_ok();
+    assert_eq!(window.state()["roofline"]["roofs"], 1);
+    picture(&mut window, "executed.roofline");
+}
+
 #[test]
 fn a_measured_device_is_taken_into_the_scenario() {
     let mut window = Window::new(Language::English);
@@ -796,7 +832,15 @@ fn a_malformed_file_that_is_dropped_gives_an_error_and_changes_nothing() {
 fn a_scenario_that_is_dropped_is_simulated() {
     let mut window = Window::new(Language::English);
     window.drop_file(file("mine.toml", format!("name = \"mine\"\n{}", malformed::VALID).as_bytes()));
-    window.until("the dropped scenario", |state| state["ready"] == true && state["scenario"] == "mine");
+    let state = window.until("the dropped scenario", |state| state["ready"] == true && state["scenario"] == "mine");
+    assert_eq!(state["recent"], serde_json::json!(["mine.toml"]));
+    // It opens again from the menu.
+    window.preset("tiny-llama-1");
+    for label in ["File", "Open recent", "mine.toml"] {
+        window.harness.get_by_label(label).click();
+        window.harness.run_ok();
+    }
+    window.until("the scenario again", |state| state["ready"] == true && state["scenario"] == "mine");
 }
 
 #[test]

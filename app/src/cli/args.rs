@@ -2,7 +2,9 @@
 
 mod workbench;
 
-pub use workbench::{AdviseOptions, AgainstChoice, LogOptions, NetworkOptions, ReportOptions, SweepOptions};
+pub use workbench::{
+    AdviseOptions, AgainstChoice, LogOptions, NetworkOptions, ReportOptions, RooflineOptions, SweepOptions,
+};
 
 use std::path::PathBuf;
 
@@ -74,6 +76,8 @@ pub enum Command {
     Report(ReportOptions),
     /// Print what a step sends where: traffic by axis, collectives, how busy links are
     Network(NetworkOptions),
+    /// Place the kernels of a simulated step under the roofs of its device: what bounds each, and what is left
+    Roofline(RooflineOptions),
     /// Print the lowered step graph as Graphviz DOT or JSON
     Graph(GraphOptions),
     /// List the scenarios that ship with the program
@@ -524,6 +528,9 @@ pub struct ExecuteOptions {
     /// the beginning
     #[arg(long, value_name = "PATH")]
     pub resume: Option<PathBuf>,
+    /// Write what ranks sent each other in the last step as CSV
+    #[arg(long, value_name = "FILE")]
+    pub traffic_csv: Option<PathBuf>,
     #[command(flatten)]
     pub export: ExportOptions,
 }

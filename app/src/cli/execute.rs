@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use pollster::block_on;
-use shardlab_engine::analysis::step_report;
+use shardlab_engine::analysis::{executed_network, step_report};
 use shardlab_engine::exec::{self, Backend, CheckpointFolder, CheckpointForm, ExecError, StepResult, Stored, Trainer};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{PlacementName, Scenario};
@@ -14,7 +14,7 @@ use shardlab_engine::units::Bytes;
 
 use super::args::{BackendChoice, ExecuteOptions, PlacementChoice, PoolChoice};
 use super::commands::open_by;
-use super::output::{export, note, print, progress};
+use super::output::{export, note, print, progress, write_file};
 use super::{Answer, input, tuning};
 
 /// `shardlab execute`.
@@ -43,6 +43,9 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     let (results, stored) = train(&mut trainer, trained..steps, keeping.as_ref())?;
     let last = results.last().context("no step was trained")?;
     export(&options.export, &last.trace)?;
+    if let Some(path) = &options.traffic_csv {
+        write_file(path, &report::traffic_csv(&executed_network(&last.trace, 0)))?;
+    }
     print(&if options.export.json {
         report::execution_json(&scenario, trainer.step_graph(), trainer.backend(), &results, stored.as_ref())
     } else {
@@ -240,7 +243,7 @@ fn execution_table(scenario: &Scenario, trainer: &Trainer, results: &[StepResult
             let skipped = results.iter().filter(|result| result.skipped).count();
             let _ = writeln!(text, "\n  loss scale {scale}, steps skipped since gradients overflowed: {skipped}");
         }
-        let moved: Vec<_> = last.moved.iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
+        let moved: Vec<_> = last.moved().into_iter().map(|(axis, bytes)| format!("{axis} {bytes}")).collect();
         let moved = if moved.is_empty() { "nothing".to_owned() } else { moved.join(", ") };
         let _ = writeln!(text, "\n  moved between ranks each step: {moved}");
         let _ = writeln!(

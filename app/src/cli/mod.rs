@@ -76,6 +76,7 @@ fn run(arguments: Arguments) -> anyhow::Result<Answer> {
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Report(options) => report::report(&options),
         Command::Network(options) => report::network_of(&options),
+        Command::Roofline(options) => report::roofline_of(&options),
         Command::Search(options) => search::search(&options),
         Command::Graph(options) => commands::graph(&options),
         Command::Fit(options) => commands::fit(&options),

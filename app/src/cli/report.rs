@@ -1,8 +1,8 @@
-//! `shardlab report` and `shardlab network`.
+//! `shardlab report`, `shardlab network` and `shardlab roofline`.
 
 use std::path::Path;
 
-use shardlab_engine::analysis::{StepReport, network, step_report};
+use shardlab_engine::analysis::{StepReport, network, step_report, step_roofline};
 use shardlab_engine::graph::{StepGraph, lower};
 use shardlab_engine::report::{self, Comparison, PageRun, Variant};
 use shardlab_engine::scenario::{Scenario, ScenarioFile};
@@ -10,7 +10,7 @@ use shardlab_engine::search::{AdviceSearch, attribution, differing_settings};
 use shardlab_engine::sim::simulate;
 use shardlab_engine::trace::Trace;
 
-use super::args::{NetworkOptions, ReportOptions};
+use super::args::{NetworkOptions, ReportOptions, RooflineOptions};
 use super::output::{percentage, print, progress, write_file};
 use super::{Answer, input};
 
@@ -81,8 +81,36 @@ pub fn network_of(options: &NetworkOptions) -> anyhow::Result<Answer> {
     let found = network(&run.step, &run.scenario, &run.trace, group);
     if let Some(path) = &options.csv {
         write_file(path, &report::traffic_csv(&found))?;
+        if path == Path::new("-") {
+            return Ok(Answer::Yes);
+        }
     }
     let write = if options.json { report::network_json } else { report::network_table };
     print(&write(run.scenario.name(), &found))?;
+    Ok(Answer::Yes)
+}
+
+/// Places the kernels of a step under the roofs of its device.
+pub fn roofline_of(options: &RooflineOptions) -> anyhow::Result<Answer> {
+    let both = options.json && options.csv.as_deref() == Some(Path::new("-"));
+    anyhow::ensure!(!both, "--json and --csv - cannot both go to standard output");
+    let run = Simulated::of(&options.scenario.scenario)?;
+    let stage = options.stage.unwrap_or(run.report.critical_stage);
+    let stages = run.step.stages.len();
+    anyhow::ensure!((stage as usize) < stages, "there is no stage {stage}: the pipeline has {stages}, from 0");
+    let found = step_roofline(&run.step, &run.scenario, &run.trace, stage, None);
+    if let Some(path) = &options.csv {
+        write_file(path, &report::roofline_csv(&found))?;
+        if path == Path::new("-") {
+            return Ok(Answer::Yes);
+        }
+    }
+    let name = run.scenario.name();
+    let text = if options.json {
+        report::roofline_json(name, &found)
+    } else {
+        report::roofline_table(name, &found, options.top)
+    };
+    print(&text)?;
     Ok(Answer::Yes)
 }

@@ -1,20 +1,16 @@
 //! What this device can do, measured: a roofline with the kernels of a transformer block under it, and all figures.
 
 use egui::{Grid, ProgressBar, Ui};
-use egui_plot::{GridMark, Line, Plot, PlotPoints, Points};
 use shardlab_engine::exec::{BackendKind, BenchReport, Figure, RooflinePoint, Section, Tuning};
 use shardlab_engine::report;
 use shardlab_engine::trace::Origin;
-use shardlab_engine::units::FlopsPerSec;
 
-use super::design_tokens::{capacity_stroke, line_colors, signals};
+use super::design_tokens::{line_colors, signals};
 use super::i18n::{t, t_or_name};
 use super::job::{Job, Message};
+use super::roofline::{Dot, picture_ui};
 use super::session::Session;
-use super::widgets::{even_grid, heading_ui, origin_ui, right_ui};
-
-/// Height of the roofline.
-const HEIGHT: f32 = 260.0;
+use super::widgets::{heading_ui, origin_ui, right_ui};
 
 /// A benchmark and what it has found.
 #[derive(Debug, Default)]
@@ -30,6 +26,11 @@ pub struct BenchView {
 }
 
 impl BenchView {
+    /// What was measured, where it was.
+    pub fn report(&self) -> Option<&BenchReport> {
+        self.report.as_deref()
+    }
+
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
         serde_json::json!({
@@ -134,42 +135,22 @@ fn save_ui(ui: &mut Ui, report: &BenchReport, session: &mut Session) {
     }
 }
 
-/// Both axes are powers of ten, so a roof is two straight lines.
 fn roofline_ui(ui: &mut Ui, report: &BenchReport) {
-    let (points, peak, bandwidth) = (report.roofline(), report.peak(), report.memory_bandwidth());
+    let points = report.roofline();
     if points.is_empty() {
         return;
     }
     ui.strong(t("bench.roofline")).on_hover_text(t("bench.roofline.tip"));
-    let log = |point: &RooflinePoint| [point.intensity.log10(), point.achieved.log10()];
-    let ends = |least: bool| {
-        let all = points.iter().map(|point| point.intensity.log10()).chain([(peak / bandwidth).log10()]);
-        if least { all.fold(f64::INFINITY, f64::min) - 0.3 } else { all.fold(f64::NEG_INFINITY, f64::max) + 0.3 }
+    let [by_memory, by_arithmetic] = line_colors();
+    let dot = |point: &RooflinePoint| Dot {
+        name: format!("{} · {:.0} %", point.name, point.share() * 100.0),
+        intensity: point.intensity,
+        achieved: point.achieved,
+        color: if point.memory_bound { by_memory } else { by_arithmetic },
+        radius: 4.0,
     };
-    let (first, last) = (ends(true), ends(false));
-    let (corner, level) = ((peak / bandwidth).log10(), peak.log10());
-    let roof = vec![[first, first + bandwidth.log10()], [corner, level], [last, level]];
-    let power = |mark: GridMark| {
-        format!("{:.3}", 10_f64.powf(mark.value)).trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    let plot = Plot::new("roofline")
-        .height(HEIGHT)
-        .allow_scroll(false)
-        .x_axis_label(t("bench.intensity"))
-        .y_axis_label(t("bench.achieved"));
-    let plot = even_grid(plot, ui.visuals())
-        .x_axis_formatter(move |mark, _| power(mark))
-        .y_axis_formatter(|mark, _| FlopsPerSec(10_f64.powf(mark.value)).to_string());
-    let stroke = capacity_stroke(ui.visuals());
-    plot.show(ui, |plot| {
-        plot.line(Line::new(t("bench.roof"), PlotPoints::from(roof)).color(stroke.color).width(2.0));
-        for (memory_bound, color) in [true, false].into_iter().zip(line_colors()) {
-            for point in points.iter().filter(|point| point.memory_bound == memory_bound) {
-                let name = format!("{} · {:.0} %", point.name, point.share() * 100.0);
-                plot.points(Points::new(name, PlotPoints::from(vec![log(point)])).color(color).radius(4.0));
-            }
-        }
-    });
+    let dots: Vec<Dot> = points.iter().map(dot).collect();
+    picture_ui(ui, "roofline", &[(t("bench.roof").to_owned(), report.peak())], report.memory_bandwidth(), &dots);
 }
 
 fn section_ui(ui: &mut Ui, report: &BenchReport, before: Option<&BenchReport>, section: Section) {

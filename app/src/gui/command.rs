@@ -131,7 +131,7 @@ impl Command {
     }
 
     /// All commands in the order of the menu.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::OpenFile,
         Self::SaveScenario,
         Self::ExportJson,
@@ -156,6 +156,7 @@ impl Command {
         Self::Show(Tab::Memory),
         Self::Show(Tab::Network),
         Self::Show(Tab::Graph),
+        Self::Show(Tab::Roofline),
         Self::Show(Tab::Compare),
         Self::Show(Tab::Execute),
         Self::Show(Tab::Search),

@@ -473,7 +473,7 @@ impl ExecuteView {
     /// Hands the last step's trace to the other views.
     fn look(&self, session: &mut Session) {
         if let (Some(scenario), Some(last)) = (&self.scenario, &self.last) {
-            session.executed = Some(Arc::new(Run::of_trace(scenario.clone(), last.trace.clone())));
+            session.executed = Some(Arc::new(Run::of_trace(self.file.clone(), scenario.clone(), last.trace.clone())));
             session.show_executed = true;
         }
     }
@@ -543,7 +543,7 @@ fn figures_ui(ui: &mut Ui, last: &StepResult, (unit, rate): (&'static str, f64))
         }
         figure_ui(ui, unit, &format!("{rate:.0}"));
         figure_ui(ui, "execute.reserved", &last.reserved.to_string());
-        for (axis, bytes) in &last.moved {
+        for (axis, bytes) in last.moved() {
             figure_ui(ui, "execute.moved", &format!("{} {bytes}", t_or_name("axis", axis)));
         }
     });

@@ -35,6 +35,8 @@ mod picture;
 mod pinned;
 mod placement;
 mod pool;
+mod recent;
+mod roofline;
 mod search;
 mod session;
 mod storage;

@@ -10,7 +10,7 @@ use shardlab_engine::units::Bytes;
 use super::design_tokens::{load_color, span_color};
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
-use super::widgets::{heading_ui, origin_ui, right_ui, swatch_ui};
+use super::widgets::{end_row_ui, heading_ui, origin_ui, right_head_ui, right_ui, swatch_ui};
 
 /// Side of the traffic matrix.
 const MATRIX: f32 = 340.0;
@@ -31,15 +31,19 @@ pub struct NetworkView {
 impl NetworkView {
     /// Draws the view.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
-        let run = session.run.clone();
+        let run = session.shown().clone();
+        let report = run.network();
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
             ui.horizontal(|ui| {
                 heading_ui(ui, t("network.title"));
-                origin_ui(ui, Origin::Modelled);
+                origin_ui(ui, report.origin);
             });
-            ui.weak(t("network.about"));
-            let report = run.network();
-            picture_ui(ui, &run, report);
+            if report.origin == Origin::Modelled {
+                ui.weak(t("network.about"));
+                picture_ui(ui, &run, report);
+            } else {
+                ui.weak(t("network.executed"));
+            }
             if ui.available_width() > BESIDE {
                 ui.horizontal_top(|ui| {
                     ui.vertical(|ui| self.matrix_ui(ui, report));
@@ -54,7 +58,9 @@ impl NetworkView {
                 collectives_ui(ui, report);
                 ui.scope(|ui| self.matrix_ui(ui, report));
             }
-            links_ui(ui, report);
+            if !report.links.is_empty() {
+                links_ui(ui, report);
+            }
             ui.horizontal(|ui| {
                 let name = run.scenario.name();
                 if ui.button(t("network.save")).clicked() {
@@ -236,55 +242,57 @@ fn legend_ui(ui: &mut Ui) {
 
 fn axes_ui(ui: &mut Ui, report: &NetworkReport) {
     heading_ui(ui, t("network.axes"));
-    Grid::new("axes").striped(true).num_columns(3).spacing([18.0, 3.0]).show(ui, |ui| {
-        for key in ["network.axis", "network.inside", "network.between"] {
-            ui.weak(t(key));
-        }
-        ui.end_row();
+    let columns: &[&str] = match report.origin {
+        Origin::Modelled => &["network.inside", "network.between"],
+        _ => &["network.bytes"],
+    };
+    Grid::new("axes").striped(true).num_columns(columns.len() + 2).spacing([18.0, 3.0]).show(ui, |ui| {
+        ui.weak(t("network.axis"));
+        columns.iter().for_each(|key| right_head_ui(ui, t(key)));
+        end_row_ui(ui);
         for axis in &report.axes {
             ui.label(t_or_name("axis", axis.axis));
-            right_ui(ui, &axis.inside.to_string());
-            ui.monospace(axis.between.to_string());
-            ui.end_row();
+            [axis.inside, axis.between][..columns.len()].iter().for_each(|bytes| right_ui(ui, &bytes.to_string()));
+            end_row_ui(ui);
         }
     });
 }
 
 fn collectives_ui(ui: &mut Ui, report: &NetworkReport) {
     heading_ui(ui, t("network.collectives"));
-    Grid::new("collectives").striped(true).num_columns(6).spacing([18.0, 3.0]).show(ui, |ui| {
-        for key in
-            ["network.stream", "network.class", "network.count", "network.bytes", "network.time", "network.exposed"]
-        {
-            ui.weak(t(key));
+    Grid::new("collectives").striped(true).num_columns(7).spacing([18.0, 3.0]).show(ui, |ui| {
+        ["network.stream", "network.class"].into_iter().for_each(|key| drop(ui.weak(t(key))));
+        for key in ["network.count", "network.bytes", "network.time", "network.exposed"] {
+            right_head_ui(ui, t(key));
         }
-        ui.end_row();
+        end_row_ui(ui);
         for of in &report.collectives {
             ui.label(t_or_name("stream", of.stream.name()));
             ui.horizontal(|ui| swatch_ui(ui, span_color(of.stream, of.class), t_or_name("class", of.class)));
             right_ui(ui, &of.count.to_string());
             right_ui(ui, &of.bytes.to_string());
             right_ui(ui, &of.time.to_string());
-            ui.monospace(of.exposed.to_string());
-            ui.end_row();
+            right_ui(ui, &of.exposed.to_string());
+            end_row_ui(ui);
         }
     });
 }
 
 fn links_ui(ui: &mut Ui, report: &NetworkReport) {
     heading_ui(ui, t("network.links"));
-    Grid::new("links").striped(true).num_columns(5).spacing([18.0, 3.0]).show(ui, |ui| {
-        for key in ["network.link", "network.kind", "network.bytes", "network.capacity", "network.busy"] {
-            ui.weak(t(key));
+    Grid::new("links").striped(true).num_columns(6).spacing([18.0, 3.0]).show(ui, |ui| {
+        ["network.link", "network.kind"].into_iter().for_each(|key| drop(ui.weak(t(key))));
+        for key in ["network.bytes", "network.capacity", "network.busy"] {
+            right_head_ui(ui, t(key));
         }
-        ui.end_row();
+        end_row_ui(ui);
         for link in &report.links {
             ui.monospace(&link.name);
             ui.label(t_or_name("network.link", link.kind.name()));
             right_ui(ui, &link.bytes.to_string());
             right_ui(ui, &link.capacity.to_string());
-            ui.monospace(format!("{:.1} %", link.share * 100.0));
-            ui.end_row();
+            right_ui(ui, &format!("{:.1} %", link.share * 100.0));
+            end_row_ui(ui);
         }
     });
 }

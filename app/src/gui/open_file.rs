@@ -6,9 +6,18 @@ use shardlab_engine::unpack::plain_name;
 
 use super::i18n::t_with;
 use super::job::spawn;
+use super::recent::RecentFile;
 
-/// A file's name and its bytes, or why they could not be read.
-pub type Arrival = (String, Result<Vec<u8>, String>);
+/// A file that comes in.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name.
+    pub name: String,
+    /// Where it is, where that is known.
+    pub path: Option<String>,
+    /// What is in it, or why it could not be read.
+    pub bytes: Result<Vec<u8>, String>,
+}
 
 /// Ends of the names of traces of reads.
 pub const TRACE_ENDS: &[&str] = &["csv", "bin", "oraclegeneral", "trace"];
@@ -95,10 +104,25 @@ impl Opener {
                 .add_filter("PyTorch memory snapshot", SNAPSHOT_ENDS)
                 .add_filter("Megatron-LM, torchtitan, NeMo", LOG_ENDS);
             if let Some(handle) = dialog.pick_file().await {
-                let name = handle.file_name();
-                send.send((name, read_picked(&handle).await)).ok();
+                let (name, path) = (handle.file_name(), picked_path(&handle));
+                send.send(Arrival { name, path, bytes: read_picked(&handle).await }).ok();
                 context.request_repaint();
             }
+        });
+    }
+
+    /// Opens a file again.
+    pub fn again(&self, context: &egui::Context, file: RecentFile) {
+        let (send, context) = (self.send.clone(), context.clone());
+        spawn("open", async move {
+            let RecentFile { name, path, text } = file;
+            let bytes = match (&path, text) {
+                (_, Some(text)) => Ok(text.into_bytes()),
+                (Some(path), None) => read_path(std::path::Path::new(path)).map_err(|error| format!("{path}: {error}")),
+                (None, None) => return,
+            };
+            send.send(Arrival { name, path, bytes }).ok();
+            context.request_repaint();
         });
     }
 
@@ -112,7 +136,8 @@ impl Opener {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn take(&self, _: &egui::Context, name: String, file: &egui::DroppedFileHandle) {
-        self.send.send((name, read_path(file.path()))).ok();
+        let path = Some(file.path().display().to_string());
+        self.send.send(Arrival { name, path, bytes: read_path(file.path()) }).ok();
     }
 
     #[cfg(target_arch = "wasm32")]
@@ -123,7 +148,7 @@ impl Opener {
                 Some(size) if size > limit(&name).0 as f64 => Err(limit(&name).1),
                 _ => file.bytes_async().await,
             };
-            send.send((name, bytes)).ok();
+            send.send(Arrival { name, path: None, bytes }).ok();
             context.request_repaint();
         });
     }
@@ -143,6 +168,23 @@ fn read_path(path: &std::path::Path) -> Result<Vec<u8>, String> {
     let read = std::fs::File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
     read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > most { Err(too_large) } else { Ok(bytes) }
+}
+
+/// A page has no files of its own.
+#[cfg(target_arch = "wasm32")]
+fn read_path(_: &std::path::Path) -> Result<Vec<u8>, String> {
+    Err(super::i18n::t("open.no_paths").to_owned())
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+#[expect(clippy::unnecessary_wraps, reason = "a page knows no paths")]
+fn picked_path(handle: &rfd::FileHandle) -> Option<String> {
+    Some(handle.path().display().to_string())
+}
+
+#[cfg(target_arch = "wasm32")]
+fn picked_path(_: &rfd::FileHandle) -> Option<String> {
+    None
 }
 
 #[cfg(not(target_arch = "wasm32"))]

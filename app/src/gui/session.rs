@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{
-    HeatRow, NetworkReport, Reserved, StepReport, Straggler, heat_map, network, reserved, slow_groups, step_report,
+    HeatRow, NetworkReport, Reserved, StepReport, Straggler, executed_network, heat_map, network, reserved,
+    slow_groups, step_report,
 };
 use shardlab_engine::exec::{PoolForecast, Tuning, forecast};
 use shardlab_engine::graph::{StepGraph, lower};
@@ -17,7 +18,7 @@ use web_time::Instant;
 
 use super::i18n::t;
 use super::job::{breathe, spawn};
-use super::pinned::{MOST_PINNED, Pinned};
+use super::pinned::{MOST_PINNED, Pinned, Place, StoredPin};
 use super::timeline::{Drawn, TrackIndex};
 
 /// A scenario, lowered and simulated.
@@ -97,7 +98,11 @@ impl Run {
     pub fn network(&self) -> &NetworkReport {
         let stage = self.report.critical_stage;
         let group = || self.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
-        self.network.get_or_init(|| network(&self.step, &self.scenario, &self.trace, group()))
+        let find = || match self.trace.origin {
+            Origin::Executed => executed_network(&self.trace, group()),
+            _ => network(&self.step, &self.scenario, &self.trace, group()),
+        };
+        self.network.get_or_init(find)
     }
 
     /// What each policy of handing out memory would do, or why a budget is too small; found when it is first asked for.
@@ -138,10 +143,10 @@ impl Run {
     }
 
     /// The same around a trace that came from elsewhere: an execution.
-    pub fn of_trace(scenario: Scenario, trace: Trace) -> Self {
+    pub fn of_trace(file: ScenarioFile, scenario: Scenario, trace: Trace) -> Self {
         let step = lower(&scenario);
         let report = step_report(&step, &scenario, &trace);
-        Self::assembled(scenario, step, trace, report)
+        Self { file, ..Self::assembled(scenario, step, trace, report) }
     }
 
     /// All that belongs to a trace, with nothing found yet that is found when it is asked for.
@@ -179,6 +184,22 @@ const ONE_EDIT: f64 = 0.6;
 /// Edits that can be undone.
 const HISTORY: usize = 100;
 
+/// What a run is pinned from.
+#[derive(Clone, Debug)]
+pub enum PinSource {
+    /// It is simulated.
+    Scenario(Box<ScenarioFile>),
+    /// It was executed or imported, and kept.
+    Stored(StoredPin),
+}
+
+/// A run that is about to be pinned.
+#[derive(Debug)]
+struct Pinning {
+    source: PinSource,
+    receive: flume::Receiver<Result<Pinned, String>>,
+}
+
 /// The document.
 #[derive(Debug)]
 pub struct Session {
@@ -196,8 +217,12 @@ pub struct Session {
     pub show_executed: bool,
     /// Runs that are compared; the first is the baseline.
     pub pinned: Vec<Arc<Pinned>>,
-    /// Scenarios that are simulated to be pinned.
-    pinning: Vec<(ScenarioFile, flume::Receiver<Run>)>,
+    /// Runs that are about to be pinned, in the order in which they were asked for.
+    pinning: Vec<Pinning>,
+    /// Whether pinned runs are kept for the next visit; not where nothing else is, as in tests.
+    pub keeps: bool,
+    /// Why some are not.
+    told: (flume::Sender<String>, flume::Receiver<String>),
     /// Why something that was asked for was not done.
     pub refusals: Vec<String>,
     /// What was measured of the ways to compute kernels, on the devices of this machine.
@@ -236,6 +261,8 @@ impl Session {
             show_executed: false,
             pinned: Vec::new(),
             pinning: Vec::new(),
+            keeps: false,
+            told: flume::unbounded(),
             refusals: Vec::new(),
             tuning: Tuning::default(),
             saves: Vec::new(),
@@ -327,10 +354,14 @@ impl Session {
         self.pinning.clear();
     }
 
-    /// Scenarios that are pinned or about to be, the baseline first.
-    pub fn pinned_files(&self) -> impl Iterator<Item = &ScenarioFile> {
-        let done = self.pinned.iter().filter_map(|pinned| pinned.file());
-        done.chain(self.pinning.iter().map(|(file, _)| file))
+    /// What is pinned or about to be, the baseline first, as the next visit finds it.
+    pub fn pinned_sources(&self) -> impl Iterator<Item = PinSource> {
+        let source = |pinned: &Arc<Pinned>| match pinned.modelled_file() {
+            Some(file) => Some(PinSource::Scenario(Box::new(file.clone()))),
+            None => pinned.stored().map(PinSource::Stored),
+        };
+        let done = self.pinned.iter().filter_map(source);
+        done.chain(self.pinning.iter().map(|pinning| pinning.source.clone()))
     }
 
     /// Keeps a run behind the others, unless there are enough.
@@ -348,12 +379,31 @@ impl Session {
         if is_taken(&name) {
             run.name = numbered.unwrap_or(name);
         }
+        self.keep(&mut run);
         self.pinned.push(Arc::new(run));
+    }
+
+    /// Keeps a run for the next visit, in a file that no other has.
+    fn keep(&self, run: &mut Pinned) {
+        let taken = self.pinned.iter().filter_map(|pinned| pinned.place()).map(Place::slot);
+        let waiting = self.pinning.iter().filter_map(|pinning| match &pinning.source {
+            PinSource::Stored(stored) => Some(stored.slot),
+            PinSource::Scenario(_) => None,
+        });
+        let taken: Vec<usize> = taken.chain(waiting).collect();
+        if let Some(free) = (0..=MOST_PINNED).find(|slot| !taken.contains(slot))
+            && self.keeps
+            && run.place().is_none()
+        {
+            run.keep(free, self.told.0.clone());
+        }
     }
 
     /// Makes what is on screen the baseline; the variants stay.
     pub fn pin_baseline(&mut self) {
-        let baseline = Arc::new(Pinned::of_run(Arc::clone(self.shown())));
+        let mut baseline = Pinned::of_run(Arc::clone(self.shown()));
+        self.keep(&mut baseline);
+        let baseline = Arc::new(baseline);
         match self.pinned.first_mut() {
             Some(first) => *first = baseline,
             None => self.pinned.push(baseline),
@@ -365,12 +415,18 @@ impl Session {
         self.pin(Pinned::of_run(Arc::clone(self.shown())));
     }
 
-    /// Simulates a scenario of an earlier visit in the background and keeps it.
-    pub fn pin_kept(&mut self, file: ScenarioFile, context: &egui::Context) {
-        if let Ok(scenario) = check(&file)
-            && !self.is_full()
-        {
-            self.start_pinned(file, scenario, context);
+    /// Simulates a scenario of an earlier visit in the background, or reads a run of one, and keeps it.
+    pub fn pin_kept(&mut self, source: PinSource, context: &egui::Context) {
+        if self.is_full() {
+            return;
+        }
+        match source {
+            PinSource::Scenario(file) => {
+                if let Ok(scenario) = check(&file) {
+                    self.start_pinned(*file, scenario, context);
+                }
+            }
+            PinSource::Stored(stored) => self.start_reading(stored, context),
         }
     }
 
@@ -389,32 +445,50 @@ impl Session {
     }
 
     fn start_pinned(&mut self, file: ScenarioFile, scenario: Scenario, context: &egui::Context) {
-        let (send, receive) = flume::bounded(1);
-        let context = context.clone();
-        self.pinning.push((file.clone(), receive));
+        let (send, context) = (self.wait_for(PinSource::Scenario(Box::new(file.clone()))), context.clone());
         spawn("pin", async move {
             if let Some(run) = Run::in_background(file, scenario, || !send.is_disconnected()).await {
-                send.send(run).ok();
+                send.send(Ok(Pinned::of_run(Arc::new(run)))).ok();
                 context.request_repaint();
             }
         });
     }
 
+    fn start_reading(&mut self, stored: StoredPin, context: &egui::Context) {
+        let (send, context) = (self.wait_for(PinSource::Stored(stored.clone())), context.clone());
+        spawn("pin", async move {
+            send.send(Pinned::read(stored).await).ok();
+            context.request_repaint();
+        });
+    }
+
+    /// A place behind those that are about to be pinned.
+    fn wait_for(&mut self, source: PinSource) -> flume::Sender<Result<Pinned, String>> {
+        let (send, receive) = flume::bounded(1);
+        self.pinning.push(Pinning { source, receive });
+        send
+    }
+
     /// Takes what was simulated to be pinned.
     fn receive_pinned(&mut self) {
         // In the order in which they were asked for, whichever is ready first.
-        while let Some((_, receive)) = self.pinning.first() {
-            match receive.try_recv() {
-                Ok(run) => self.add_pinned(Pinned::of_run(Arc::new(run))),
-                Err(flume::TryRecvError::Empty) => return,
-                Err(flume::TryRecvError::Disconnected) => {}
+        while let Some(next) = self.pinning.first() {
+            let received = next.receive.try_recv();
+            if matches!(received, Err(flume::TryRecvError::Empty)) {
+                return;
             }
             self.pinning.remove(0);
+            match received {
+                Ok(Ok(pinned)) => self.add_pinned(pinned),
+                Ok(Err(error)) => self.refusals.push(error),
+                Err(_) => {}
+            }
         }
     }
 
     fn receive(&mut self) -> bool {
         self.receive_pinned();
+        self.refusals.extend(self.told.1.try_iter());
         let Some(run) = self.pending.as_ref().and_then(|receive| receive.try_recv().ok()) else { return false };
         self.run = Arc::new(run);
         self.pending = None;

@@ -81,6 +81,17 @@ pub fn right_ui(ui: &mut Ui, text: &str) {
     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(text));
 }
 
+/// The head of a column of values.
+pub fn right_head_ui(ui: &mut Ui, text: &str) {
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.weak(text));
+}
+
+/// Ends a row whose last value stands at the right of its cell: a grid gives its last column all the room there is.
+pub fn end_row_ui(ui: &mut Ui) {
+    ui.label("");
+    ui.end_row();
+}
+
 /// A number without fraction, its digits in groups of three (a thin space between, as ISO 80000-1 has it).
 pub fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());

@@ -14,6 +14,7 @@ mod input_stages;
 mod metrics;
 mod network;
 mod report;
+mod roofline;
 mod run_cost;
 mod training_log;
 mod transfer;
@@ -33,8 +34,11 @@ pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, go
 pub use input::{Feed, InputReport, input_report};
 pub use input_stages::{InputStage, StageUse};
 pub use metrics::{Better, Measure, Unit, metrics, trace_metrics};
-pub use network::{AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, network};
+pub use network::{
+    AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, executed_network, network,
+};
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
+pub use roofline::{Roofs, StepKernel, StepRoofline, step_roofline};
 pub use run_cost::{RunCost, Spent, run_cost};
 pub use training_log::{LogEvent, LogFindings, log_findings};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};

@@ -11,7 +11,7 @@ use crate::cost::communicated_bytes;
 use crate::graph::{Direction, OpKind, StepGraph};
 use crate::scenario::Scenario;
 use crate::sim::{neighbours, pattern};
-use crate::trace::{Stream, Trace};
+use crate::trace::{Origin, Stream, Trace, Traffic};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
 /// Rows of the traffic matrix, at most; of larger clusters neighbours share a row.
@@ -110,7 +110,9 @@ pub struct CollectiveUse {
 /// What a step sends where.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NetworkReport {
-    /// What a row of the matrix is: `device`, `node`, or `nodes`, several of them.
+    /// Modelled, or counted in an execution, which knows neither nodes nor links: its ranks share a device.
+    pub origin: Origin,
+    /// What a row of the matrix is: `device`, `node`, or `nodes`, several of them; `rank` of an execution.
     pub unit: &'static str,
     /// Devices of a row.
     pub per_row: u32,
@@ -175,6 +177,7 @@ pub fn network(step: &StepGraph, scenario: &Scenario, trace: &Trace, critical_gr
     }
     let fabric = links.iter().filter(|(link, _)| link.kind == LinkKind::Fabric).map(|(link, _)| link.share);
     NetworkReport {
+        origin: Origin::Modelled,
         unit,
         per_row,
         rows,
@@ -192,6 +195,28 @@ pub fn network(step: &StepGraph, scenario: &Scenario, trace: &Trace, critical_gr
         nodes,
         links: links.into_iter().map(|(link, _)| link).take(LISTED).collect(),
         collectives: collectives(trace, critical_group),
+    }
+}
+
+/// What an executed step has sent from rank to rank, as its trace has counted it; `group` is the group of ranks whose
+/// collectives are listed.
+pub fn executed_network(trace: &Trace, group: u32) -> NetworkReport {
+    let mut axes: BTreeMap<&'static str, Bytes> = BTreeMap::new();
+    for sent in &trace.traffic {
+        *axes.entry(sent.axis).or_default() += sent.bytes;
+    }
+    let cell = |&Traffic { axis, from, to, bytes }: &Traffic| TrafficCell { axis, from, to, bytes };
+    NetworkReport {
+        origin: trace.origin,
+        unit: "rank",
+        per_row: 1,
+        rows: trace.tracks.iter().map(|track| track.rank + 1).max().unwrap_or(0),
+        axes: axes.into_iter().map(|(axis, inside)| AxisTraffic { axis, inside, between: Bytes::ZERO }).collect(),
+        matrix: trace.traffic.iter().map(cell).collect(),
+        nodes: Vec::new(),
+        fabric: None,
+        links: Vec::new(),
+        collectives: collectives(trace, group),
     }
 }
 

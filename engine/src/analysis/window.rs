@@ -31,6 +31,7 @@ pub fn window(trace: &Trace, from: Nanos, until: Nanos) -> Trace {
         flows: Vec::new(),
         host_waits: trace.host_waits.iter().filter_map(wait).collect(),
         memory: trace.memory.iter().map(|curve| cut_curve(curve, from, until)).collect(),
+        traffic: Vec::new(),
         step_time: until - from,
     }
 }

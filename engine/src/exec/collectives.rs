@@ -1,6 +1,8 @@
 //! Ring collectives between the buffers of ranks (Thakur et al. 2005): every chunk really moves, in the order in
 //! which a ring would move it, so results are bit-reproducible.
 
+use std::collections::BTreeMap;
+
 use super::cpu::copy::CopyParams;
 use super::cpu::reduce::ReduceParams;
 use super::{Dispatch, Format, Slice};
@@ -23,14 +25,14 @@ pub struct Ring<'a> {
     dispatches: &'a mut Vec<Dispatch>,
     /// Blocks of which a rank's chunk of a value consists, each from another part of it.
     blocks: u32,
-    /// Bytes moved so far, over all ranks.
-    pub moved: u64,
+    /// Bytes moved so far from a member to another, by their places in the ring.
+    pub sent: BTreeMap<(usize, usize), u64>,
 }
 
 impl<'a> Ring<'a> {
     /// A ring of `members` in order.
     pub fn new(members: &'a [Member], dispatches: &'a mut Vec<Dispatch>) -> Self {
-        Self { members, dispatches, blocks: 1, moved: 0 }
+        Self { members, dispatches, blocks: 1, sent: BTreeMap::new() }
     }
 
     /// The same, where a rank has a block of every one of so many parts of a value.
@@ -67,7 +69,7 @@ impl<'a> Ring<'a> {
             let (from, to) = (self.members[rank], self.members[(rank - 1) / 2]);
             self.copy(from.input, 0, to.scratch.unwrap_or(to.output), 0, elements);
             self.reduce(to, 0, 0, elements, Reduction::Sum);
-            self.moved += self.bytes(elements);
+            self.count(rank, (rank - 1) / 2, elements);
         }
         for rank in 1..self.ranks() {
             self.hand_on((rank - 1) / 2, rank, elements);
@@ -82,9 +84,21 @@ impl<'a> Ring<'a> {
         }
     }
 
+    /// Bytes moved so far, over all ranks.
+    pub fn moved(&self) -> u64 {
+        self.sent.values().sum()
+    }
+
+    /// Counts some elements that one member sends to another.
+    fn count(&mut self, from: usize, to: usize, elements: u32) {
+        if from != to {
+            *self.sent.entry((from, to)).or_default() += self.bytes(elements);
+        }
+    }
+
     fn hand_on(&mut self, from: usize, to: usize, elements: u32) {
         self.copy(self.members[from].output, 0, self.members[to].output, 0, elements);
-        self.moved += self.bytes(elements);
+        self.count(from, to, elements);
     }
 
     /// Bytes of some elements of what is exchanged.
@@ -126,7 +140,7 @@ impl<'a> Ring<'a> {
                 let mut received = 0;
                 for (start, count) in self.blocks(elements, sent(rank)) {
                     self.copy(self.members[rank].input, start, to.scratch.unwrap_or(to.output), received, count);
-                    self.moved += self.bytes(count);
+                    self.count(rank, (rank + 1) % n, count);
                     received += count;
                 }
             }
@@ -148,7 +162,7 @@ impl<'a> Ring<'a> {
                 let (from, to) = (self.members[rank].output, self.members[(rank + 1) % n].output);
                 for (start, count) in self.blocks(elements, (rank + n - round) % n) {
                     self.copy(from, start, to, start, count);
-                    self.moved += self.bytes(count);
+                    self.count(rank, (rank + 1) % n, count);
                 }
             }
         }
@@ -160,7 +174,7 @@ impl<'a> Ring<'a> {
         for (from, to) in (0..n).flat_map(|from| (0..n).map(move |to| (from, to))) {
             let ((source, count), (target, _)) = (self.chunk(elements, to), self.chunk(elements, from));
             self.copy(self.members[from].input, source, self.members[to].output, target, count);
-            self.moved += if from == to { 0 } else { self.bytes(count) };
+            self.count(from, to, count);
         }
     }
 
@@ -183,7 +197,7 @@ impl<'a> Ring<'a> {
             };
             let (from, to) = (self.members[source as usize].input, self.members[target as usize].output);
             self.dispatches.push(Dispatch::new(&params, [from, to]));
-            self.moved += if source == target { 0 } else { self.bytes(rows * cols) };
+            self.count(source as usize, target as usize, rows * cols);
         }
     }
 
@@ -194,7 +208,7 @@ impl<'a> Ring<'a> {
             let (from, to) = (self.members[rank].input, self.members[(rank + 1) % n].output);
             let (start, count) = (0, from.elements());
             self.copy(from, start, to, start, count);
-            self.moved += if n > 1 { self.bytes(count) } else { 0 };
+            self.count(rank, (rank + 1) % n, count);
         }
     }
 

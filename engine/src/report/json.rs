@@ -56,8 +56,9 @@ pub fn execution_json(
     document.insert("outside_kernels".into(), json!(last.outside_kernels()));
     document.insert("encoding_per_call_ns".into(), json!(last.encoding_per_call()));
     document.insert("ops".into(), ops(&last.trace, 0));
-    let moved = last.moved.iter().map(|(axis, bytes)| ((*axis).to_owned(), json!(bytes.0)));
+    let moved = last.moved().into_iter().map(|(axis, bytes)| (axis.to_owned(), json!(bytes.0)));
     document.insert("bytes_moved".into(), Value::Object(moved.collect()));
+    document.insert("traffic".into(), json!(last.trace.traffic));
     document.insert("allocated_bytes".into(), json!(last.reserved.0));
     let pools = last.pools.iter().map(|pool| {
         json!({

@@ -274,6 +274,7 @@ impl<'a> Player<'a> {
             flows: self.flows,
             host_waits: self.host_waits,
             memory,
+            traffic: Vec::new(),
             step_time,
         }
     }

@@ -1,12 +1,12 @@
 //! What other tools have measured: a trace with what only they know of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Name, Trace};
 use crate::units::Nanos;
 
 /// What a slice is, as Holistic Trace Analysis divides them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// Kernels that compute.
@@ -43,7 +43,7 @@ impl Activity {
 }
 
 /// A call on the host that put work on a stream of the device: indices into [`Trace::spans`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// The call.
     pub call: u32,
@@ -52,7 +52,7 @@ pub struct Launch {
 }
 
 /// A step that the profiler marked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The group of the rank that marked it.
     pub group: u32,
@@ -65,7 +65,7 @@ pub struct Step {
 }
 
 /// A trace from a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Tracks, spans and flows; a track has a name of its own.
     pub trace: Trace,

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Bytes, Nanos};
 
 mod imported;
+mod names;
 mod training_log;
 mod verify;
 
 pub use imported::{Activity, Imported, Launch, Step};
+pub use names::{AXES, CLASSES, KnownName};
 pub use training_log::{LogStep, TrainingLog};
 pub use verify::TraceError;
+
+use names::{known_axis, known_class};
 
 /// A name that many share: of an op, of its tensors, of its spans.
 pub type Name = std::sync::Arc<str>;
@@ -25,7 +29,7 @@ pub(crate) fn name(parts: &[&str]) -> Name {
 }
 
 /// Where a figure comes from. Shown beside every figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Computed by the simulator from a cost model.
@@ -132,7 +136,7 @@ impl Stream {
 }
 
 /// What a span did, at the granularity in which breakdowns are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Forward computation of a micro-batch.
@@ -168,16 +172,17 @@ impl Phase {
 pub struct LabelId(pub u32);
 
 /// An index into [`Trace::tracks`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TrackId(pub u32);
 
 /// What a span is called and which kind of op it is: shared by all its repetitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label {
     /// The op's name, for example `layer 3 qkv`.
     pub name: Name,
-    /// The op's class, for example `matmul`: the rows of tables.
-    pub class: &'static str,
+    /// The op's class, for example `matmul`: the rows of tables; one of [`CLASSES`].
+    #[serde(deserialize_with = "known_class")]
+    pub class: KnownName,
     /// The part of the step it belongs to.
     pub phase: Phase,
     /// Floating-point work of one execution on one rank.
@@ -187,7 +192,7 @@ pub struct Label {
 }
 
 /// A stream of a rank, or of a class of identical ranks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     /// The process of the trace: index of the rank or the class.
     pub group: u32,
@@ -200,7 +205,7 @@ pub struct Track {
     /// The stream.
     pub stream: Stream,
     /// What another tool calls it; ours are called as their stream.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
 }
 
@@ -212,7 +217,7 @@ impl Track {
 }
 
 /// An op on a stream with start and duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Where.
     pub track: TrackId,
@@ -237,7 +242,7 @@ impl Span {
 }
 
 /// A send joined to its receive: indices into [`Trace::spans`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// The sending span.
     pub from: u32,
@@ -246,7 +251,7 @@ pub struct Flow {
 }
 
 /// Time in which a group's compute stream was idle because the host had not yet issued the next op.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostWait {
     /// The rank or class, as in [`Track::group`].
     pub group: u32,
@@ -257,7 +262,7 @@ pub struct HostWait {
 }
 
 /// What memory is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemoryCategory {
     /// Weights in the compute precision.
@@ -290,7 +295,7 @@ impl MemoryCategory {
 }
 
 /// Bytes by category.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryUse {
     /// Weights in the compute precision.
     pub parameters: Bytes,
@@ -351,7 +356,7 @@ impl MemoryUse {
 }
 
 /// Memory in use on one group of ranks from a moment on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemorySample {
     /// From when.
     pub at: Nanos,
@@ -360,7 +365,7 @@ pub struct MemorySample {
 }
 
 /// Memory over time of one group of ranks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryCurve {
     /// The rank or class, as in [`Track::group`].
     pub group: u32,
@@ -370,8 +375,22 @@ pub struct MemoryCurve {
     pub samples: Vec<MemorySample>,
 }
 
+/// What a rank sent to another on an axis of the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// The axis: one of [`AXES`].
+    #[serde(deserialize_with = "known_axis")]
+    pub axis: KnownName,
+    /// The rank that sent.
+    pub from: u32,
+    /// The rank that received.
+    pub to: u32,
+    /// During the step.
+    pub bytes: Bytes,
+}
+
 /// What both executors return.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// Where its figures come from.
     pub origin: Origin,
@@ -387,6 +406,9 @@ pub struct Trace {
     pub host_waits: Vec<HostWait>,
     /// Memory over time.
     pub memory: Vec<MemoryCurve>,
+    /// What ranks sent each other, where an execution counted it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
     /// From the first start to the last end.
     pub step_time: Nanos,
 }

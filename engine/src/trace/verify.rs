@@ -41,6 +41,16 @@ impl Trace {
         Ok(())
     }
 
+    /// Whether spans and flows refer to labels, tracks and spans that are there: of a trace that was read, before anything
+    /// else is asked of it.
+    pub fn refers_to_itself(&self) -> bool {
+        let (labels, tracks, spans) = (self.labels.len(), self.tracks.len(), self.spans.len());
+        let is_span = |index: u32| (index as usize) < spans;
+        self.spans.iter().all(|span| (span.label.0 as usize) < labels && (span.track.0 as usize) < tracks)
+            && self.spans.iter().all(|span| span.start.0.checked_add(span.duration.0).is_some())
+            && self.flows.iter().all(|flow| is_span(flow.from) && is_span(flow.to))
+    }
+
     fn verify_spans(&self) -> Result<(), TraceError> {
         let mut order: Vec<usize> = (0..self.spans.len()).collect();
         order.sort_by_key(|&i| (self.spans[i].track, self.spans[i].start, self.spans[i].end()));

@@ -91,7 +91,7 @@ fn ranks_in_processes_compute_the_bits_of_one_device() {
             let (one, four) = (step(&mut expected), step(&mut processes));
             assert_eq!(four.loss.to_bits(), one.loss.to_bits(), "{kind:?}");
             assert_eq!(four.gradient_norm.to_bits(), one.gradient_norm.to_bits(), "{kind:?}");
-            assert_eq!((&four.pools, four.moved.clone()), (&one.pools, one.moved.clone()), "{kind:?}");
+            assert_eq!((&four.pools, four.moved()), (&one.pools, one.moved()), "{kind:?}");
         }
         assert!(processes.backend().detail.contains("4 processes"), "{:?}", processes.backend());
     }
@@ -103,7 +103,7 @@ fn every_byte_that_ranks_exchange_goes_over_a_socket_where_each_is_a_worker() {
         let scenario = placed(model, mesh, extra, "placement = \"adapters\"");
         let mut trainer = trainer(&scenario, BackendKind::Cpu).expect("the CPU is there");
         let result = step(&mut trainer);
-        let moved: Bytes = result.moved.iter().map(|(_, bytes)| *bytes).sum();
+        let moved: Bytes = result.moved().iter().map(|(_, bytes)| *bytes).sum();
         let sent = trainer.sent().expect("there are workers");
         assert!(sent.messages > 0, "{mesh:?} {extra}");
         // Numbers of 16 bits go in whole words.

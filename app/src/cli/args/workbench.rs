@@ -56,6 +56,25 @@ pub struct NetworkOptions {
     pub csv: Option<PathBuf>,
 }
 
+/// `shardlab roofline`.
+#[derive(Clone, Debug, Args)]
+pub struct RooflineOptions {
+    #[command(flatten)]
+    pub scenario: ScenarioOption,
+    /// The pipeline stage whose kernels are placed; the one that the step waits for when left out
+    #[arg(long)]
+    pub stage: Option<u32>,
+    /// Kernels that are shown; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub top: usize,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Write all kernels as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
 /// What is to be small beside the step time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AgainstChoice {

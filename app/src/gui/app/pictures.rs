@@ -46,7 +46,8 @@ impl App {
         let settings = differing_settings(&runs.iter().map(|run| &run.file).collect::<Vec<_>>());
         let pages: Vec<_> = runs.iter().map(|run| run.page()).collect();
         let comparison = Comparison { variants: &variants, settings: &settings, causes: &[] };
-        let page = html_report(&pages, (runs.len() > 1).then_some(&comparison), self.summary.advice(&self.session));
+        let page =
+            html_report(&pages, (runs.len() > 1).then_some(&comparison), self.views.summary.advice(&self.session));
         let name = format!("{}.html", self.session.shown().scenario.name());
         self.exporter.made(context, name, page.into_bytes());
     }

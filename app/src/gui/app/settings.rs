@@ -6,6 +6,8 @@ use shardlab_engine::scenario::ScenarioFile;
 
 use super::{App, Tab};
 use crate::gui::i18n::{Language, set_language, t};
+use crate::gui::recent::RecentFile;
+use crate::gui::session::PinSource;
 
 /// Which colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +56,8 @@ pub(super) struct Settings {
     pub toured: bool,
     /// What was measured of the ways to compute kernels.
     pub tuning: Tuning,
+    /// Files that were opened last, the last first.
+    pub recent: Vec<RecentFile>,
     /// The work that is open.
     pub work: Option<Work>,
 }
@@ -69,6 +73,7 @@ impl Default for Settings {
             restores: true,
             toured: false,
             tuning: Tuning::default(),
+            recent: Vec::new(),
             work: None,
         }
     }
@@ -81,7 +86,7 @@ pub(super) struct Work {
     pub scenario: String,
     /// The preset that it came from.
     pub preset: Option<String>,
-    /// Scenarios that are pinned, the baseline first.
+    /// Scenarios and files of runs that are pinned, the baseline first.
     pub pinned: Vec<String>,
     /// The view in front.
     pub view: Option<Tab>,
@@ -102,6 +107,20 @@ impl Settings {
     }
 }
 
+fn pinned_text(source: &PinSource) -> String {
+    let text = match source {
+        PinSource::Scenario(file) => serde_json::to_string(file),
+        PinSource::Stored(stored) => serde_json::to_string(stored),
+    };
+    text.unwrap_or_default()
+}
+
+/// What is pinned, by its text; nothing where another version wrote it.
+fn pinned_source(text: &str) -> Option<PinSource> {
+    let stored = serde_json::from_str(text).map(PinSource::Stored);
+    stored.or_else(|_| serde_json::from_str(text).map(|file| PinSource::Scenario(Box::new(file)))).ok()
+}
+
 impl App {
     /// The work that is open.
     pub(super) fn work(&self) -> Work {
@@ -109,7 +128,7 @@ impl App {
         Work {
             scenario: text(&self.session.file),
             preset: self.session.preset.map(str::to_owned),
-            pinned: self.session.pinned_files().map(text).collect(),
+            pinned: self.session.pinned_sources().map(|source| pinned_text(&source)).collect(),
             unread: self.unread.clone(),
             view: self.active_tab(),
         }
@@ -131,8 +150,8 @@ impl App {
                 self.toasts.error(format!("{}: {error}", t("settings.not_restored")));
             }
         }
-        for file in work.pinned.iter().filter_map(|text| read(text).ok()) {
-            self.session.pin_kept(file, context);
+        for source in work.pinned.iter().filter_map(|text| pinned_source(text)) {
+            self.session.pin_kept(source, context);
         }
         if let Some(tab) = work.view {
             self.show_tab(tab);

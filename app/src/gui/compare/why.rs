@@ -55,7 +55,7 @@ impl Why {
         variant: &ScenarioFile,
         name: &str,
     ) {
-        let Some(baseline) = baseline.and_then(|baseline| baseline.file()) else { return };
+        let Some(baseline) = baseline.and_then(|baseline| baseline.modelled_file()) else { return };
         (self.done, self.found, self.name) = (0.0, None, name.to_owned());
         self.of = Some((baseline.clone(), variant.clone()));
         self.job = Some(Job::attribution(context, baseline.clone(), variant.clone()));
@@ -65,7 +65,7 @@ impl Why {
     pub fn of_all(&self, columns: &[Arc<Pinned>]) -> Vec<Option<Attribution>> {
         let known = |column: &Arc<Pinned>| {
             let (baseline, variant) = self.of.as_ref()?;
-            let is_it = column.file() == Some(variant) && columns[0].file() == Some(baseline);
+            let is_it = column.modelled_file() == Some(variant) && columns[0].modelled_file() == Some(baseline);
             self.found.as_deref().filter(|_| is_it).cloned()
         };
         columns.iter().skip(1).map(known).collect()
@@ -74,15 +74,16 @@ impl Why {
     /// Draws it.
     pub fn ui(&mut self, ui: &mut Ui, session: &Session, columns: &[Arc<Pinned>]) {
         let baseline = session.pinned.first();
-        let is_modelled = baseline.is_some_and(|baseline| baseline.file().is_some());
-        let variants: Vec<&Arc<Pinned>> = columns.iter().skip(1).filter(|column| column.file().is_some()).collect();
+        let is_modelled = baseline.is_some_and(|baseline| baseline.modelled_file().is_some());
+        let variants: Vec<&Arc<Pinned>> =
+            columns.iter().skip(1).filter(|column| column.modelled_file().is_some()).collect();
         if !is_modelled || variants.is_empty() {
             return;
         }
         heading_ui(ui, t("compare.why"));
         ui.horizontal_wrapped(|ui| {
             for column in variants {
-                let Some(file) = column.file() else { continue };
+                let Some(file) = column.modelled_file() else { continue };
                 let button = ui.button(t_with("compare.why.of", &column.name));
                 if button.on_hover_text(t("compare.why.tip")).clicked() {
                     self.start(ui.ctx(), baseline, file, &column.name);

@@ -12,6 +12,7 @@ use native as place;
 #[cfg(target_arch = "wasm32")]
 use web as place;
 
+pub use place::{read, write};
 use serde::{Deserialize, Serialize};
 use shardlab_engine::scenario::ScenarioFile;
 
@@ -38,7 +39,7 @@ pub struct KeptRun {
 pub async fn put(run: &KeptRun, checkpoint: &[u8]) -> Result<(), String> {
     let about = serde_json::to_vec(run).map_err(|error| error.to_string())?;
     let content = [&(about.len() as u64).to_le_bytes()[..], &about, checkpoint].concat();
-    place::write(FILE, &content).await
+    write(FILE, &content).await
 }
 
 /// The run that is kept with what it goes on from, if there is one.
@@ -46,7 +47,7 @@ pub async fn put(run: &KeptRun, checkpoint: &[u8]) -> Result<(), String> {
 /// # Errors
 /// Why it cannot be read.
 pub async fn get() -> Result<Option<(KeptRun, Vec<u8>)>, String> {
-    let Some(content) = place::read(FILE).await? else { return Ok(None) };
+    let Some(content) = read(FILE).await? else { return Ok(None) };
     let other = || format!("`{FILE}` was written by another version of this program");
     let (length, rest) = content.split_first_chunk::<8>().ok_or_else(other)?;
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| other())?;

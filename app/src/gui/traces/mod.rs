@@ -36,7 +36,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    fn new(name: String, imported: Imported) -> Self {
+    /// A trace with what can be said of it.
+    pub fn new(name: String, imported: Imported) -> Self {
         let (index, report) = (TrackIndex::new(&imported.trace), trace_report(&imported));
         Self { name, imported, index, report, path: OnceLock::new() }
     }
@@ -49,6 +50,11 @@ impl Shown {
     /// What was read.
     pub fn trace(&self) -> &Trace {
         &self.imported.trace
+    }
+
+    /// The same with what only its profiler knows.
+    pub fn imported(&self) -> &Imported {
+        &self.imported
     }
 
     /// Its critical path; found when it is first asked for.

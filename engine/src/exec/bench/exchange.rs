@@ -73,7 +73,7 @@ impl Bench<'_> {
             Exchange::TreeAllReduce => ring.tree_all_reduce(),
             Exchange::Broadcast => ring.broadcast(),
         }
-        let moved = ring.moved;
+        let moved = ring.moved();
         let scopes = scopes_of_one(u32::try_from(calls.len()).unwrap_or(u32::MAX));
         let recording = Recording { dispatches: calls, scopes };
         self.backend.prepare(&recording).await?;

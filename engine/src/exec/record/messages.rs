@@ -49,12 +49,11 @@ impl Recorder<'_> {
             }
             _ => ring.run(collective),
         }
-        let moved = ring.moved;
-        *self.moved.entry(group.axis()).or_default() += moved;
-        let scope = self.recording.scopes.len();
+        let sent = ring.sent;
+        let is_outer = self.outer.contains(&self.recording.scopes.len());
         self.close_scope(members[0], Some(group), task, op);
-        if self.outer.contains(&scope) {
-            *self.moved_outer.entry(group.axis()).or_default() += moved;
+        for ((from, to), bytes) in sent {
+            self.count(group.axis(), [members[from], members[to]], bytes, is_outer);
         }
     }
 
@@ -93,7 +92,7 @@ impl Recorder<'_> {
         let wire = &mut self.wire[place as usize];
         let buffer = wire.allocate(bytes, MemoryCategory::Buffers, |n| backend.create_at(place, n.0));
         self.transfer(from, Slice { buffer, offset: 0, ..from });
-        *self.moved.entry("pp").or_default() += from.size;
+        self.count("pp", [rank, RankId(to)], from.size, false);
         let letter = Letter { buffer, sent: self.recording.scopes.len() };
         self.ranks[to as usize].inbox.insert((transfer.number, task.micro_batch), letter);
         self.close_scope(rank, None, task, op);
@@ -109,6 +108,13 @@ impl Recorder<'_> {
         self.wire[place].free(buffer);
         self.close_scope(rank, None, task, op);
         true
+    }
+
+    /// Counts bytes that a rank sends to another; those of outer steps apart, too.
+    fn count(&mut self, axis: &'static str, [from, to]: [RankId; 2], bytes: u64, is_outer: bool) {
+        let sent = self.sent.entry((axis, from, to)).or_default();
+        sent[0] += bytes;
+        sent[1] += if is_outer { bytes } else { 0 };
     }
 
     fn transfer(&mut self, from: Slice, to: Slice) {

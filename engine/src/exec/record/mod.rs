@@ -20,6 +20,9 @@ use crate::scenario::Scenario;
 use crate::trace::{Label, LabelId, MemoryUse, Phase, Span, Stream};
 use crate::units::Bytes;
 
+/// Bytes that a rank sends to another on an axis: in a whole step, and of them those that only outer steps send.
+type Sent = BTreeMap<(&'static str, RankId, RankId), [u64; 2]>;
+
 /// A step written down, with what is needed to feed it and to read its results.
 #[derive(Debug)]
 pub struct Recorded {
@@ -39,10 +42,8 @@ pub struct Recorded {
     pub outside: Vec<PoolStatistics>,
     /// From parameters to the copies of them that are updated outside the device.
     pub masters: Vec<Dispatch>,
-    /// Bytes moved between ranks in a step, by axis.
-    pub moved: BTreeMap<&'static str, u64>,
-    /// Those of them that only a step with an outer one moves.
-    pub moved_outer: BTreeMap<&'static str, u64>,
+    /// Bytes sent in a step by axis, sender and receiver: all, and those of outer steps.
+    pub sent: Sent,
     /// Numbers of the scopes that only such a step has.
     pub outer: BTreeSet<usize>,
     /// Numbers of the scopes that send and receive a message.
@@ -114,8 +115,7 @@ struct Recorder<'a> {
     wire: Vec<Pool<BufferId>>,
     /// Parameters of ranks and the copies of them that are updated outside the device.
     masters: Vec<(RankId, TensorId, TensorId)>,
-    moved: BTreeMap<&'static str, u64>,
-    moved_outer: BTreeMap<&'static str, u64>,
+    sent: Sent,
     /// Ops of outer steps: stage, segment and number.
     outer_ops: BTreeSet<(usize, SegmentId, usize)>,
     outer: BTreeSet<usize>,
@@ -142,8 +142,7 @@ impl<'a> Recorder<'a> {
             waiting: BTreeMap::new(),
             wire,
             masters: Vec::new(),
-            moved: BTreeMap::new(),
-            moved_outer: BTreeMap::new(),
+            sent: Sent::new(),
             outer_ops: outer_ops(step),
             outer: BTreeSet::new(),
             flows: Vec::new(),
@@ -418,8 +417,7 @@ impl<'a> Recorder<'a> {
             recording: self.recording,
             feeds: self.feeds,
             layout: self.layout,
-            moved: self.moved,
-            moved_outer: self.moved_outer,
+            sent: self.sent,
             outer: self.outer,
             flows: self.flows,
             pages: self.page_labels,

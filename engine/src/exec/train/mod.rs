@@ -31,7 +31,7 @@ use crate::graph::passes::optimize::HYPER_PARAMETERS;
 use crate::graph::{Role, StepGraph, TensorId};
 use crate::model::Architecture;
 use crate::scenario::{Scenario, UpdateRule};
-use crate::trace::Label;
+use crate::trace::{Label, Traffic};
 use crate::units::{Bytes, Nanos};
 
 /// AdamW's decay rates of the moments and its stabiliser (Kingma & Ba 2015; the rates of GPT-3).
@@ -187,7 +187,6 @@ impl Trainer {
             pools: self.recorded.pools.clone(),
             pool_reserved: self.reserved_curves(&times),
             reserved: self.created(),
-            moved: self.moved(),
             trace: self.trace(&times),
         })
     }
@@ -220,14 +219,16 @@ impl Trainer {
         self.between.as_ref().unwrap_or(&self.recorded.recording)
     }
 
-    /// Bytes moved between ranks in it, by axis.
-    fn moved(&self) -> Vec<(&'static str, Bytes)> {
-        let left_out = |axis| self.recorded.moved_outer.get(axis).copied().filter(|_| self.between.is_some());
-        let of_axis = |(&axis, &bytes): (&&'static str, &u64)| match left_out(axis) {
-            Some(outer) => Some((axis, Bytes(bytes - outer))).filter(|(_, rest)| rest.0 > 0),
-            None => Some((axis, Bytes(bytes))),
+    /// What ranks send each other in it.
+    fn traffic(&self) -> Vec<Traffic> {
+        let is_between = self.between.is_some();
+        let of = |(&(axis, from, to), &[all, outer]): (&(&'static str, RankId, RankId), &[u64; 2])| Traffic {
+            axis,
+            from: from.0,
+            to: to.0,
+            bytes: Bytes(if is_between { all - outer } else { all }),
         };
-        self.recorded.moved.iter().filter_map(of_axis).collect()
+        self.recorded.sent.iter().map(of).filter(|sent| sent.bytes > Bytes::ZERO).collect()
     }
 
     /// Writes the loss scale into the recorded step, where it has changed.

@@ -1,5 +1,7 @@
 //! What a step gave.
 
+use std::collections::BTreeMap;
+
 use crate::exec::{HostTime, PoolStatistics};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
@@ -32,8 +34,6 @@ pub struct StepResult {
     pub pool_reserved: Vec<Vec<(Nanos, Bytes)>>,
     /// Bytes of all buffers on the device.
     pub reserved: Bytes,
-    /// Bytes moved between ranks, by axis.
-    pub moved: Vec<(&'static str, Bytes)>,
     /// What ran when.
     pub trace: Trace,
 }
@@ -50,6 +50,15 @@ impl StepResult {
             last = last.max(end);
         }
         1.0 - busy.secs() / self.wall.secs().max(1e-12)
+    }
+
+    /// Bytes moved between ranks, by axis.
+    pub fn moved(&self) -> Vec<(&'static str, Bytes)> {
+        let mut moved: BTreeMap<&'static str, Bytes> = BTreeMap::new();
+        for sent in &self.trace.traffic {
+            *moved.entry(sent.axis).or_default() += sent.bytes;
+        }
+        moved.into_iter().collect()
     }
 
     /// Nanoseconds in which the host writes one call down, where that is measured.

@@ -40,6 +40,7 @@ impl Trainer {
             flows: self.recorded.flows.iter().map(|&(from, to)| Flow { from: first[from], to: first[to] }).collect(),
             host_waits: Vec::new(),
             memory: self.memory_curves(times),
+            traffic: self.traffic(),
             step_time,
         }
     }

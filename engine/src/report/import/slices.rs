@@ -362,6 +362,7 @@ impl<'a> Collector<'a> {
             flows,
             host_waits: Vec::new(),
             memory,
+            traffic: Vec::new(),
             step_time: Nanos(last.saturating_sub(first)),
         };
         Ok(Imported { trace, activities: self.activities, groups: groups.names, launches, steps, notes })

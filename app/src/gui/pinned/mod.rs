@@ -1,4 +1,8 @@
 //! Runs that are kept to be compared: modelled, executed and imported ones alike.
+//!
+//! * `stored` keeps from visit to visit those that cannot be simulated again.
+
+mod stored;
 
 use std::sync::Arc;
 
@@ -13,6 +17,8 @@ use super::session::Run;
 use super::timeline::Drawn;
 use super::traces::Shown;
 
+pub use stored::{Place, StoredPin};
+
 /// Runs that are kept, at most: a baseline and eight variants, of which one is on screen.
 pub const MOST_PINNED: usize = 8;
 
@@ -24,6 +30,8 @@ pub struct Pinned {
     source: Source,
     /// Its figures.
     pub measures: Vec<Measure>,
+    /// Where it is kept for the next visit, if it is.
+    place: Option<Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,13 +44,13 @@ impl Pinned {
     /// A step that was simulated or executed.
     pub fn of_run(run: Arc<Run>) -> Self {
         let measures = metrics(&run.scenario, &run.report);
-        Self { name: run.scenario.name().to_owned(), source: Source::Run(run), measures }
+        Self { name: run.scenario.name().to_owned(), source: Source::Run(run), measures, place: None }
     }
 
     /// A trace that was opened.
     pub fn of_trace(shown: Arc<Shown>) -> Self {
         let measures = trace_metrics(shown.trace());
-        Self { name: shown.name().to_owned(), source: Source::Trace(shown), measures }
+        Self { name: shown.name().to_owned(), source: Source::Trace(shown), measures, place: None }
     }
 
     /// Its trace as it is drawn.
@@ -63,9 +71,14 @@ impl Pinned {
         self.trace().origin
     }
 
-    /// The scenario as it was written, of a simulated step.
+    /// The scenario as it was written, of a step that was simulated or executed.
     pub fn file(&self) -> Option<&ScenarioFile> {
-        self.run().map(|run| &run.file).filter(|_| self.origin() == Origin::Modelled)
+        self.run().map(|run| &run.file)
+    }
+
+    /// The same of a step that was simulated: what can be simulated again.
+    pub fn modelled_file(&self) -> Option<&ScenarioFile> {
+        self.file().filter(|_| self.origin() == Origin::Modelled)
     }
 
     /// The step, where it is one of a scenario.
