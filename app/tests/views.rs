@@ -99,7 +99,7 @@ fn a_device_is_measured_and_its_kernels_stand_under_the_roof() {
     let state = window.until("figures", |state| state["bench"]["figures"].as_u64().is_some_and(|n| n > 20));
     assert_eq!(state["bench"]["error"], Value::Null);
     assert_eq!(state["bench"]["device"], "CPU");
-    let _ = window.harness.get_by_label_contains("operations per byte");
+    assert_eq!(window.harness.get_all_by_label("Roofline").count(), 2, "a view, and the picture in this one");
     for label in ["fp32", "mlp up weight gradient (backward)"] {
         let _ = window.harness.get_by_label(label);
     }
@@ -930,6 +930,10 @@ fn traces_of_ranks_that_are_dropped_lie_beside_each_other_and_are_compared() {
     window.harness.run_steps(3);
     window.harness.get_by_label_contains("rank 1 computes longer");
     picture(&mut window, "traces.ranks");
+    window.harness.get_by_label("Collectives").click();
+    window.harness.run_steps(3);
+    window.harness.get_by_label("all-reduce");
+    picture(&mut window, "traces.collectives");
     window.harness.get_by_label("Beside the scenario").click();
     window.harness.run_steps(3);
     picture(&mut window, "traces.beside");

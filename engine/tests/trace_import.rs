@@ -21,6 +21,44 @@ fn us(micros: i64) -> Nanos {
     Nanos(micros * 1000)
 }
 
+/// Two sizes of one kernel, in a group of eight: an all-gather of 8 MiB at the output, beside a product for half of its time.
+#[test]
+fn collectives_stand_by_group_kind_and_size_with_the_bandwidths_of_nccl_tests() {
+    let nccl = |at: u32, dur: u32, name: &str, brought: u64, got: u64| {
+        format!(
+            r#"{{"ph":"X","cat":"kernel","name":"ncclDevKernel_Generic","pid":0,"tid":20,"ts":{at},"dur":{dur},"args":{{"device":0,"stream":20,
+            "Collective name":"{name}","In msg nelems":{brought},"Out msg nelems":{got},"Group size":8,"dtype":"BFloat16","Process Group Description":"tp"}}}}"#
+        )
+    };
+    let product =
+        r#"{"ph":"X","cat":"kernel","name":"gemm","pid":0,"tid":7,"ts":150,"dur":50,"args":{"device":0,"stream":7}}"#;
+    let events = [
+        nccl(100, 100, "_allgather_base", 1 << 19, 1 << 22),
+        nccl(300, 10, "_allgather_base", 1 << 16, 1 << 19),
+        nccl(400, 20, "allreduce", 1 << 20, 1 << 20),
+        nccl(500, 30, "_reduce_scatter_base", 1 << 22, 1 << 19),
+        product.to_owned(),
+    ];
+    let report = trace_report(&read(&format!("[{}]", events.join(","))));
+    let found: Vec<_> = report.collectives.iter().map(|row| (row.class, row.size.0 >> 20, row.exposed)).collect();
+    let expected = [
+        ("all_gather", 8, us(50)),
+        ("reduce_scatter", 8, us(30)),
+        ("all_reduce", 2, us(20)),
+        ("all_gather", 1, us(10)),
+    ];
+    assert_eq!(found, expected);
+    let [gather, _, reduce, _] = &report.collectives[..] else { panic!("four rows") };
+    assert_eq!((&*gather.group, gather.ranks, gather.count), ("tp", 8, 1));
+    let gb = |rate: Option<shardlab_engine::units::BytesPerSec>| (rate.expect("known").0 / 1e9 * 1e3).round() / 1e3;
+    assert_eq!((gb(gather.algorithm_bandwidth()), gb(gather.bus_bandwidth())), (83.886, 73.4));
+    assert_eq!((gb(reduce.algorithm_bandwidth()), gb(reduce.bus_bandwidth())), (104.858, 183.501));
+    // A file that does not say sizes has rows without them.
+    let silent = trace_report(&read(&kineto(0, 200, 300)));
+    assert_eq!(silent.collectives.len(), 1);
+    assert_eq!((silent.collectives[0].ranks, silent.collectives[0].algorithm_bandwidth()), (0, None));
+}
+
 #[test]
 fn a_trace_of_pytorch_has_its_streams_calls_and_steps() {
     let imported = read(&kineto(3, 200, 300));

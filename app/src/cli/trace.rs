@@ -35,6 +35,7 @@ pub fn trace(options: &TraceOptions) -> anyhow::Result<Answer> {
             ("temporal_breakdown.csv", report::temporal_breakdown_csv(&found)),
             ("comm_comp_overlap.csv", report::overlap_csv(&found)),
             ("kernel_breakdown.csv", report::kernel_breakdown_csv(&found)),
+            ("collectives.csv", report::imported_collectives_csv(&found)),
         ];
         files.extend(diff.as_deref().map(|rows| ("trace_diff.csv", report::diff_csv(rows))));
         files.iter().try_for_each(|(name, text)| write_file(&folder.join(name), text))?;

@@ -8,7 +8,7 @@ use super::SCHEMA_VERSION;
 use super::csv::quoted;
 use crate::analysis::hta::{Beside, CriticalPath, DiffRow, TraceReport, critical_path};
 use crate::trace::Imported;
-use crate::units::Nanos;
+use crate::units::{Bytes, BytesPerSec, Nanos};
 
 fn percent(part: Nanos, of: Nanos) -> f64 {
     part.secs() / of.secs().max(1e-12) * 100.0
@@ -37,6 +37,7 @@ pub fn imported_table(name: &str, imported: &Imported, report: &TraceReport, top
     }
     ranks(&mut text, report);
     kernels(&mut text, report, top);
+    collectives(&mut text, report, top);
     path(&mut text, &critical_path(imported), trace.step_time);
     text
 }
@@ -104,6 +105,35 @@ fn kernels(text: &mut String, report: &TraceReport, top: usize) {
             percent(row.sum, all),
             row.mean().to_string(),
             row.max.to_string()
+        );
+    }
+}
+
+/// Collectives, with the columns of nccl-tests.
+fn collectives(text: &mut String, report: &TraceReport, top: usize) {
+    if report.collectives.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n  {:<20} {:>6} {:<16} {:>11} {:>8} {:>10} {:>10} {:>10} {:>13} {:>13}",
+        "group", "ranks", "collective", "size", "count", "mean", "min", "exposed", "algbw", "busbw"
+    );
+    let rate = |rate: Option<BytesPerSec>| rate.map_or_else(|| "–".to_owned(), |rate| rate.to_string());
+    for row in report.collectives.iter().take(top) {
+        let ranks = if row.ranks > 0 { row.ranks.to_string() } else { "–".to_owned() };
+        let size = if row.size > Bytes::ZERO { row.size.to_string() } else { "–".to_owned() };
+        let _ = writeln!(
+            text,
+            "  {:<20} {ranks:>6} {:<16} {size:>11} {:>8} {:>10} {:>10} {:>10} {:>13} {:>13}",
+            short(if row.group.is_empty() { "–" } else { &row.group }, 20),
+            row.class,
+            row.count,
+            row.mean().to_string(),
+            row.min.to_string(),
+            row.exposed.to_string(),
+            rate(row.algorithm_bandwidth()),
+            rate(row.bus_bandwidth())
         );
     }
 }
@@ -224,6 +254,34 @@ pub fn kernel_breakdown_csv(report: &TraceReport) -> String {
             us(row.mean()),
             us(row.min),
             us(row.max)
+        );
+    }
+    text
+}
+
+/// `collectives.csv`.
+pub fn imported_collectives_csv(report: &TraceReport) -> String {
+    let mut text = String::from(
+        "group,ranks,collective,size(B),count,sum(us),mean(us),min(us),max(us),exposed(us),algbw(B/s),busbw(B/s)\n",
+    );
+    let us = |time: Nanos| time.secs() * 1e6;
+    let rate = |rate: Option<BytesPerSec>| rate.map_or_else(String::new, |rate| format!("{:.0}", rate.0));
+    for row in &report.collectives {
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.3},{},{}",
+            quoted(&row.group),
+            row.ranks,
+            row.class,
+            row.size.0,
+            row.count,
+            us(row.time),
+            us(row.mean()),
+            us(row.min),
+            us(row.max),
+            us(row.exposed),
+            rate(row.algorithm_bandwidth()),
+            rate(row.bus_bandwidth())
         );
     }
     text

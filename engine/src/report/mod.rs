@@ -46,8 +46,8 @@ pub use goodput::{goodput_csv, goodput_json, goodput_table, long_seconds, long_t
 pub use html::{PageRun, html_report, variant_of};
 pub use import::{TraceImportError, import_trace};
 pub use imported::{
-    beside_table, diff_csv, diff_table, imported_json, imported_table, kernel_breakdown_csv, overlap_csv, signed,
-    temporal_breakdown_csv,
+    beside_table, diff_csv, diff_table, imported_collectives_csv, imported_json, imported_table, kernel_breakdown_csv,
+    overlap_csv, signed, temporal_breakdown_csv,
 };
 pub use json::{SCHEMA_VERSION, collectives_json, comparison_json, execution_json, report_json, validation_json};
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,8 +1,10 @@
 //! What other tools have measured: a trace with what only they know of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Trace};
+use super::{LabelId, Name, Trace};
 use crate::units::Nanos;
 
 /// What a slice is, as Holistic Trace Analysis divides them.
@@ -77,8 +79,20 @@ pub struct Imported {
     pub launches: Vec<Launch>,
     /// Steps that were marked.
     pub steps: Vec<Step>,
+    /// What a profiler says of the collectives that labels stand for.
+    #[serde(default)]
+    pub collectives: BTreeMap<LabelId, Collective>,
     /// What was left out and why, in words.
     pub notes: Vec<String>,
+}
+
+/// A collective as a profiler describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Collective {
+    /// What its group of ranks is called; empty where it has no name.
+    pub group: Name,
+    /// Ranks of its group; 0 where that is not said.
+    pub ranks: u32,
 }
 
 impl Imported {
@@ -112,7 +126,7 @@ impl Imported {
         }));
         self.trace.spans.extend(new_spans.into_iter().map(|span| super::Span {
             track: super::TrackId(span.track.0 + tracks),
-            label: super::LabelId(span.label.0 + labels),
+            label: LabelId(span.label.0 + labels),
             ..span
         }));
         let moved = |flow: super::Flow| super::Flow { from: flow.from + spans, to: flow.to + spans };
@@ -128,6 +142,8 @@ impl Imported {
         let moved = |launch: Launch| Launch { call: launch.call + spans, work: launch.work + spans };
         self.launches.extend(part.launches.into_iter().map(moved));
         self.steps.extend(part.steps.into_iter().map(|step| Step { group: step.group + groups, ..step }));
+        let moved = |(label, of): (LabelId, Collective)| (LabelId(label.0 + labels), of);
+        self.collectives.extend(part.collectives.into_iter().map(moved));
         self.notes.extend(part.notes);
     }
 }

@@ -13,7 +13,7 @@ mod names;
 mod training_log;
 mod verify;
 
-pub use imported::{Activity, Imported, Launch, Step};
+pub use imported::{Activity, Collective, Imported, Launch, Step};
 pub use names::{AXES, CLASSES, KnownName};
 pub use training_log::{LogStep, TrainingLog};
 pub use verify::TraceError;

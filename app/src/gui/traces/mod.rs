@@ -78,6 +78,8 @@ enum Page {
     Ranks,
     /// Which kernels take it.
     Kernels,
+    /// What its collectives take.
+    Collectives,
     /// Beside a step of the scenario on screen.
     Beside,
     /// Beside the trace that was open before.
@@ -201,6 +203,7 @@ impl TracesView {
             Page::Timeline => self.timeline_ui(ui, &shown),
             Page::Ranks => tables::ranks_ui(ui, &shown.report),
             Page::Kernels => tables::kernels_ui(ui, &shown.report),
+            Page::Collectives => tables::collectives_ui(ui, &shown.report),
             Page::Beside => tables::beside_ui(ui, self.beside(&shown, &session.run), &session.run),
             Page::Difference => tables::difference_ui(ui, &self.difference),
         }
@@ -221,6 +224,7 @@ impl TracesView {
                 (Page::Timeline, "tab.timeline"),
                 (Page::Ranks, "traces.ranks"),
                 (Page::Kernels, "traces.kernels"),
+                (Page::Collectives, "traces.collectives"),
                 (Page::Beside, "traces.beside"),
             ];
             for (page, key) in pages {
@@ -285,10 +289,11 @@ fn is_another_rank(known: &Imported, new: &Imported) -> bool {
 fn save_ui(ui: &mut Ui, shown: &Shown, difference: &[DiffRow], session: &mut Session) {
     ui.menu_button(t("traces.save"), |ui| {
         let report = &shown.report;
-        let files: [(&str, &str, &dyn Fn() -> String); 5] = [
+        let files: [(&str, &str, &dyn Fn() -> String); 6] = [
             ("traces.save.ranks", "temporal_breakdown.csv", &|| report::temporal_breakdown_csv(report)),
             ("traces.save.overlap", "comm_comp_overlap.csv", &|| report::overlap_csv(report)),
             ("traces.save.kernels", "kernel_breakdown.csv", &|| report::kernel_breakdown_csv(report)),
+            ("traces.save.collectives", "collectives.csv", &|| report::imported_collectives_csv(report)),
             ("traces.save.difference", "trace_diff.csv", &|| report::diff_csv(difference)),
             ("traces.save.perfetto", "trace.json", &|| report::perfetto_json(&shown.imported.trace)),
         ];

@@ -4,12 +4,12 @@ use egui::{Grid, RichText, ScrollArea, Ui};
 use shardlab_engine::analysis::hta::{Beside, BesideRow, Change, DiffRow, TraceReport};
 use shardlab_engine::report::signed;
 use shardlab_engine::trace::{Imported, Span};
-use shardlab_engine::units::Nanos;
+use shardlab_engine::units::{Bytes, BytesPerSec, Nanos};
 
 use crate::gui::design_tokens::{class_color, part_color, signals};
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::session::Run;
-use crate::gui::widgets::{right_ui, stacked_bar_of_ui, swatch_ui};
+use crate::gui::widgets::{end_row_ui, right_head_ui, right_ui, stacked_bar_of_ui, swatch_ui};
 
 /// Rows that are shown of long tables; files have all of them.
 const SHOWN: usize = 200;
@@ -105,6 +105,42 @@ pub(super) fn kernels_ui(ui: &mut Ui, report: &TraceReport) {
     });
 }
 
+/// What collectives take, with the columns of nccl-tests.
+pub(super) fn collectives_ui(ui: &mut Ui, report: &TraceReport) {
+    if report.collectives.is_empty() {
+        ui.label(t("traces.no_collectives"));
+        return;
+    }
+    ui.weak(t("traces.collectives.about"));
+    let known = |there: bool, text: String| if there { text } else { "–".to_owned() };
+    let rate = |rate: Option<BytesPerSec>| rate.map_or_else(|| "–".to_owned(), |rate| rate.to_string());
+    ScrollArea::both().auto_shrink(false).show(ui, |ui| {
+        Grid::new("collectives of a trace").striped(true).num_columns(11).spacing([16.0, 4.0]).show(ui, |ui| {
+            for column in ["group", "collective"] {
+                ui.weak(t_or_name("traces_column", column));
+            }
+            for column in ["ranks", "size", "count", "mean", "min", "exposed", "algbw", "busbw"] {
+                let tip = t_or_name("traces_column_tip", column);
+                ui.scope(|ui| right_head_ui(ui, t_or_name("traces_column", column))).response.on_hover_text(tip);
+            }
+            end_row_ui(ui);
+            for row in report.collectives.iter().take(SHOWN) {
+                ui.label(if row.group.is_empty() { "–" } else { &*row.group });
+                swatch_ui_row(ui, row.class);
+                right_ui(ui, &known(row.ranks > 0, row.ranks.to_string()));
+                right_ui(ui, &known(row.size > Bytes::ZERO, row.size.to_string()));
+                right_ui(ui, &row.count.to_string());
+                [row.mean(), row.min, row.exposed].iter().for_each(|time| right_ui(ui, &time.to_string()));
+                [row.algorithm_bandwidth(), row.bus_bandwidth()].into_iter().for_each(|of| right_ui(ui, &rate(of)));
+                end_row_ui(ui);
+            }
+        });
+        if report.collectives.len() > SHOWN {
+            ui.weak(t_with("traces.more", report.collectives.len() - SHOWN));
+        }
+    });
+}
+
 fn swatch_ui_row(ui: &mut Ui, class: &'static str) {
     ui.horizontal(|ui| swatch_ui(ui, class_color(class), t_or_name("class", class)));
 }
@@ -184,7 +220,7 @@ pub(super) fn slice_ui(ui: &mut Ui, imported: &Imported, span: &Span, index: u32
         ui.label(t_or_name("traces_activity", imported.activity(span).name()));
         ui.monospace(format!("{} + {}", span.start, span.duration));
         if label.bytes > 0 {
-            ui.monospace(shardlab_engine::units::Bytes(label.bytes).to_string());
+            ui.monospace(Bytes(label.bytes).to_string());
         }
         let launch = imported.launches.iter().find(|launch| launch.call == index || launch.work == index);
         if let Some(launch) = launch {

@@ -7,9 +7,11 @@
 //! * **idle** time of a stream is *host wait* where the next kernel was launched after the last had ended, *kernel wait* where
 //!   they follow within 30 ns, *other* elsewhere,
 //! * **queue length** is what was launched on a stream and has not begun,
+//! * **collectives** stand by group, kind and size, with the bandwidths of nccl-tests,
 //! * the **critical path** goes back from what ends last to what it waited for.
 
 mod beside;
+mod collectives;
 mod critical;
 mod diff;
 mod intervals;
@@ -22,6 +24,7 @@ use crate::trace::{Activity, Imported, Name};
 use crate::units::Nanos;
 
 pub use beside::{Beside, BesideRow, beside};
+pub use collectives::{CollectiveRow, collectives};
 pub use critical::{CriticalPath, critical_path};
 pub use diff::{Change, DiffRow, trace_diff};
 pub use kernels::{ClassTime, KernelRow};
@@ -68,6 +71,8 @@ pub struct TraceReport {
     pub kernels: Vec<KernelRow>,
     /// The same by class.
     pub classes: Vec<ClassTime>,
+    /// Collectives by group, kind and size.
+    pub collectives: Vec<CollectiveRow>,
 }
 
 /// A rank computes so much longer than the median to be called slow.
@@ -83,7 +88,7 @@ pub fn trace_report(imported: &Imported) -> TraceReport {
     mark_stragglers(&mut ranks);
     let kernels = kernels(imported);
     let classes = class_times(&kernels, imported.groups.len());
-    TraceReport { ranks, kernels, classes }
+    TraceReport { ranks, kernels, classes, collectives: collectives(imported) }
 }
 
 /// When kernels of a rank run, by what they are.

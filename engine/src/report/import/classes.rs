@@ -75,6 +75,19 @@ pub(super) fn of_kernel(name: &str, collective: Option<&str>) -> (Activity, &'st
     (Activity::Computation, find(KERNELS, &name).unwrap_or("elementwise"))
 }
 
+/// Bytes of an element of a type, as PyTorch or NCCL call it; 0 where it is not known.
+pub(super) fn element_bytes(dtype: &str) -> i64 {
+    let name = dtype.to_ascii_lowercase();
+    match name.trim_start_matches("torch.") {
+        "double" | "float64" | "long" | "int64" | "uint64" | "complexfloat" => 8,
+        "float" | "float32" | "int" | "int32" | "uint32" => 4,
+        "bfloat16" | "half" | "float16" | "short" | "int16" | "uint16" => 2,
+        "byte" | "char" | "bool" | "int8" | "uint8" => 1,
+        other if other.starts_with("float8") => 1,
+        _ => 0,
+    }
+}
+
 /// The class of a copy or a fill.
 pub(super) fn of_copy(name: &str) -> &'static str {
     match name {

@@ -47,6 +47,14 @@ pub(super) struct Args<'a> {
     pub bytes: Option<i64>,
     /// The collective of a kernel.
     pub collective: Option<Cow<'a, str>>,
+    /// Elements that a rank brings to it, and that it gets.
+    pub elements: [i64; 2],
+    /// Their type, as PyTorch calls it.
+    pub dtype: Option<Cow<'a, str>>,
+    /// What its group of ranks is called.
+    pub process_group: Option<Cow<'a, str>>,
+    /// Ranks of its group.
+    pub group_size: Option<i64>,
     /// Bytes of a device that tensors take, of a mark about memory.
     pub allocated: Option<i64>,
     /// 0 for the host.
@@ -80,6 +88,11 @@ impl<'de: 'a, 'a> Visitor<'de> for ArgsVisitor<'a> {
                 "Total Allocated" => args.allocated = map.next_value::<Loose<'_>>()?.whole(),
                 "Device Type" => args.device_type = map.next_value::<Loose<'_>>()?.whole(),
                 "Device Id" => args.device = map.next_value::<Loose<'_>>()?.whole(),
+                "In msg nelems" => args.elements[0] = map.next_value::<Loose<'_>>()?.whole().unwrap_or(0),
+                "Out msg nelems" => args.elements[1] = map.next_value::<Loose<'_>>()?.whole().unwrap_or(0),
+                "dtype" => args.dtype = map.next_value::<Loose<'_>>()?.text(),
+                "Group size" => args.group_size = map.next_value::<Loose<'_>>()?.whole(),
+                "Process Group Description" => args.process_group = map.next_value::<Loose<'_>>()?.text(),
                 "Collective name" => args.collective = map.next_value::<Loose<'_>>()?.text(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
-use super::classes::{of_copy, of_kernel, of_ours};
+use super::classes::{element_bytes, of_copy, of_kernel, of_ours};
 use super::events::{About, Args, Event};
 use super::lanes::{MAX_LANES, lanes};
 use super::times::nanos;
 use super::{MAX_SLICES, MAX_TRACKS, TraceImportError};
 use crate::trace::{
-    Activity, Flow, Imported, Label, LabelId, Launch, MemoryCurve, MemorySample, MemoryUse, Name, Origin, Phase, Span,
-    Step, Stream, Trace, Track, TrackId,
+    Activity, Collective, Flow, Imported, Label, LabelId, Launch, MemoryCurve, MemorySample, MemoryUse, Name, Origin,
+    Phase, Span, Step, Stream, Trace, Track, TrackId,
 };
 use crate::units::{Bytes, Nanos};
 
@@ -71,6 +71,9 @@ struct ArrowEnd {
     encloses: bool,
 }
 
+/// What slices with one label have in common: collectives differ by their sizes and groups, too.
+type LabelKey = (Activity, &'static str, Name, i64, Option<Collective>);
+
 /// Where an event is: a process, a stream of a device, a thread.
 type Place<'a> = (u32, Option<(i64, i64)>, &'a str);
 
@@ -83,7 +86,8 @@ pub(super) struct Collector<'a> {
     described: Vec<Thread>,
     labels: Vec<Label>,
     activities: Vec<Activity>,
-    label_numbers: FxHashMap<(Activity, Name), LabelId>,
+    label_numbers: FxHashMap<LabelKey, LabelId>,
+    collectives: BTreeMap<LabelId, Collective>,
     slices: Vec<Slice>,
     /// Slices that have begun, by thread.
     open: FxHashMap<u32, Vec<(LabelId, i64)>>,
@@ -96,6 +100,21 @@ pub(super) struct Collector<'a> {
     negative: u64,
     timeless: u64,
     unmatched: u64,
+}
+
+impl Args<'_> {
+    /// Bytes of a collective as nccl-tests counts them: of the larger side of one rank.
+    fn message(&self, class: &'static str) -> i64 {
+        let [brought, got] = self.elements;
+        let elements = if class == "reduce_scatter" { brought } else { brought.max(got) };
+        elements.saturating_mul(self.dtype.as_deref().map_or(0, element_bytes))
+    }
+
+    fn collective(&self) -> Option<Collective> {
+        let ranks = self.group_size.and_then(|ranks| u32::try_from(ranks).ok()).unwrap_or(0);
+        let group = self.process_group.as_deref().unwrap_or("");
+        (ranks > 0 || !group.is_empty()).then(|| Collective { group: group.into(), ranks })
+    }
 }
 
 /// The text of a process's or thread's number.
@@ -154,15 +173,29 @@ impl<'a> Collector<'a> {
     }
 
     fn label(&mut self, name: &str, activity: Activity, class: &'static str, bytes: i64) -> LabelId {
+        self.label_of(name, activity, class, bytes, None)
+    }
+
+    fn label_of(
+        &mut self,
+        name: &str,
+        activity: Activity,
+        class: &'static str,
+        bytes: i64,
+        collective: Option<Collective>,
+    ) -> LabelId {
         let name: Name = name.into();
-        if let Some(&known) = self.label_numbers.get(&(activity, Name::clone(&name))) {
+        let size = if activity == Activity::Communication { bytes } else { 0 };
+        let key = (activity, class, Name::clone(&name), size, collective);
+        if let Some(&known) = self.label_numbers.get(&key) {
             return known;
         }
         let label = LabelId(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
         let bytes = u64::try_from(bytes).unwrap_or(0);
-        self.labels.push(Label { name: Name::clone(&name), class, phase: Phase::Forward, flops: 0, bytes });
+        self.labels.push(Label { name, class, phase: Phase::Forward, flops: 0, bytes });
         self.activities.push(activity);
-        self.label_numbers.insert((activity, name), label);
+        self.collectives.extend(key.4.clone().map(|collective| (label, collective)));
+        self.label_numbers.insert(key, label);
         label
     }
 
@@ -206,7 +239,13 @@ impl<'a> Collector<'a> {
         let (activity, class, on_stream) = self.kind(event);
         let thread = self.thread(event, on_stream)?;
         let name = event.name.as_deref().unwrap_or("(no name)");
-        let label = self.label(name, activity, class, event.args.bytes.unwrap_or(0));
+        let label = match activity {
+            Activity::Communication => {
+                let bytes = event.args.bytes.unwrap_or_else(|| event.args.message(class));
+                self.label_of(name, activity, class, bytes, event.args.collective())
+            }
+            _ => self.label(name, activity, class, event.args.bytes.unwrap_or(0)),
+        };
         if name.starts_with("ProfilerStep#") {
             let process = self.described[thread as usize].process;
             self.steps.push((process, name.into(), start, start + duration));
@@ -365,7 +404,15 @@ impl<'a> Collector<'a> {
             traffic: Vec::new(),
             step_time: Nanos(last.saturating_sub(first)),
         };
-        Ok(Imported { trace, activities: self.activities, groups: groups.names, launches, steps, notes })
+        Ok(Imported {
+            trace,
+            activities: self.activities,
+            groups: groups.names,
+            launches,
+            steps,
+            collectives: self.collectives,
+            notes,
+        })
     }
 
     fn notes(&self, unended: usize, left_out: u64) -> Vec<String> {
