@@ -116,6 +116,26 @@ fn the_interface_is_there_in_chinese() {
     set_language(Language::English);
 }
 
+/// What the engine refuses is said in the language of the window, at the field and in the log.
+#[test]
+fn refusals_of_the_engine_are_chinese_in_a_chinese_window() {
+    let mut window = Window::new(Language::Chinese);
+    window.remote(&Remote::Language("zh".to_owned()));
+    window.remote(&Remote::Set("strategy.tensor_parallel".to_owned(), 3.into()));
+    window.harness.run_ok();
+    let refused: Vec<_> = window.harness.query_all_by_label_contains("不允许：应为").collect();
+    assert!(!refused.is_empty(), "{}", window.state()["error"]);
+    window.remote(&Remote::Command(Command::Undo));
+    window.remote(&Remote::Tab(Tab::Execute));
+    window.harness.run_ok();
+    window.harness.get_by_label_contains("而一次执行最多可用");
+    window.remote(&Remote::Drop { name: "cut.json".to_owned(), text: "{\"traceEvents\": [{".to_owned() });
+    let state = window.until("an answer", |state| state["toast"].is_string());
+    let told = window.harness.query_all_by_label_contains("文件被截断").count();
+    assert_eq!(told, 1, "{}", state["toast"]);
+    set_language(Language::English);
+}
+
 #[test]
 fn a_step_that_does_not_fit_names_the_biggest_block() {
     let mut window = Window::new(Language::English);
@@ -932,7 +952,7 @@ fn traces_of_ranks_that_are_dropped_lie_beside_each_other_and_are_compared() {
     picture(&mut window, "traces.ranks");
     window.harness.get_by_label("Collectives").click();
     window.harness.run_steps(3);
-    window.harness.get_by_label("all-reduce");
+    window.harness.get_by_label_contains("By group, kind and size");
     picture(&mut window, "traces.collectives");
     window.harness.get_by_label("Beside the scenario").click();
     window.harness.run_steps(3);

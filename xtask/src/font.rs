@@ -26,7 +26,7 @@ const OPTIONS: [&str; 7] = [
     "--notdef-outline",
 ];
 
-/// Writes the subset for a translation (`assets/i18n/zh.toml` when none is named).
+/// Writes the subset for a translation (`assets/i18n/zh.toml` when none is named), and for what the engine says.
 ///
 /// # Errors
 /// When the translation, the font or fontTools is missing.
@@ -37,7 +37,8 @@ pub fn subset(translation: Option<&str>) -> Result<()> {
     if !Path::new(SOURCE).is_file() {
         bail!("expected {SOURCE}; run: apt-get install fonts-noto-cjk");
     }
-    let characters = characters(&text);
+    let messages = fs::read_to_string(paths::root().join("assets/i18n/messages.zh.toml"))?;
+    let characters = characters(&(text + &messages));
     let list = paths::target().join("font-characters.txt");
     fs::write(&list, characters.iter().collect::<String>())?;
     cut(&list, &paths::root().join(RESULT))?;

@@ -5,12 +5,12 @@ use shardlab_engine::exec::{BackendKind, BenchReport, Figure, RooflinePoint, Sec
 use shardlab_engine::report;
 use shardlab_engine::trace::Origin;
 
-use super::design_tokens::{line_colors, signals};
+use super::design_tokens::line_colors;
 use super::i18n::{t, t_or_name};
 use super::job::{Job, Message};
 use super::roofline::{Dot, picture_ui};
 use super::session::Session;
-use super::widgets::{heading_ui, origin_ui, right_ui};
+use super::widgets::{error_ui, heading_ui, origin_ui, right_ui, warning_ui};
 
 /// A benchmark and what it has found.
 #[derive(Debug, Default)]
@@ -85,10 +85,10 @@ impl BenchView {
             ui.weak(t("bench.about"));
             self.control_ui(ui, &session.tuning);
             if let Some(note) = &self.note {
-                ui.colored_label(signals(ui.visuals()).warn, note);
+                warning_ui(ui, note);
             }
             if let Some(error) = &self.error {
-                ui.colored_label(signals(ui.visuals()).bad, error);
+                error_ui(ui, error);
             }
             let Some(report) = &self.report else { return };
             let backend = &report.backend;

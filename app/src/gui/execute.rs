@@ -14,13 +14,13 @@ use shardlab_engine::units::Bytes;
 use super::design_tokens::{class_color, line_colors, memory_color, signals};
 #[cfg(not(target_arch = "wasm32"))]
 use super::feed::FeedView;
-use super::i18n::{t, t_or_name, t_with};
+use super::i18n::{message, t, t_or_name, t_with};
 use super::job::{Checkpoint, Job, Message, Start, Training};
 use super::kept::KeptRun;
 use super::placement::placement_ui;
 use super::pool::PoolView;
 use super::session::{Run, Session};
-use super::widgets::{even_grid, figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui};
+use super::widgets::{error_ui, even_grid, figure_ui, heading_ui, origin_ui, stacked_bar_ui, swatch_ui, warning_ui};
 
 /// The preset that is offered where the scenario is too large for this device.
 pub const SMALL_PRESET: &str = "tiny-llama-1";
@@ -360,7 +360,7 @@ impl ExecuteView {
                 ui.colored_label(signals(ui.visuals()).warn, t("execute.emulated"));
             }
             if let Some(error) = &self.error {
-                ui.colored_label(signals(ui.visuals()).bad, error);
+                error_ui(ui, error);
             }
             self.checkpoint_ui(ui, session);
             if self.last.is_some() {
@@ -450,7 +450,7 @@ impl ExecuteView {
             let color = signals(ui.visuals()).warn;
             egui::Frame::group(ui.style()).stroke(egui::Stroke::new(1.0, color)).show(ui, |ui| {
                 ui.colored_label(color, t("execute.fallback"));
-                ui.label(note);
+                ui.label(message(note));
             });
         }
         if let Some(backend) = &self.backend {
@@ -565,7 +565,7 @@ fn figures_ui(ui: &mut Ui, last: &StepResult, (unit, rate): (&'static str, f64))
 }
 
 fn too_large_ui(ui: &mut Ui, session: &mut Session, why: &str) {
-    ui.colored_label(signals(ui.visuals()).warn, why);
+    warning_ui(ui, why);
     if ui.button(t("execute.load_small")).on_hover_text(t("execute.load_small.tip")).clicked() {
         session.load_preset(SMALL_PRESET);
     }

@@ -11,11 +11,11 @@ use shardlab_engine::report;
 use shardlab_engine::trace::Origin;
 use shardlab_engine::units::{Bytes, BytesPerSec};
 
-use super::design_tokens::{capacity_stroke, line_colors, signals};
+use super::design_tokens::{capacity_stroke, line_colors};
 use super::i18n::{t, t_with};
 use super::job::{Job, Message, spawn};
 use super::session::Session;
-use super::widgets::{even_grid, heading_ui, origin_ui, right_ui};
+use super::widgets::{error_ui, even_grid, heading_ui, origin_ui, right_ui, warning_ui};
 
 /// Height of the chart.
 const HEIGHT: f32 = 180.0;
@@ -97,13 +97,13 @@ impl FeedView {
             ui.weak(t("feed.about"));
             let run = session.run.clone();
             if let Err(error) = executable_step(&run.scenario, &run.step) {
-                ui.colored_label(signals(ui.visuals()).warn, error.to_string());
+                warning_ui(ui, &error.to_string());
                 return;
             }
             self.choices_ui(ui);
             self.start_ui(ui, session);
             if let Some(error) = &self.error {
-                ui.colored_label(signals(ui.visuals()).bad, error);
+                error_ui(ui, error);
             }
             if let Some(report) = &self.report {
                 report_ui(ui, report, session);

@@ -1,8 +1,14 @@
 //! Texts in English and Chinese, by key.
+//!
+//! * `messages` has what the engine says.
+
+mod messages;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use messages::message;
 
 /// A language of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -141,7 +147,8 @@ mod tests {
         let context = egui::Context::default();
         context.set_fonts(fonts);
         let mut output = context.run_ui(egui::RawInput::default(), |ui| {
-            for c in ZH.values().flat_map(|text| text.chars()).filter(|c| !c.is_control()) {
+            let messages = include_str!("../../../assets/i18n/messages.zh.toml");
+            for c in ZH.values().flat_map(|text| text.chars()).chain(messages.chars()).filter(|c| !c.is_control()) {
                 let has = ui.ctx().fonts_mut(|fonts| fonts.has_glyph(&egui::FontId::proportional(14.0), c));
                 assert!(has, "{c} is missing: run `cargo xtask font`");
             }

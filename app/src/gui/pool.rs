@@ -8,11 +8,11 @@ use shardlab_engine::scenario::PoolName;
 use shardlab_engine::trace::{MemorySample, Origin};
 use shardlab_engine::units::Bytes;
 
-use super::design_tokens::{line_colors, signals};
+use super::design_tokens::line_colors;
 use super::form::{Typed, quantity_ui};
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
-use super::widgets::{even_grid, heading_ui, origin_ui, right_ui};
+use super::widgets::{error_ui, even_grid, heading_ui, origin_ui, right_ui};
 
 /// Height of the chart.
 const HEIGHT: f32 = 180.0;
@@ -54,7 +54,7 @@ impl PoolView {
                 }
             }
             Err(error) => {
-                ui.colored_label(signals(ui.visuals()).bad, error);
+                error_ui(ui, error);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Messages: errors stay until they are dismissed, notices go by themselves; the log keeps all of them.
 
 use super::design_tokens::signals;
-use super::i18n::t;
+use super::i18n::{message, t};
 
 /// A message and whether it is an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,7 @@ fn toast_ui(ui: &mut egui::Ui, toast: &Toast) -> bool {
             ui.colored_label(color, if toast.error { "⚠" } else { "✓" });
             ui.vertical(|ui| {
                 ui.set_max_width(380.0);
-                ui.label(&toast.text);
+                ui.label(message(&toast.text));
             });
             ui.small_button("×").on_hover_text(t("toast.dismiss")).clicked()
         })

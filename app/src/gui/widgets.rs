@@ -7,7 +7,7 @@ use egui_plot::{GridInput, GridMark, Plot};
 use shardlab_engine::trace::Origin;
 
 use super::design_tokens::{chart_grid, signals};
-use super::i18n::{t, tip};
+use super::i18n::{message, t, tip};
 
 /// A small label that says where figures come from.
 pub fn origin_ui(ui: &mut Ui, origin: Origin) {
@@ -79,6 +79,16 @@ pub fn heading_ui(ui: &mut Ui, text: &str) -> Response {
 /// A value at the right of its cell.
 pub fn right_ui(ui: &mut Ui, text: &str) {
     ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.monospace(text));
+}
+
+/// What went wrong, as the engine says it.
+pub fn error_ui(ui: &mut Ui, error: &str) {
+    ui.colored_label(signals(ui.visuals()).bad, message(error));
+}
+
+/// Why something cannot be done as it stands, as the engine says it.
+pub fn warning_ui(ui: &mut Ui, warning: &str) {
+    ui.colored_label(signals(ui.visuals()).warn, message(warning));
 }
 
 /// The head of a column of values.

@@ -10,7 +10,7 @@ use crate::gui::design_tokens::signals;
 use crate::gui::i18n::{t, t_or_name, t_with};
 use crate::gui::job::{Job, Message};
 use crate::gui::session::Session;
-use crate::gui::widgets::heading_ui;
+use crate::gui::widgets::{heading_ui, warning_ui};
 
 /// Steps that a comparison executes after the first.
 const STEPS: u32 = 3;
@@ -57,7 +57,7 @@ impl Prediction {
         if let Err(error) = executable_step(&session.run.scenario, &session.run.step)
             && !running
         {
-            ui.colored_label(signals(ui.visuals()).warn, error.to_string());
+            warning_ui(ui, &error.to_string());
             if ui.button(t("execute.load_small")).clicked() {
                 session.load_preset(crate::gui::execute::SMALL_PRESET);
             }

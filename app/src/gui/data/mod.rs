@@ -20,7 +20,7 @@ use super::design_tokens::{capacity_stroke, line_colors, on_slice, part_color, p
 use super::i18n::{t, t_or_name, t_with};
 use super::job::{CacheJob, Job, Message, Reads};
 use super::session::Session;
-use super::widgets::{even_grid, grouped, heading_ui, origin_ui, stacked_bar_ui};
+use super::widgets::{error_ui, even_grid, grouped, heading_ui, origin_ui, stacked_bar_ui};
 
 /// Height of a chart.
 const HEIGHT: f32 = 220.0;
@@ -132,7 +132,7 @@ impl DataView {
             ui.weak(t("data.about"));
             self.source_ui(ui, session);
             if let Some(error) = &self.error {
-                ui.colored_label(signals(ui.visuals()).bad, error);
+                error_ui(ui, error);
             }
             let Some(report) = &self.report else { return };
             if self.played.as_ref().is_some_and(|played| *played != read_by(&session.file)) && !self.is_running() {

@@ -5,8 +5,8 @@ use shardlab_engine::cluster::{self, ExceptionFile};
 
 use super::Form;
 use super::fields::{list_ui, name_ui, share_ui};
-use crate::gui::design_tokens::signals;
 use crate::gui::i18n::t;
+use crate::gui::widgets::error_ui;
 
 /// Keys of the text fields of an exception; what is being typed is kept under them, so each exception has its own.
 const NODES: [&str; 4] =
@@ -49,7 +49,7 @@ impl Form<'_> {
             });
         }
         if let Some(error) = error {
-            ui.colored_label(signals(ui.visuals()).bad, error);
+            error_ui(ui, &error);
         }
         if exceptions.len() < NODES.len() && ui.button(t("form.exception.add")).clicked() {
             exceptions.push(ExceptionFile { nodes: vec![0], speed: Some(0.8), ..ExceptionFile::default() });

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use egui::{DragValue, Response, Ui};
 use shardlab_engine::units::Quantity;
 
-use crate::gui::design_tokens::signals;
 use crate::gui::i18n::{t, t_or_name, tip, unit, unit_of};
+use crate::gui::widgets::error_ui;
 
 /// What is typed into text fields and is not yet a value, by key.
 pub type Typed = BTreeMap<&'static str, String>;
@@ -30,7 +30,7 @@ pub fn row_ui(
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), value).inner.labelled_by(label.id)
     });
     if let Some(error) = error {
-        ui.colored_label(signals(ui.visuals()).bad, error);
+        error_ui(ui, error);
     }
     response.inner
 }

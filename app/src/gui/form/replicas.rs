@@ -5,6 +5,7 @@ use shardlab_engine::scenario::{Compression, Place, UpdateName, UpdateRule};
 
 use super::Form;
 use super::fields::{choice_ui, flag_ui, named_ui, number_ui, optional_real_ui, optional_ui, quantity_ui};
+use crate::gui::widgets::error_ui;
 
 impl Form<'_> {
     /// Draws them.
@@ -30,7 +31,7 @@ impl Form<'_> {
         let stages = [(0, "form.zero.0"), (1, "form.zero.1"), (2, "form.zero.2"), (3, "form.zero.3")];
         choice_ui(ui, "form.strategy.zero", &mut s.zero_stage, &stages);
         if let Some(error) = stage {
-            ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
+            error_ui(ui, error);
         }
         if s.zero_stage == 0 {
             return;

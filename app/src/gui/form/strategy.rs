@@ -13,7 +13,7 @@ use super::fields::{
     choice_ui, flag_ui, list_ui, name_ui, named_ui, number_ui, optional_ui, quantity_ui, real_ui, row_ui,
 };
 use crate::gui::i18n::{t, t_or_name, t_with};
-use crate::gui::widgets::heading_ui;
+use crate::gui::widgets::{error_ui, heading_ui};
 
 impl Form<'_> {
     /// Draws the fields of the strategy.
@@ -257,7 +257,7 @@ fn slots_ui(ui: &mut Ui, stages: &mut [String], error: Option<&str>) {
         ui.add(egui::TextEdit::multiline(stage).desired_rows(1).desired_width(f32::INFINITY).code_editor());
     }
     if let Some(error) = error {
-        ui.colored_label(crate::gui::design_tokens::signals(ui.visuals()).bad, error);
+        error_ui(ui, error);
     }
 }
 

@@ -11,7 +11,7 @@ use shardlab_engine::analysis::LogFindings;
 use shardlab_engine::trace::{Origin, TrainingLog};
 
 use super::design_tokens::signals;
-use super::i18n::{t, t_with};
+use super::i18n::{message, t, t_with};
 use super::job::{Job, Message};
 use super::session::Session;
 use super::toast::Toasts;
@@ -152,7 +152,7 @@ fn messages_ui(ui: &mut Ui, toasts: &mut Toasts) {
             let color = if toast.error { colors.bad } else { colors.good };
             ui.horizontal_wrapped(|ui| {
                 ui.colored_label(color, if toast.error { "⚠" } else { "✓" });
-                ui.label(&toast.text);
+                ui.label(message(&toast.text));
             });
         }
     });

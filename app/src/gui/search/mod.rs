@@ -18,7 +18,7 @@ use crate::gui::design_tokens::{line_colors, signals};
 use crate::gui::i18n::{t, t_with};
 use crate::gui::job::{Job, Message};
 use crate::gui::session::Session;
-use crate::gui::widgets::{even_grid, grouped, heading_ui, origin_ui};
+use crate::gui::widgets::{error_ui, even_grid, grouped, heading_ui, origin_ui};
 use sweep::SweepPart;
 
 /// A search and what it has found.
@@ -211,7 +211,7 @@ impl SearchView {
             }
         });
         if let Some(error) = &self.error {
-            ui.colored_label(signals(ui.visuals()).bad, error);
+            error_ui(ui, error);
         }
         if let Some(progress) = self.progress.filter(|_| self.is_running()) {
             #[expect(clippy::cast_possible_truncation, reason = "a share")]
