@@ -1,11 +1,11 @@
 //! The right panel: the figures of the step, or of the slice or the op that is selected.
 
 use egui::{Grid, RichText, Ui};
-use shardlab_engine::analysis::{Breakdown, breakdowns, op_classes};
+use shardlab_engine::analysis::{Breakdown, OpClassTime, breakdowns, op_classes, window};
 use shardlab_engine::cost;
 use shardlab_engine::graph::{Op, Placement, StepGraph, TensorId};
 use shardlab_engine::trace::{Origin, Span, Trace};
-use shardlab_engine::units::Nanos;
+use shardlab_engine::units::{Bytes, Nanos};
 
 use super::design_tokens::{class_color, part_color, signals};
 use super::i18n::{t, t_or_name, t_with};
@@ -33,15 +33,15 @@ pub enum Selection {
 
 /// Draws the panel.
 ///
-/// Where a part of the time is chosen, `part` is what happens in it and when it begins: then all figures are of it.
-pub fn ui(ui: &mut Ui, run: &Run, part: Option<(Nanos, &Trace)>, selection: &mut Selection) {
+/// Where a part of the time is chosen, `part` is what happens in it: then all figures are of it.
+pub fn ui(ui: &mut Ui, run: &Run, part: Option<&Part>, selection: &mut Selection) {
     egui::ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         if *selection != Selection::Summary && ui.button(t("inspector.back")).clicked() {
             *selection = Selection::Summary;
         }
         match *selection {
             Selection::Summary => match part {
-                Some((from, part)) => part_ui(ui, run, from, part),
+                Some(part) => part_ui(ui, run, part),
                 None => summary_ui(ui, run),
             },
             Selection::Span(index) => match run.trace.spans.get(index as usize) {
@@ -95,39 +95,54 @@ fn summary_ui(ui: &mut Ui, run: &Run) {
     fit_ui(ui, run);
     breakdown_ui(ui, run);
     exposed_ui(ui, run);
-    classes_ui(ui, run);
+    classes_of_ui(ui, run.classes(), run.report.critical_stage);
     if modelled {
         let header = egui::CollapsingHeader::new(t("inspector.critical")).id_salt("critical");
         header.show(ui, |ui| critical_ui(ui, run)).header_response.on_hover_text(t("inspector.critical.tip"));
     }
 }
 
+/// A part of the time that was chosen, with its figures.
+#[derive(Debug)]
+pub struct Part {
+    from: Nanos,
+    trace: Trace,
+    /// The stage whose figures these are: the one that the step waits for.
+    stage: u32,
+    parts: Breakdown,
+    classes: Vec<OpClassTime>,
+    peak: Option<Bytes>,
+}
+
+impl Part {
+    /// A part of a run.
+    pub fn new(run: &Run, from: Nanos, until: Nanos) -> Self {
+        let (trace, stage) = (window(&run.trace, from, until), run.report.critical_stage);
+        let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+        let parts = breakdowns(&trace).get(&group).copied().unwrap_or_default();
+        let samples = trace.memory.iter().filter(|curve| curve.group == group).flat_map(|curve| &curve.samples);
+        let peak = samples.map(|sample| sample.used.total()).max();
+        Self { from, stage, parts, classes: op_classes(&trace, group), peak, trace }
+    }
+}
+
 /// The figures of a part of the time.
-fn part_ui(ui: &mut Ui, run: &Run, from: Nanos, part: &Trace) {
+fn part_ui(ui: &mut Ui, run: &Run, part: &Part) {
     ui.horizontal(|ui| {
         heading_ui(ui, t("inspector.part"));
-        origin_ui(ui, part.origin);
+        origin_ui(ui, part.trace.origin);
     });
-    ui.label(RichText::new(part.step_time.to_string()).heading().strong());
-    ui.weak(format!("{from} – {}", from + part.step_time));
-    let stage = run.report.critical_stage;
-    let group = part.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
-    let parts = breakdowns(part).get(&group).copied().unwrap_or_default();
-    breakdown_of_ui(ui, &parts, part.step_time);
-    ui.weak(format!("{} {stage}", t("inspector.busiest_stage")));
-    exposed_of_ui(ui, run, &parts);
-    if let Some(peak) = part
-        .memory
-        .iter()
-        .filter(|curve| curve.group == group)
-        .flat_map(|curve| &curve.samples)
-        .map(|s| s.used.total())
-        .max()
-    {
+    let length = part.trace.step_time;
+    ui.label(RichText::new(length.to_string()).heading().strong());
+    ui.weak(format!("{} – {}", part.from, part.from + length));
+    breakdown_of_ui(ui, &part.parts, length);
+    ui.weak(format!("{} {}", t("inspector.busiest_stage"), part.stage));
+    exposed_of_ui(ui, run, &part.parts);
+    if let Some(peak) = part.peak {
         heading_ui(ui, t("inspector.memory"));
         figure_ui(ui, "memory.peak", &peak.to_string());
     }
-    classes_of_ui(ui, part, stage);
+    classes_of_ui(ui, &part.classes, part.stage);
 }
 
 /// Lines of the critical path that are shown.
@@ -231,20 +246,15 @@ fn exposed_of_ui(ui: &mut Ui, run: &Run, parts: &Breakdown) {
     }
 }
 
-fn classes_ui(ui: &mut Ui, run: &Run) {
-    classes_of_ui(ui, &run.trace, run.report.critical_stage);
-}
-
-fn classes_of_ui(ui: &mut Ui, trace: &Trace, stage: u32) {
+fn classes_of_ui(ui: &mut Ui, classes: &[OpClassTime], stage: u32) {
     heading_ui(ui, t("inspector.classes"));
-    let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
     Grid::new("classes").num_columns(3).show(ui, |ui| {
         ui.weak(t_with("graph.stage", stage));
         for key in ["inspector.count", "inspector.busy"] {
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.weak(t(key)));
         }
         ui.end_row();
-        for class in op_classes(trace, group) {
+        for class in classes {
             ui.horizontal(|ui| swatch_ui(ui, class_color(class.class), t_or_name("class", class.class)));
             right_ui(ui, &grouped(class.count as f64));
             right_ui(ui, &class.time.to_string());
@@ -275,7 +285,7 @@ fn span_ui(ui: &mut Ui, run: &Run, span: &Span) {
         }
         figure_ui(ui, "inspector.start", &format!("{} µs", grouped(span.start.secs() * 1e6)));
         figure_ui(ui, "inspector.duration", &span.duration.to_string());
-        figure_ui(ui, "inspector.bytes", &shardlab_engine::units::Bytes(label.bytes).to_string());
+        figure_ui(ui, "inspector.bytes", &Bytes(label.bytes).to_string());
         figure_ui(ui, "inspector.bandwidth", &format!("{:.1} GB/s", label.bytes as f64 / secs / 1e9));
         if label.flops > 0 {
             figure_ui(ui, "inspector.flops", &shardlab_engine::units::Flops(label.flops as f64).to_string());
@@ -292,7 +302,7 @@ fn op_ui(ui: &mut Ui, run: &Run, op: &Op, stage: usize) {
         figure_ui(ui, "inspector.stream", t_or_name("stream", op.kind.stream().name()));
         figure_ui(ui, "inspector.stage", &stage.to_string());
         let label = cost::label(step, op);
-        figure_ui(ui, "inspector.bytes", &shardlab_engine::units::Bytes(label.bytes).to_string());
+        figure_ui(ui, "inspector.bytes", &Bytes(label.bytes).to_string());
         if op.kind.stream().is_communication() {
             return;
         }

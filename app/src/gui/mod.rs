@@ -19,6 +19,7 @@ mod export;
 mod feed;
 mod fonts;
 mod form;
+mod found_once;
 mod graph_view;
 mod i18n;
 mod inspector;

@@ -8,6 +8,7 @@ use shardlab_engine::report;
 use shardlab_engine::units::{Bytes, BytesPerSec, Flops, FlopsPerSec};
 
 use super::design_tokens::{bound_color, capacity_stroke, class_color};
+use super::found_once::FoundOnce;
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
 use super::timeline::Identity;
@@ -77,13 +78,13 @@ type Key = (Identity, u32, Option<usize>);
 pub struct RooflineView {
     /// The stage that was chosen; the one that the step waits for when none.
     stage: Option<u32>,
-    found: Option<(Key, StepRoofline)>,
+    found: FoundOnce<Key, StepRoofline>,
 }
 
 impl RooflineView {
     /// What tests read.
     pub fn state(&self) -> serde_json::Value {
-        let found = self.found.as_ref().map(|(_, found)| found);
+        let found = self.found.last();
         serde_json::json!({
             "kernels": found.map(|found| found.kernels.len()),
             "roofs": found.and_then(|found| Some(found.roofs.as_ref()?.peaks.len())),
@@ -143,12 +144,7 @@ impl RooflineView {
     /// Found once for each run, stage and measurement.
     fn found(&mut self, run: &Run, stage: u32, bench: Option<&BenchReport>) -> &StepRoofline {
         let key = (run.drawn().identity(), stage, bench.map(|report| report.figures.len()));
-        let known = self.found.take().filter(|(of, _)| *of == key);
-        let find = || {
-            let roofs = bench.map(measured);
-            (key, step_roofline(&run.step, &run.scenario, &run.trace, stage, roofs))
-        };
-        &self.found.insert(known.unwrap_or_else(find)).1
+        self.found.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, bench.map(measured)))
     }
 }
 

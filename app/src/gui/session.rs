@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use shardlab_engine::analysis::{
-    HeatRow, NetworkReport, Reserved, StepReport, Straggler, executed_network, heat_map, network, reserved,
-    slow_groups, step_report,
+    HeatRow, NetworkReport, OpClassTime, Reserved, StepReport, Straggler, executed_network, heat_map, network,
+    op_classes, reserved, slow_groups, step_report,
 };
 use shardlab_engine::exec::{PoolForecast, Tuning, forecast};
 use shardlab_engine::graph::{StepGraph, lower};
@@ -46,6 +46,8 @@ pub struct Run {
     reserved: OnceLock<Reserved>,
     /// Groups of ranks that hold others up, once they were asked for.
     slow: OnceLock<Vec<Straggler>>,
+    /// Time by class of op, once it was asked for.
+    classes: OnceLock<Vec<OpClassTime>>,
     /// Ranks over time, once they were asked for.
     heat: OnceLock<Vec<HeatRow>>,
     /// What it sends where, once it was asked for.
@@ -87,6 +89,13 @@ impl Run {
     /// Groups of ranks that hold others of their stage up; found when it is first asked for.
     pub fn slow_groups(&self) -> &[Straggler] {
         self.slow.get_or_init(|| slow_groups(&self.trace, SLOWER))
+    }
+
+    /// Time by class of op on the stage that the step waits for; found when it is first asked for.
+    pub fn classes(&self) -> &[OpClassTime] {
+        let stage = self.report.critical_stage;
+        let group = || self.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+        self.classes.get_or_init(|| op_classes(&self.trace, group()))
     }
 
     /// Ranks over time; found when it is first asked for.
@@ -154,7 +163,7 @@ impl Run {
         let index = TrackIndex::new(&trace);
         let (critical, reserved, pools) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (on_path, slow) = (OnceLock::new(), OnceLock::new());
-        let (heat, network) = (OnceLock::new(), OnceLock::new());
+        let (heat, network, classes) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (file, seconds) = (ScenarioFile::default(), 0.0);
         Self {
             file,
@@ -168,6 +177,7 @@ impl Run {
             critical,
             reserved,
             slow,
+            classes,
             heat,
             network,
             pools,

@@ -15,8 +15,6 @@ mod tour;
 
 use egui::{Rect, Ui};
 use settings::{Settings, Theme};
-use shardlab_engine::analysis::window;
-use shardlab_engine::trace::Trace;
 use shardlab_engine::units::Nanos;
 
 use tour::{Region, Regions};
@@ -24,8 +22,9 @@ use tour::{Region, Regions};
 use super::command::Command;
 use super::execute::ExecuteView;
 use super::export::Exporter;
+use super::found_once::FoundOnce;
 use super::i18n::{Language, language, set_language, t, t_with};
-use super::inspector::Selection;
+use super::inspector::{Part, Selection};
 use super::open_file::Opener;
 use super::session::Session;
 use super::timeline::Identity;
@@ -67,7 +66,7 @@ pub struct App {
     tour: Option<usize>,
     regions: Regions,
     /// The part of the time that was chosen, as a trace of its own, and of what it is.
-    part: Option<(PartKey, Trace)>,
+    part: FoundOnce<PartKey, Part>,
 }
 
 /// Of which trace it is a part, from when and until when.
@@ -124,7 +123,7 @@ impl App {
             unread: None,
             tour: None,
             regions: Regions::default(),
-            part: None,
+            part: FoundOnce::default(),
         };
         if let Some(work) = kept {
             app.restore(&work, &context.egui_ctx);
@@ -290,15 +289,6 @@ impl App {
             self.toasts.error(error);
         }
     }
-
-    /// Keeps the part of the time that is chosen in the timeline as a trace, for the figures at the right.
-    fn cut_part(&mut self) {
-        let run = self.session.shown();
-        let key = self.views.timeline.chosen().map(|(from, until)| (run.drawn().identity(), from, until));
-        if self.part.as_ref().map(|(known, _)| *known) != key {
-            self.part = key.map(|key| (key, window(&run.trace, key.1, key.2)));
-        }
-    }
 }
 
 impl eframe::App for App {
@@ -322,9 +312,13 @@ impl eframe::App for App {
         }
         if self.settings.inspector {
             let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
-            self.cut_part();
-            let part = self.part.as_ref().map(|((_, from, _), part)| (*from, part));
-            let shown = panel.show(ui, |ui| inspector::ui(ui, self.session.shown(), part, &mut self.selection));
+            let run = self.session.shown();
+            let chosen = self.views.timeline.chosen();
+            let part = chosen.map(|(from, until)| {
+                let key = (run.drawn().identity(), from, until);
+                self.part.get(key, || Part::new(run, from, until))
+            });
+            let shown = panel.show(ui, |ui| inspector::ui(ui, run, part, &mut self.selection));
             self.regions.set(Region::Inspector, shown.response.rect);
         }
         let frame = egui::Frame::new().fill(ui.visuals().panel_fill);

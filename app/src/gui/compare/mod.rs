@@ -16,6 +16,7 @@ use shardlab_engine::report::{self, Comparison, PageRun, Variant};
 use shardlab_engine::search::{Setting, differing_settings};
 use shardlab_engine::trace::Trace;
 
+use super::found_once::{FoundOnce, Same};
 use super::i18n::{t, t_or_name};
 use super::pinned::Pinned;
 use super::session::{Run, Session};
@@ -41,6 +42,25 @@ pub struct CompareView {
     prediction: Prediction,
     why: Why,
     strips: Strips,
+    /// The run on screen as a column.
+    current: FoundOnce<(Same<Run>, String), Arc<Pinned>>,
+    /// What is known of all columns.
+    found: FoundOnce<Vec<Same<Pinned>>, Found>,
+}
+
+/// What is known of columns beside their figures.
+#[derive(Debug)]
+struct Found {
+    settings: Vec<Setting>,
+    /// Memory of those that have it, by their numbers.
+    memory: Vec<(usize, Vec<[f64; 2]>)>,
+}
+
+impl Found {
+    fn of(columns: &[Arc<Pinned>]) -> Self {
+        let curves = columns.iter().enumerate().map(|(number, column)| (number, memory_points(column.trace())));
+        Self { settings: settings(columns), memory: curves.filter(|(_, points)| !points.is_empty()).collect() }
+    }
 }
 
 impl CompareView {
@@ -81,7 +101,7 @@ impl CompareView {
                 return self.prediction.ui(ui, session);
             }
             head_ui(ui, session);
-            let columns = columns(session);
+            let columns = self.columns(session);
             if session.pinned.is_empty() {
                 ui.weak(t("compare.no_baseline"));
             } else {
@@ -94,8 +114,9 @@ impl CompareView {
         pinned_ui(ui, session, columns);
         let variants: Vec<Variant> = columns.iter().map(|column| column.variant()).collect();
         matrix::figures_ui(ui, &variants);
-        let settings = settings(columns);
-        matrix::settings_ui(ui, &settings, columns);
+        let key = columns.iter().map(|column| Same(Arc::clone(column))).collect();
+        let found = self.found.get(key, || Found::of(columns));
+        matrix::settings_ui(ui, &found.settings, columns);
         self.why.ui(ui, session, columns);
         heading_ui(ui, t("compare.strips"));
         ui.weak(t("compare.strips.about"));
@@ -106,24 +127,25 @@ impl CompareView {
                 swatch_ui(ui, Pinned::color(number), &format!("{} · {time}", columns[number].name));
             });
         });
-        memory_ui(ui, columns);
-        save_ui(ui, session, columns, &variants, &settings, &self.why);
+        memory_ui(ui, columns, &found.memory);
+        save_ui(ui, session, columns, &variants, &found.settings, &self.why);
     }
-}
 
-/// All that is compared: what is pinned, and the run on screen unless that is pinned already.
-fn columns(session: &Session) -> Vec<Arc<Pinned>> {
-    let mut columns = session.pinned.clone();
-    let shown = session.shown();
-    let is_pinned = |pinned: &Arc<Pinned>| pinned.run().is_some_and(|run| Arc::ptr_eq(run, shown));
-    if !columns.iter().any(is_pinned) {
-        let mut current = Pinned::of_run(Arc::clone(shown));
-        if columns.iter().any(|column| column.name == current.name) {
-            current.name = format!("{} ({})", current.name, t("compare.current"));
+    /// All that is compared: what is pinned, and the run on screen unless that is pinned already.
+    fn columns(&mut self, session: &Session) -> Vec<Arc<Pinned>> {
+        let mut columns = session.pinned.clone();
+        let shown = session.shown();
+        let is_pinned = |pinned: &Arc<Pinned>| pinned.run().is_some_and(|run| Arc::ptr_eq(run, shown));
+        if !columns.iter().any(is_pinned) {
+            let name = shown.scenario.name();
+            let is_taken = columns.iter().any(|column| column.name == name);
+            let name = if is_taken { format!("{name} ({})", t("compare.current")) } else { name.to_owned() };
+            let key = (Same(Arc::clone(shown)), name.clone());
+            let make = || Arc::new(Pinned::of_run(Arc::clone(shown)).called(name));
+            columns.push(Arc::clone(self.current.get(key, make)));
         }
-        columns.push(Arc::new(current));
+        columns
     }
-    columns
 }
 
 fn settings(columns: &[Arc<Pinned>]) -> Vec<Setting> {
@@ -197,13 +219,7 @@ fn described(name: &str, run: &Run) -> String {
 const POINTS: usize = 1500;
 
 /// Memory of all runs over time, of the stage that needs the most.
-fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>]) {
-    let curves: Vec<(usize, Vec<[f64; 2]>)> = columns
-        .iter()
-        .enumerate()
-        .map(|(number, column)| (number, memory_points(column.trace())))
-        .filter(|(_, points)| !points.is_empty())
-        .collect();
+fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>], curves: &[(usize, Vec<[f64; 2]>)]) {
     if curves.is_empty() {
         return;
     }
@@ -211,8 +227,8 @@ fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>]) {
     let plot = even_grid(Plot::new("compared memory").height(200.0), ui.visuals()).allow_scroll(false).include_y(0.0);
     plot.x_axis_label(t("axis.seconds")).y_axis_label("GiB").show(ui, |plot| {
         for (number, points) in curves {
-            let line = Line::new(columns[number].name.clone(), PlotPoints::from(points));
-            plot.line(line.color(Pinned::color(number)).width(1.6));
+            let line = Line::new(columns[*number].name.clone(), PlotPoints::from(points.clone()));
+            plot.line(line.color(Pinned::color(*number)).width(1.6));
         }
     });
 }

@@ -46,8 +46,6 @@ pub(super) fn layer_of(name: &str) -> Option<u32> {
 impl Layout {
     /// Places the ops of a segment: those of a layer that is not `open` as one node, where the first of them would stand.
     pub fn new(segment: &Segment, open: &BTreeSet<u32>, origin: Pos2, zoom: f32) -> Self {
-        let used = |stream: &Stream| segment.ops().any(|op| op.kind.stream() == *stream);
-        let streams: Vec<Stream> = Stream::ALL.into_iter().filter(used).collect();
         let x = |column: usize| origin.x + column as f32 * COLUMN * zoom;
         let (mut nodes, mut node_of) = (Vec::<Node>::new(), Vec::new());
         let mut folded: BTreeMap<u32, usize> = BTreeMap::new();
@@ -63,11 +61,16 @@ impl Layout {
             nodes.push(node(number, op, layer));
             node_of.push(place);
         }
+        let of_op: Vec<Stream> = segment.ops().map(|op| op.kind.stream()).collect();
+        let stream_of = |node: &Node| match node.kind {
+            NodeKind::Op(op) => of_op[op],
+            NodeKind::Layer(_) => Stream::Compute,
+        };
+        // Streams whose ops all lie in folded layers have no column.
+        let used: BTreeSet<Stream> = nodes.iter().map(stream_of).collect();
+        let streams: Vec<Stream> = Stream::ALL.into_iter().filter(|stream| used.contains(stream)).collect();
         for (row, node) in nodes.iter_mut().enumerate() {
-            let stream = match node.kind {
-                NodeKind::Op(op) => segment.ops().nth(op).map_or(Stream::Compute, |op| op.kind.stream()),
-                NodeKind::Layer(_) => Stream::Compute,
-            };
+            let stream = stream_of(node);
             let column = streams.iter().position(|of| *of == stream).unwrap_or(0);
             let at = pos2(x(column) + 8.0 * zoom, origin.y + row as f32 * ROW * zoom);
             node.rect = Rect::from_min_size(at, NODE * zoom);

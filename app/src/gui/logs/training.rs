@@ -10,6 +10,7 @@ use shardlab_engine::trace::LogStep;
 
 use super::OpenLog;
 use crate::gui::design_tokens::{run_color, signals};
+use crate::gui::found_once::{FoundOnce, Same};
 use crate::gui::i18n::{t, t_with};
 use crate::gui::session::Session;
 use crate::gui::widgets::{even_grid, swatch_ui};
@@ -58,11 +59,16 @@ impl Column {
 pub struct Curves {
     second: Column,
     log_scale: bool,
+    /// What is drawn of all runs: loss, and the other column.
+    drawn: [FoundOnce<DrawnKey, Vec<Vec<[f64; 2]>>>; 2],
 }
+
+/// Of which logs, of which column (loss where none), and whether by powers of ten.
+type DrawnKey = (Vec<Same<OpenLog>>, Option<Column>, bool);
 
 impl Default for Curves {
     fn default() -> Self {
-        Self { second: Column::Seconds, log_scale: false }
+        Self { second: Column::Seconds, log_scale: false, drawn: Default::default() }
     }
 }
 
@@ -73,9 +79,11 @@ impl Curves {
             ui.label(t("logs.loss"));
             ui.checkbox(&mut self.log_scale, t("logs.log_scale"));
         });
-        let scaled = |value: f64| if self.log_scale { value.max(1e-9).log10() } else { value };
+        let is_log = self.log_scale;
+        let scaled = |value: f64| if is_log { value.max(1e-9).log10() } else { value };
         let loss = |step: &LogStep| step.loss.filter(|loss| loss.is_finite()).map(scaled);
-        chart_ui(ui, ("loss", self.log_scale), logs, &loss, &|log| {
+        let lines = self.drawn[0].get((same(logs), None, is_log), || lines_of(logs, &loss));
+        chart_ui(ui, ("loss", is_log), logs, lines, &|log| {
             log.found.spikes.iter().map(|event| [event.step as f64, scaled(event.value)]).collect()
         });
         ui.horizontal_wrapped(|ui| {
@@ -87,26 +95,35 @@ impl Curves {
         });
         let column = self.second;
         let value = |step: &LogStep| column.of(step).filter(|value| value.is_finite());
-        chart_ui(ui, ("second", false), logs, &value, &|log| match column {
+        let lines = self.drawn[1].get((same(logs), Some(column), false), || lines_of(logs, &value));
+        chart_ui(ui, ("second", false), logs, lines, &|log| match column {
             Column::Seconds => log.found.stalls.iter().map(|event| [event.step as f64, event.value]).collect(),
             _ => Vec::new(),
         });
     }
 }
 
+fn same(logs: &[Arc<OpenLog>]) -> Vec<Same<OpenLog>> {
+    logs.iter().map(|log| Same(Arc::clone(log))).collect()
+}
+
+fn lines_of(logs: &[Arc<OpenLog>], value: &dyn Fn(&LogStep) -> Option<f64>) -> Vec<Vec<[f64; 2]>> {
+    logs.iter().map(|log| thinned(log, value)).collect()
+}
+
 fn chart_ui(
     ui: &mut Ui,
     (id, is_log): (&'static str, bool),
     logs: &[Arc<OpenLog>],
-    value: &dyn Fn(&LogStep) -> Option<f64>,
+    lines: &[Vec<[f64; 2]>],
     marked: &dyn Fn(&OpenLog) -> Vec<[f64; 2]>,
 ) {
     let plot = even_grid(Plot::new(id).height(210.0), ui.visuals()).allow_scroll(false);
     let plot = if is_log { plot.y_axis_formatter(|mark, _| format!("{:.3}", 10_f64.powf(mark.value))) } else { plot };
     let bad = signals(ui.visuals()).bad;
     plot.x_axis_label(t("logs.step")).show(ui, |plot| {
-        for (number, log) in logs.iter().enumerate() {
-            let line = Line::new(log.name.clone(), PlotPoints::from(thinned(log, value)));
+        for (number, (log, line)) in logs.iter().zip(lines).enumerate() {
+            let line = Line::new(log.name.clone(), PlotPoints::from(line.clone()));
             plot.line(line.color(run_color(number + 1)).width(1.4));
             let points = Points::new(t("logs.marked"), PlotPoints::from(marked(log)));
             plot.points(points.radius(4.0).color(bad).shape(MarkerShape::Cross));

@@ -47,6 +47,11 @@ impl Pinned {
         Self { name: run.scenario.name().to_owned(), source: Source::Run(run), measures, place: None }
     }
 
+    /// The same by another name.
+    pub fn called(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// A trace that was opened.
     pub fn of_trace(shown: Arc<Shown>) -> Self {
         let measures = trace_metrics(shown.trace());

@@ -238,8 +238,13 @@ fn axes_ui(
     x: impl Fn(usize) -> f32,
 ) {
     let (font, color) = (FontId::proportional(10.5), ui.visuals().text_color());
+    // On a ground of its own, since lines run below it.
+    let ground = ui.visuals().panel_fill.gamma_multiply(0.85);
     let text = |at: Pos2, align: Align2, text: &str| {
-        ui.painter().text(at, align, text, font.clone(), color);
+        let galley = ui.painter().layout_no_wrap(text.to_owned(), font.clone(), color);
+        let place = align.anchor_size(at, galley.size());
+        ui.painter().rect_filled(place.expand2(vec2(2.0, 0.0)), 2.0, ground);
+        ui.painter().galley(place.min, galley, color);
     };
     for (axis, places) in known.iter().enumerate() {
         ui.painter().vline(

@@ -16,6 +16,7 @@ use shardlab_engine::report;
 use shardlab_engine::trace::{Imported, Origin, Trace};
 use shardlab_engine::units::Nanos;
 
+use super::found_once::{FoundOnce, Same};
 use super::i18n::{t, t_or_name, t_with};
 use super::inspector::Selection;
 use super::job::{Job, Message};
@@ -96,7 +97,7 @@ pub struct TracesView {
     baseline: Option<Arc<Shown>>,
     difference: Vec<DiffRow>,
     /// The trace on screen beside a step of this run.
-    beside: Option<(Arc<Run>, Beside)>,
+    beside: FoundOnce<Same<Run>, Beside>,
     timeline: TimelineView,
     selection: Selection,
     job: Option<Job>,
@@ -162,7 +163,8 @@ impl TracesView {
                 Some(Shown::new(name, imported))
             }
         };
-        (self.shown, self.beside) = (shown.map(Arc::new), None);
+        self.shown = shown.map(Arc::new);
+        self.beside.forget();
         (self.selection, self.timeline) = (Selection::Summary, TimelineView::default());
         self.compare();
     }
@@ -174,9 +176,7 @@ impl TracesView {
 
     /// The trace beside a step; found once for every run.
     fn beside(&mut self, shown: &Shown, run: &Arc<Run>) -> &Beside {
-        let known = self.beside.take().filter(|(of, _)| Arc::ptr_eq(of, run));
-        let found = || (Arc::clone(run), beside(&shown.imported, &shown.report, &run.trace));
-        &self.beside.insert(known.unwrap_or_else(found)).1
+        self.beside.get(Same(Arc::clone(run)), || beside(&shown.imported, &shown.report, &run.trace))
     }
 
     /// Its timeline.
