@@ -28,8 +28,9 @@ export const launch = (flags = WITH_WEBGPU) =>
   chromium.launch({ executablePath: executable(), args: ['--no-sandbox', ...flags] });
 
 /** Opens a page that remembers every error of its console. */
-export const openPage = async (browser) => {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 880 }, locale: 'en-GB', colorScheme: 'dark' });
+export const openPage = async (browser, context = {}) => {
+  const usual = { viewport: { width: 1400, height: 880 }, locale: 'en-GB', colorScheme: 'dark' };
+  const page = await browser.newPage({ ...usual, ...context });
   const errors = [];
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   page.on('pageerror', (error) => errors.push(String(error.stack ?? error)));

@@ -231,7 +231,7 @@ impl Command {
             Self::PinVariant => (Modifiers::NONE, Key::V),
             Self::Show(tab) => (Modifiers::NONE, tab.digit()),
             Self::FitTimeline => (Modifiers::NONE, Key::Num0),
-            Self::PipelineChart => (Modifiers::NONE, Key::P),
+            Self::PipelineChart => (Modifiers::NONE, Key::G),
             Self::CriticalPath => (Modifiers::NONE, Key::C),
             Self::Find => (Modifiers::COMMAND, Key::F),
             Self::Palette => (Modifiers::COMMAND, Key::K),
@@ -242,17 +242,34 @@ impl Command {
         Some(KeyboardShortcut::new(modifiers, key))
     }
 
+    /// Another one, for hands that are used to it.
+    fn other_shortcut(self) -> Option<KeyboardShortcut> {
+        let with_shift = Modifiers::COMMAND.plus(Modifiers::SHIFT);
+        let (modifiers, key) = match self {
+            Self::Redo => (with_shift, Key::Z),
+            Self::Palette => (with_shift, Key::P),
+            Self::Help => (Modifiers::NONE, Key::F1),
+            _ => return None,
+        };
+        Some(KeyboardShortcut::new(modifiers, key))
+    }
+
+    /// All its shortcuts.
+    pub fn shortcuts(self) -> impl Iterator<Item = KeyboardShortcut> {
+        self.shortcut().into_iter().chain(self.other_shortcut())
+    }
+
     /// The command whose shortcut was pressed. Plain keys do nothing while somebody types.
     pub fn pressed(context: &egui::Context) -> Option<Self> {
         let typing = context.egui_wants_keyboard_input();
-        let active = |command: &Self| {
-            let Some(shortcut) = command.shortcut() else { return false };
-            (!typing || shortcut.modifiers.any()) && context.input_mut(|input| consume(input, &shortcut))
-        };
+        let of = |command: Self| command.shortcuts().map(move |shortcut| (command, shortcut));
+        let mut shortcuts: Vec<(Self, KeyboardShortcut)> = Self::ALL.into_iter().flat_map(of).collect();
         // Of two shortcuts with the same key the one with more keys held is meant: a match does not mind Shift.
-        let mut commands = Self::ALL;
-        commands.sort_by_key(|command| command.shortcut().is_none_or(|shortcut| !shortcut.modifiers.shift));
-        commands.into_iter().find(active)
+        shortcuts.sort_by_key(|(_, shortcut)| !shortcut.modifiers.shift);
+        let active = |(_, shortcut): &(Self, KeyboardShortcut)| {
+            (!typing || shortcut.modifiers.any()) && context.input_mut(|input| consume(input, shortcut))
+        };
+        shortcuts.into_iter().find(active).map(|(command, _)| command)
     }
 }
 

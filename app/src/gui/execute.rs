@@ -471,7 +471,7 @@ impl ExecuteView {
     }
 
     /// Hands the last step's trace to the other views.
-    fn look(&self, session: &mut Session) {
+    pub fn look(&self, session: &mut Session) {
         if let (Some(scenario), Some(last)) = (&self.scenario, &self.last) {
             session.executed = Some(Arc::new(Run::of_trace(self.file.clone(), scenario.clone(), last.trace.clone())));
             session.show_executed = true;

@@ -72,8 +72,12 @@ pub fn is_log(name: &str, bytes: &[u8]) -> bool {
 
 /// How many bytes of a file are read, and what is said of one with more.
 fn limit(name: &str) -> (u64, String) {
-    if is_trace(name) || is_snapshot(name) || ends(name, &["json", "sqlite", "et", "chakra"]) || ends(name, LOG_ENDS) {
-        return (MAX_TRACE_BYTES, t_with("open.trace_too_large", Bytes(MAX_TRACE_BYTES)));
+    let most = Bytes(MAX_TRACE_BYTES);
+    if is_trace(name) {
+        return (most.0, t_with("open.trace_too_large", most));
+    }
+    if is_snapshot(name) || ends(name, &["json", "sqlite", "et", "chakra"]) || ends(name, LOG_ENDS) {
+        return (most.0, t_with("open.profile_too_large", most));
     }
     (MAX_FILE_BYTES, ScenarioError::TooLarge { limit: MAX_FILE_BYTES }.to_string())
 }

@@ -411,7 +411,11 @@ impl Session {
 
     /// Makes what is on screen the baseline; the variants stay.
     pub fn pin_baseline(&mut self) {
-        let mut baseline = Pinned::of_run(Arc::clone(self.shown()));
+        self.pin_as_baseline(Pinned::of_run(Arc::clone(self.shown())));
+    }
+
+    /// Makes a run the baseline; the variants stay.
+    pub fn pin_as_baseline(&mut self, mut baseline: Pinned) {
         self.keep(&mut baseline);
         let baseline = Arc::new(baseline);
         match self.pinned.first_mut() {

@@ -159,11 +159,19 @@ impl App {
             Command::ExportGraph => self.exporter.graph(context, self.session.shown()),
             Command::Undo => self.session.undo(context),
             Command::Redo => self.session.redo(context),
+            Command::PinBaseline if self.active_tab() == Some(Tab::Traces) => {
+                let pinned = self.views.traces.pin_baseline(&mut self.session);
+                pinned.into_iter().for_each(|text| self.toasts.notice(text));
+            }
             Command::PinBaseline => {
                 self.session.pin_baseline();
                 self.toasts.notice(t_with("compare.pinned", self.session.shown().scenario.name()));
             }
             Command::PinVariant if self.session.is_full() => self.toasts.error(t("compare.full").to_owned()),
+            Command::PinVariant if self.active_tab() == Some(Tab::Traces) => {
+                let pinned = self.views.traces.pin_variant(&mut self.session);
+                pinned.into_iter().for_each(|text| self.toasts.notice(text));
+            }
             Command::PinVariant => {
                 self.session.pin_shown();
                 self.toasts.notice(t_with("compare.pinned_variant", self.session.shown().scenario.name()));
@@ -192,7 +200,7 @@ impl App {
             Command::FitTimeline => self.views.timeline.fit(),
             Command::PipelineChart => self.views.timeline.toggle_pipeline(),
             Command::CriticalPath if self.active_tab() == Some(Tab::Traces) => {
-                self.views.traces.timeline().toggle_critical()
+                self.views.traces.timeline().toggle_critical();
             }
             Command::CriticalPath => self.views.timeline.toggle_critical(),
             Command::Find if self.active_tab() == Some(Tab::Traces) => self.views.traces.timeline().focus_find(),

@@ -40,18 +40,21 @@ impl App {
         egui::Window::new(t("command.help")).open(&mut self.help).resizable(false).show(context, |ui| {
             egui::Grid::new("shortcuts").striped(true).show(ui, |ui| {
                 for command in Command::ALL {
-                    if let Some(shortcut) = command.shortcut() {
-                        ui.monospace(context.format_shortcut(&shortcut));
+                    let keys: Vec<String> =
+                        command.shortcuts().map(|shortcut| context.format_shortcut(&shortcut)).collect();
+                    if !keys.is_empty() {
+                        ui.monospace(keys.join("   "));
                         ui.label(t(command.keys().0));
                         ui.end_row();
                     }
                 }
                 for (keys, text) in [
-                    ("W S", "help.zoom"),
-                    ("A D", "help.pan"),
-                    ("F", "help.focus"),
+                    ("W S ↑ ↓", "help.zoom"),
+                    ("A D ← →", "help.pan"),
+                    ("F   F F", "help.focus"),
                     (". ,", "help.step"),
-                    ("I", "help.pin"),
+                    ("[ ]", "help.follow"),
+                    ("P", "help.pin"),
                     ("U", "help.fold"),
                     ("M", "help.mark"),
                     ("R", "help.range"),

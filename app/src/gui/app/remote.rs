@@ -6,6 +6,7 @@ use shardlab_engine::units::Nanos;
 use super::{App, Tab};
 use crate::gui::command::Command;
 use crate::gui::i18n::{Language, language, set_language, t_with};
+use crate::gui::inspector::Selection;
 use crate::gui::memory::MemoryPage;
 
 /// An action that comes from outside the window: the page's test interface.
@@ -39,6 +40,8 @@ pub enum Remote {
     Memory(MemoryPage),
     /// Show what is handed to many nodes.
     Moving,
+    /// Show the last executed step in the views.
+    Look,
     /// Go on with the run of an earlier visit.
     GoOn,
     /// Play what is read through caches.
@@ -55,6 +58,8 @@ pub enum Remote {
     Link(String),
     /// Choose a part of the time in the timeline, in nanoseconds.
     Choose(i64, i64),
+    /// Select a slice of the step on screen, by its number.
+    Select(u32),
     /// Keep exported files instead of asking where to put them.
     KeepExports,
     /// Say what went wrong outside.
@@ -81,6 +86,7 @@ impl App {
             Remote::Pause(paused) => self.views.execute.set_paused(*paused),
             Remote::Link(text) => self.open_link(text),
             Remote::Choose(from, until) => self.views.timeline.choose(Nanos(*from), Nanos(*until)),
+            Remote::Select(span) => self.selection = Selection::Span(*span),
             Remote::KeepExports => drop(self.exporter.keep()),
             Remote::Error(text) => self.tell_error(text.clone()),
             Remote::Command(command) => self.run_command(*command, context),
@@ -105,6 +111,7 @@ impl App {
                 self.show_tab(Tab::Storage);
                 self.views.storage.show_moving(true);
             }
+            Remote::Look => self.views.execute.look(&mut self.session),
             Remote::GoOn => self.views.execute.go_on_with_kept(context, &mut self.session),
             Remote::Cache => self.views.data.start(context, &self.session),
             Remote::Drop { name, text } => drop(self.open(context, name, text.as_bytes().to_vec())),
@@ -158,6 +165,7 @@ impl App {
             "logs": self.views.logs.state(),
             "messages": self.toasts.log().len(),
             "tour": self.tour,
+            "selected": match self.selection { Selection::Span(span) => Some(span), _ => None },
             "timeline": self.views.timeline.state(),
             "exports": self.exporter.state(),
             "recent": self.settings.recent.iter().map(|file| &file.name).collect::<Vec<_>>(),

@@ -75,7 +75,15 @@ impl CompareView {
     pub fn state(&self, session: &Session) -> serde_json::Value {
         let (running, ratio) = self.prediction.state();
         let pinned: Vec<&str> = session.pinned.iter().map(|pinned| pinned.name.as_str()).collect();
-        serde_json::json!({ "running": running, "ratio": ratio, "pinned": pinned, "causes": self.why.causes() })
+        let origins: Vec<&str> = session.pinned.iter().map(|pinned| pinned.origin().name()).collect();
+        serde_json::json!({
+            "running": running,
+            "ratio": ratio,
+            "pinned": pinned,
+            "origins": origins,
+            "kept": session.pinned.iter().filter(|pinned| pinned.stored().is_some()).count(),
+            "causes": self.why.causes(),
+        })
     }
 
     /// Says why the run on screen differs from the baseline.

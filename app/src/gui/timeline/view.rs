@@ -53,6 +53,10 @@ pub struct TimelineView {
     marks: Vec<f64>,
     /// Whether memory and links are drawn below the rows.
     counters: bool,
+    /// Which span was brought to the middle last, by its start, and what was in sight then.
+    focused: Option<(Nanos, Option<(f64, f64)>)>,
+    /// Nanoseconds that were in sight when it was last drawn.
+    shown: f64,
 }
 
 impl TimelineView {
@@ -105,6 +109,8 @@ impl TimelineView {
             "pinned": self.pinned.len(),
             "folded": self.folded.len(),
             "marks": self.marks.len(),
+            "from": self.range.map_or(0.0, |range| range.0),
+            "shown": self.shown,
             "area": self.area.as_ref().map(|area| area.until - area.from),
         })
     }
@@ -160,6 +166,7 @@ impl TimelineView {
         self.choice_ui(ui, run, selection);
         let all = (0.0, run.trace.step_time.0.max(1) as f64);
         let (from, to) = self.range.unwrap_or(all);
+        self.shown = to - from;
         let width = ui.available_width();
         let (ruler, _) = ui.allocate_exact_size(vec2(width, RULER), Sense::hover());
         let plot = |rect: Rect| rect.with_min_x(rect.left() + TRACK_NAMES);
@@ -275,15 +282,14 @@ impl TimelineView {
         }
     }
 
-    /// Dragging with Shift chooses a part of the time.
-    /// Whether it does.
+    /// Dragging chooses a part of the time; with Shift, another button or a finger it pans. Whether it does.
     fn choose_area(&mut self, ui: &Ui, response: &Response, scale: Scale) -> bool {
-        let shift = ui.input(|input| input.modifiers.shift);
+        let pans = ui.input(|input| input.modifiers.shift || input.any_touches());
         let Some(at) = response.interact_pointer_pos().map(|at| scale.time(at.x.max(scale.rect.left()))) else {
             self.area_from = None;
             return false;
         };
-        if response.drag_started() && shift {
+        if response.drag_started_by(egui::PointerButton::Primary) && !pans {
             self.area_from = Some(at);
         }
         if let Some(from) = self.area_from {
@@ -292,7 +298,7 @@ impl TimelineView {
         self.area_from.is_some()
     }
 
-    /// W S zoom, A D pan, Ctrl+wheel zooms at the pointer, dragging pans, F shows the selection.
+    /// W S zoom, A D pan, Ctrl+wheel and two fingers zoom at the pointer, Shift and dragging pans, F shows the selection.
     fn navigate(
         &mut self,
         ui: &Ui,
@@ -303,17 +309,22 @@ impl TimelineView {
         selection: &mut Selection,
     ) {
         let typing = ui.ctx().egui_wants_keyboard_input();
-        let key = |key: Key| !typing && ui.input(|input| input.key_down(key));
+        // Arrows move what has the keyboard: as long as nothing else has it, the timeline.
+        let free = !typing && ui.memory(|memory| memory.focused().is_none());
+        let key = |key: Key, arrow: Key| {
+            let down = |key: Key| ui.input(|input| input.key_down(key));
+            (!typing && down(key)) || (free && down(arrow))
+        };
         let (mut from, mut to) = (scale.from, scale.to);
         let mut zoom = |factor: f64, at: f64| {
             from = at + (from - at) * factor;
             to = at + (to - at) * factor;
         };
         let centre = response.hover_pos().map_or(f64::midpoint(scale.from, scale.to), |at| scale.time(at.x));
-        if key(Key::W) {
+        if key(Key::W, Key::ArrowUp) {
             zoom(0.94, centre);
         }
-        if key(Key::S) {
+        if key(Key::S, Key::ArrowDown) {
             zoom(1.0 / 0.94, centre);
         }
         if response.hovered() {
@@ -332,7 +343,7 @@ impl TimelineView {
             *selection = Selection::Summary;
         }
         let step = (to - from) * 0.03;
-        let pan = f64::from(i8::from(key(Key::D)) - i8::from(key(Key::A))) * step;
+        let pan = f64::from(i8::from(key(Key::D, Key::ArrowRight)) - i8::from(key(Key::A, Key::ArrowLeft))) * step;
         let dragged = if self.area_from.is_some() { 0.0 } else { response.drag_delta().x };
         let pan = pan - f64::from(dragged) * scale.per_pixel();
         self.set_range(from + pan, to + pan, all);
@@ -368,12 +379,12 @@ impl TimelineView {
         }
     }
 
-    /// `.` and `,` go to the next and the previous span of the track; F shows the selected one.
+    /// `.` and `,` go to the next and the previous span of the track, `[` and `]` along arrows; F shows the selected one.
     fn step_selection(&mut self, ui: &Ui, run: Drawn<'_>, selection: &mut Selection) {
         let Selection::Span(selected) = *selection else { return };
         let pressed = |key: Key| ui.input(|input| input.key_pressed(key) && input.modifiers.is_none());
         if let Some(span) = run.trace.spans.get(selected as usize) {
-            if pressed(Key::I) {
+            if pressed(Key::P) {
                 self.pin(span.track.0 as usize);
             }
             if pressed(Key::U) {
@@ -387,11 +398,36 @@ impl TimelineView {
         {
             *selection = Selection::Span(next);
         }
-        if pressed(Key::F) {
-            let span = run.trace.spans[selected as usize];
-            let (start, length) = (span.start.0 as f64, span.duration.0.max(100) as f64);
-            self.set_range(start - 2.0 * length, start + 3.0 * length, (0.0, run.trace.step_time.0.max(1) as f64));
+        if let Some(joined) = self.followed(run, selected, [pressed(Key::OpenBracket), pressed(Key::CloseBracket)]) {
+            *selection = Selection::Span(joined);
+            self.show(run.trace, joined);
         }
+        if pressed(Key::F) {
+            self.focus(run.trace, selected);
+        }
+    }
+
+    /// The span from which an arrow leads to the selected one, or to which one leads from it.
+    fn followed(&mut self, run: Drawn<'_>, selected: u32, [back, forward]: [bool; 2]) -> Option<u32> {
+        if back == forward {
+            return None;
+        }
+        let arrows = self.arrows_of(run, selected);
+        let end = |&(from, to): &(u32, u32)| {
+            if back { (to == selected).then_some(from) } else { (from == selected).then_some(to) }
+        };
+        arrows.iter().find_map(end)
+    }
+
+    /// Brings a span to the middle, among what is around it; the second time it fills the view.
+    fn focus(&mut self, trace: &Trace, span: u32) {
+        let span = &trace.spans[span as usize];
+        let (start, length) = (span.start.0 as f64, span.duration.0.max(100) as f64);
+        let all = (0.0, trace.step_time.0.max(1) as f64);
+        let is_again = self.focused == Some((span.start, self.range));
+        let (before, behind) = if is_again { (0.0, 1.0) } else { (2.0, 3.0) };
+        self.set_range(start - before * length, start + behind * length, all);
+        self.focused = (!is_again).then_some((span.start, self.range));
     }
 }
 

@@ -179,6 +179,24 @@ impl TracesView {
         self.beside.get(Same(Arc::clone(run)), || beside(&shown.imported, &shown.report, &run.trace))
     }
 
+    /// Makes the trace on screen what others are compared with, here and in Compare; says what was pinned.
+    pub fn pin_baseline(&mut self, session: &mut Session) -> Option<String> {
+        let shown = self.shown.clone()?;
+        self.baseline = Some(Arc::clone(&shown));
+        self.compare();
+        let name = shown.name.clone();
+        session.pin_as_baseline(Pinned::of_trace(shown));
+        Some(t_with("compare.pinned", name))
+    }
+
+    /// Keeps the trace on screen for Compare; says what was pinned.
+    pub fn pin_variant(&mut self, session: &mut Session) -> Option<String> {
+        let shown = self.shown.clone()?;
+        let name = shown.name.clone();
+        session.pin(Pinned::of_trace(shown));
+        Some(t_with("compare.pinned_variant", name))
+    }
+
     /// Its timeline.
     pub fn timeline(&mut self) -> &mut TimelineView {
         &mut self.timeline
@@ -235,11 +253,10 @@ impl TracesView {
             }
             ui.separator();
             if ui.button(t("traces.pin")).on_hover_text(t("traces.pin.tip")).clicked() {
-                self.baseline = Some(Arc::clone(shown));
-                self.compare();
+                self.pin_baseline(session);
             }
             if ui.button(t("command.pin_variant")).on_hover_text(t("command.pin_variant.tip")).clicked() {
-                session.pin(Pinned::of_trace(Arc::clone(shown)));
+                self.pin_variant(session);
             }
             save_ui(ui, shown, &self.difference, session);
             if ui.button(t("traces.close")).clicked() {

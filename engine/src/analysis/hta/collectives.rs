@@ -10,6 +10,9 @@ use super::intervals::Intervals;
 use crate::trace::{Activity, Imported, Name, Span};
 use crate::units::{Bytes, BytesPerSec, Nanos};
 
+/// Group, its ranks, the collective, and its size.
+type Key = (Name, u32, &'static str, Bytes);
+
 /// All runs of a collective of one size in one kind of group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CollectiveRow {
@@ -62,8 +65,8 @@ impl CollectiveRow {
 pub fn collectives(imported: &Imported) -> Vec<CollectiveRow> {
     let computing: Vec<Intervals> =
         Busy::by_group(imported).into_iter().map(|busy| Intervals::of(busy.compute)).collect();
-    let mut rows: BTreeMap<(Name, u32, &'static str, Bytes), CollectiveRow> = BTreeMap::new();
-    let mut spans: BTreeMap<(u32, (Name, u32, &'static str, Bytes)), Vec<(Nanos, Nanos)>> = BTreeMap::new();
+    let mut rows: BTreeMap<Key, CollectiveRow> = BTreeMap::new();
+    let mut spans: BTreeMap<(u32, Key), Vec<(Nanos, Nanos)>> = BTreeMap::new();
     for span in imported.trace.spans.iter().filter(|span| imported.activity(span) == Activity::Communication) {
         let key = key(imported, span);
         let row = rows.entry(key.clone()).or_insert_with(|| CollectiveRow {
@@ -91,7 +94,7 @@ pub fn collectives(imported: &Imported) -> Vec<CollectiveRow> {
     rows
 }
 
-fn key(imported: &Imported, span: &Span) -> (Name, u32, &'static str, Bytes) {
+fn key(imported: &Imported, span: &Span) -> Key {
     let (label, of) = (imported.trace.label(span), imported.collectives.get(&span.label));
     let (group, ranks) = of.map_or_else(|| ("".into(), 0), |of| (of.group.clone(), of.ranks));
     (group, ranks, label.class, Bytes(label.bytes))
