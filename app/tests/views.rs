@@ -209,6 +209,20 @@ fn a_baseline_is_compared_with_what_comes_after() {
     let pinned = "llama2-7b-8xh100 · pp 2 × dp 2 × tp 2 · 1F1B · bf16 · recompute none · global batch 32 × 4096";
     window.harness.get_by_label(pinned);
     window.harness.snapshot("baseline");
+    // Comparing is a mode: tables of other views have differences, too.
+    window.harness.get_by_label("beside the baseline llama2-7b-8xh100");
+    let changes = |window: &Window| {
+        let marks = ["▲ ", "▼ "].map(|mark| window.harness.query_all_by_label_contains(mark).count());
+        marks.into_iter().sum::<usize>()
+    };
+    let of_panel = changes(&window);
+    assert!(of_panel > 15, "{of_panel}");
+    for tab in [Tab::Network, Tab::Roofline] {
+        window.remote(&Remote::Tab(tab));
+        window.harness.run_ok();
+        assert!(changes(&window) > of_panel + 3, "{tab:?}: {} of {of_panel}", changes(&window));
+        picture(&mut window, &format!("against.{}", tab.name()));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod app;
 mod bench;
+mod change;
 mod command;
 mod compare;
 mod data;

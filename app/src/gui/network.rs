@@ -5,8 +5,9 @@ use shardlab_engine::analysis::NetworkReport;
 use shardlab_engine::cluster::Network;
 use shardlab_engine::report;
 use shardlab_engine::trace::Origin;
-use shardlab_engine::units::Bytes;
+use shardlab_engine::units::{Bytes, Nanos};
 
+use super::change::{right_bytes_change_ui, right_change_ui};
 use super::design_tokens::{load_color, span_color};
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
@@ -33,6 +34,9 @@ impl NetworkView {
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session) {
         let run = session.shown().clone();
         let report = run.network();
+        let base = session.baseline().cloned();
+        // What is counted of an execution has nothing to do with what a cluster would send.
+        let base = base.as_ref().map(|base| base.network()).filter(|base| base.origin == report.origin);
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
             ui.horizontal(|ui| {
                 heading_ui(ui, t("network.title"));
@@ -49,13 +53,13 @@ impl NetworkView {
                     ui.vertical(|ui| self.matrix_ui(ui, report));
                     ui.add_space(18.0);
                     ui.vertical(|ui| {
-                        axes_ui(ui, report);
-                        collectives_ui(ui, report);
+                        axes_ui(ui, report, base);
+                        collectives_ui(ui, report, base);
                     });
                 });
             } else {
-                axes_ui(ui, report);
-                collectives_ui(ui, report);
+                axes_ui(ui, report, base);
+                collectives_ui(ui, report, base);
                 ui.scope(|ui| self.matrix_ui(ui, report));
             }
             if !report.links.is_empty() {
@@ -240,42 +244,61 @@ fn legend_ui(ui: &mut Ui) {
     });
 }
 
-fn axes_ui(ui: &mut Ui, report: &NetworkReport) {
+fn axes_ui(ui: &mut Ui, report: &NetworkReport, base: Option<&NetworkReport>) {
     heading_ui(ui, t("network.axes"));
     let columns: &[&str] = match report.origin {
         Origin::Modelled => &["network.inside", "network.between"],
         _ => &["network.bytes"],
     };
-    Grid::new("axes").striped(true).num_columns(columns.len() + 2).spacing([18.0, 3.0]).show(ui, |ui| {
-        ui.weak(t("network.axis"));
-        columns.iter().for_each(|key| right_head_ui(ui, t(key)));
-        end_row_ui(ui);
-        for axis in &report.axes {
-            ui.label(t_or_name("axis", axis.axis));
-            [axis.inside, axis.between][..columns.len()].iter().for_each(|bytes| right_ui(ui, &bytes.to_string()));
+    Grid::new("axes")
+        .striped(true)
+        .num_columns(columns.len() + 2 + usize::from(base.is_some()))
+        .spacing([18.0, 3.0])
+        .show(ui, |ui| {
+            ui.weak(t("network.axis"));
+            columns.iter().for_each(|key| right_head_ui(ui, t(key)));
+            base.is_some().then(|| right_head_ui(ui, t("network.change")));
             end_row_ui(ui);
-        }
-    });
+            for axis in &report.axes {
+                ui.label(t_or_name("axis", axis.axis));
+                [axis.inside, axis.between][..columns.len()].iter().for_each(|bytes| right_ui(ui, &bytes.to_string()));
+                if let Some(base) = base {
+                    let before = base.axes.iter().find(|before| before.axis == axis.axis);
+                    let before = before.map_or(Bytes::ZERO, |before| before.inside + before.between);
+                    right_bytes_change_ui(ui, axis.inside + axis.between, before);
+                }
+                end_row_ui(ui);
+            }
+        });
 }
 
-fn collectives_ui(ui: &mut Ui, report: &NetworkReport) {
+fn collectives_ui(ui: &mut Ui, report: &NetworkReport, base: Option<&NetworkReport>) {
     heading_ui(ui, t("network.collectives"));
-    Grid::new("collectives").striped(true).num_columns(7).spacing([18.0, 3.0]).show(ui, |ui| {
-        ["network.stream", "network.class"].into_iter().for_each(|key| drop(ui.weak(t(key))));
-        for key in ["network.count", "network.bytes", "network.time", "network.exposed"] {
-            right_head_ui(ui, t(key));
-        }
-        end_row_ui(ui);
-        for of in &report.collectives {
-            ui.label(t_or_name("stream", of.stream.name()));
-            ui.horizontal(|ui| swatch_ui(ui, span_color(of.stream, of.class), t_or_name("class", of.class)));
-            right_ui(ui, &of.count.to_string());
-            right_ui(ui, &of.bytes.to_string());
-            right_ui(ui, &of.time.to_string());
-            right_ui(ui, &of.exposed.to_string());
+    Grid::new("collectives").striped(true).num_columns(7 + usize::from(base.is_some())).spacing([18.0, 3.0]).show(
+        ui,
+        |ui| {
+            ["network.stream", "network.class"].into_iter().for_each(|key| drop(ui.weak(t(key))));
+            for key in ["network.count", "network.bytes", "network.time", "network.exposed"] {
+                right_head_ui(ui, t(key));
+            }
+            base.is_some().then(|| right_head_ui(ui, t("network.change")));
             end_row_ui(ui);
-        }
-    });
+            for of in &report.collectives {
+                ui.label(t_or_name("stream", of.stream.name()));
+                ui.horizontal(|ui| swatch_ui(ui, span_color(of.stream, of.class), t_or_name("class", of.class)));
+                right_ui(ui, &of.count.to_string());
+                right_ui(ui, &of.bytes.to_string());
+                right_ui(ui, &of.time.to_string());
+                right_ui(ui, &of.exposed.to_string());
+                if let Some(base) = base {
+                    let before =
+                        base.collectives.iter().find(|before| (before.stream, before.class) == (of.stream, of.class));
+                    right_change_ui(ui, of.exposed, before.map_or(Nanos::ZERO, |before| before.exposed));
+                }
+                end_row_ui(ui);
+            }
+        },
+    );
 }
 
 fn links_ui(ui: &mut Ui, report: &NetworkReport) {

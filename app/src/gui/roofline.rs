@@ -1,14 +1,17 @@
 //! Kernels of a step under the roofs of its device: what bounds each, and how far below its roof it stays.
 
+use std::sync::Arc;
+
 use egui::{Color32, Grid, RichText, Ui};
 use egui_plot::{GridMark, Line, Plot, PlotPoints, Points};
 use shardlab_engine::analysis::{Roofs, StepKernel, StepRoofline, step_roofline};
 use shardlab_engine::exec::BenchReport;
 use shardlab_engine::report;
-use shardlab_engine::units::{Bytes, BytesPerSec, Flops, FlopsPerSec};
+use shardlab_engine::units::{Bytes, BytesPerSec, Flops, FlopsPerSec, Nanos};
 
+use super::change::right_change_ui;
 use super::design_tokens::{bound_color, capacity_stroke, class_color};
-use super::found_once::FoundOnce;
+use super::found_once::{FoundOnce, Same};
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
 use super::timeline::Identity;
@@ -79,6 +82,18 @@ pub struct RooflineView {
     /// The stage that was chosen; the one that the step waits for when none.
     stage: Option<u32>,
     found: FoundOnce<Key, StepRoofline>,
+    /// The same stage of the baseline.
+    base: FoundOnce<(Same<Run>, u32), StepRoofline>,
+}
+
+/// The kernels of the baseline, found once.
+fn base_of<'a>(
+    known: &'a mut FoundOnce<(Same<Run>, u32), StepRoofline>,
+    run: &Arc<Run>,
+    stage: u32,
+) -> &'a StepRoofline {
+    let key = (Same(Arc::clone(run)), stage);
+    known.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, None))
 }
 
 impl RooflineView {
@@ -95,6 +110,7 @@ impl RooflineView {
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session, bench: Option<&BenchReport>) {
         let run = session.shown().clone();
         let stage = self.stage(&run);
+        let base = session.baseline().cloned();
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
             ui.horizontal(|ui| {
                 heading_ui(ui, t("roofline.title"));
@@ -102,11 +118,12 @@ impl RooflineView {
             });
             ui.weak(t("roofline.about"));
             self.stages_ui(ui, &run, stage);
-            let found = self.found(&run, stage, bench);
+            let found = found(&mut self.found, &run, stage, bench);
             if found.roofs.is_none() {
                 ui.label(t("roofline.no_roofs"));
             }
-            kernels_ui(ui, found);
+            let before = base.as_ref().map(|base| base_of(&mut self.base, base, stage));
+            kernels_ui(ui, found, before);
             ui.horizontal(|ui| {
                 let name = run.scenario.name();
                 if ui.button(t("roofline.save_csv")).clicked() {
@@ -140,12 +157,17 @@ impl RooflineView {
             }
         });
     }
+}
 
-    /// Found once for each run, stage and measurement.
-    fn found(&mut self, run: &Run, stage: u32, bench: Option<&BenchReport>) -> &StepRoofline {
-        let key = (run.drawn().identity(), stage, bench.map(|report| report.figures.len()));
-        self.found.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, bench.map(measured)))
-    }
+/// The kernels of a run, found once for each stage and measurement.
+fn found<'a>(
+    known: &'a mut FoundOnce<Key, StepRoofline>,
+    run: &Run,
+    stage: u32,
+    bench: Option<&BenchReport>,
+) -> &'a StepRoofline {
+    let key = (run.drawn().identity(), stage, bench.map(|report| report.figures.len()));
+    known.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, bench.map(measured)))
 }
 
 /// The roofs of a device that was measured here.
@@ -153,7 +175,7 @@ fn measured(bench: &BenchReport) -> Roofs {
     Roofs { peaks: vec![("measured", FlopsPerSec(bench.peak()))], bandwidth: BytesPerSec(bench.memory_bandwidth()) }
 }
 
-fn kernels_ui(ui: &mut Ui, found: &StepRoofline) {
+fn kernels_ui(ui: &mut Ui, found: &StepRoofline, base: Option<&StepRoofline>) {
     let (mut peaks, mut bandwidth) = (Vec::new(), 0.0);
     if let Some(roofs) = &found.roofs {
         let named = |(name, peak): &(&'static str, FlopsPerSec)| {
@@ -169,7 +191,7 @@ fn kernels_ui(ui: &mut Ui, found: &StepRoofline) {
         found.kernels.iter().filter(|kernel| kernel.flops > 0).map(|kernel| dot(kernel, longest)).collect();
     picture_ui(ui, "step roofline", &peaks, bandwidth, &dots);
     classes_ui(ui, found);
-    table_ui(ui, found);
+    table_ui(ui, found, base);
 }
 
 /// A kernel as large as the root of its time, so that areas are times.
@@ -204,30 +226,40 @@ fn classes_ui(ui: &mut Ui, found: &StepRoofline) {
     });
 }
 
-fn table_ui(ui: &mut Ui, found: &StepRoofline) {
-    Grid::new("step kernels").striped(true).num_columns(9).spacing([14.0, 3.0]).show(ui, |ui| {
-        ui.weak(t("roofline.kernel"));
-        ui.weak(t("roofline.phase"));
-        for key in ["time", "intensity", "achieved", "attainable", "share"] {
-            right_head_ui(ui, t_or_name("roofline.column", key));
-        }
-        ui.weak(t("roofline.bound"));
-        end_row_ui(ui);
-        for kernel in found.kernels.iter().take(SHOWN) {
-            row_ui(ui, kernel);
-        }
-    });
+fn table_ui(ui: &mut Ui, found: &StepRoofline, base: Option<&StepRoofline>) {
+    Grid::new("step kernels").striped(true).num_columns(9 + usize::from(base.is_some())).spacing([12.0, 3.0]).show(
+        ui,
+        |ui| {
+            ui.weak(t("roofline.kernel"));
+            ui.weak(t("roofline.phase"));
+            right_head_ui(ui, t_or_name("roofline.column", "time"));
+            base.is_some().then(|| right_head_ui(ui, t("network.change")));
+            for key in ["intensity", "achieved", "attainable", "share"] {
+                right_head_ui(ui, t_or_name("roofline.column", key));
+            }
+            ui.weak(t("roofline.bound"));
+            end_row_ui(ui);
+            for kernel in found.kernels.iter().take(SHOWN) {
+                row_ui(ui, kernel, base);
+            }
+        },
+    );
     let left = found.kernels.len().saturating_sub(SHOWN);
     if left > 0 {
         ui.weak(t_with("traces.more", left));
     }
 }
 
-fn row_ui(ui: &mut Ui, kernel: &StepKernel) {
+fn row_ui(ui: &mut Ui, kernel: &StepKernel, base: Option<&StepRoofline>) {
     let name = ui.horizontal(|ui| swatch_ui(ui, class_color(kernel.class), &kernel.name));
     name.response.on_hover_text(t_with("roofline.runs", kernel.count));
     ui.label(t_or_name("part", kernel.phase.name()));
     right_ui(ui, &kernel.time.to_string());
+    if let Some(base) = base {
+        let is_it = |before: &&StepKernel| (&before.name, before.phase) == (&kernel.name, kernel.phase);
+        let before = base.kernels.iter().find(is_it).map_or(Nanos::ZERO, |before| before.time);
+        right_change_ui(ui, kernel.time, before);
+    }
     right_ui(ui, &format!("{:.2}", kernel.intensity()));
     // What moves data alone has no operations to count.
     let rate = if kernel.flops > 0 { kernel.achieved().to_string() } else { "–".to_owned() };

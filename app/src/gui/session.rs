@@ -345,6 +345,12 @@ impl Session {
         });
     }
 
+    /// The step with which the one on screen is compared: the first that is pinned, unless that is this one.
+    pub fn baseline(&self) -> Option<&Arc<Run>> {
+        let run = self.pinned.first()?.run()?;
+        (!Arc::ptr_eq(run, self.shown())).then_some(run)
+    }
+
     /// Whether no more runs can be pinned.
     pub fn is_full(&self) -> bool {
         self.pinned.len() + self.pinning.len() >= MOST_PINNED

@@ -37,7 +37,7 @@ pub use metrics::{Better, Measure, Unit, metrics, trace_metrics};
 pub use network::{
     AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, executed_network, network,
 };
-pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, step_report};
+pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, peak_rate, step_report};
 pub use roofline::{Roofs, StepKernel, StepRoofline, step_roofline};
 pub use run_cost::{RunCost, Spent, run_cost};
 pub use training_log::{LogEvent, LogFindings, log_findings};

@@ -12,7 +12,7 @@ use crate::graph::{OpKind, Part, StepGraph, lower};
 use crate::scenario::{Precision, Scenario, UpdateRule};
 use crate::sim::simulate;
 use crate::trace::{MemoryCategory, MemoryUse, Origin, Phase, Trace};
-use crate::units::{Bytes, Flops, Nanos};
+use crate::units::{Bytes, Flops, FlopsPerSec, Nanos};
 
 /// Exposed communication of the critical group of ranks by axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -127,7 +127,7 @@ pub fn step_report(step: &StepGraph, scenario: &Scenario, trace: &Trace) -> Step
     // How much more than replicas that wait for the slowest they do.
     let ahead = if scenario.strategy().update == UpdateRule::Asynchronous { pace(trace) } else { 1.0 };
     let (secs, trace_secs) = (secs / ahead, trace.step_time.secs().max(1e-9));
-    let available = peak_rate(scenario) * f64::from(scenario.mesh().ranks()) * secs;
+    let available = peak_rate(scenario).0 * f64::from(scenario.mesh().ranks()) * secs;
     let ranks: f64 = groups.iter().map(|group| f64::from(group.ranks)).sum();
     let bubble: f64 = groups.iter().map(|group| group.parts.bubble.secs() * f64::from(group.ranks)).sum();
     let parts = critical.parts;
@@ -212,7 +212,7 @@ fn group_breakdowns(trace: &Trace) -> Vec<GroupBreakdown> {
 }
 
 /// The datasheet's matmul peak for the precision, what utilisation is measured against: the mean over all ranks.
-fn peak_rate(scenario: &Scenario) -> f64 {
+pub fn peak_rate(scenario: &Scenario) -> FlopsPerSec {
     let (cluster, ranks) = (scenario.cluster(), scenario.mesh().ranks());
     let of_device = |device: &Device| match scenario.strategy().precision {
         Precision::Bf16 => device.bf16_matmul.0,
@@ -223,9 +223,10 @@ fn peak_rate(scenario: &Scenario) -> f64 {
         Precision::Fp32 => device.fp32_matmul.0,
     };
     if cluster.exceptions.is_empty() {
-        return of_device(&cluster.device);
+        return FlopsPerSec(of_device(&cluster.device));
     }
-    (0..ranks).map(|rank| of_device(cluster.device_of(RankId(rank)))).sum::<f64>() / f64::from(ranks)
+    let all = (0..ranks).map(|rank| of_device(cluster.device_of(RankId(rank)))).sum::<f64>();
+    FlopsPerSec(all / f64::from(ranks))
 }
 
 /// Matmul FLOPs of a step over all ranks, without and with recomputation. Causal attention counts the half of the

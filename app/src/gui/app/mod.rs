@@ -326,7 +326,8 @@ impl eframe::App for App {
                 let key = (run.drawn().identity(), from, until);
                 self.part.get(key, || Part::new(run, from, until))
             });
-            let shown = panel.show(ui, |ui| inspector::ui(ui, run, part, &mut self.selection));
+            let base = self.session.baseline().map(|base| &**base);
+            let shown = panel.show(ui, |ui| inspector::ui(ui, run, part, base, &mut self.selection));
             self.regions.set(Region::Inspector, shown.response.rect);
         }
         let frame = egui::Frame::new().fill(ui.visuals().panel_fill);

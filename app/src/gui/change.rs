@@ -1,0 +1,75 @@
+//! A figure beside that of the baseline: by how much it differs, and whether that is good.
+
+use egui::{RichText, Ui};
+
+use shardlab_engine::units::{Bytes, Nanos};
+
+use super::design_tokens::signals;
+use super::i18n::t_with;
+
+/// What of a figure is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Less of it.
+    Less,
+    /// More of it.
+    More,
+    /// Neither: it only says what there is.
+    Neither,
+}
+
+/// The difference with its sign, which says the same as its colour; what it was before when it is pointed at.
+pub fn change_ui(ui: &mut Ui, now: f64, before: f64, better: Better, was: &str) {
+    let colors = signals(ui.visuals());
+    let text = RichText::new(change_text(now, before)).small().monospace();
+    let is_good = if now > before { Better::More } else { Better::Less };
+    let text = match better {
+        Better::Neither => text.weak(),
+        _ if now == before => text.weak(),
+        better if better == is_good => text.color(colors.good),
+        _ => text.color(colors.bad),
+    };
+    ui.label(text).on_hover_text(t_with("inspector.before", was));
+}
+
+/// The difference of two times, of which less is better.
+pub fn time_change_ui(ui: &mut Ui, now: Nanos, before: Nanos) {
+    change_ui(ui, now.secs(), before.secs(), Better::Less, &before.to_string());
+}
+
+/// The same at the right of a cell of a table.
+pub fn right_change_ui(ui: &mut Ui, now: Nanos, before: Nanos) {
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| time_change_ui(ui, now, before));
+}
+
+/// The difference of two sizes, of which less is better, at the right of a cell of a table.
+pub fn right_bytes_change_ui(ui: &mut Ui, now: Bytes, before: Bytes) {
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+        change_ui(ui, now.as_f64(), before.as_f64(), Better::Less, &before.to_string());
+    });
+}
+
+/// `▲ 12.3 %`, or `=` where both are alike.
+fn change_text(now: f64, before: f64) -> String {
+    let sign = if now > before { "▲" } else { "▼" };
+    match now / before - 1.0 {
+        _ if now == before => "=".to_owned(),
+        share if share.is_finite() => format!("{sign} {:.1} %", share.abs() * 100.0),
+        // From nothing to something.
+        _ => format!("{sign} ∞"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::change_text;
+
+    #[test]
+    fn a_change_has_its_sign_and_its_share() {
+        assert_eq!(change_text(1.1, 1.0), "▲ 10.0 %");
+        assert_eq!(change_text(0.0, 2.0), "▼ 100.0 %");
+        assert_eq!(change_text(3.0, 3.0), "=");
+        assert_eq!(change_text(0.0, 0.0), "=");
+        assert_eq!(change_text(1.0, 0.0), "▲ ∞");
+    }
+}
