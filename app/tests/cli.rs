@@ -109,6 +109,37 @@ fn results_are_written_as_csv_and_for_perfetto() {
 }
 
 #[test]
+fn pictures_rooflines_and_executed_traffic_go_out() {
+    let folder = folder("pictures");
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let read = |path: &str| std::fs::read_to_string(path).expect("the file is there");
+    let pictures = path("svg");
+    let output = shardlab(&["simulate", "llama2-7b-8xh100", "--pictures", &pictures]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for name in ["timeline", "breakdown", "ranks", "memory.stage0.rank0", "memory.stage1.rank4"] {
+        let svg = read(&format!("{pictures}/{name}.svg"));
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{name}");
+    }
+    let document = json(&["roofline", "llama2-7b-8xh100", "--json"]);
+    let kernels = document["roofline"]["kernels"].as_array().expect("kernels");
+    assert!(kernels.iter().any(|kernel| kernel["bound"] == "memory") && kernels.len() > 20);
+    let csv = path("roofline.csv");
+    let output = shardlab(&["roofline", "llama2-7b-8xh100", "--stage", "0", "--csv", &csv]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("roof bf16") && read(&csv).lines().count() > kernels.len() / 2);
+    let output = shardlab(&["roofline", "llama2-7b-8xh100", "--stage", "7"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("the pipeline has 2"), "{}", text(&output.stderr));
+    let traffic = path("traffic.csv");
+    let document =
+        json(&["execute", "tiny-gpt-dp2-tp2", "--steps", "1", "--backend", "cpu", "--json", "--traffic-csv", &traffic]);
+    let sent: u64 =
+        read(&traffic).lines().skip(1).filter_map(|line| line.rsplit(',').next()?.parse::<u64>().ok()).sum();
+    let moved: u64 = document["bytes_moved"].as_object().expect("axes").values().filter_map(Value::as_u64).sum();
+    assert_eq!(sent, moved, "what goes out is what was counted");
+}
+
+#[test]
 fn a_trace_is_played_through_caches() {
     let folder = folder("caches");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();

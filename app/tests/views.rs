@@ -383,6 +383,41 @@ fn every_view_is_drawn_in_every_size_theme_and_language() {
     set_language(Language::English);
 }
 
+/// Whoever hears the screen hears what everything is that can be pressed, chosen or written into.
+#[test]
+fn everything_that_can_be_used_has_a_name() {
+    use egui::accesskit::Role;
+    use egui_kittest::kittest::{By, NodeT as _};
+    let is_used = |role| {
+        matches!(
+            role,
+            Role::Button
+                | Role::CheckBox
+                | Role::RadioButton
+                | Role::ComboBox
+                | Role::TextInput
+                | Role::MultilineTextInput
+                | Role::SpinButton
+                | Role::Slider
+                | Role::Link
+        )
+    };
+    let mut window = Window::new(Language::English);
+    for tab in Tab::ALL {
+        window.remote(&Remote::Tab(tab));
+        window.harness.run_ok();
+        let used = window.harness.query_all(By::new().predicate(move |node| is_used(node.role()))).count();
+        assert!(used > 30, "{tab:?}: {used}");
+        let nameless = By::new().predicate(move |node| {
+            let name = node.label().or_else(|| node.placeholder().map(str::to_owned)).unwrap_or_default();
+            is_used(node.role()) && name.trim().is_empty()
+        });
+        let found = window.harness.query_all(nameless).map(|node| format!("{:?}", node.accesskit_node()));
+        let found: Vec<_> = found.collect();
+        assert!(found.is_empty(), "{tab:?}: {found:#?}");
+    }
+}
+
 /// What [`every_view_looks_as_kept`] does for the dark theme in English, in smaller windows to keep pictures small.
 #[test]
 fn every_view_looks_as_kept_in_both_themes_and_languages() {

@@ -147,6 +147,9 @@ pub struct ExportOptions {
     /// Write memory over time as CSV
     #[arg(long, value_name = "FILE")]
     pub memory_csv: Option<PathBuf>,
+    /// Write the timeline, where the time goes, ranks over time and memory of each stage as SVG into a folder
+    #[arg(long, value_name = "FOLDER")]
+    pub pictures: Option<PathBuf>,
 }
 
 /// `shardlab simulate`.
@@ -444,6 +447,9 @@ pub struct TraceOptions {
     /// Write all ranks as one trace for the Perfetto UI
     #[arg(long, value_name = "FILE")]
     pub perfetto: Option<PathBuf>,
+    /// Write the timeline as SVG
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `shardlab goodput`.

@@ -27,7 +27,7 @@ pub fn simulate(options: &SimulateOptions) -> anyhow::Result<Answer> {
     let step = lower(&scenario);
     let trace = sim::simulate(&step, &scenario);
     let figures = step_report(&step, &scenario, &trace);
-    export(&options.export, &trace)?;
+    export(&options.export, &trace, &|| figures.clone())?;
     print(&if options.export.json {
         report::report_json(&scenario, &step, &trace, &figures)
     } else {

@@ -42,7 +42,7 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     }
     let (results, stored) = train(&mut trainer, trained..steps, keeping.as_ref())?;
     let last = results.last().context("no step was trained")?;
-    export(&options.export, &last.trace)?;
+    export(&options.export, &last.trace, &|| step_report(trainer.step_graph(), &scenario, &last.trace))?;
     if let Some(path) = &options.traffic_csv {
         write_file(path, &report::traffic_csv(&executed_network(&last.trace, 0)))?;
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use shardlab_engine::analysis::StepReport;
 use shardlab_engine::report;
 use shardlab_engine::trace::Trace;
 use shardlab_engine::unpack::gzip;
@@ -30,8 +31,8 @@ pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
-/// Writes the files that were asked for.
-pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
+/// Writes the files that were asked for; `report` gives the figures of the step where they are needed.
+pub fn export(options: &ExportOptions, trace: &Trace, report: &dyn Fn() -> StepReport) -> anyhow::Result<()> {
     let paths = [&options.perfetto, &options.csv, &options.memory_csv];
     let on_stdout = paths.iter().filter(|path| path.as_deref() == Some(Path::new("-"))).count();
     anyhow::ensure!(
@@ -48,7 +49,9 @@ pub fn export(options: &ExportOptions, trace: &Trace) -> anyhow::Result<()> {
             write_file(path, &write(trace))?;
         }
     }
-    Ok(())
+    let Some(folder) = &options.pictures else { return Ok(()) };
+    fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    report::svg::pictures(trace, &report()).iter().try_for_each(|(name, text)| write_file(&folder.join(name), text))
 }
 
 /// Writes a text to a file, compressed where its name ends in `.gz`, or to standard output for `-`.

@@ -29,6 +29,9 @@ pub fn trace(options: &TraceOptions) -> anyhow::Result<Answer> {
     if let Some(path) = &options.perfetto {
         write_file(path, &report::perfetto_json(&imported.trace))?;
     }
+    if let Some(path) = &options.svg {
+        write_file(path, &report::svg::timeline_svg(&imported.trace, imported.trace.step_time))?;
+    }
     if let Some(folder) = &options.csv {
         fs::create_dir_all(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
         let mut files = vec![

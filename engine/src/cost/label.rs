@@ -81,6 +81,7 @@ pub fn bytes_moved(step: &StepGraph) -> BTreeMap<&'static str, Bytes> {
         let bytes = Bytes(bytes.0 * u64::from(mesh.groups(group)) / u64::from(counted));
         *moved.entry(group.axis()).or_default() += bytes;
     }
+    moved.retain(|_, bytes| *bytes > Bytes::ZERO);
     moved
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::palette::part_rgb;
-use super::svg::{breakdown_svg, escaped, heat_svg, memory_svg, timeline_svg};
+use super::svg::{BINS, breakdown_svg, escaped, heat_svg, memory_svg, timeline_svg};
 use super::variants::{
     Comparison, Variant, best_of, cause_text, change_text, compared_rows, signed_bytes, signed_time, value_text,
 };
@@ -32,8 +32,6 @@ pub struct PageRun<'a> {
     pub report: &'a StepReport,
 }
 
-/// Parts of the step in a heat map.
-const BINS: usize = 240;
 /// The least by which a group of ranks is slower than its neighbours to be named.
 const SLOWER: f64 = 0.02;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::palette::{memory_rgb, part_of, part_rgb};
-use crate::analysis::{Breakdown, HeatRow};
+use crate::analysis::{Breakdown, HeatRow, StepReport, heat_map};
 use crate::trace::{MemoryCategory, Stream, Trace};
 use crate::units::{Bytes, Nanos};
 
@@ -15,6 +15,31 @@ const NAMES: f64 = 130.0;
 const ROW: f64 = 16.0;
 /// Rows of a timeline, at most: the groups of a larger step that follow are left out, which the picture says.
 const ROWS: usize = 48;
+
+/// Parts of the step in the picture of ranks over time.
+pub(super) const BINS: usize = 240;
+
+/// Pictures of a step, each with the name of a file: the timeline, where the time goes, ranks over time, and memory of every
+/// group of ranks that knows it.
+pub fn pictures(trace: &Trace, report: &StepReport) -> Vec<(String, String)> {
+    let mut pictures = vec![
+        ("timeline.svg".to_owned(), timeline_svg(trace, trace.step_time)),
+        ("breakdown.svg".to_owned(), breakdown_svg(&report.breakdown, report.step_time)),
+        ("ranks.svg".to_owned(), heat_svg(&heat_map(trace, BINS))),
+    ];
+    let stages = trace.memory.iter().enumerate().filter(|(_, curve)| !curve.samples.is_empty());
+    let memory = stages.map(|(index, curve)| {
+        let name = format!("memory.stage{}.rank{}.svg", curve.stage, rank_of(trace, curve.group));
+        (name, memory_svg(trace, index, report.fit.capacity))
+    });
+    pictures.extend(memory);
+    pictures
+}
+
+/// The first rank of a group.
+fn rank_of(trace: &Trace, group: u32) -> u32 {
+    trace.tracks.iter().find(|track| track.group == group).map_or(group, |track| track.rank)
+}
 
 /// A text that may stand in XML.
 pub fn escaped(text: &str) -> String {

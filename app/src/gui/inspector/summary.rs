@@ -7,7 +7,7 @@ use shardlab_engine::analysis::{
 use shardlab_engine::trace::{Origin, Trace};
 use shardlab_engine::units::{Bytes, Flops, Nanos};
 
-use crate::gui::change::{Better, change_ui, right_change_ui, time_change_ui};
+use crate::gui::change::{Better, change_ui, right_change_of_ui, right_change_ui, share_change_ui, time_change_ui};
 use crate::gui::design_tokens::{class_color, part_color, signals};
 use crate::gui::i18n::{t, t_or_name, t_with, tip};
 use crate::gui::session::Run;
@@ -43,6 +43,9 @@ pub(super) fn summary_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     }
 }
 
+/// Parts of the time in which a step computes what it is for.
+const COMPUTING: [&str; 3] = ["forward", "backward", "weight_gradient"];
+
 /// A figure: its value as text and as a number, and how it comes about.
 struct Figure {
     key: &'static str,
@@ -50,6 +53,8 @@ struct Figure {
     value: f64,
     better: Better,
     formula: String,
+    /// Whether it is a share of one.
+    is_share: bool,
 }
 
 fn figures_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
@@ -59,7 +64,8 @@ fn figures_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
             ui.label(t(figure.key));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 if let Some(before) = before.iter().find(|before| before.key == figure.key) {
-                    change_ui(ui, figure.value, before.value, figure.better, &before.text);
+                    let change = if figure.is_share { share_change_ui } else { change_ui };
+                    change(ui, figure.value, before.value, figure.better, &before.text);
                 }
                 ui.monospace(&figure.text);
             });
@@ -77,7 +83,8 @@ fn figures(run: &Run) -> Vec<Figure> {
     let time = report.mean_step_time;
     let mut figures = Vec::new();
     let mut add = |key, text: String, value, better, formula: String| {
-        figures.push(Figure { key, text, value, better, formula });
+        let is_share = ["inspector.mfu", "inspector.hfu", "inspector.bubble"].contains(&key);
+        figures.push(Figure { key, text, value, better, formula, is_share });
     };
     if time != report.step_time {
         add("inspector.mean", time.to_string(), time.secs(), Better::Less, String::new());
@@ -99,7 +106,7 @@ fn figures(run: &Run) -> Vec<Figure> {
         |flops: Flops, share: f64| format!("{flops} ÷ ({} × {peak} × {time}) = {}", mesh.ranks(), percent(share));
     let hardware = Flops(report.hfu / report.mfu.max(1e-12) * report.model_flops.0);
     add("inspector.mfu", percent(report.mfu), report.mfu, Better::More, utilisation(report.model_flops, report.mfu));
-    add("inspector.hfu", percent(report.hfu), report.hfu, Better::More, utilisation(hardware, report.hfu));
+    add("inspector.hfu", percent(report.hfu), report.hfu, Better::Neither, utilisation(hardware, report.hfu));
     let bubble = report.bubble_fraction;
     add("inspector.bubble", percent(bubble), bubble, Better::Less, String::new());
     add("inspector.parameters", count(parameters.total()), parameters.total() as f64, Better::Neither, String::new());
@@ -243,6 +250,8 @@ fn breakdown_of_ui(ui: &mut Ui, breakdown: &Breakdown, length: Nanos, base: Opti
             row.response.on_hover_text(&share);
             right_ui(ui, &time.to_string());
             match before {
+                // More or less of the computing itself is neither good nor bad.
+                Some(before) if COMPUTING.contains(&name) => right_change_of_ui(ui, time, before, Better::Neither),
                 Some(before) => right_change_ui(ui, time, before),
                 None => right_ui(ui, &share),
             }

@@ -50,8 +50,9 @@ impl Recorder<'_> {
             _ => ring.run(collective),
         }
         let sent = ring.sent;
-        let is_outer = self.outer.contains(&self.recording.scopes.len());
+        let scope = self.recording.scopes.len();
         self.close_scope(members[0], Some(group), task, op);
+        let is_outer = self.outer.contains(&scope);
         for ((from, to), bytes) in sent {
             self.count(group.axis(), [members[from], members[to]], bytes, is_outer);
         }
