@@ -210,7 +210,7 @@ fn a_baseline_is_compared_with_what_comes_after() {
     window.harness.get_by_label(pinned);
     window.harness.snapshot("baseline");
     // Comparing is a mode: tables of other views have differences, too.
-    window.harness.get_by_label("beside the baseline llama2-7b-8xh100");
+    window.harness.get_by_label("vs baseline llama2-7b-8xh100");
     let changes = |window: &Window| {
         let marks = ["▲ ", "▼ "].map(|mark| window.harness.query_all_by_label_contains(mark).count());
         marks.into_iter().sum::<usize>()
@@ -535,7 +535,7 @@ fn an_executed_step_has_its_traffic_and_its_roofline() {
     window.until("the executed trace", |state| state["shown"] == "executed");
     window.remote(&Remote::Tab(Tab::Network));
     window.harness.run_ok();
-    window.harness.get_by_label_contains("Counted while the step ran");
+    window.harness.get_by_label_contains("Counted copy by copy");
     assert!(window.harness.query_by_label("Busiest links").is_none(), "its ranks share a device");
     picture(&mut window, "executed.network");
     window.remote(&Remote::Tab(Tab::Roofline));

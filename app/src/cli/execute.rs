@@ -19,6 +19,8 @@ use super::{Answer, input, tuning};
 
 /// `shardlab execute`.
 pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
+    let both = options.traffic_csv.as_deref() == Some(Path::new("-"));
+    anyhow::ensure!(!both, "--traffic-csv needs a file: what the run gave goes to standard output");
     let word = &options.scenario.scenario;
     let mut file = input::scenario_file(word)?;
     file.run.pool = options.pool.map_or(file.run.pool, PoolChoice::name);

@@ -1,22 +1,11 @@
 //! A figure beside that of the baseline: by how much it differs, and whether that is good.
 
 use egui::{RichText, Ui};
-
+use shardlab_engine::analysis::Better;
 use shardlab_engine::units::{Bytes, Nanos};
 
 use super::design_tokens::signals;
-use super::i18n::t_with;
-
-/// What of a figure is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// Less of it.
-    Less,
-    /// More of it.
-    More,
-    /// Neither: it only says what there is.
-    Neither,
-}
+use super::i18n::{t, t_with};
 
 /// The difference with its sign, which says the same as its colour; what it was before when it is pointed at.
 pub fn change_ui(ui: &mut Ui, now: f64, before: f64, better: Better, was: &str) {
@@ -80,8 +69,7 @@ fn change_text(now: f64, before: f64) -> String {
     match now / before - 1.0 {
         _ if now == before => "=".to_owned(),
         share if share.is_finite() => format!("{sign} {:.1} %", share.abs() * 100.0),
-        // From nothing to something.
-        _ => format!("{sign} ∞"),
+        _ => t("change.new").to_owned(),
     }
 }
 
@@ -96,6 +84,6 @@ mod tests {
         assert_eq!(points_text(0.35, 0.4), "▼ 5.00 pp");
         assert_eq!(change_text(3.0, 3.0), "=");
         assert_eq!(change_text(0.0, 0.0), "=");
-        assert_eq!(change_text(1.0, 0.0), "▲ ∞");
+        assert_eq!(change_text(1.0, 0.0), "new");
     }
 }

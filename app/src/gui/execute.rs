@@ -474,6 +474,7 @@ impl ExecuteView {
     pub fn look(&self, session: &mut Session) {
         if let (Some(scenario), Some(last)) = (&self.scenario, &self.last) {
             session.executed = Some(Arc::new(Run::of_trace(self.file.clone(), scenario.clone(), last.trace.clone())));
+            session.executed_on = self.backend.as_ref().map(|backend| backend.name.clone());
             session.show_executed = true;
         }
     }

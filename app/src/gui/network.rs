@@ -119,6 +119,13 @@ impl NetworkView {
         let (unit, most) = (t_or_name("network.unit", report.unit), Bytes(fullest));
         ui.weak(t_with("network.matrix.about", unit)).on_hover_text(most.to_string());
         ui.weak(t_with("network.matrix.most", most));
+        // On the scale of the cells: what is small against the most would not be seen on an even one.
+        ui.horizontal_wrapped(|ui| {
+            for parts in [16_u64, 4, 1] {
+                let share = (1.0 / parts as f64).sqrt();
+                swatch_ui(ui, load_color(share, ui.visuals()), &Bytes(fullest / parts).to_string());
+            }
+        });
     }
 }
 
@@ -257,7 +264,7 @@ fn axes_ui(ui: &mut Ui, report: &NetworkReport, base: Option<&NetworkReport>) {
         .show(ui, |ui| {
             ui.weak(t("network.axis"));
             columns.iter().for_each(|key| right_head_ui(ui, t(key)));
-            base.is_some().then(|| right_head_ui(ui, t("network.change")));
+            base.is_some().then(|| right_head_ui(ui, t("network.change.bytes")));
             end_row_ui(ui);
             for axis in &report.axes {
                 ui.label(t_or_name("axis", axis.axis));
@@ -281,7 +288,7 @@ fn collectives_ui(ui: &mut Ui, report: &NetworkReport, base: Option<&NetworkRepo
             for key in ["network.count", "network.bytes", "network.time", "network.exposed"] {
                 right_head_ui(ui, t(key));
             }
-            base.is_some().then(|| right_head_ui(ui, t("network.change")));
+            base.is_some().then(|| right_head_ui(ui, t("network.change.exposed")));
             end_row_ui(ui);
             for of in &report.collectives {
                 ui.label(t_or_name("stream", of.stream.name()));

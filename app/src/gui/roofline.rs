@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use egui::{Color32, Grid, RichText, Ui};
-use egui_plot::{GridMark, Line, Plot, PlotPoints, Points};
+use egui::{Align2, Color32, Grid, RichText, Ui};
+use egui_plot::{GridMark, Line, Plot, PlotPoint, PlotPoints, Points, Text};
 use shardlab_engine::analysis::{Roofs, StepKernel, StepRoofline, step_roofline};
 use shardlab_engine::exec::BenchReport;
 use shardlab_engine::report;
@@ -14,11 +14,12 @@ use super::design_tokens::{bound_color, capacity_stroke, class_color};
 use super::found_once::{FoundOnce, Same};
 use super::i18n::{t, t_or_name, t_with};
 use super::session::{Run, Session};
-use super::timeline::Identity;
 use super::widgets::{end_row_ui, even_grid, heading_ui, origin_ui, right_head_ui, right_ui, swatch_ui};
 
 /// Height of the picture.
 const HEIGHT: f32 = 300.0;
+/// Width of a name in the table.
+const NAME: f32 = 190.0;
 /// Kernels that the table shows; files have all of them.
 const SHOWN: usize = 60;
 
@@ -55,7 +56,10 @@ pub fn picture_ui(ui: &mut Ui, id: &str, peaks: &[(String, f64)], bandwidth: f64
     plot.show(ui, |plot| {
         for (name, peak) in peaks.iter().filter(|(_, peak)| *peak > 0.0 && bandwidth > 0.0) {
             let corners = roof(*peak, bandwidth, dots);
+            let end = corners.last().copied().unwrap_or_default();
             plot.line(Line::new(name.clone(), PlotPoints::from(corners)).color(stroke.color).width(2.0));
+            let at = PlotPoint::new(end[0], end[1]);
+            plot.text(Text::new(name.clone(), at, name.as_str()).anchor(Align2::RIGHT_BOTTOM).color(stroke.color));
         }
         for dot in dots {
             let at = vec![[dot.intensity.log10(), dot.achieved.log10()]];
@@ -73,8 +77,8 @@ fn roof(peak: f64, bandwidth: f64, dots: &[Dot]) -> Vec<[f64; 2]> {
     vec![[first, first + bandwidth.log10()], [ridge, peak.log10()], [last, peak.log10()]]
 }
 
-/// Of what a roofline was found: a run, a stage, and whether the device was measured.
-type Key = (Identity, u32, Option<usize>);
+/// Of what a roofline was found: a run, a stage, and the peak and the bandwidth that were measured.
+type Key = (Same<Run>, u32, Option<[u64; 2]>);
 
 /// The state of the view.
 #[derive(Debug, Default)]
@@ -109,6 +113,8 @@ impl RooflineView {
     /// Draws the view; `bench` is what was measured of this device.
     pub fn ui(&mut self, ui: &mut Ui, session: &mut Session, bench: Option<&BenchReport>) {
         let run = session.shown().clone();
+        // Roofs of another device would say nothing.
+        let bench = bench.filter(|report| session.executed_on.as_ref() == Some(&report.backend.name));
         let stage = self.stage(&run);
         let base = session.baseline().cloned();
         egui::ScrollArea::both().auto_shrink(false).show(ui, |ui| {
@@ -122,7 +128,8 @@ impl RooflineView {
             if found.roofs.is_none() {
                 ui.label(t("roofline.no_roofs"));
             }
-            let before = base.as_ref().map(|base| base_of(&mut self.base, base, stage));
+            let base = base.as_ref().filter(|base| (stage as usize) < base.step.stages.len());
+            let before = base.map(|base| base_of(&mut self.base, base, stage));
             kernels_ui(ui, found, before);
             ui.horizontal(|ui| {
                 let name = run.scenario.name();
@@ -162,17 +169,21 @@ impl RooflineView {
 /// The kernels of a run, found once for each stage and measurement.
 fn found<'a>(
     known: &'a mut FoundOnce<Key, StepRoofline>,
-    run: &Run,
+    run: &Arc<Run>,
     stage: u32,
     bench: Option<&BenchReport>,
 ) -> &'a StepRoofline {
-    let key = (run.drawn().identity(), stage, bench.map(|report| report.figures.len()));
+    let measured_by = bench.map(|report| [report.fp32_peak(), report.memory_bandwidth()].map(f64::to_bits));
+    let key = (Same(Arc::clone(run)), stage, measured_by);
     known.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, bench.map(measured)))
 }
 
 /// The roofs of a device that was measured here.
 fn measured(bench: &BenchReport) -> Roofs {
-    Roofs { peaks: vec![("measured", FlopsPerSec(bench.peak()))], bandwidth: BytesPerSec(bench.memory_bandwidth()) }
+    Roofs {
+        peaks: vec![("measured", FlopsPerSec(bench.fp32_peak()))],
+        bandwidth: BytesPerSec(bench.memory_bandwidth()),
+    }
 }
 
 fn kernels_ui(ui: &mut Ui, found: &StepRoofline, base: Option<&StepRoofline>) {
@@ -201,7 +212,7 @@ fn dot(kernel: &StepKernel, longest: f64) -> Dot {
         name: described(kernel),
         intensity: kernel.intensity(),
         achieved: kernel.achieved().0,
-        color: class_color(kernel.class),
+        color: class_color(kernel.class).gamma_multiply(0.8),
         radius: 2.5 + 7.5 * share,
     }
 }
@@ -227,14 +238,14 @@ fn classes_ui(ui: &mut Ui, found: &StepRoofline) {
 }
 
 fn table_ui(ui: &mut Ui, found: &StepRoofline, base: Option<&StepRoofline>) {
-    Grid::new("step kernels").striped(true).num_columns(9 + usize::from(base.is_some())).spacing([12.0, 3.0]).show(
+    Grid::new("step kernels").striped(true).num_columns(8 + usize::from(base.is_some())).spacing([12.0, 3.0]).show(
         ui,
         |ui| {
             ui.weak(t("roofline.kernel"));
             ui.weak(t("roofline.phase"));
             right_head_ui(ui, t_or_name("roofline.column", "time"));
-            base.is_some().then(|| right_head_ui(ui, t("network.change")));
-            for key in ["intensity", "achieved", "attainable", "share"] {
+            base.is_some().then(|| right_head_ui(ui, t("roofline.change")));
+            for key in ["intensity", "achieved", "share"] {
                 right_head_ui(ui, t_or_name("roofline.column", key));
             }
             ui.weak(t("roofline.bound"));
@@ -250,9 +261,21 @@ fn table_ui(ui: &mut Ui, found: &StepRoofline, base: Option<&StepRoofline>) {
     }
 }
 
+/// A number with three digits that count.
+fn three_digits(number: f64) -> String {
+    match number {
+        100.0.. => format!("{number:.0}"),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
 fn row_ui(ui: &mut Ui, kernel: &StepKernel, base: Option<&StepRoofline>) {
-    let name = ui.horizontal(|ui| swatch_ui(ui, class_color(kernel.class), &kernel.name));
-    name.response.on_hover_text(t_with("roofline.runs", kernel.count));
+    let name = ui.horizontal(|ui| {
+        swatch_ui(ui, class_color(kernel.class), "");
+        ui.add_sized([NAME, 16.0], egui::Label::new(&kernel.name).truncate().halign(egui::Align::LEFT));
+    });
+    name.response.on_hover_text(format!("{} · {}", kernel.name, t_with("roofline.runs", kernel.count)));
     ui.label(t_or_name("part", kernel.phase.name()));
     right_ui(ui, &kernel.time.to_string());
     if let Some(base) = base {
@@ -260,22 +283,16 @@ fn row_ui(ui: &mut Ui, kernel: &StepKernel, base: Option<&StepRoofline>) {
         let before = base.kernels.iter().find(is_it).map_or(Nanos::ZERO, |before| before.time);
         right_change_ui(ui, kernel.time, before);
     }
-    right_ui(ui, &format!("{:.2}", kernel.intensity()));
+    right_ui(ui, &three_digits(kernel.intensity()));
     // What moves data alone has no operations to count.
-    let rate = if kernel.flops > 0 { kernel.achieved().to_string() } else { "–".to_owned() };
-    let formula = format!(
-        "{} / {} = {}",
-        Flops(kernel.flops as f64),
-        kernel.time,
-        BytesPerSec(kernel.bytes as f64 / kernel.time.secs())
-    );
-    ui.scope(|ui| right_ui(ui, &rate)).response.on_hover_text(format!("{formula} · {}", Bytes(kernel.bytes)));
-    right_ui(
-        ui,
-        &kernel.attainable.filter(|_| kernel.flops > 0).map_or_else(|| "–".to_owned(), |rate| rate.to_string()),
-    );
-    let share = kernel.share().filter(|_| kernel.flops > 0);
-    right_ui(ui, &share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0)));
+    let known = |text: String| if kernel.flops > 0 { text } else { "–".to_owned() };
+    let (flops, bytes, time) = (Flops(kernel.flops as f64), Bytes(kernel.bytes), kernel.time);
+    let bandwidth = BytesPerSec(kernel.bytes as f64 / time.secs().max(1e-12));
+    let formula = format!("{flops} ÷ {time} = {}\n{bytes} ÷ {time} = {bandwidth}", kernel.achieved());
+    ui.scope(|ui| right_ui(ui, &known(kernel.achieved().to_string()))).response.on_hover_text(formula);
+    let share = kernel.share().map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let attainable = kernel.attainable.map_or_else(String::new, |rate| t_with("roofline.attainable", rate));
+    ui.scope(|ui| right_ui(ui, &known(share))).response.on_hover_text(attainable);
     match kernel.bound {
         Some(bound) => ui.label(RichText::new(t_or_name("roofline.bound", bound)).color(bound_color(bound))),
         None => ui.weak("–"),

@@ -18,7 +18,7 @@ use web_time::Instant;
 
 use super::i18n::t;
 use super::job::{breathe, spawn};
-use super::pinned::{MOST_PINNED, Pinned, Place, StoredPin};
+use super::pinned::{MOST_PINNED, Pinned, StoredPin};
 use super::timeline::{Drawn, TrackIndex};
 
 /// A scenario, lowered and simulated.
@@ -201,6 +201,8 @@ pub enum PinSource {
     Scenario(Box<ScenarioFile>),
     /// It was executed or imported, and kept.
     Stored(StoredPin),
+    /// Another version wrote it.
+    Unknown(String),
 }
 
 /// A run that is about to be pinned.
@@ -223,12 +225,16 @@ pub struct Session {
     pub run: Arc<Run>,
     /// The last executed step that somebody wanted to look at.
     pub executed: Option<Arc<Run>>,
+    /// The device on which it was executed.
+    pub executed_on: Option<String>,
     /// Whether the views show it instead of the simulated run.
     pub show_executed: bool,
     /// Runs that are compared; the first is the baseline.
     pub pinned: Vec<Arc<Pinned>>,
     /// Runs that are about to be pinned, in the order in which they were asked for.
     pinning: Vec<Pinning>,
+    /// What was pinned on an earlier visit and cannot be read by this version, or not now: kept, so that the next may.
+    unread: Vec<PinSource>,
     /// Whether pinned runs are kept for the next visit; not where nothing else is, as in tests.
     pub keeps: bool,
     /// Why some are not.
@@ -268,9 +274,11 @@ impl Session {
             error: None,
             run,
             executed: None,
+            executed_on: None,
             show_executed: false,
             pinned: Vec::new(),
             pinning: Vec::new(),
+            unread: Vec::new(),
             keeps: false,
             told: flume::unbounded(),
             refusals: Vec::new(),
@@ -345,10 +353,11 @@ impl Session {
         });
     }
 
-    /// The step with which the one on screen is compared: the first that is pinned, unless that is this one.
+    /// The step with which the one on screen is compared: the first that is pinned, unless that is this one, or one of another
+    /// origin, since what is executed here says nothing about a cluster. Compare sets these beside each other.
     pub fn baseline(&self) -> Option<&Arc<Run>> {
-        let run = self.pinned.first()?.run()?;
-        (!Arc::ptr_eq(run, self.shown())).then_some(run)
+        let (run, shown) = (self.pinned.first()?.run()?, self.shown());
+        (!Arc::ptr_eq(run, shown) && run.trace.origin == shown.trace.origin).then_some(run)
     }
 
     /// Whether no more runs can be pinned.
@@ -368,6 +377,7 @@ impl Session {
     pub fn unpin(&mut self) {
         self.pinned.clear();
         self.pinning.clear();
+        self.unread.clear();
     }
 
     /// What is pinned or about to be, the baseline first, as the next visit finds it.
@@ -377,7 +387,7 @@ impl Session {
             None => pinned.stored().map(PinSource::Stored),
         };
         let done = self.pinned.iter().filter_map(source);
-        done.chain(self.pinning.iter().map(|pinning| pinning.source.clone()))
+        done.chain(self.pinning.iter().map(|pinning| pinning.source.clone())).chain(self.unread.iter().cloned())
     }
 
     /// Keeps a run behind the others, unless there are enough.
@@ -399,19 +409,10 @@ impl Session {
         self.pinned.push(Arc::new(run));
     }
 
-    /// Keeps a run for the next visit, in a file that no other has.
+    /// Keeps a run for the next visit.
     fn keep(&self, run: &mut Pinned) {
-        let taken = self.pinned.iter().filter_map(|pinned| pinned.place()).map(Place::slot);
-        let waiting = self.pinning.iter().filter_map(|pinning| match &pinning.source {
-            PinSource::Stored(stored) => Some(stored.slot),
-            PinSource::Scenario(_) => None,
-        });
-        let taken: Vec<usize> = taken.chain(waiting).collect();
-        if let Some(free) = (0..=MOST_PINNED).find(|slot| !taken.contains(slot))
-            && self.keeps
-            && run.place().is_none()
-        {
-            run.keep(free, self.told.0.clone());
+        if self.keeps && !run.has_place() {
+            run.keep(self.told.0.clone());
         }
     }
 
@@ -438,13 +439,19 @@ impl Session {
     /// Simulates a scenario of an earlier visit in the background, or reads a run of one, and keeps it.
     pub fn pin_kept(&mut self, source: PinSource, context: &egui::Context) {
         if self.is_full() {
-            return;
+            return self.unread.push(source);
         }
         match source {
-            PinSource::Scenario(file) => {
-                if let Ok(scenario) = check(&file) {
-                    self.start_pinned(*file, scenario, context);
+            PinSource::Scenario(file) => match check(&file) {
+                Ok(scenario) => self.start_pinned(*file, scenario, context),
+                Err(error) => {
+                    self.refusals.push(format!("{}: {error}", t("settings.not_restored")));
+                    self.unread.push(PinSource::Scenario(file));
                 }
+            },
+            PinSource::Unknown(_) => {
+                self.refusals.push(t("settings.not_restored").to_owned());
+                self.unread.push(source);
             }
             PinSource::Stored(stored) => self.start_reading(stored, context),
         }
@@ -497,10 +504,13 @@ impl Session {
             if matches!(received, Err(flume::TryRecvError::Empty)) {
                 return;
             }
-            self.pinning.remove(0);
+            let pinning = self.pinning.remove(0);
             match received {
                 Ok(Ok(pinned)) => self.add_pinned(pinned),
-                Ok(Err(error)) => self.refusals.push(error),
+                Ok(Err(error)) => {
+                    self.refusals.push(error);
+                    self.unread.push(pinning.source);
+                }
                 Err(_) => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Breakdown, StepReport, breakdowns, run_cost};
+use super::{Breakdown, StepReport, breakdowns, exposed_communication, run_cost};
 use crate::scenario::Scenario;
 use crate::trace::{Origin, Trace};
 use crate::units::{Bytes, Joules, Nanos};
@@ -95,13 +95,13 @@ fn thousands(value: f64) -> String {
     if value < 0.0 { format!("-{text}") } else { text }
 }
 
-/// What is computed moves from one part to another with the schedule: that is neither good nor bad.
-fn part_is_better(key: &str) -> Better {
+/// Which way a part of the time is better. What is computed moves from one part to another with the schedule: that is neither good nor bad.
+pub fn part_is_better(key: &str) -> Better {
     if ["forward", "backward", "weight_gradient"].contains(&key) { Better::Neither } else { Better::Less }
 }
 
 /// The figures before the parts of the step time, in their order.
-const FIGURES: [(&str, Unit, Better); 14] = [
+const FIGURES: [(&str, Unit, Better); 16] = [
     ("step_time", Unit::Time, Better::Less),
     ("tokens_per_s", Unit::PerSecond, Better::More),
     ("samples_per_s", Unit::PerSecond, Better::More),
@@ -116,6 +116,8 @@ const FIGURES: [(&str, Unit, Better); 14] = [
     ("money_per_million", Unit::Money, Better::Less),
     ("device_hours_of_run", Unit::Hours, Better::Less),
     ("money_of_run", Unit::Money, Better::Less),
+    ("computing", Unit::Time, Better::Neither),
+    ("exposed_in_all", Unit::Time, Better::Less),
 ];
 
 /// All figures of a run: those of the step, what it costs, and the parts of its time.
@@ -139,6 +141,8 @@ pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
         cost.million.money.filter(|_| modelled),
         cost.run.map(|run| run.device_hours).filter(|_| modelled),
         cost.run.and_then(|run| run.money).filter(|_| modelled),
+        Some(report.breakdown.compute().0 as f64),
+        Some(exposed(&report.breakdown).0 as f64),
     ];
     let figure = |(&(key, unit, better), value)| Measure { key, unit, better, value };
     let mut rows: Vec<Measure> = FIGURES.iter().zip(values).map(figure).collect();
@@ -152,14 +156,21 @@ pub fn metrics(scenario: &Scenario, report: &StepReport) -> Vec<Measure> {
     rows
 }
 
-/// The same figures of a trace of which no scenario is known: its time and the parts of it, of the group of ranks that
-/// computes the most; all others are missing.
+/// What of communication nothing is computed beside.
+fn exposed(parts: &Breakdown) -> Nanos {
+    exposed_communication(parts).into_iter().map(|(_, time)| time).sum()
+}
+
+/// The same figures of a trace of which no scenario is known: its time, what it computes in it and what of communication is
+/// exposed, of the group of ranks that computes the most. Other tools know neither phases nor axes, so all else is missing.
 pub fn trace_metrics(trace: &Trace) -> Vec<Measure> {
     let groups = breakdowns(trace);
     let critical = groups.values().rev().max_by_key(|parts| parts.compute()).copied().unwrap_or_default();
-    let known = |key: &str| {
-        let part = critical.parts().into_iter().find(|(name, _)| *name == key).map(|(_, time)| time);
-        part.or_else(|| (key == "step_time").then_some(trace.step_time))
+    let known = |key: &str| match key {
+        "step_time" => Some(trace.step_time),
+        "computing" => Some(critical.compute()),
+        "exposed_in_all" => Some(exposed(&critical)),
+        _ => None,
     };
     let row = |&(key, unit, better): &(&'static str, Unit, Better)| Measure {
         key,

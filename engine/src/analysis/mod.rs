@@ -33,7 +33,7 @@ pub use device_memory::{
 pub use goodput::{GoodputPoint, GoodputReport, GoodputStudy, Hop, ModeReport, goodput};
 pub use input::{Feed, InputReport, input_report};
 pub use input_stages::{InputStage, StageUse};
-pub use metrics::{Better, Measure, Unit, metrics, trace_metrics};
+pub use metrics::{Better, Measure, Unit, metrics, part_is_better, trace_metrics};
 pub use network::{
     AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, executed_network, network,
 };

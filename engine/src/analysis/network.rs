@@ -391,6 +391,19 @@ mod tests {
         assert!(report.links.iter().all(|link| link.share > 0.0 && link.share <= 1.0), "{:?}", report.links);
     }
 
+    /// A ring sends as much from every rank, wherever its neighbour is.
+    #[test]
+    fn what_an_axis_sends_is_what_its_ranks_send_over_all_nodes() {
+        let scenario = Scenario::preset("llama3-8b-16xh100").expect("a preset");
+        let step = lower(&scenario);
+        let report = network(&step, &scenario, &simulate(&step, &scenario), 0);
+        for (axis, bytes) in bytes_moved(&step).into_iter().filter(|(axis, _)| *axis != "model") {
+            let of_axis = report.axes.iter().find(|of| of.axis == axis).expect("it is there");
+            let sum = (of_axis.inside + of_axis.between).as_f64();
+            assert!((sum / bytes.as_f64() - 1.0).abs() < 1e-3, "{axis}: {sum} of {bytes:?}");
+        }
+    }
+
     #[test]
     fn large_clusters_have_rows_of_nodes_and_adapters_that_carry() {
         let (report, _) = of("llama3-70b-leaf-spine-64xh100");

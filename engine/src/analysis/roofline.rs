@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::explain::family;
+use crate::cluster::{Device, RankId};
 use crate::cost::{Bound, input_type, kernel_bound, matmul_peak, work_on};
 use crate::graph::{DType, Op, StepGraph};
 use crate::scenario::Scenario;
@@ -22,9 +22,8 @@ pub struct Roofs {
 }
 
 impl Roofs {
-    /// The roofs of the device that a scenario has, for the formats in which its step computes products.
-    pub fn of_scenario(step: &StepGraph, scenario: &Scenario) -> Self {
-        let device = &scenario.cluster().device;
+    /// The roofs of a device for the formats in which a step computes products.
+    pub fn of_device(step: &StepGraph, device: &Device) -> Self {
         let products = ops(step).filter(|op| op.kind.class() == "matmul" || op.kind.class() == "attention");
         let mut formats: Vec<DType> = products.map(|op| input_type(step, op)).collect();
         formats.sort_unstable_by(|a, b| matmul_peak(device, *b).0.total_cmp(&matmul_peak(device, *a).0));
@@ -35,11 +34,14 @@ impl Roofs {
         Self { peaks, bandwidth: device.memory_bandwidth }
     }
 
-    /// Measured roofs are at least what the kernels themselves have reached: a benchmark may find less than a kernel does.
+    /// Measured roofs are at least what the kernels themselves have reached: a benchmark may find less than a kernel does. A roof
+    /// that the fastest kernel gives is called so.
     fn raised_to(mut self, kernels: &[StepKernel]) -> Self {
         let best = kernels.iter().map(|kernel| kernel.achieved().0).fold(0.0, f64::max);
-        if let Some((_, peak)) = self.peaks.first_mut() {
-            peak.0 = peak.0.max(best);
+        if let Some((name, peak)) = self.peaks.first_mut()
+            && best > peak.0
+        {
+            (*name, peak.0) = ("reached", best);
         }
         self
     }
@@ -95,7 +97,7 @@ impl StepKernel {
 pub struct StepRoofline {
     /// Where the times come from.
     pub origin: Origin,
-    /// The stage, which is the one that the step waits for.
+    /// The stage; of its groups of ranks the one that computes the longest.
     pub stage: u32,
     /// What the device does at most; none where it has not been measured.
     pub roofs: Option<Roofs>,
@@ -115,6 +117,38 @@ fn format_name(format: DType) -> &'static str {
     }
 }
 
+/// A name with a star for the number of the layer, or of the bucket.
+fn kernel_name(name: &str) -> String {
+    let mut text = name.to_owned();
+    for word in ["layer ", "bucket "] {
+        if let Some(at) = text.find(word).map(|at| at + word.len()) {
+            let digits = text[at..].bytes().take_while(u8::is_ascii_digit).count();
+            if digits > 0 {
+                text.replace_range(at..at + digits, "*");
+            }
+        }
+    }
+    text
+}
+
+/// The group of ranks of a stage that computes the longest, the first of equals: with stragglers there are several.
+fn slowest_group(trace: &Trace, stage: u32) -> u32 {
+    let mut times: BTreeMap<u32, Nanos> = BTreeMap::new();
+    for span in &trace.spans {
+        let track = trace.track(span);
+        if track.stage == stage && track.stream == Stream::Compute {
+            *times.entry(track.group).or_default() += span.duration;
+        }
+    }
+    times.into_iter().rev().max_by_key(|(_, time)| *time).map_or(0, |(group, _)| group)
+}
+
+/// The device on which a group of ranks runs.
+fn device_of<'a>(scenario: &'a Scenario, trace: &Trace, group: u32) -> &'a Device {
+    let rank = trace.tracks.iter().find(|track| track.group == group).map_or(0, |track| track.rank);
+    scenario.cluster().device_of(RankId(rank))
+}
+
 fn ops(step: &StepGraph) -> impl Iterator<Item = &Op> {
     step.stages.iter().flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops())
 }
@@ -129,9 +163,11 @@ pub fn step_roofline(
     roofs: Option<Roofs>,
 ) -> StepRoofline {
     let is_modelled = trace.origin == Origin::Modelled;
-    let roofs = if is_modelled { Some(Roofs::of_scenario(step, scenario)) } else { roofs };
-    let known = Known::of(step, scenario, stage);
-    let mut kernels = kernels(trace, stage);
+    let group = slowest_group(trace, stage);
+    let device = device_of(scenario, trace, group);
+    let roofs = if is_modelled { Some(Roofs::of_device(step, device)) } else { roofs };
+    let known = Known::of(step, device, stage);
+    let mut kernels = kernels(trace, group);
     let roofs = roofs.map(|roofs| if is_modelled { roofs } else { roofs.raised_to(&kernels) });
     for kernel in &mut kernels {
         let of = known.0.get(&(kernel.name.clone(), kernel.phase));
@@ -165,12 +201,11 @@ struct OfOp {
 struct Known(BTreeMap<(String, Phase), OfOp>);
 
 impl Known {
-    fn of(step: &StepGraph, scenario: &Scenario, stage: u32) -> Self {
-        let device = &scenario.cluster().device;
+    fn of(step: &StepGraph, device: &Device, stage: u32) -> Self {
         let stage = step.stages.get(stage as usize).into_iter();
         let mut known = BTreeMap::new();
         for op in stage.flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops()) {
-            known.entry((family(&op.name), op.phase)).or_insert_with(|| {
+            known.entry((kernel_name(&op.name), op.phase)).or_insert_with(|| {
                 let (work, format) = (work_on(device, &step.dims, &step.tensors, op), input_type(step, op));
                 let bound = match kernel_bound(device, &work, format) {
                     Bound::Compute => "compute",
@@ -185,9 +220,8 @@ impl Known {
     }
 }
 
-/// Kernels of the first group of ranks of a stage that compute something.
-fn kernels(trace: &Trace, stage: u32) -> Vec<StepKernel> {
-    let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+/// Kernels of a group of ranks that compute something.
+fn kernels(trace: &Trace, group: u32) -> Vec<StepKernel> {
     let mut of_label: BTreeMap<u32, (u64, Nanos)> = BTreeMap::new();
     for span in &trace.spans {
         let track = trace.track(span);
@@ -199,7 +233,7 @@ fn kernels(trace: &Trace, stage: u32) -> Vec<StepKernel> {
     let mut kernels: BTreeMap<(String, Phase), StepKernel> = BTreeMap::new();
     for (label, (count, time)) in of_label {
         let label = &trace.labels[label as usize];
-        let name = family(&label.name);
+        let name = kernel_name(&label.name);
         let kernel = kernels.entry((name.clone(), label.phase)).or_insert_with(|| StepKernel {
             name,
             class: label.class,
@@ -235,13 +269,20 @@ mod tests {
 
     #[test]
     fn no_modelled_kernel_is_above_its_roof_and_products_are_where_they_should_be() {
-        for preset in ["llama2-7b-8xh100", "mixtral-8x7b-64xh100", "resnet-50-8xa100", "llama3-8b-capped-8xh100"] {
+        for preset in [
+            "llama2-7b-8xh100",
+            "mixtral-8x7b-64xh100",
+            "resnet-50-8xa100",
+            "llama3-8b-capped-8xh100",
+            "llama3-8b-straggler-16xh100",
+        ] {
             let (found, _) = of(preset);
             assert!(
                 found.kernels.iter().all(|kernel| kernel.share().is_some_and(|share| share <= 1.0 + 1e-6)),
                 "{preset}"
             );
         }
+        assert_eq!(kernel_name("layer 12 convolution 3 weight gradient"), "layer * convolution 3 weight gradient");
         let (found, _) = of("llama2-7b-8xh100");
         let named = |name: &str| found.kernels.iter().find(|kernel| kernel.name == name).expect("it runs");
         let product = named("layer * mlp up");

@@ -262,13 +262,16 @@ impl Topology {
         }
     }
 
-    /// Inside a node every rank passes all on to the next; between nodes each adapter carries its share.
+    /// Inside a node every rank passes on to the next what the ring's lanes do not send out there: of as many rings as there are
+    /// ranks each leaves by another one, so the node's ranks send all but one part of theirs to each other. Between nodes each
+    /// adapter carries its share.
     fn ring(&self, slots: &[u32], add: &mut impl FnMut(u32, u32, f64)) {
         let mut sorted = slots.to_vec();
         sorted.sort_unstable();
         let nodes: Vec<&[u32]> = sorted.chunk_by(|a, b| a / self.per_node == b / self.per_node).collect();
         for of_node in &nodes {
-            pairs(of_node).for_each(|(from, to)| add(from, to, 1.0));
+            let kept = if nodes.len() > 1 { 1.0 - 1.0 / of_node.len() as f64 } else { 1.0 };
+            pairs(of_node).for_each(|(from, to)| add(from, to, kept));
         }
         for (a, b) in pairs(&nodes) {
             let lanes = a.len().min(b.len());

@@ -188,6 +188,9 @@ impl App {
             Command::Why if self.session.pinned.is_empty() => {
                 self.toasts.error(t("compare.no_baseline").to_owned());
             }
+            Command::Why if self.session.pinned[0].modelled_file().is_none() => {
+                self.toasts.error(t("compare.why.modelled").to_owned());
+            }
             Command::Why => {
                 self.show_tab(Tab::Compare);
                 self.views.compare.ask_why(context, &self.session);
@@ -322,10 +325,15 @@ impl eframe::App for App {
             let panel = egui::Panel::right("inspector").default_size(design_tokens::INSPECTOR_WIDTH).resizable(true);
             let run = self.session.shown();
             let chosen = self.views.timeline.chosen();
-            let part = chosen.map(|(from, until)| {
-                let key = (run.drawn().identity(), from, until);
-                self.part.get(key, || Part::new(run, from, until))
-            });
+            // While a part is dragged its figures are those of the part before: each would take longer than a frame.
+            let part = match chosen {
+                Some(_) if self.views.timeline.is_choosing() => self.part.last(),
+                Some((from, until)) => {
+                    let key = (run.drawn().identity(), from, until);
+                    Some(self.part.get(key, || Part::new(run, from, until)))
+                }
+                None => None,
+            };
             let base = self.session.baseline().map(|base| &**base);
             let shown = panel.show(ui, |ui| inspector::ui(ui, run, part, base, &mut self.selection));
             self.regions.set(Region::Inspector, shown.response.rect);
@@ -358,6 +366,7 @@ impl eframe::App for App {
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
         self.settings.tuning.clone_from(&self.session.tuning);
+        self.tidy_runs();
         self.settings.work = Some(self.work());
         eframe::set_value(storage, eframe::APP_KEY, &self.settings);
     }

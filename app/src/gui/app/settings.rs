@@ -6,6 +6,7 @@ use shardlab_engine::scenario::ScenarioFile;
 
 use super::{App, Tab};
 use crate::gui::i18n::{Language, set_language, t};
+use crate::gui::pinned::forget_oldest;
 use crate::gui::recent::RecentFile;
 use crate::gui::session::PinSource;
 
@@ -56,6 +57,8 @@ pub(super) struct Settings {
     pub toured: bool,
     /// What was measured of the ways to compute kernels.
     pub tuning: Tuning,
+    /// What the files of pinned runs hold that were written, the oldest first.
+    pub written: Vec<u64>,
     /// Files that were opened last, the last first.
     pub recent: Vec<RecentFile>,
     /// The work that is open.
@@ -73,6 +76,7 @@ impl Default for Settings {
             restores: true,
             toured: false,
             tuning: Tuning::default(),
+            written: Vec::new(),
             recent: Vec::new(),
             work: None,
         }
@@ -111,14 +115,16 @@ fn pinned_text(source: &PinSource) -> String {
     let text = match source {
         PinSource::Scenario(file) => serde_json::to_string(file),
         PinSource::Stored(stored) => serde_json::to_string(stored),
+        PinSource::Unknown(text) => return text.clone(),
     };
     text.unwrap_or_default()
 }
 
-/// What is pinned, by its text; nothing where another version wrote it.
-fn pinned_source(text: &str) -> Option<PinSource> {
+/// What is pinned, by its text.
+fn pinned_source(text: &str) -> PinSource {
     let stored = serde_json::from_str(text).map(PinSource::Stored);
-    stored.or_else(|_| serde_json::from_str(text).map(|file| PinSource::Scenario(Box::new(file)))).ok()
+    let known = stored.or_else(|_| serde_json::from_str(text).map(|file| PinSource::Scenario(Box::new(file))));
+    known.unwrap_or_else(|_| PinSource::Unknown(text.to_owned()))
 }
 
 impl App {
@@ -132,6 +138,19 @@ impl App {
             unread: self.unread.clone(),
             view: self.active_tab(),
         }
+    }
+
+    /// Notes which files of runs there are, and lets the oldest go.
+    pub(super) fn tidy_runs(&mut self) {
+        let sources = self.session.pinned_sources();
+        let stored = sources.filter_map(|source| match source {
+            PinSource::Stored(stored) => Some(stored.hash),
+            _ => None,
+        });
+        let pinned: Vec<u64> = stored.collect();
+        let written = &mut self.settings.written;
+        written.extend(pinned.iter().filter(|hash| !written.contains(hash)).copied().collect::<Vec<_>>());
+        forget_oldest(written, &pinned);
     }
 
     /// Opens what was open; what cannot be read any more is left out, and said.
@@ -150,7 +169,7 @@ impl App {
                 self.toasts.error(format!("{}: {error}", t("settings.not_restored")));
             }
         }
-        for source in work.pinned.iter().filter_map(|text| pinned_source(text)) {
+        for source in work.pinned.iter().map(|text| pinned_source(text)) {
             self.session.pin_kept(source, context);
         }
         if let Some(tab) = work.view {

@@ -15,6 +15,7 @@ use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::report::{self, Comparison, PageRun, Variant};
 use shardlab_engine::search::{Setting, differing_settings};
 use shardlab_engine::trace::Trace;
+use shardlab_engine::units::Bytes;
 
 use super::found_once::{FoundOnce, Same};
 use super::i18n::{t, t_or_name};
@@ -233,7 +234,9 @@ fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>], curves: &[(usize, Vec<[f64; 2
     }
     heading_ui(ui, t("compare.memory"));
     let plot = even_grid(Plot::new("compared memory").height(200.0), ui.visuals()).allow_scroll(false).include_y(0.0);
-    plot.x_axis_label(t("axis.seconds")).y_axis_label("GiB").show(ui, |plot| {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a device")]
+    let plot = plot.y_axis_formatter(|mark, _| Bytes(mark.value as u64).to_string());
+    plot.x_axis_label(t("axis.seconds")).show(ui, |plot| {
         for (number, points) in curves {
             let line = Line::new(columns[*number].name.clone(), PlotPoints::from(points.clone()));
             plot.line(line.color(Pinned::color(*number)).width(1.6));
@@ -241,7 +244,7 @@ fn memory_ui(ui: &mut Ui, columns: &[Arc<Pinned>], curves: &[(usize, Vec<[f64; 2
     });
 }
 
-/// Seconds and GiB of the stage that needs the most; a sample holds until the next.
+/// Seconds and bytes of the stage that needs the most; a sample holds until the next.
 fn memory_points(trace: &Trace) -> Vec<[f64; 2]> {
     let peak =
         |curve: &&shardlab_engine::trace::MemoryCurve| curve.samples.iter().map(|sample| sample.used.total()).max();
@@ -254,7 +257,7 @@ fn memory_points(trace: &Trace) -> Vec<[f64; 2]> {
         if let Some(last) = points.last().copied() {
             points.push([at, last[1]]);
         }
-        points.push([at, highest.used.total().as_f64() / f64::from(1 << 30)]);
+        points.push([at, highest.used.total().as_f64()]);
     }
     if let Some(last) = points.last().copied() {
         points.push([trace.step_time.secs(), last[1]]);

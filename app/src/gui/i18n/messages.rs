@@ -88,10 +88,18 @@ fn translated(text: &str, depth: usize) -> Cow<'_, str> {
     if depth == 0 || !text.contains(|c: char| c.is_ascii_alphabetic()) {
         return Cow::Borrowed(text);
     }
-    let (long, short) = CHINESE.split_at(CHINESE.partition_point(|template| template.length() >= SURE));
-    let found = by_template(long, text, depth).or_else(|| behind_a_name(text, depth));
-    let found = found.or_else(|| by_sentences(text, depth)).or_else(|| by_template(short, text, depth));
+    let short = &CHINESE[long().len()..];
+    let found = by_template(long(), text, depth).or_else(|| behind_a_name(text, depth));
+    // Short ones are met by chance in what people and parsers write, so they count only inside others.
+    let is_inside = depth < DEPTH && !text.contains('`');
+    let in_short = || is_inside.then(|| by_template(short, text, depth)).flatten();
+    let found = found.or_else(|| by_sentences(text, depth)).or_else(in_short);
     found.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// Templates that are not met by chance.
+fn long() -> &'static [Template] {
+    &CHINESE[..CHINESE.partition_point(|template| template.length() >= SURE)]
 }
 
 fn by_template(templates: &[Template], text: &str, depth: usize) -> Option<String> {
@@ -103,7 +111,7 @@ fn by_template(templates: &[Template], text: &str, depth: usize) -> Option<Strin
 fn behind_a_name(text: &str, depth: usize) -> Option<String> {
     let mut from = 0;
     while let Some(at) = text[from..].find(": ").map(|at| from + at) {
-        if let Some(behind) = by_template(&CHINESE, &text[at + 2..], depth) {
+        if let Some(behind) = by_template(long(), &text[at + 2..], depth) {
             return Some(format!("{}：{behind}", &text[..at]));
         }
         from = at + 2;
@@ -146,6 +154,8 @@ mod tests {
             chinese(cut),
             "cut.json：轨迹在第 1 行第 18 列无法读取：EOF while parsing an object。文件被截断：请重新复制，或等分析器写完"
         );
+        let stays = ["run.toml: No such file or directory (os error 2)", "opened this or that.toml", "llama2-7b (2)"];
+        stays.iter().for_each(|text| assert_eq!(chinese(text), *text));
         assert_eq!(chinese("nobody has written this"), "nobody has written this");
     }
 

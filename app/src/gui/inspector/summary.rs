@@ -2,14 +2,15 @@
 
 use egui::{Grid, RichText, Ui};
 use shardlab_engine::analysis::{
-    Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes, peak_rate, window,
+    Better, Breakdown, OpClassTime, breakdowns, exposed_communication, op_classes, part_is_better, peak_rate, window,
 };
+use shardlab_engine::scenario::UpdateRule;
 use shardlab_engine::trace::{Origin, Trace};
 use shardlab_engine::units::{Bytes, Flops, Nanos};
 
-use crate::gui::change::{Better, change_ui, right_change_of_ui, right_change_ui, share_change_ui, time_change_ui};
+use crate::gui::change::{change_ui, right_change_of_ui, right_change_ui, share_change_ui, time_change_ui};
 use crate::gui::design_tokens::{class_color, part_color, signals};
-use crate::gui::i18n::{t, t_or_name, t_with, tip};
+use crate::gui::i18n::{Language, language, t, t_or_name, t_with, tip};
 use crate::gui::session::Run;
 use crate::gui::widgets::{figure_ui, grouped, heading_ui, origin_ui, right_ui, stacked_bar_ui, swatch_ui};
 
@@ -33,7 +34,8 @@ pub(super) fn summary_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     }
     figures_ui(ui, run, base);
     fit_ui(ui, run, base);
-    breakdown_of_ui(ui, &report.breakdown, report.step_time, base.map(|base| &base.report.breakdown));
+    let time = (report.step_time, report.origin);
+    breakdown_of_ui(ui, &report.breakdown, time, base.map(|base| &base.report.breakdown));
     ui.weak(format!("{} {}", t("inspector.busiest_stage"), report.critical_stage));
     exposed_of_ui(ui, run, &report.breakdown, base.map(|base| &base.report.breakdown));
     classes_of_ui(ui, run.classes(), report.critical_stage, base.map(Run::classes));
@@ -43,8 +45,8 @@ pub(super) fn summary_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     }
 }
 
-/// Parts of the time in which a step computes what it is for.
-const COMPUTING: [&str; 3] = ["forward", "backward", "weight_gradient"];
+/// What stands where a figure is not known.
+const UNKNOWN: &str = "—";
 
 /// A figure: its value as text and as a number, and how it comes about.
 struct Figure {
@@ -58,12 +60,15 @@ struct Figure {
 }
 
 fn figures_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
-    let before = base.map(figures).unwrap_or_default();
-    for figure in figures(run) {
+    let before = base.map(|base| figures(base, true)).unwrap_or_default();
+    for figure in figures(run, base.is_some()) {
         let row = ui.horizontal(|ui| {
             ui.label(t(figure.key));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                if let Some(before) = before.iter().find(|before| before.key == figure.key) {
+                let before = before.iter().find(|before| before.key == figure.key);
+                if let Some(before) =
+                    before.filter(|before| ![&before.text, &figure.text].contains(&&UNKNOWN.to_owned()))
+                {
                     let change = if figure.is_share { share_change_ui } else { change_ui };
                     change(ui, figure.value, before.value, figure.better, &before.text);
                 }
@@ -75,14 +80,17 @@ fn figures_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     }
 }
 
-/// The figures of a run with the numbers that they come from.
-fn figures(run: &Run) -> Vec<Figure> {
+/// The figures of a run with the numbers that they come from; `compared` leaves room for changes.
+fn figures(run: &Run, compared: bool) -> Vec<Figure> {
     let (report, scenario) = (&run.report, &run.scenario);
     let (mesh, strategy) = (scenario.mesh(), scenario.strategy());
     let parameters = shardlab_engine::model::ParameterCount::of(scenario.model());
     let time = report.mean_step_time;
     let mut figures = Vec::new();
+    // Replicas that do not wait for each other are faster than the step on screen: there the formula has another factor.
+    let has_formula = report.origin == Origin::Modelled && strategy.update != UpdateRule::Asynchronous;
     let mut add = |key, text: String, value, better, formula: String| {
+        let formula = if has_formula { formula } else { String::new() };
         let is_share = ["inspector.mfu", "inspector.hfu", "inspector.bubble"].contains(&key);
         figures.push(Figure { key, text, value, better, formula, is_share });
     };
@@ -100,7 +108,7 @@ fn figures(run: &Run) -> Vec<Figure> {
     }
     // Ranks that share a device say nothing about the utilisation of a cluster.
     let modelled = report.origin == Origin::Modelled;
-    let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
+    let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { UNKNOWN.to_owned() };
     let peak = peak_rate(scenario);
     let utilisation =
         |flops: Flops, share: f64| format!("{flops} ÷ ({} × {peak} × {time}) = {}", mesh.ranks(), percent(share));
@@ -113,8 +121,9 @@ fn figures(run: &Run) -> Vec<Figure> {
     if parameters.inactive > 0 {
         add("inspector.active", count(parameters.active()), parameters.active() as f64, Better::Neither, String::new());
     }
-    let ranks = format!("{} = {mesh}", mesh.ranks());
-    add("inspector.ranks", ranks, f64::from(mesh.ranks()), Better::Neither, String::new());
+    let mesh_text = format!("{} = {mesh}", mesh.ranks());
+    let ranks = if compared { mesh.ranks().to_string() } else { mesh_text.clone() };
+    add("inspector.ranks", ranks, f64::from(mesh.ranks()), Better::Neither, mesh_text);
     let (micro, replicas) = (scenario.micro_batches(), mesh.dp);
     let formula = format!("{} ÷ ({} × {replicas}) = {micro}", strategy.global_batch, strategy.micro_batch);
     add("inspector.micro_batches", micro.to_string(), f64::from(micro), Better::Neither, formula);
@@ -154,7 +163,7 @@ pub(super) fn part_ui(ui: &mut Ui, run: &Run, part: &Part) {
     let length = part.trace.step_time;
     ui.label(RichText::new(length.to_string()).heading().strong());
     ui.weak(format!("{} – {}", part.from, part.from + length));
-    breakdown_of_ui(ui, &part.parts, length, None);
+    breakdown_of_ui(ui, &part.parts, (length, part.trace.origin), None);
     ui.weak(format!("{} {}", t("inspector.busiest_stage"), part.stage));
     exposed_of_ui(ui, run, &part.parts, None);
     if let Some(peak) = part.peak {
@@ -188,8 +197,14 @@ fn critical_ui(ui: &mut Ui, run: &Run) {
 /// Whether the step fits; where it does not, which block is the biggest.
 fn fit_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     heading_ui(ui, t("inspector.memory"));
-    fit_badge_ui(ui, run);
-    if let Some(base) = base {
+    if run.report.origin == Origin::Modelled {
+        fit_badge_ui(ui, run);
+    } else {
+        // Ranks that share this device say nothing about the memory of a cluster's.
+        let peak = run.report.peak_memory.iter().map(|stage| stage.total).max().unwrap_or_default();
+        figure_ui(ui, "memory.peak", &peak.to_string());
+    }
+    if let Some(base) = base.filter(|base| base.report.origin == run.report.origin) {
         ui.horizontal(|ui| {
             let [now, before] = [run, base].map(|run| run.report.fit.needed);
             ui.label(t("memory.peak"));
@@ -229,14 +244,19 @@ fn beside_tip(run: &Run) -> String {
         .fold(t("inspector.beside.tip").to_owned(), |text, (mark, bytes)| text.replace(mark, &bytes.to_string()))
 }
 
+/// What a part is called. Ranks that share a device wait for each other: that is no bubble of a pipeline.
+fn part_name(name: &'static str, origin: Origin) -> &'static str {
+    if origin == Origin::Executed && name == "bubble" { t("part.idle") } else { t_or_name("part", name) }
+}
+
 /// The parts of some time, as a bar and as a table.
 ///
 /// Beside a baseline the last column has differences, and shares are told when they are pointed at.
-fn breakdown_of_ui(ui: &mut Ui, breakdown: &Breakdown, length: Nanos, base: Option<&Breakdown>) {
+fn breakdown_of_ui(ui: &mut Ui, breakdown: &Breakdown, (length, origin): (Nanos, Origin), base: Option<&Breakdown>) {
     heading_ui(ui, t("inspector.breakdown"));
     let parts = breakdown.parts();
     let bars: Vec<_> =
-        parts.iter().map(|(name, time)| (t_or_name("part", name).to_owned(), time.secs(), part_color(name))).collect();
+        parts.iter().map(|(name, time)| (part_name(name, origin).to_owned(), time.secs(), part_color(name))).collect();
     stacked_bar_ui(ui, &bars);
     Grid::new("breakdown").num_columns(3).show(ui, |ui| {
         let before: Vec<_> = base.map(|base| base.parts().into_iter().collect()).unwrap_or_default();
@@ -246,13 +266,11 @@ fn breakdown_of_ui(ui: &mut Ui, breakdown: &Breakdown, length: Nanos, base: Opti
                 continue;
             }
             let share = format!("{:.1} %", time.secs() / length.secs().max(1e-12) * 100.0);
-            let row = ui.horizontal(|ui| swatch_ui(ui, part_color(name), t_or_name("part", name)));
+            let row = ui.horizontal(|ui| swatch_ui(ui, part_color(name), part_name(name, origin)));
             row.response.on_hover_text(&share);
             right_ui(ui, &time.to_string());
             match before {
-                // More or less of the computing itself is neither good nor bad.
-                Some(before) if COMPUTING.contains(&name) => right_change_of_ui(ui, time, before, Better::Neither),
-                Some(before) => right_change_ui(ui, time, before),
+                Some(before) => right_change_of_ui(ui, time, before, part_is_better(name)),
                 None => right_ui(ui, &share),
             }
             ui.end_row();
@@ -290,7 +308,7 @@ fn exposed_of_ui(ui: &mut Ui, run: &Run, parts: &Breakdown, base: Option<&Breakd
 
 fn classes_of_ui(ui: &mut Ui, classes: &[OpClassTime], stage: u32, base: Option<&[OpClassTime]>) {
     heading_ui(ui, t("inspector.classes"));
-    Grid::new("classes").num_columns(3).show(ui, |ui| {
+    Grid::new("classes").num_columns(3 + usize::from(base.is_some())).show(ui, |ui| {
         ui.weak(t_with("graph.stage", stage));
         for key in ["inspector.count", "inspector.busy"] {
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| ui.weak(t(key)));
@@ -314,6 +332,8 @@ fn count(number: u64) -> String {
     match number {
         0..1_000_000 => number.to_string(),
         1_000_000..1_000_000_000 => t_with("number.millions", format!("{:.1}", number as f64 / 1e6)),
+        // Chinese counts large numbers by 10⁸.
+        _ if language() == Language::Chinese => t_with("number.billions", format!("{:.2}", number as f64 / 1e8)),
         _ => t_with("number.billions", format!("{:.3}", number as f64 / 1e9)),
     }
 }

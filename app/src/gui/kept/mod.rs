@@ -12,7 +12,7 @@ use native as place;
 #[cfg(target_arch = "wasm32")]
 use web as place;
 
-pub use place::{read, write};
+pub use place::{read, remove, write};
 use serde::{Deserialize, Serialize};
 use shardlab_engine::scenario::ScenarioFile;
 
@@ -58,5 +58,5 @@ pub async fn get() -> Result<Option<(KeptRun, Vec<u8>)>, String> {
 
 /// Forgets the run.
 pub async fn forget() {
-    place::remove(FILE).await;
+    remove(FILE).await;
 }

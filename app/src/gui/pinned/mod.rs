@@ -17,7 +17,8 @@ use super::session::Run;
 use super::timeline::Drawn;
 use super::traces::Shown;
 
-pub use stored::{Place, StoredPin};
+use stored::Place;
+pub use stored::{StoredPin, forget_oldest};
 
 /// Runs that are kept, at most: a baseline and eight variants, of which one is on screen.
 pub const MOST_PINNED: usize = 8;

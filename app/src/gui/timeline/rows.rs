@@ -113,12 +113,19 @@ pub(super) fn mark_ui(ui: &Ui, rect: Rect, scale: Scale, at: f64, number: u32) {
 /// The stream's name, and in the first row of a group the stage and how many ranks it stands for.
 fn name_ui(ui: &Ui, line: Rect, track: &Track, group: Option<&Name>, first: bool) {
     let painter = ui.painter().with_clip_rect(line.with_max_x(line.left() + TRACK_NAMES).intersect(ui.clip_rect()));
+    let stream = track.name.as_deref().unwrap_or_else(|| t_or_name("stream", track.stream.name()));
+    let (font, color) = (FontId::proportional(11.0), ui.visuals().weak_text_color());
+    let stream = painter.layout_no_wrap(stream.to_owned(), font, color);
+    let left = line.left() + TRACK_NAMES - 6.0 - stream.size().x;
+    painter.galley(pos2(left, line.center().y - stream.size().y / 2.0), stream, color);
     if first {
         let text = match group {
             Some(name) => name.to_string(),
             None => format!("{} {} ×{}", t("timeline.stage"), track.stage, track.ranks),
         };
-        painter.text(
+        // As much of it as there is room for before the name of the stream.
+        let room = line.with_max_x(left - 4.0).intersect(painter.clip_rect());
+        painter.with_clip_rect(room).text(
             pos2(line.left() + 4.0, line.center().y),
             Align2::LEFT_CENTER,
             text,
@@ -127,14 +134,6 @@ fn name_ui(ui: &Ui, line: Rect, track: &Track, group: Option<&Name>, first: bool
         );
         painter.hline(line.x_range(), line.top(), grid_stroke(ui.visuals()));
     }
-    let at = pos2(line.left() + TRACK_NAMES - 6.0, line.center().y);
-    painter.text(
-        at,
-        Align2::RIGHT_CENTER,
-        track.name.as_deref().unwrap_or_else(|| t_or_name("stream", track.stream.name())),
-        FontId::proportional(11.0),
-        ui.visuals().weak_text_color(),
-    );
 }
 
 fn slices_ui(

@@ -97,6 +97,11 @@ impl TimelineView {
         self.area.as_ref().map(|area| (Nanos(area.from as i64), Nanos(area.until as i64)))
     }
 
+    /// Whether it is being chosen.
+    pub fn is_choosing(&self) -> bool {
+        self.area_from.is_some()
+    }
+
     /// Chooses a part of the time.
     pub fn choose(&mut self, from: Nanos, until: Nanos) {
         self.area = Some(Area::between(from.0 as f64, until.0 as f64));

@@ -115,11 +115,11 @@ pub(super) fn collectives_ui(ui: &mut Ui, report: &TraceReport) {
     let known = |there: bool, text: String| if there { text } else { "–".to_owned() };
     let rate = |rate: Option<BytesPerSec>| rate.map_or_else(|| "–".to_owned(), |rate| rate.to_string());
     ScrollArea::both().auto_shrink(false).show(ui, |ui| {
-        Grid::new("collectives of a trace").striped(true).num_columns(11).spacing([16.0, 4.0]).show(ui, |ui| {
+        Grid::new("collectives of a trace").striped(true).num_columns(12).spacing([14.0, 4.0]).show(ui, |ui| {
             for column in ["group", "collective"] {
                 ui.weak(t_or_name("traces_column", column));
             }
-            for column in ["ranks", "size", "count", "mean", "min", "exposed", "algbw", "busbw"] {
+            for column in ["ranks", "size", "count", "sum", "exposed", "mean", "min", "algbw", "busbw"] {
                 let tip = t_or_name("traces_column_tip", column);
                 ui.scope(|ui| right_head_ui(ui, t_or_name("traces_column", column))).response.on_hover_text(tip);
             }
@@ -130,7 +130,7 @@ pub(super) fn collectives_ui(ui: &mut Ui, report: &TraceReport) {
                 right_ui(ui, &known(row.ranks > 0, row.ranks.to_string()));
                 right_ui(ui, &known(row.size > Bytes::ZERO, row.size.to_string()));
                 right_ui(ui, &row.count.to_string());
-                [row.mean(), row.min, row.exposed].iter().for_each(|time| right_ui(ui, &time.to_string()));
+                [row.time, row.exposed, row.mean(), row.min].iter().for_each(|time| right_ui(ui, &time.to_string()));
                 [row.algorithm_bandwidth(), row.bus_bandwidth()].into_iter().for_each(|of| right_ui(ui, &rate(of)));
                 end_row_ui(ui);
             }

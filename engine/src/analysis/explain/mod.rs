@@ -13,7 +13,7 @@ pub use memory::{MemoryLine, memory_lines};
 pub use ops::{OpLine, op_lines};
 
 /// A name without its numbers, so that layers and buckets stand together.
-pub(super) fn family(name: &str) -> String {
+fn family(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for c in name.chars() {
         if !c.is_ascii_digit() {

@@ -97,5 +97,8 @@ pub fn collectives(imported: &Imported) -> Vec<CollectiveRow> {
 fn key(imported: &Imported, span: &Span) -> Key {
     let (label, of) = (imported.trace.label(span), imported.collectives.get(&span.label));
     let (group, ranks) = of.map_or_else(|| ("".into(), 0), |of| (of.group.clone(), of.ranks));
-    (group, ranks, label.class, Bytes(label.bytes))
+    // What this program wrote says what a rank sends, not how large the message is.
+    let track = imported.trace.track(span);
+    let is_ours = track.name() == track.stream.name();
+    (group, ranks, label.class, if is_ours { Bytes::ZERO } else { Bytes(label.bytes) })
 }

@@ -171,6 +171,17 @@ impl BenchReport {
         rates.map(|figure| figure.value).fold(0.0, f64::max)
     }
 
+    /// Operations per second at most in fp32, in which kernels compute: of arithmetic alone, or of a product in fp32.
+    pub fn fp32_peak(&self) -> f64 {
+        let is_fp32 = |figure: &&Figure| match figure.section {
+            Section::Peak => figure.name.starts_with("fp32"),
+            Section::Matmul => !["int8", "bf16", "fp16", "fp8"].iter().any(|other| figure.name.contains(other)),
+            _ => false,
+        };
+        let rates = self.figures.iter().filter(|figure| figure.unit == Unit::FlopsPerSec).filter(is_fp32);
+        rates.map(|figure| figure.value).fold(0.0, f64::max)
+    }
+
     /// Bytes per second of a copy that no cache holds: of the largest working set.
     pub fn memory_bandwidth(&self) -> f64 {
         let copies = self.figures.iter().filter(|f| f.section == Section::Memory && f.name.starts_with("copy"));

@@ -55,8 +55,14 @@ const COLLECTIVES: &[(&str, &str)] = &[
     ("reduce_scatter", "reduce_scatter"),
     ("alltoall", "all_to_all"),
     ("all_to_all", "all_to_all"),
+    ("broadcast", "broadcast"),
+    ("sendrecv", "send"),
     ("send", "send"),
     ("recv", "receive"),
+    ("barrier", "collective"),
+    ("scatter", "collective"),
+    ("gather", "collective"),
+    ("reduce", "collective"),
 ];
 
 /// Beginnings of names of kernels that communicate, after words that say nothing.
@@ -69,7 +75,7 @@ pub(super) fn of_kernel(name: &str, collective: Option<&str>) -> (Activity, &'st
         let spoken = collective.unwrap_or(&name).to_ascii_lowercase();
         return (
             Activity::Communication,
-            find(COLLECTIVES, &spoken).or_else(|| find(COLLECTIVES, &name)).unwrap_or("send"),
+            find(COLLECTIVES, &spoken).or_else(|| find(COLLECTIVES, &name)).unwrap_or("collective"),
         );
     }
     (Activity::Computation, find(KERNELS, &name).unwrap_or("elementwise"))
@@ -167,6 +173,8 @@ mod tests {
             assert_eq!(activity == Activity::Communication, name.starts_with("nccl"));
         }
         assert_eq!(of_kernel("ncclDevKernel_Generic", Some("_allgather_base")).1, "all_gather");
+        assert_eq!(of_kernel("ncclDevKernel_Broadcast_RING_LL", Some("broadcast")).1, "broadcast");
+        assert_eq!(of_kernel("ncclDevKernel_Reduce_Sum_f32_RING_LL", None).1, "collective");
         assert_eq!(of_copy("Memcpy DtoH (Device -> Pinned)"), "to_host");
     }
 }
