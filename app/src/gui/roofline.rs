@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use egui::{Align2, Color32, Grid, RichText, Ui};
+use egui::{Align2, Color32, Grid, RichText, Ui, vec2};
 use egui_plot::{GridMark, Line, Plot, PlotPoint, PlotPoints, Points, Text};
 use shardlab_engine::analysis::{Roofs, StepKernel, StepRoofline, step_roofline};
 use shardlab_engine::exec::BenchReport;
@@ -273,7 +273,11 @@ fn three_digits(number: f64) -> String {
 fn row_ui(ui: &mut Ui, kernel: &StepKernel, base: Option<&StepRoofline>) {
     let name = ui.horizontal(|ui| {
         swatch_ui(ui, class_color(kernel.class), "");
-        ui.add_sized([NAME, 16.0], egui::Label::new(&kernel.name).truncate().halign(egui::Align::LEFT));
+        let left = egui::Layout::left_to_right(egui::Align::Center);
+        ui.allocate_ui_with_layout(vec2(NAME, 16.0), left, |ui| {
+            ui.set_min_width(NAME);
+            ui.add(egui::Label::new(&kernel.name).truncate());
+        });
     });
     name.response.on_hover_text(format!("{} · {}", kernel.name, t_with("roofline.runs", kernel.count)));
     ui.label(t_or_name("part", kernel.phase.name()));
