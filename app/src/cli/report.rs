@@ -76,8 +76,7 @@ pub fn network_of(options: &NetworkOptions) -> anyhow::Result<Answer> {
     let both = options.json && options.csv.as_deref() == Some(Path::new("-"));
     anyhow::ensure!(!both, "--json and --csv - cannot both go to standard output");
     let run = Simulated::of(&options.scenario.scenario)?;
-    let stage = run.report.critical_stage;
-    let group = run.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+    let group = run.trace.group_of_stage(run.report.critical_stage).unwrap_or(0);
     let found = network(&run.step, &run.scenario, &run.trace, group);
     if let Some(path) = &options.csv {
         write_file(path, &report::traffic_csv(&found))?;

@@ -87,17 +87,7 @@ pub struct RooflineView {
     stage: Option<u32>,
     found: FoundOnce<Key, StepRoofline>,
     /// The same stage of the baseline.
-    base: FoundOnce<(Same<Run>, u32), StepRoofline>,
-}
-
-/// The kernels of the baseline, found once.
-fn base_of<'a>(
-    known: &'a mut FoundOnce<(Same<Run>, u32), StepRoofline>,
-    run: &Arc<Run>,
-    stage: u32,
-) -> &'a StepRoofline {
-    let key = (Same(Arc::clone(run)), stage);
-    known.get(key, || step_roofline(&run.step, &run.scenario, &run.trace, stage, None))
+    base: FoundOnce<Key, StepRoofline>,
 }
 
 impl RooflineView {
@@ -124,12 +114,12 @@ impl RooflineView {
             });
             ui.weak(t("roofline.about"));
             self.stages_ui(ui, &run, stage);
-            let found = found(&mut self.found, &run, stage, bench);
+            let found = kernels_of(&mut self.found, &run, stage, bench);
             if found.roofs.is_none() {
                 ui.label(t("roofline.no_roofs"));
             }
             let base = base.as_ref().filter(|base| (stage as usize) < base.step.stages.len());
-            let before = base.map(|base| base_of(&mut self.base, base, stage));
+            let before = base.map(|base| kernels_of(&mut self.base, base, stage, None));
             kernels_ui(ui, found, before);
             ui.horizontal(|ui| {
                 let name = run.scenario.name();
@@ -167,7 +157,7 @@ impl RooflineView {
 }
 
 /// The kernels of a run, found once for each stage and measurement.
-fn found<'a>(
+fn kernels_of<'a>(
     known: &'a mut FoundOnce<Key, StepRoofline>,
     run: &Arc<Run>,
     stage: u32,

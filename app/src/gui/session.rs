@@ -93,9 +93,12 @@ impl Run {
 
     /// Time by class of op on the stage that the step waits for; found when it is first asked for.
     pub fn classes(&self) -> &[OpClassTime] {
-        let stage = self.report.critical_stage;
-        let group = || self.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
-        self.classes.get_or_init(|| op_classes(&self.trace, group()))
+        self.classes.get_or_init(|| op_classes(&self.trace, self.critical_group()))
+    }
+
+    /// The first group of ranks of the stage that the step waits for.
+    fn critical_group(&self) -> u32 {
+        self.trace.group_of_stage(self.report.critical_stage).unwrap_or(0)
     }
 
     /// Ranks over time; found when it is first asked for.
@@ -105,11 +108,9 @@ impl Run {
 
     /// What the step sends where; found when it is first asked for.
     pub fn network(&self) -> &NetworkReport {
-        let stage = self.report.critical_stage;
-        let group = || self.trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
         let find = || match self.trace.origin {
-            Origin::Executed => executed_network(&self.trace, group()),
-            _ => network(&self.step, &self.scenario, &self.trace, group()),
+            Origin::Executed => executed_network(&self.trace, self.critical_group()),
+            _ => network(&self.step, &self.scenario, &self.trace, self.critical_group()),
         };
         self.network.get_or_init(find)
     }

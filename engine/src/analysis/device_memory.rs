@@ -298,9 +298,7 @@ fn ops(step: &StepGraph, stage: u32) -> impl Iterator<Item = (&Op, Option<u32>)>
 /// When each op of the first group of ranks of a stage starts, and when the step ends: memory is planned in the order of
 /// the program, so no op counts as earlier than the one before.
 fn starts(trace: &Trace, stage: u32, played: u32, ops: usize) -> Vec<Nanos> {
-    let Some(group) = trace.tracks.iter().find(|track| track.stage == stage).map(|track| track.group) else {
-        return Vec::new();
-    };
+    let Some(group) = trace.group_of_stage(stage) else { return Vec::new() };
     let mut latest = Nanos::ZERO;
     let is_played = |span: &&Span| span.micro_batch == Span::NO_MICRO_BATCH || span.micro_batch < played;
     let spans = trace.spans.iter().filter(|span| trace.track(span).group == group).filter(is_played);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cluster::{Device, RankId};
-use crate::cost::{Bound, input_type, kernel_bound, matmul_peak, work_on};
+use crate::cost::{input_type, kernel_bound, matmul_peak, work_on};
 use crate::graph::{DType, Op, StepGraph};
 use crate::scenario::Scenario;
 use crate::trace::{Origin, Phase, Stream, Trace};
@@ -207,11 +207,7 @@ impl Known {
         for op in stage.flat_map(|stage| &stage.segments).flat_map(|segment| segment.ops()) {
             known.entry((kernel_name(&op.name), op.phase)).or_insert_with(|| {
                 let (work, format) = (work_on(device, &step.dims, &step.tensors, op), input_type(step, op));
-                let bound = match kernel_bound(device, &work, format) {
-                    Bound::Compute => "compute",
-                    Bound::Memory => "memory",
-                    Bound::Launch => "launch",
-                };
+                let bound = kernel_bound(device, &work, format).name();
                 let is_product = work.matmul_flops.0 * 2.0 > work.flops.0;
                 OfOp { peak: if is_product { matmul_peak(device, format) } else { device.fp32 }, bound }
             });

@@ -17,6 +17,17 @@ pub enum Bound {
     Launch,
 }
 
+impl Bound {
+    /// Its name in files, and behind the keys of texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Memory => "memory",
+            Self::Launch => "launch",
+        }
+    }
+}
+
 /// `max(work / rate, bytes / bandwidth) + launch overhead`; of this project's own shaders see [`Calls`].
 pub fn kernel_time(device: &Device, work: &Work, dtype: DType) -> Nanos {
     if let Some((rates, calls)) = own(device, work) {

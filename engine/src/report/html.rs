@@ -103,7 +103,7 @@ fn one(page: &mut String, run: &PageRun<'_>) {
         let _ = writeln!(page, "<p>stage {}</p>", curve.stage);
         page.push_str(&memory_svg(run.trace, index, report.fit.capacity));
     }
-    let group = run.trace.tracks.iter().find(|track| track.stage == report.critical_stage).map_or(0, |t| t.group);
+    let group = run.trace.group_of_stage(report.critical_stage).unwrap_or(0);
     classes(page, run.trace, group);
     if report.origin == Origin::Modelled {
         traffic(page, &network(run.step, run.scenario, run.trace, group));

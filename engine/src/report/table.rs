@@ -20,7 +20,7 @@ pub fn report_table(scenario: &Scenario, trace: &Trace, report: &StepReport) -> 
     figures(&mut text, scenario, report);
     cost(&mut text, scenario, report);
     breakdown(&mut text, report);
-    let group = trace.tracks.iter().find(|track| track.stage == report.critical_stage).map_or(0, |track| track.group);
+    let group = trace.group_of_stage(report.critical_stage).unwrap_or(0);
     text.push_str(&op_class_table(trace, group));
     text.push_str(&memory_table(report));
     text

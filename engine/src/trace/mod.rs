@@ -414,6 +414,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// The first group of ranks of a stage, where the trace has the stage.
+    pub fn group_of_stage(&self, stage: u32) -> Option<u32> {
+        self.tracks.iter().find(|track| track.stage == stage).map(|track| track.group)
+    }
+
     /// The track of a span.
     pub fn track(&self, span: &Span) -> &Track {
         &self.tracks[span.track.0 as usize]

@@ -188,9 +188,5 @@ fn bound(run: &Run, op: &Op) -> &'static str {
     }
     let device = &run.scenario.cluster().device;
     let work = cost::work_on(device, &run.step.dims, &run.step.tensors, op);
-    match cost::kernel_bound(device, &work, cost::input_type(&run.step, op)) {
-        cost::Bound::Compute => "compute",
-        cost::Bound::Memory => "memory",
-        cost::Bound::Launch => "launch",
-    }
+    cost::kernel_bound(device, &work, cost::input_type(&run.step, op)).name()
 }

@@ -105,12 +105,8 @@ fn op_ui(ui: &mut Ui, run: &Run, op: &Op, stage: usize) {
         figure_ui(ui, "inspector.flops", &work.flops.to_string());
         figure_ui(ui, "inspector.intensity", &format!("{:.1} FLOP/B", work.flops.0 / work.bytes.as_f64().max(1.0)));
         figure_ui(ui, "inspector.duration", &cost::kernel_time(device, &work, input).to_string());
-        let bound = match cost::kernel_bound(device, &work, input) {
-            cost::Bound::Compute => "bound.compute",
-            cost::Bound::Memory => "bound.memory",
-            cost::Bound::Launch => "bound.launch",
-        };
-        figure_ui(ui, "inspector.bound", t(bound));
+        let bound = cost::kernel_bound(device, &work, input).name();
+        figure_ui(ui, "inspector.bound", t_or_name("bound", bound));
     });
     tensors_ui(ui, step, t("inspector.reads"), &op.reads);
     tensors_ui(ui, step, t("inspector.writes"), &op.writes);

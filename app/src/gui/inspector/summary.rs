@@ -45,14 +45,12 @@ pub(super) fn summary_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
     }
 }
 
-/// What stands where a figure is not known.
-const UNKNOWN: &str = "—";
-
 /// A figure: its value as text and as a number, and how it comes about.
 struct Figure {
     key: &'static str,
     text: String,
-    value: f64,
+    /// None where it is not known.
+    value: Option<f64>,
     better: Better,
     formula: String,
     /// Whether it is a share of one.
@@ -65,12 +63,11 @@ fn figures_ui(ui: &mut Ui, run: &Run, base: Option<&Run>) {
         let row = ui.horizontal(|ui| {
             ui.label(t(figure.key));
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                let before = before.iter().find(|before| before.key == figure.key);
-                if let Some(before) =
-                    before.filter(|before| ![&before.text, &figure.text].contains(&&UNKNOWN.to_owned()))
+                if let Some(before) = before.iter().find(|before| before.key == figure.key)
+                    && let Some((now, then)) = figure.value.zip(before.value)
                 {
                     let change = if figure.is_share { share_change_ui } else { change_ui };
-                    change(ui, figure.value, before.value, figure.better, &before.text);
+                    change(ui, now, then, figure.better, &before.text);
                 }
                 ui.monospace(&figure.text);
             });
@@ -87,11 +84,14 @@ fn figures(run: &Run, compared: bool) -> Vec<Figure> {
     let parameters = shardlab_engine::model::ParameterCount::of(scenario.model());
     let time = report.mean_step_time;
     let mut figures = Vec::new();
+    // Ranks that share a device say nothing about the utilisation of a cluster.
+    let modelled = report.origin == Origin::Modelled;
     // Replicas that do not wait for each other are faster than the step on screen: there the formula has another factor.
-    let has_formula = report.origin == Origin::Modelled && strategy.update != UpdateRule::Asynchronous;
-    let mut add = |key, text: String, value, better, formula: String| {
+    let has_formula = modelled && strategy.update != UpdateRule::Asynchronous;
+    let mut add = |key, text: String, value: f64, better, formula: String| {
         let formula = if has_formula { formula } else { String::new() };
         let is_share = ["inspector.mfu", "inspector.hfu", "inspector.bubble"].contains(&key);
+        let value = (modelled || !is_share).then_some(value);
         figures.push(Figure { key, text, value, better, formula, is_share });
     };
     if time != report.step_time {
@@ -106,9 +106,7 @@ fn figures(run: &Run, compared: bool) -> Vec<Figure> {
         let formula = format!("{} / {time} = {}", grouped(scenario.step_samples() as f64), grouped(samples));
         add("inspector.samples", grouped(samples), samples, Better::More, formula);
     }
-    // Ranks that share a device say nothing about the utilisation of a cluster.
-    let modelled = report.origin == Origin::Modelled;
-    let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { UNKNOWN.to_owned() };
+    let percent = |share: f64| if modelled { format!("{:.1} %", share * 100.0) } else { "—".to_owned() };
     let peak = peak_rate(scenario);
     let utilisation =
         |flops: Flops, share: f64| format!("{flops} ÷ ({} × {peak} × {time}) = {}", mesh.ranks(), percent(share));
@@ -146,7 +144,7 @@ impl Part {
     /// A part of a run.
     pub fn new(run: &Run, from: Nanos, until: Nanos) -> Self {
         let (trace, stage) = (window(&run.trace, from, until), run.report.critical_stage);
-        let group = trace.tracks.iter().find(|track| track.stage == stage).map_or(0, |track| track.group);
+        let group = trace.group_of_stage(stage).unwrap_or(0);
         let parts = breakdowns(&trace).get(&group).copied().unwrap_or_default();
         let samples = trace.memory.iter().filter(|curve| curve.group == group).flat_map(|curve| &curve.samples);
         let peak = samples.map(|sample| sample.used.total()).max();

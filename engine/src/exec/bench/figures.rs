@@ -167,18 +167,21 @@ impl RooflinePoint {
 impl BenchReport {
     /// Operations per second at most, as measured: of arithmetic alone, or of a kernel where that is faster.
     pub fn peak(&self) -> f64 {
-        let rates = self.figures.iter().filter(|figure| figure.unit == Unit::FlopsPerSec);
-        rates.map(|figure| figure.value).fold(0.0, f64::max)
+        self.fastest(|_| true)
     }
 
     /// Operations per second at most in fp32, in which kernels compute: of arithmetic alone, or of a product in fp32.
     pub fn fp32_peak(&self) -> f64 {
-        let is_fp32 = |figure: &&Figure| match figure.section {
+        self.fastest(|figure| match figure.section {
             Section::Peak => figure.name.starts_with("fp32"),
             Section::Matmul => !["int8", "bf16", "fp16", "fp8"].iter().any(|other| figure.name.contains(other)),
             _ => false,
-        };
-        let rates = self.figures.iter().filter(|figure| figure.unit == Unit::FlopsPerSec).filter(is_fp32);
+        })
+    }
+
+    /// The highest of some rates of operations.
+    fn fastest(&self, wanted: impl Fn(&Figure) -> bool) -> f64 {
+        let rates = self.figures.iter().filter(|figure| figure.unit == Unit::FlopsPerSec && wanted(figure));
         rates.map(|figure| figure.value).fold(0.0, f64::max)
     }
 
