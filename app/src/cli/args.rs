@@ -577,10 +577,13 @@ pub struct CompareOptions {
     /// Executed steps; the median counts
     #[arg(long, default_value_t = 5)]
     pub steps: u32,
+    /// Predicted and executed times of every op, all layers together, not only by class
+    #[arg(long)]
+    pub ops: bool,
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Write the figures as CSV, or predicted and executed times by class of op (- for standard output)
+    /// Write the figures as CSV, or predicted and executed times by class of op or by op (- for standard output)
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 }

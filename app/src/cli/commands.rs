@@ -95,9 +95,14 @@ pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
             !options.json || path != Path::new("-"),
             "--json and --csv - cannot both go to standard output"
         );
-        write_file(path, &report::comparison_csv(&comparison))?;
+        let csv = if options.ops { report::op_comparison_csv } else { report::comparison_csv };
+        write_file(path, &csv(&comparison))?;
     }
-    print(&if options.json { report::comparison_json(&comparison) } else { report::comparison_table(&comparison) })?;
+    print(&match (options.json, options.ops) {
+        (true, _) => report::comparison_json(&comparison),
+        (false, true) => report::comparison_table(&comparison) + "\n" + &report::op_comparison_table(&comparison),
+        (false, false) => report::comparison_table(&comparison),
+    })?;
     Ok(if comparison.memory_agrees() { Answer::Yes } else { Answer::No })
 }
 
@@ -105,7 +110,7 @@ pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
 pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
     let scenario = input::scenario(&options.scenario.scenario)?;
     let mut backend = open(options.backend.backend)?;
-    let measured = block_on(exec::calibrate(&mut backend, scenario.micro_batch_tokens()))?;
+    let measured = block_on(exec::calibrate(&mut backend, exec::Measured::of(&scenario)))?;
     if options.json {
         let mut document = serde_json::to_value(&measured)?;
         if let Some(table) = document.as_object_mut() {

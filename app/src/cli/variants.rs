@@ -20,6 +20,7 @@ const MOST: usize = 9;
 pub fn compare(options: &CompareOptions) -> anyhow::Result<Answer> {
     let words = &options.scenarios;
     anyhow::ensure!(words.len() <= MOST, "expected a baseline and at most {} variants, not {}", MOST - 1, words.len());
+    anyhow::ensure!(!options.ops, "--ops needs a step that is executed: give one scenario");
     let bar = progress(words.len() as u64);
     let (mut files, mut variants) = (Vec::new(), Vec::new());
     for word in words {

@@ -38,7 +38,7 @@ pub use network::{
     AxisTraffic, CollectiveUse, LinkKind, LinkUse, NetworkReport, NodeUse, TrafficCell, executed_network, network,
 };
 pub use report::{ExposedCommunication, Fit, GroupBreakdown, StagePeak, StepReport, peak_rate, step_report};
-pub use roofline::{Roofs, StepKernel, StepRoofline, step_roofline};
+pub use roofline::{Roofs, StepKernel, StepRoofline, kernel_name, step_roofline};
 pub use run_cost::{RunCost, Spent, run_cost};
 pub use training_log::{LogEvent, LogFindings, log_findings};
 pub use transfer::{MethodCurve, TransferPoint, TransferReport, TransferStudy, transfer};

@@ -118,7 +118,7 @@ fn format_name(format: DType) -> &'static str {
 }
 
 /// A name with a star for the number of the layer, or of the bucket.
-fn kernel_name(name: &str) -> String {
+pub fn kernel_name(name: &str) -> String {
     let mut text = name.to_owned();
     for word in ["layer ", "bucket "] {
         if let Some(at) = text.find(word).map(|at| at + word.len()) {

@@ -17,7 +17,7 @@ pub use kind::{Kind, Links};
 pub use mesh::{Coordinates, Group, Mesh, MeshAxis, RankId};
 pub use network::{AlgorithmChoice, Network, NetworkFile, NetworkKind};
 use serde::Serialize;
-pub use shaders::ShaderRates;
+pub use shaders::{ShaderRates, ShortRates};
 pub use topology::{ClusterLink, ClusterNode, Loads, Pattern, Share, Topology};
 
 use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos, Watts};

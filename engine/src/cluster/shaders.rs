@@ -31,4 +31,48 @@ pub struct ShaderRates {
     pub shared: bool,
     /// Length of the contraction at which half of a matrix product's time goes into its beginning and end.
     pub depth: f64,
+    /// Rate of the gradient of attention, as a share of that of attention itself.
+    #[serde(default = "alike")]
+    pub attention_gradient: f64,
+    /// Numbers in eight bits with a scale for each tensor; assumed from elementwise arithmetic where it is left out, as the
+    /// next two are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp8: Option<ShortRates>,
+    /// Numbers in eight bits with a scale for each block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fp8_block: Option<ShortRates>,
+    /// Numbers in four bits with a scale for each block and one for each tensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvfp4: Option<ShortRates>,
+}
+
+/// How fast all invocations together convert numbers of fewer than 16 bits, which is done in software.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShortRates {
+    /// Numbers per second that are widened, beside what is done with them.
+    pub decoded_per_second: f64,
+    /// Numbers per second that are rounded and written with their scales, with reading what they are made of.
+    pub encoded_per_second: f64,
+}
+
+fn alike() -> f64 {
+    1.0
+}
+
+impl ShaderRates {
+    /// Nothing is known.
+    pub const UNMEASURED: Self = Self {
+        at_once: 1,
+        workgroup: Nanos::ZERO,
+        words_per_second: 0.0,
+        halves_per_second: 0.0,
+        chained: Nanos::ZERO,
+        shared: false,
+        depth: 0.0,
+        attention_gradient: 1.0,
+        fp8: None,
+        fp8_block: None,
+        nvfp4: None,
+    };
 }

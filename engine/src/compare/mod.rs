@@ -6,40 +6,22 @@
 mod checkpoints;
 #[cfg(not(target_arch = "wasm32"))]
 mod loading;
+mod ops;
 
-use std::collections::{BTreeMap, BTreeSet};
+use ops::{OpTimes, class_rows, op_rows};
 
-use serde::Serialize;
-
-use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Trainer, forecast};
+use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Measured, Trainer, forecast};
 use crate::graph::{StepGraph, lower};
 use crate::scenario::{PoolName, PoolPolicy, Scenario};
 use crate::sim::{Folding, simulate_folded};
-use crate::trace::{MemoryUse, Origin, Trace};
+use crate::trace::{MemoryUse, Trace};
 use crate::units::Nanos;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoints::{CheckpointReport, CheckpointRow, measure_checkpoints};
 #[cfg(not(target_arch = "wasm32"))]
 pub use loading::{LoadingOptions, LoadingReport, measure_loading};
-
-/// One class of ops, summed over all ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ComparisonRow {
-    /// The class, for example `matmul`.
-    pub class: &'static str,
-    /// What the cost model says, with the measured rates.
-    pub predicted: Nanos,
-    /// What it took: the median over the executed steps.
-    pub executed: Nanos,
-}
-
-impl ComparisonRow {
-    /// Executed over predicted.
-    pub fn ratio(&self) -> f64 {
-        ratio(self.predicted, self.executed)
-    }
-}
+pub use ops::{ComparisonRow, OpComparison};
 
 /// A step predicted and executed on the same device.
 #[derive(Clone, Debug)]
@@ -50,6 +32,8 @@ pub struct Comparison {
     pub calibration: Calibration,
     /// By class of op, the longest first.
     pub rows: Vec<ComparisonRow>,
+    /// By op, the longest first.
+    pub ops: Vec<OpComparison>,
     /// Sum of the predicted rows.
     pub predicted_step: Nanos,
     /// Sum of the executed rows.
@@ -65,17 +49,13 @@ pub struct Comparison {
 impl Comparison {
     /// Executed over predicted.
     pub fn ratio(&self) -> f64 {
-        ratio(self.predicted_step, self.executed_step)
+        ops::ratio(self.predicted_step, self.executed_step)
     }
 
     /// Whether every stage allocated exactly what was planned.
     pub fn memory_agrees(&self) -> bool {
         self.memory.iter().all(|(_, planned, allocated)| planned == allocated)
     }
-}
-
-fn ratio(predicted: Nanos, executed: Nanos) -> f64 {
-    executed.secs() / predicted.secs().max(1e-9)
 }
 
 /// Steps before the first that counts: kernels are compiled in it.
@@ -94,10 +74,10 @@ pub async fn predict_and_execute(
     // What is executed is fed from memory.
     let scenario = &scenario.without_input();
     let graph = crate::exec::executable_graph(scenario)?;
-    let calibrator = Calibrator::new(&mut backend, scenario.micro_batch_tokens());
+    let calibrator = Calibrator::new(&mut backend, Measured::of(scenario));
     let mut measured = Vec::new();
     let mut trainer = Trainer::of_graph(scenario, graph, backend).await?;
-    let mut executed: BTreeMap<&'static str, Vec<Nanos>> = BTreeMap::new();
+    let mut executed = Vec::new();
     let mut last = None;
     let all = steps.max(1) + WARM_UP;
     for step in 0..all {
@@ -107,9 +87,7 @@ pub async fn predict_and_execute(
         measured.push(trainer.calibrate(&calibrator).await?);
         let result = trainer.step().await?;
         if step >= WARM_UP {
-            for (class, time) in class_times(&result.trace) {
-                executed.entry(class).or_default().push(time);
-            }
+            executed.push(OpTimes::of(&result.trace));
         }
         last = Some(result.trace);
     }
@@ -122,13 +100,14 @@ pub async fn predict_and_execute(
         Some(between) => predict(between, &lower(between), &calibration),
         None => predict(scenario, trainer.step_graph(), &calibration),
     };
-    let executed: BTreeMap<_, _> = executed.into_iter().map(|(class, times)| (class, median(times))).collect();
-    let rows = rows(&class_times(&predicted_trace), &executed);
+    let predicted = OpTimes::of(&predicted_trace);
+    let rows = class_rows(&predicted, &executed);
     Ok(Comparison {
         backend: trainer.backend().clone(),
         calibration,
         predicted_step: rows.iter().map(|row| row.predicted).sum(),
         executed_step: rows.iter().map(|row| row.executed).sum(),
+        ops: op_rows(&predicted, &executed),
         rows,
         executed_trace: last.unwrap_or_else(|| predicted_trace.clone()),
         predicted_trace,
@@ -141,38 +120,6 @@ fn predict(scenario: &Scenario, graph: &StepGraph, calibration: &Calibration) ->
     let cluster = calibration.cluster(scenario.mesh().ranks(), scenario.device_memory());
     let here = scenario.on_cluster(cluster);
     simulate_folded(graph, &here, &Folding::unfolded(here.mesh()))
-}
-
-/// Time by class of op over all ranks.
-///
-/// An executed collective runs once for its whole group, and its span stands on every member's stream: it counts
-/// once. A modelled one counts for each member, whose sends share the device here.
-fn class_times(trace: &Trace) -> BTreeMap<&'static str, Nanos> {
-    let mut times: BTreeMap<&'static str, Nanos> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for span in &trace.spans {
-        let again = trace.origin == Origin::Executed && !seen.insert((span.start, span.end(), span.label));
-        if !again {
-            *times.entry(trace.label(span).class).or_default() += span.duration;
-        }
-    }
-    times
-}
-
-fn median(mut times: Vec<Nanos>) -> Nanos {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn rows(predicted: &BTreeMap<&'static str, Nanos>, executed: &BTreeMap<&'static str, Nanos>) -> Vec<ComparisonRow> {
-    let row = |(&class, &predicted): (&&'static str, &Nanos)| ComparisonRow {
-        class,
-        predicted,
-        executed: executed.get(class).copied().unwrap_or_default(),
-    };
-    let mut rows: Vec<_> = predicted.iter().map(row).collect();
-    rows.sort_by_key(|row| (std::cmp::Reverse(row.executed), row.class));
-    rows
 }
 
 /// Planned and allocated peaks of the first rank of every stage.

@@ -166,17 +166,17 @@ fn hierarchical_time(links: Links<'_>, span: GroupSpan, bytes: Bytes) -> Nanos {
 }
 
 /// The same of one of `chunks` that follow each other through buffers that stay registered (Transformer Engine's
-/// userbuffers): together they start once.
+/// userbuffers): together they start once. A device that was measured copies a rank's part in so many `runs`.
 pub fn chunked_time(
     cluster: &Cluster,
     span: GroupSpan,
     collective: Collective,
     bytes: Bytes,
-    chunks: u64,
+    [chunks, runs]: [u64; 2],
 ) -> (Nanos, Algorithm) {
     if let Some(rates) = cluster.device.shaders.filter(|_| span.ranks > 1) {
         let rate = cluster.intra_link.effective_bandwidth();
-        let time = shader::exchange(&cluster.device, &rates, rate, collective, bytes, span.ranks);
+        let time = shader::exchange(&cluster.device, &rates, rate, collective, bytes, [span.ranks, u32::try_from(runs).unwrap_or(1)]);
         return (time, Algorithm::Copies);
     }
     let (time, algorithm) = collective_time(cluster, span, collective, bytes);

@@ -87,7 +87,7 @@ pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
             device.matmul_efficiency * eager * tiles * device.aligned_share(work.aligned)
         }
         None if work.calls.is_some() => {
-            let filled = own(device, work).map_or(1.0, |(rates, calls)| shader::filled(rates, calls));
+            let filled = own(device, work).map_or(1.0, |(rates, calls)| shader::filled(rates, calls) * calls.share);
             device.attention_efficiency * filled / (1.0 + work.hidden)
         }
         None if work.flash_2 => device.attention_efficiency * device.flash_2_share / (1.0 + work.hidden),

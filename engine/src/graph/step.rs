@@ -4,8 +4,8 @@ use petgraph::graph::DiGraph;
 use serde::Serialize;
 
 use super::passes::plan_memory::Profile;
-use super::{Dims, Op, Tensor, TensorId};
-use crate::cluster::Mesh;
+use super::{Collective, Dims, Op, OpKind, Role, Tensor, TensorId};
+use crate::cluster::{Group, Mesh};
 use crate::trace::MemoryUse;
 use crate::units::Bytes;
 
@@ -207,6 +207,19 @@ pub struct StepGraph {
 }
 
 impl StepGraph {
+    /// In how many runs a rank has its rows of what the tensor group gathers or reduces: those of a stream that is cut into
+    /// chunks lie apart from each other.
+    pub fn runs(&self, op: &Op) -> u32 {
+        let whole = match op.kind {
+            OpKind::Collective { collective: Collective::AllGather, group: Group::Tensor } => op.writes.first(),
+            OpKind::Collective { collective: Collective::ReduceScatter, group: Group::Tensor } => op.reads.first(),
+            _ => None,
+        };
+        let tensor = whole.map(|&id| self.tensor(id));
+        let stream = tensor.filter(|whole| whole.role == Role::Activation && whole.local.rows == self.dims.tokens());
+        stream.map_or(1, |_| self.dims.stream_blocks)
+    }
+
     /// The tensor with this handle.
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.index()]

@@ -61,6 +61,17 @@ pub fn comparison_csv(comparison: &Comparison) -> String {
     text
 }
 
+/// Predicted and executed time by op, all layers together.
+pub fn op_comparison_csv(comparison: &Comparison) -> String {
+    let mut text = String::from("op,class,phase,times,predicted_ns,executed_ns,ratio\n");
+    for row in &comparison.ops {
+        let (name, phase, ratio) = (quoted(&row.name), row.phase.name(), row.ratio());
+        let (predicted, executed) = (row.predicted.0, row.executed.0);
+        let _ = writeln!(text, "{name},{},{phase},{},{predicted},{executed},{ratio}", row.class, row.count);
+    }
+    text
+}
+
 /// A value in quotes: names of kernels, files and scenarios may have commas and quotes (RFC 4180, section 2).
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))

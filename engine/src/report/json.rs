@@ -87,6 +87,17 @@ pub fn comparison_json(comparison: &Comparison) -> String {
             "ratio": row.ratio(),
         })
     });
+    let ops = comparison.ops.iter().map(|row| {
+        json!({
+            "op": row.name,
+            "class": row.class,
+            "phase": row.phase.name(),
+            "times": row.count,
+            "predicted_s": row.predicted.secs(),
+            "executed_s": row.executed.secs(),
+            "ratio": row.ratio(),
+        })
+    });
     let memory = comparison.memory.iter().map(|(stage, planned, allocated)| {
         json!({ "stage": stage, "planned_bytes": memory(planned), "allocated_bytes": memory(allocated) })
     });
@@ -98,6 +109,7 @@ pub fn comparison_json(comparison: &Comparison) -> String {
         "executed_step_s": comparison.executed_step.secs(),
         "ratio": comparison.ratio(),
         "op_classes": rows.collect::<Vec<_>>(),
+        "ops": ops.collect::<Vec<_>>(),
         "memory": memory.collect::<Vec<_>>(),
         "memory_agrees": comparison.memory_agrees(),
     });

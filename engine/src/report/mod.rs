@@ -37,7 +37,7 @@ pub use bench::{bench_csv, bench_json, bench_table};
 pub use cache::{cache_csv, cache_intervals_csv, cache_json, cache_table};
 #[cfg(not(target_arch = "wasm32"))]
 pub use checkpoint::{checkpoint_csv, checkpoint_json, checkpoint_table};
-pub use csv::{comparison_csv, loss_csv, memory_csv, op_table_csv};
+pub use csv::{comparison_csv, loss_csv, memory_csv, op_comparison_csv, op_table_csv};
 pub use device_memory::{
     MemoryFindings, allocators_csv, breaks_text, device_memory_json, device_memory_table, edits_text, memory_map_csv,
 };
@@ -62,7 +62,7 @@ pub use search::{search_json, search_table};
 pub use snapshot::{at_peak, snapshot_json, snapshot_table};
 pub use stored::{StoredError, StoredRun};
 pub use sweep::{sweep_csv, sweep_json, sweep_table};
-pub use table::{comparison_table, memory_table, op_class_table, report_table};
+pub use table::{comparison_table, memory_table, op_class_table, op_comparison_table, report_table};
 pub use training_log::{
     TrainingLogError, is_training_log, training_log, training_log_csv, training_log_json, training_log_table,
 };

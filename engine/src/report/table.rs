@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::analysis::{Beside, Spent, StepReport, op_classes, run_cost};
 use crate::cluster::Network;
-use crate::compare::Comparison;
+use crate::compare::{Comparison, OpComparison};
 use crate::model::{Model, ParameterCount};
 use crate::scenario::{Recompute, Scenario, UpdateRule};
 use crate::trace::{MemoryCategory, Origin, Trace};
@@ -224,15 +224,33 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     );
     let _ = writeln!(text, "\n  {:<16} {:>12} {:>12} {:>8}", "op class", "predicted", "executed", "ratio");
     for row in &comparison.rows {
-        let (predicted, executed) = (row.predicted.to_string(), row.executed.to_string());
-        let _ = writeln!(text, "  {:<16} {predicted:>12} {executed:>12} {:>8.2}", row.class, row.ratio());
+        let _ = writeln!(text, "  {:<16} {}", row.class, beside_each_other(row.predicted, row.executed));
     }
-    let (predicted, executed) = (comparison.predicted_step.to_string(), comparison.executed_step.to_string());
-    let _ = writeln!(text, "  {:<16} {predicted:>12} {executed:>12} {:>8.2}", "all ranks", comparison.ratio());
+    let all = beside_each_other(comparison.predicted_step, comparison.executed_step);
+    let _ = writeln!(text, "  {:<16} {all}", "all ranks");
     for (stage, planned, allocated) in &comparison.memory {
         let verdict = if planned == allocated { "equal, byte for byte" } else { "DIFFERENT" };
         let (planned, allocated) = (planned.total(), allocated.total());
         let _ = writeln!(text, "  memory of stage {stage}: planned {planned}, allocated {allocated}: {verdict}");
+    }
+    text
+}
+
+/// Two times and their ratio, which there is none of where nothing was predicted.
+fn beside_each_other(predicted: Nanos, executed: Nanos) -> String {
+    let ratio = if predicted > Nanos::ZERO { format!("{:.2}", executed.secs() / predicted.secs()) } else { "-".to_owned() };
+    format!("{:>12} {:>12} {ratio:>8}", predicted.to_string(), executed.to_string())
+}
+
+/// Prediction beside execution by op, all layers together.
+pub fn op_comparison_table(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    let name = |row: &OpComparison| format!("{} ({})", row.name, row.phase.name());
+    let width = comparison.ops.iter().map(|row| name(row).chars().count()).max().unwrap_or(0).max(16);
+    let _ = writeln!(text, "  {:<width$} {:>6} {:>12} {:>12} {:>8}", "op", "times", "predicted", "executed", "ratio");
+    for row in &comparison.ops {
+        let times = beside_each_other(row.predicted, row.executed);
+        let _ = writeln!(text, "  {:<width$} {:>6} {times}", name(row), row.count);
     }
     text
 }

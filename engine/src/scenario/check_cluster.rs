@@ -219,6 +219,21 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
     if !(depth.is_finite() && depth >= 0.0) {
         return Err(invalid("cluster.custom.shaders.depth", depth, "a number of 0 or more", hint));
     }
+    let share = rates.attention_gradient;
+    if !(share.is_finite() && share > 0.0) {
+        return Err(invalid("cluster.custom.shaders.attention_gradient", share, "a number above 0", hint));
+    }
+    for (path, short) in [
+        ("cluster.custom.shaders.fp8", rates.fp8),
+        ("cluster.custom.shaders.fp8_block", rates.fp8_block),
+        ("cluster.custom.shaders.nvfp4", rates.nvfp4),
+    ] {
+        let slowest = short.map_or(1.0, |short| short.decoded_per_second.min(short.encoded_per_second));
+        let finite = short.is_none_or(|short| (short.decoded_per_second + short.encoded_per_second).is_finite());
+        if !finite || slowest <= 0.0 {
+            return Err(invalid(path, slowest, "rates above 0", hint));
+        }
+    }
     if rates.at_once == 0 {
         return Err(invalid("cluster.custom.shaders.at_once", 0, "at least 1", hint));
     }

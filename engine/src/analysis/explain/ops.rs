@@ -92,7 +92,8 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let span = GroupSpan::of_group(cluster, &step.mesh, group, rank);
             let bytes = cost::full_size(step, op);
             let chunks = cost::chunks(&step.tensors, op.reads[0]);
-            let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, chunks);
+            let runs = step.runs(op);
+            let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, [chunks, u64::from(runs)]);
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
             let launch = algorithm.launch(launch);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
@@ -156,7 +157,12 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
         let words = format!("{:.0} words / ({:.3e} 1/s)", calls.words - calls.halves, rates.words_per_second);
         let halves = format!(" + {:.0} halves / ({:.3e} 1/s)", calls.halves, rates.halves_per_second);
         let words = if calls.halves > 0.0 { words + &halves } else { words };
-        return format!("max({compute} + {starts} + {words}, {memory}) + {launches}");
+        let converting = if calls.converting > Nanos::ZERO {
+            format!(" + {} to convert short numbers", calls.converting)
+        } else {
+            String::new()
+        };
+        return format!("max({compute} + {starts} + {words}{converting}, {memory}) + {launches}");
     }
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

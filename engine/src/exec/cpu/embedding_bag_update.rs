@@ -2,7 +2,8 @@
 //! `state += mean of g^2`, `weight -= rate * g / (sqrt(state) + eps)` (Duchi et al. 2011; rows as one, as FBGEMM has it, Khudia
 //! et al. 2021).
 //!
-//! An invocation of the shader has a row of the table: it goes through all lookups in order, twice, so nothing races.
+//! An invocation of the shader has a row of the table: it goes through all lookups in order and remembers those of its row,
+//! so nothing races.
 
 use std::collections::BTreeMap;
 

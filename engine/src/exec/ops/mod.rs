@@ -454,7 +454,7 @@ impl Call<'_> {
 }
 
 /// Writes `n` numbers in the format of `to`.
-fn written_as(from: Slice, to: Slice, n: u32) -> Vec<Dispatch> {
+pub(super) fn written_as(from: Slice, to: Slice, n: u32) -> Vec<Dispatch> {
     if to.format.is_scaled() { quantized(from, to, n) } else { vec![copy(from, 0, to, 0, n)] }
 }
 

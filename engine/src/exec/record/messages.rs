@@ -4,7 +4,7 @@ use super::{Letter, Recorder};
 use crate::cluster::{Group, RankId};
 use crate::exec::Slice;
 use crate::exec::collectives::{Member, Ring, copy};
-use crate::graph::{Collective, Direction, Op, Role, Task, TensorId, Transfer};
+use crate::graph::{Collective, Direction, Op, Task, TensorId, Transfer};
 use crate::trace::MemoryCategory;
 use crate::units::Bytes;
 
@@ -40,7 +40,7 @@ impl Recorder<'_> {
 
     fn ring(&mut self, members: &[RankId], task: Task, op: &Op, collective: Collective, group: Group) {
         let taking_part: Vec<Member> = members.iter().map(|&member| self.member(member, task, op)).collect();
-        let blocks = self.blocks(op, collective, group);
+        let blocks = self.step.runs(op);
         let mut ring = Ring::new(&taking_part, &mut self.recording.dispatches).dealt(blocks);
         match (group, collective) {
             (Group::Context, Collective::AllToAll) => {
@@ -56,18 +56,6 @@ impl Recorder<'_> {
         for ((from, to), bytes) in sent {
             self.count(group.axis(), [members[from], members[to]], bytes, is_outer);
         }
-    }
-
-    /// In how many blocks a rank has its rows of what the tensor group gathers or reduces.
-    fn blocks(&self, op: &Op, collective: Collective, group: Group) -> u32 {
-        let whole = match collective {
-            Collective::AllGather => op.writes[0],
-            Collective::ReduceScatter => op.reads[0],
-            _ => return 1,
-        };
-        let tensor = self.step.tensor(whole);
-        let stream = tensor.role == Role::Activation && tensor.local.rows == self.step.dims.tokens();
-        if group == Group::Tensor && stream { self.step.dims.stream_blocks } else { 1 }
     }
 
     /// A member's buffers. Members on other stages (tied embeddings, the norm) run the op under other handles.

@@ -1,48 +1,12 @@
-//! What this project's shaders make of an op: how often they are called, how many workgroups they start, and how many
-//! words they read and write.
-//!
-//! A device that was measured here runs these kernels. They differ from what a roofline takes for granted: a norm has an
-//! invocation for each row, so that few rows fill few multiprocessors; it reads a row as often as it goes through it; and
-//! every kernel call costs its launch. The numbers are counted in `shaders/`, whose files bear the names of the kernels.
+//! The kernels of each op, as `exec::ops` calls them: the numbers are counted in `shaders/`, whose files bear their names.
 
-use super::Work;
-use crate::cluster::{Device, ShaderRates};
-use crate::graph::{Collective, CompressionStep, DType, Dims, Op, OpKind, Tensor, TensorId};
+use super::{Calls, OWN, WORKGROUP, compression};
+use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
-use crate::units::{Bytes, BytesPerSec, FlopsPerSec, Nanos};
-
-/// The kernel calls of an op.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Calls {
-    /// How many one after the other.
-    pub count: u32,
-    /// Workgroups of all calls.
-    pub workgroups: u64,
-    /// Numbers that all invocations read or write, a word of four bytes each, but for `halves`.
-    pub words: f64,
-    /// Those of them that have 16 bits.
-    pub halves: f64,
-    /// Operations beside those of [`Work::flops`]: divisions that find a row, angles.
-    pub operations: f64,
-    /// Whether its products are not those of the matrix kernels: they count as other operations.
-    pub scalar: bool,
-}
-
-/// Invocations of a workgroup.
-const WORKGROUP: u64 = 64;
-
-/// Rows and columns of a result that a workgroup of the default matrix product computes.
-pub const TILE: [u64; 2] = [64, 32];
 
 /// Queries of an invocation of attention.
 const QUERIES: u64 = 8;
-
-/// Queries, or keys, of an invocation of its gradients.
-const OWN: u64 = 4;
-
-/// Columns that a workgroup shares.
-const SHARED_COLUMNS: u64 = 8;
 
 /// Elements of a result of a convolution that an invocation computes.
 const OF_QUADS: u64 = 16;
@@ -53,83 +17,21 @@ const ITERATIONS: f64 = NEWTON_SCHULZ_ITERATIONS as f64;
 /// Classes of ids, each of which reads all tokens.
 const CLASSES: f64 = 16.0;
 
-/// Rows and columns of a result that an invocation of a matrix product computes from each number that it reads.
-const MATMUL_TILE: [f64; 2] = [8.0, 4.0];
-
 /// Operations of a counter's random numbers: ten rounds of two products in two words each.
 const PHILOX: f64 = 280.0;
 
 /// Operations that read a state in eight bits and write it, with the search of its code.
 const EIGHT_BITS: f64 = 40.0;
 
-/// How often every element is read until the largest are known.
-const SELECTED: f64 = 6.0;
-
 /// Operations of an integer division, which devices do in software; of an angle with its sine and cosine.
 const DIVISION: f64 = 4.0;
 const ANGLE: f64 = 24.0;
 
-impl Calls {
-    fn of(invocations: u64, words: f64) -> Self {
-        Self {
-            count: 1,
-            workgroups: invocations.div_ceil(WORKGROUP).max(1),
-            words,
-            halves: 0.0,
-            operations: 0.0,
-            scalar: false,
-        }
-    }
+/// Operations that find whether a lookup is of a row: its place, the bounds of that, and a comparison.
+const OF_LOOKUP: f64 = 8.0;
 
-    fn times(self, count: u32) -> Self {
-        Self { count, workgroups: self.workgroups * u64::from(count), ..self }
-    }
-
-    fn scalar(self) -> Self {
-        Self { scalar: true, ..self }
-    }
-
-    fn reading(self, words: f64) -> Self {
-        Self { words, ..self }
-    }
-
-    fn with(self, operations: f64) -> Self {
-        Self { operations, ..self }
-    }
-}
-
-/// What the shaders make of `op`, on a device with these rates.
-pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
-    let calls = of_kernels(dims, tensors, op);
-    let calls = if rates.shared { shared(tensors, op, calls) } else { calls };
-    let mut elements = [0, 0];
-    for tensor in op.reads.iter().chain(&op.writes).map(|id| &tensors[id.index()]) {
-        elements[usize::from(tensor.dtype.size() == 2)] += tensor.local.elements();
-    }
-    let [whole, halves] = elements.map(|elements| elements as f64);
-    // As if all that an op touches were touched alike.
-    Calls { halves: calls.words * halves / (whole + halves).max(1.0), ..calls }
-}
-
-/// The same by workgroups that share what one invocation has otherwise (`Family::shared`).
-fn shared(tensors: &[Tensor], op: &Op, calls: Calls) -> Calls {
-    let local = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
-    let [rows, cols] = local(&op.reads, 0).map_or([1, 1], |local| [local.rows, local.cols].map(u64::from));
-    let heads = |at: usize| local(&op.writes, at).map_or(1, |local| local.elements());
-    let workgroups = match op.kind {
-        OpKind::Norm | OpKind::NormGrad | OpKind::RowMax | OpKind::SumExp => rows,
-        OpKind::NormGradParameters | OpKind::ColumnSum => cols.div_ceil(SHARED_COLUMNS),
-        OpKind::Attention | OpKind::ContextAttention { .. } => heads(1).div_ceil(OWN),
-        OpKind::AttentionGrad => heads(1).div_ceil(OWN) * u64::from(calls.count),
-        OpKind::ContextAttentionGrad { .. } => heads(2).div_ceil(OWN) * u64::from(calls.count),
-        // Its workgroup is four times as large as others.
-        OpKind::SumSquares { .. } | OpKind::CrossEntropy => return Calls { words: calls.words / 4.0, ..calls },
-        _ => return calls,
-    };
-    Calls { workgroups: workgroups.max(1), ..calls }
-}
-
-fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
+/// What the shaders make of an op where every invocation computes for itself.
+pub(super) fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
     let size = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| local.elements());
     let rows = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| u64::from(local.rows));
@@ -193,10 +95,11 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
         OpKind::FactorSums => by_row(2.0).with(read as f64 * 4.0),
         // A workgroup for each block of states.
         OpKind::Update { optimizer: Optimizer::Adam8Bit, .. } => each(14.0).with(written as f64 * EIGHT_BITS),
-        // The gradient, its norm, eight numbers of the optimizer, and a parameter with its state twice, for every push.
+        // The gradient, its norm, and a parameter with its state twice, for every push; what is the same for all invocations is
+        // read once.
         OpKind::Update { times, .. } => {
             let pushes = times.max(1);
-            let one = each(10.0 + 2.0 * writes.len() as f64);
+            let one = each(2.0 + 2.0 * writes.len() as f64);
             one.reading(one.words * f64::from(pushes)).times(pushes)
         }
         // For each parameter a copy and a difference; then three blends and a copy, or two.
@@ -206,27 +109,7 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
                 u32::try_from(writes.len().saturating_sub(2) / reads.len().saturating_sub(1).max(1)).unwrap_or(3);
             of_parameters(&elements_of(&reads[1..]), 5.0 + 2.0 * f64::from(copies), 1 + copies)
         }
-        OpKind::Compression(step) => match step {
-            CompressionStep::Narrow => each(2.0).reading(2.0 * read as f64),
-            CompressionStep::Widen { parts } => each(1.0 + f64::from(parts)),
-            // One workgroup finds the least of the largest, digit by digit.
-            CompressionStep::Select => Calls { workgroups: 1, ..Calls::of(1, read as f64 * SELECTED) },
-            CompressionStep::Scatter { ranks } => each(1.0 + 4.0 * f64::from(ranks)).times(1 + ranks),
-            CompressionStep::Project { rank } | CompressionStep::Reproject { rank } => {
-                let calls = Calls::of(written.max(read), 3.0 * read as f64 + read as f64 * f64::from(rank));
-                calls.times(u32::try_from(reads.len()).unwrap_or(1))
-            }
-            // A workgroup for each matrix goes over its columns.
-            CompressionStep::Orthogonalize { rank } => {
-                let matrices = u32::try_from(reads.len()).unwrap_or(1).max(1);
-                let words = written as f64 * f64::from(rank + 1) * 2.0;
-                Calls { count: matrices, workgroups: matrices.into(), ..Calls::of(1, words) }
-            }
-            CompressionStep::Expand { rank, .. } => {
-                let calls = Calls::of(written, written as f64 * (5.0 + f64::from(rank)));
-                calls.times(2 * u32::try_from(writes.len()).unwrap_or(1))
-            }
-        },
+        OpKind::Compression(step) => compression::calls(tensors, op, step),
         OpKind::HostUpdate { .. } => {
             let stays = writes.len() > 3;
             let calls = each(16.0 + if stays { 2.0 } else { 0.0 });
@@ -293,13 +176,12 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let seen = (u64::from(window.side).pow(2)) as f64;
             divided(2.0 + 2.0 * seen, 4.0).with(written as f64 * seen * 4.0 * DIVISION)
         }
-        // Every row of a table goes through all lookups, once to find whether it is one of them, twice for every four
-        // columns.
+        // Every row of a table goes through all lookups; those of its own are read twice, and four at a time wait for one.
         OpKind::EmbeddingBagUpdate => {
             let (width, tables) = (cols(writes, 0), (rows(reads, 1) / u64::from(dims.batch).max(1)).max(1));
             let through = (rows(writes, 0) * read) as f64 / tables as f64;
-            let words = through * (1.0 + 2.0 * width.div_ceil(4) as f64);
-            let calls = Calls::of(rows(writes, 0), words).with(through * 2.0 * DIVISION);
+            let own = (read * width) as f64 * (2.0 + 2.0) * 4.0;
+            let calls = Calls::of(rows(writes, 0), through + own).with(through * OF_LOOKUP);
             Calls { count: u32::try_from(tables).unwrap_or(1), ..calls }
         }
         OpKind::Interaction => divided(2.0 * size(reads, 0) as f64 / rows(reads, 0).max(1) as f64, 2.0).scalar(),
@@ -316,12 +198,7 @@ fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
             let calls = Calls::of(written, looked_up * 2.0 + written as f64);
             Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
         }
-        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => {
-            // As many products as the sides of all three matrices have in common.
-            let products = (read as f64 * size(reads, 1) as f64 * written as f64).sqrt();
-            let decoded = |at: usize| reads.get(at).map_or(0.0, |id| decoding(tensors[id.index()].dtype));
-            Calls::of(written, 0.0).with(products * (decoded(0) / MATMUL_TILE[1] + decoded(1) / MATMUL_TILE[0]))
-        }
+        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
         // Attention whose scores are stored: both numbers of every product are read.
         OpKind::AttentionScores => {
             let products = written as f64 * f64::from(dims.head_dim);
@@ -364,146 +241,9 @@ fn drawn(calls: Calls, elements: u64) -> Calls {
     Calls { operations: calls.operations + elements as f64 * (PHILOX / 4.0 + 4.0 * DIVISION), ..calls }
 }
 
-/// Operations that widen a number of fewer than 16 bits, with its scale.
-fn decoding(dtype: DType) -> f64 {
-    match dtype {
-        DType::F8 | DType::F8Gradient => 8.0,
-        DType::F8Block => 14.0,
-        DType::F4 => 36.0,
-        _ => 0.0,
-    }
-}
-
 /// Rows that are cleared, then copied as far as tokens go to them.
 fn moved_rows(cleared: u64, copied: u64) -> Calls {
     let words = cleared as f64 + copied as f64 * 4.0;
     let both = Calls::of(copied, words).with(copied as f64 * 3.0 * DIVISION);
     Calls { count: 2, workgroups: both.workgroups + cleared.div_ceil(WORKGROUP), ..both }
-}
-
-/// Time of an op by its own measure: launches, then what is longer, moving bytes or what the workgroups do, as far as they
-/// fill the device.
-pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, matrix: Nanos, memory: Nanos) -> Nanos {
-    let slots = f64::from(rates.at_once.max(1));
-    let starting = rates.workgroup.secs() * calls.workgroups as f64 / slots;
-    let accesses = (calls.words - calls.halves) / rates.words_per_second + calls.halves / rates.halves_per_second;
-    let products = if calls.scalar { 0.0 } else { work.matmul_flops.0 };
-    let operations = (work.flops.0 - products + calls.operations) / FlopsPerSec(device.fp32.0).0;
-    let busy =
-        (starting + accesses + operations) / filled(rates, calls) + if calls.scalar { 0.0 } else { matrix.secs() };
-    launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()))
-}
-
-/// A member's share of a collective between ranks that share a device: its chunks are copied, and
-/// reduced where they arrive (`exec::collectives`), at the rate of copies.
-pub fn exchange(
-    device: &Device,
-    rates: &ShaderRates,
-    rate: BytesPerSec,
-    collective: Collective,
-    bytes: Bytes,
-    ranks: u32,
-) -> Nanos {
-    let others = ranks.saturating_sub(1);
-    let chunk = bytes.as_f64() / f64::from(ranks.max(1));
-    // A reduction reads two values and writes one where a copy reads one.
-    let (copies, reductions, moved) = match collective {
-        Collective::AllReduce(_) => (2 * others, others, chunk),
-        Collective::ReduceScatter => (ranks, others, chunk),
-        Collective::AllGather
-        | Collective::Pull
-        | Collective::AllToAll
-        | Collective::AllToAllOnce { .. }
-        | Collective::Push => (ranks, 0, chunk),
-        Collective::Shift => (1, 0, bytes.as_f64()),
-    };
-    let moving = moved * (f64::from(copies) + 1.5 * f64::from(reductions)) / rate.0;
-    let next = chained(device, rates);
-    // Its beginning is noted once for all members.
-    let beginning = Nanos((device.launch_overhead - next).max(Nanos::ZERO).0 / i64::from(ranks.max(1)));
-    beginning + next * i64::from(copies + reductions) + Nanos::from_secs(moving)
-}
-
-/// Time of a call behind another of the same op.
-fn chained(device: &Device, rates: &ShaderRates) -> Nanos {
-    if rates.chained > Nanos::ZERO { rates.chained } else { device.launch_overhead }
-}
-
-/// Time of the calls themselves.
-pub fn launches(device: &Device, rates: &ShaderRates, calls: &Calls) -> Nanos {
-    device.launch_overhead + chained(device, rates) * i64::from(calls.count.max(1) - 1)
-}
-
-/// The share of the device that the workgroups of a call keep busy until the last of them ends.
-pub fn filled(rates: &ShaderRates, calls: &Calls) -> f64 {
-    let of_call = (calls.workgroups / u64::from(calls.count.max(1))).max(1);
-    let slots = u64::from(rates.at_once.max(1));
-    of_call as f64 / of_call.next_multiple_of(slots) as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{kernel_time, work_on};
-    use super::*;
-    use crate::graph::{StepGraph, lower};
-    use crate::scenario::Scenario;
-
-    /// Two workgroups at once, a billion words a second, and nothing else that costs time.
-    fn device(at_once: u32) -> Device {
-        let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
-        let rates = ShaderRates {
-            at_once,
-            workgroup: Nanos::ZERO,
-            words_per_second: 1e9,
-            halves_per_second: 1e9,
-            chained: Nanos::ZERO,
-            shared: false,
-            depth: 0.0,
-        };
-        Device {
-            shaders: Some(rates),
-            launch_overhead: Nanos(1000),
-            fp32: FlopsPerSec(1e18),
-            memory_bandwidth: BytesPerSec(1e18),
-            ..scenario.cluster().device.clone()
-        }
-    }
-
-    fn graph() -> StepGraph {
-        lower(&Scenario::preset("tiny-gpt-dp2-tp2").expect("a preset"))
-    }
-
-    fn first(step: &StepGraph, kind: impl Fn(OpKind) -> bool) -> &Op {
-        let stages = step.stages.iter().flat_map(|stage| stage.segments.iter());
-        stages.flat_map(|segment| segment.ops()).find(|op| kind(op.kind)).expect("the step has one")
-    }
-
-    #[test]
-    fn a_norm_of_few_rows_leaves_multiprocessors_idle() {
-        let step = graph();
-        let norm = first(&step, |kind| kind == OpKind::NormGradParameters);
-        let rates = device(1).shaders.expect("it was measured");
-        let calls = calls(&rates, &step.dims, &step.tensors, norm);
-        let columns = u64::from(step.tensor(norm.reads[0]).local.cols);
-        assert_eq!(calls.workgroups, columns.div_ceil(64), "an invocation for each column");
-        let time = |at_once| {
-            let device = device(at_once);
-            let work = work_on(&device, &step.dims, &step.tensors, norm);
-            kernel_time(&device, &work, DType::F32) - device.launch_overhead
-        };
-        let (one, many) = (time(1), time(1024));
-        let idle = 1024.0 / calls.workgroups as f64;
-        assert!((many.secs() / one.secs() - idle).abs() < 0.01 * idle, "{one} and {many}");
-        assert_eq!(one, Nanos::from_secs(calls.words / 1e9), "all words, one after the other");
-    }
-
-    #[test]
-    fn every_kernel_call_costs_a_launch() {
-        let step = graph();
-        let gradient = first(&step, |kind| kind == OpKind::AttentionGrad);
-        let device = Device { bf16_matmul: FlopsPerSec(1e18), fp32_matmul: FlopsPerSec(1e18), ..device(1) };
-        let work = work_on(&device, &step.dims, &step.tensors, gradient);
-        let time = kernel_time(&device, &work, DType::F32);
-        assert!(time >= Nanos(3000) && time < Nanos(3100), "the sums of rows, then queries, then keys: {time}");
-    }
 }
