@@ -26,6 +26,11 @@ pub struct ShaderRates {
     #[serde(default, deserialize_with = "Nanos::deserialize_text", serialize_with = "Nanos::serialize_text")]
     #[schemars(schema_with = "Nanos::text_schema")]
     pub chained: Nanos,
+    /// Time of a call whose workgroups all run one after the other on one multiprocessor, which is less where others must be
+    /// woken first, for example `"60 us"`; as long as any other, where it is left out.
+    #[serde(default, deserialize_with = "Nanos::deserialize_text", serialize_with = "Nanos::serialize_text")]
+    #[schemars(schema_with = "Nanos::text_schema")]
+    pub alone: Nanos,
     /// Whether workgroups share rows and columns, which devices do that run many at once.
     #[serde(default)]
     pub shared: bool,
@@ -68,6 +73,7 @@ impl ShaderRates {
         words_per_second: 0.0,
         halves_per_second: 0.0,
         chained: Nanos::ZERO,
+        alone: Nanos::ZERO,
         shared: false,
         depth: 0.0,
         attention_gradient: 1.0,

@@ -100,7 +100,8 @@ pub async fn predict_and_execute(
         Some(between) => predict(between, &lower(between), &calibration),
         None => predict(scenario, trainer.step_graph(), &calibration),
     };
-    let predicted = OpTimes::of(&predicted_trace);
+    let mut predicted = OpTimes::of(&predicted_trace);
+    add_pages(&mut predicted, trainer.step_graph(), scenario.run().pool, &calibration)?;
     let rows = class_rows(&predicted, &executed);
     Ok(Comparison {
         backend: trainer.backend().clone(),
@@ -120,6 +121,28 @@ fn predict(scenario: &Scenario, graph: &StepGraph, calibration: &Calibration) ->
     let cluster = calibration.cluster(scenario.mesh().ranks(), scenario.device_memory());
     let here = scenario.on_cluster(cluster);
     simulate_folded(graph, &here, &Folding::unfolded(here.mesh()))
+}
+
+/// What a pool with a budget moves: each page is a call, and its bytes are copied.
+fn add_pages(
+    times: &mut OpTimes,
+    graph: &StepGraph,
+    policy: PoolPolicy,
+    calibration: &Calibration,
+) -> Result<(), ExecError> {
+    let PoolPolicy::Paging { budget } = policy else { return Ok(()) };
+    let ranks = graph.mesh.per_stage();
+    for row in forecast(graph, budget)?.into_iter().filter(|row| row.policy == PoolName::Paging) {
+        for (class, moved) in [("to_host", row.out), ("from_host", row.back)] {
+            let calls = calibration.launch_overhead * i64::from(moved.moves);
+            times.add_pages(
+                class,
+                moved.moves * ranks,
+                (calls + moved.bytes / calibration.copy_bandwidth) * i64::from(ranks),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Planned and allocated peaks of the first rank of every stage.

@@ -33,8 +33,8 @@ pub struct OpComparison {
     pub name: String,
     /// Its class.
     pub class: &'static str,
-    /// The part of the step.
-    pub phase: Phase,
+    /// The part of the step; none of pages, which move whenever room is needed.
+    pub phase: Option<Phase>,
     /// How often it ran in a step.
     pub count: u32,
     /// What the cost model says, with the measured rates.
@@ -56,7 +56,7 @@ pub(super) fn ratio(predicted: Nanos, executed: Nanos) -> f64 {
 }
 
 /// What tells ops apart.
-type Key = (String, &'static str, Phase);
+type Key = (String, &'static str, Option<Phase>);
 
 /// How often, and how long together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,6 +92,13 @@ impl OpTimes {
         Self(times)
     }
 
+    /// Adds pages that move to the host's memory or back, by `class`: the pool decides on them, not the step graph.
+    pub fn add_pages(&mut self, class: &'static str, moves: u32, time: Nanos) {
+        let all = self.0.entry(pages(class)).or_default();
+        all.count += moves;
+        all.time += time;
+    }
+
     fn of_op(&self, key: &Key) -> Total {
         self.0.get(key).copied().unwrap_or_default()
     }
@@ -106,7 +113,15 @@ impl OpTimes {
 }
 
 fn key(label: &Label) -> Key {
-    (kernel_name(&label.name), label.class, label.phase)
+    match label.name.split_once(' ') {
+        Some(("page", _)) => pages(label.class),
+        _ => (kernel_name(&label.name), label.class, Some(label.phase)),
+    }
+}
+
+/// All pages that a pool moves one way.
+fn pages(class: &'static str) -> Key {
+    ("pages".to_owned(), class, None)
 }
 
 /// By class, the longest executed first.
@@ -118,7 +133,8 @@ pub(super) fn class_rows(predicted: &OpTimes, executed: &[OpTimes]) -> Vec<Compa
         predicted: predicted.get(class).copied().unwrap_or_default(),
         executed: median(steps.iter().map(|step| step.get(class).copied().unwrap_or_default()).collect()),
     };
-    let mut rows: Vec<_> = classes.into_iter().map(row).filter(|row| row.predicted + row.executed > Nanos::ZERO).collect();
+    let mut rows: Vec<_> =
+        classes.into_iter().map(row).filter(|row| row.predicted + row.executed > Nanos::ZERO).collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.executed), row.class));
     rows
 }

@@ -176,7 +176,14 @@ pub fn chunked_time(
 ) -> (Nanos, Algorithm) {
     if let Some(rates) = cluster.device.shaders.filter(|_| span.ranks > 1) {
         let rate = cluster.intra_link.effective_bandwidth();
-        let time = shader::exchange(&cluster.device, &rates, rate, collective, bytes, [span.ranks, u32::try_from(runs).unwrap_or(1)]);
+        let time = shader::exchange(
+            &cluster.device,
+            &rates,
+            rate,
+            collective,
+            bytes,
+            [span.ranks, u32::try_from(runs).unwrap_or(1)],
+        );
         return (time, Algorithm::Copies);
     }
     let (time, algorithm) = collective_time(cluster, span, collective, bytes);

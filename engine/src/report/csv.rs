@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::analysis::op_classes;
 use crate::compare::Comparison;
-use crate::trace::{MemoryCategory, Trace};
+use crate::trace::{MemoryCategory, Phase, Trace};
 
 /// Time, count and work by class of op, for every group of ranks.
 pub fn op_table_csv(trace: &Trace) -> String {
@@ -65,7 +65,7 @@ pub fn comparison_csv(comparison: &Comparison) -> String {
 pub fn op_comparison_csv(comparison: &Comparison) -> String {
     let mut text = String::from("op,class,phase,times,predicted_ns,executed_ns,ratio\n");
     for row in &comparison.ops {
-        let (name, phase, ratio) = (quoted(&row.name), row.phase.name(), row.ratio());
+        let (name, phase, ratio) = (quoted(&row.name), row.phase.map_or("", Phase::name), row.ratio());
         let (predicted, executed) = (row.predicted.0, row.executed.0);
         let _ = writeln!(text, "{name},{},{phase},{},{predicted},{executed},{ratio}", row.class, row.count);
     }

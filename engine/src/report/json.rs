@@ -91,7 +91,7 @@ pub fn comparison_json(comparison: &Comparison) -> String {
         json!({
             "op": row.name,
             "class": row.class,
-            "phase": row.phase.name(),
+            "phase": row.phase.map(crate::trace::Phase::name),
             "times": row.count,
             "predicted_s": row.predicted.secs(),
             "executed_s": row.executed.secs(),

@@ -238,14 +238,18 @@ pub fn comparison_table(comparison: &Comparison) -> String {
 
 /// Two times and their ratio, which there is none of where nothing was predicted.
 fn beside_each_other(predicted: Nanos, executed: Nanos) -> String {
-    let ratio = if predicted > Nanos::ZERO { format!("{:.2}", executed.secs() / predicted.secs()) } else { "-".to_owned() };
+    let ratio =
+        if predicted > Nanos::ZERO { format!("{:.2}", executed.secs() / predicted.secs()) } else { "-".to_owned() };
     format!("{:>12} {:>12} {ratio:>8}", predicted.to_string(), executed.to_string())
 }
 
 /// Prediction beside execution by op, all layers together.
 pub fn op_comparison_table(comparison: &Comparison) -> String {
     let mut text = String::new();
-    let name = |row: &OpComparison| format!("{} ({})", row.name, row.phase.name());
+    let name = |row: &OpComparison| match row.phase {
+        Some(phase) => format!("{} ({})", row.name, phase.name()),
+        None => format!("{} ({})", row.name, row.class),
+    };
     let width = comparison.ops.iter().map(|row| name(row).chars().count()).max().unwrap_or(0).max(16);
     let _ = writeln!(text, "  {:<width$} {:>6} {:>12} {:>12} {:>8}", "op", "times", "predicted", "executed", "ratio");
     for row in &comparison.ops {

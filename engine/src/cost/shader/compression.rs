@@ -69,8 +69,7 @@ impl Pieces<'_> {
     /// Matrices are products of their factors, which are taken off what was not sent.
     fn expand(&self, rank: u32) -> Calls {
         let of_piece = |shape: Shape| {
-            let whole =
-                if is_factored(shape, rank) { product([shape.rows, shape.cols, rank]) } else { copied(shape) };
+            let whole = if is_factored(shape, rank) { product([shape.rows, shape.cols, rank]) } else { copied(shape) };
             [whole, Calls::of(shape.elements(), 3.0 * shape.elements() as f64)]
         };
         together(self.shapes(&self.op.writes).flat_map(of_piece))

@@ -185,9 +185,13 @@ pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, ma
     let products = if calls.scalar { 0.0 } else { work.matmul_flops.0 };
     let others = if calls.counted { 0.0 } else { work.flops.0 - products };
     let operations = (others + calls.operations) / device.fp32.0 + calls.products / device.fp32_matmul.0;
-    let busy =
-        (starting + accesses + operations + calls.converting.secs()) / filled(rates, calls) + if calls.scalar { 0.0 } else { matrix.secs() };
-    launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()))
+    let full = starting + accesses + operations + calls.converting.secs();
+    let busy = full / filled(rates, calls) + if calls.scalar { 0.0 } else { matrix.secs() };
+    let together = launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()));
+    let alone = rates.alone + Nanos::from_secs((full * slots).max(memory.secs()));
+    // Who is woken last may find that nothing is left to do.
+    let by_one = rates.alone > Nanos::ZERO && calls.count == 1 && (calls.scalar || matrix == Nanos::ZERO);
+    if by_one { together.min(alone) } else { together }
 }
 
 /// A member's share of a collective between ranks that share a device: its chunks are copied, and
@@ -241,9 +245,9 @@ pub fn filled(rates: &ShaderRates, calls: &Calls) -> f64 {
 mod tests {
     use super::super::{kernel_time, work_on};
     use super::*;
-    use crate::units::FlopsPerSec;
     use crate::graph::{StepGraph, lower};
     use crate::scenario::Scenario;
+    use crate::units::FlopsPerSec;
 
     /// Two workgroups at once, a billion words a second, and nothing else that costs time.
     fn device(at_once: u32) -> Device {
@@ -254,6 +258,7 @@ mod tests {
             words_per_second: 1e9,
             halves_per_second: 1e9,
             chained: Nanos::ZERO,
+            alone: Nanos::ZERO,
             shared: false,
             depth: 0.0,
             attention_gradient: 1.0,

@@ -88,7 +88,10 @@ impl Measured {
 
     fn params(&self) -> AttentionParams {
         let scale = 1.0 / (self.attention[4] as f32).sqrt();
-        AttentionParams { flags: if self.causal { CAUSAL } else { 0 }, ..AttentionParams::causal(self.attention, scale) }
+        AttentionParams {
+            flags: if self.causal { CAUSAL } else { 0 },
+            ..AttentionParams::causal(self.attention, scale)
+        }
     }
 
     /// Operations of attention: of every query with the keys that it sees.
@@ -149,11 +152,16 @@ impl Calibrator {
     /// When a kernel cannot run, or the device is lost.
     pub async fn measure(&self, backend: &mut Backend) -> Result<Calibration, ExecError> {
         let [a, b, _] = self.buffers;
-        let launch = self.launch(backend).await?;
+        let launch = self.launch(backend, SMALL).await?;
+        let alone = self.launch(backend, 1).await?.min(launch);
         let shaders = self.shaders(backend, launch).await?;
         let own = Nanos::from_secs(small_work(&shaders));
         let launch = (launch - own).max(Nanos(launch.0 / 2));
-        let shaders = ShaderRates { chained: (shaders.chained - own).max(Nanos(shaders.chained.0 / 2)), ..shaders };
+        let shaders = ShaderRates {
+            alone: alone.min(launch),
+            chained: (shaders.chained - own).max(Nanos(shaders.chained.0 / 2)),
+            ..shaders
+        };
         let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
         let attention = self.attention(backend, launch, shaders.at_once).await?;
         let gradient = self.attention_gradient(backend, launch, shaders.at_once).await?;
@@ -224,9 +232,9 @@ impl Calibrator {
         })
     }
 
-    /// Time of a call that does next to nothing, between kernels that compute, as in a step: the mean of most of them.
-    async fn launch(&self, backend: &mut Backend) -> Result<Nanos, ExecError> {
-        let ([a, b, c], n) = (self.buffers, SMALL);
+    /// Time of a call that does next to nothing with `n` elements, between kernels that compute, as in a step: the mean of most of them.
+    async fn launch(&self, backend: &mut Backend, n: u32) -> Result<Nanos, ExecError> {
+        let [a, b, c] = self.buffers;
         let kinds = [
             Dispatch::new(&FillParams { n, value: 0.0, pad: [0; 2] }, [c]),
             Dispatch::new(&AddParams { n, pad: [0; 3] }, [a, b, c]),
@@ -282,8 +290,7 @@ impl Calibrator {
         let starting = (busy(median(backend, &fill).await?, launch) - writing).max(0.0);
         let workgroup = Nanos::from_secs(starting * f64::from(at_once) / f64::from(ELEMENTS / WORKGROUP_SIZE));
         let (chained, shared) = (self.chained(backend).await?, backend.runs_many());
-        let rates =
-            ShaderRates { at_once, workgroup, words_per_second, chained, shared, ..ShaderRates::UNMEASURED };
+        let rates = ShaderRates { at_once, workgroup, words_per_second, chained, shared, ..ShaderRates::UNMEASURED };
         Ok(ShaderRates { halves_per_second: self.halves(backend, launch, &rates).await?, ..rates })
     }
 

@@ -76,6 +76,7 @@ impl Calibration {
                 at_once: middle(all, |c| c.shaders.at_once, |&count| f64::from(count)),
                 workgroup: time(|c| c.shaders.workgroup),
                 chained: time(|c| c.shaders.chained),
+                alone: time(|c| c.shaders.alone),
                 shared: first.shaders.shared,
                 words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
                 halves_per_second: middle(all, |c| c.shaders.halves_per_second, |&rate| rate),

@@ -64,11 +64,7 @@ pub async fn warm_up(backend: &mut Backend, dispatch: &Dispatch) -> Result<(), E
 }
 
 /// Times of some calls of a dispatch, after one to warm up.
-pub async fn timed_calls(
-    backend: &mut Backend,
-    dispatch: &Dispatch,
-    repeats: u32,
-) -> Result<Vec<Nanos>, ExecError> {
+pub async fn timed_calls(backend: &mut Backend, dispatch: &Dispatch, repeats: u32) -> Result<Vec<Nanos>, ExecError> {
     let times = replay_each(backend, vec![dispatch.clone(); repeats as usize + 1]).await?;
     Ok(times.into_iter().skip(1).collect())
 }
