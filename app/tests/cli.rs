@@ -270,11 +270,39 @@ fn undescribed(value: &Value, schema: &Value, root: &Value, path: &str) -> Optio
 }
 
 #[test]
+fn every_op_stands_beside_its_prediction() {
+    let arguments = ["compare", "tiny-llama-paged-1", "--steps", "2", "--backend", "cpu", "--ops"];
+    let document = json(&[&arguments[..], &["--json"]].concat());
+    let ops = document["ops"].as_array().expect("rows of ops");
+    let sum = |key: &str, class: &str| -> f64 {
+        let of_class = ops.iter().filter(|op| op["class"] == class);
+        of_class.map(|op| op[key].as_f64().expect("a time")).sum()
+    };
+    for class in document["op_classes"].as_array().expect("rows of classes") {
+        let name = class["class"].as_str().expect("a name");
+        let of_ops = sum("predicted_s", name);
+        assert!((of_ops - class["predicted_s"].as_f64().expect("a time")).abs() < 1e-9, "{name}: {of_ops} in {class}");
+    }
+    let pages = ops.iter().find(|op| op["op"] == "pages" && op["class"] == "to_host").expect("pages are ops, too");
+    assert!(pages["times"].as_u64() > Some(0) && pages["predicted_s"].as_f64() > Some(0.0), "{pages}");
+    let csv = text(&shardlab(&[&arguments[..], &["--csv", "-"]].concat()).stdout);
+    assert!(csv.starts_with("op,class,phase,times,predicted_ns,executed_ns,ratio\n"), "{csv:.200}");
+    assert!(csv.contains("\"layer * qkv\",matmul,forward,"), "{csv:.2000}");
+    let several = shardlab(&["compare", "tiny-llama-1", "tiny-gpt-dp2-tp2", "--ops"]);
+    assert_eq!(several.status.code(), Some(2));
+    assert!(text(&several.stderr).contains("give one scenario"));
+}
+
+#[test]
 fn this_device_is_measured() {
     let document = json(&["calibrate", "--backend", "cpu", "--json"]);
     assert_eq!(document["schema_version"], 1);
     for rate in ["matmul", "memory_bandwidth", "copy_bandwidth"] {
         assert!(document[rate].as_f64().is_some_and(|rate| rate > 0.0), "{rate} in {document:#}");
+    }
+    for format in ["fp8", "fp8_block", "nvfp4"] {
+        let rate = &document["shaders"][format]["encoded_per_second"];
+        assert!(rate.as_f64().is_some_and(|rate| rate > 0.0), "{format} in {document:#}");
     }
 }
 

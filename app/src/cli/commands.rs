@@ -125,26 +125,7 @@ pub fn calibrate(options: &CalibrateOptions) -> anyhow::Result<Answer> {
         print(&toml::to_string(&cluster)?)?;
         return Ok(Answer::Yes);
     }
-    let info = &measured.backend;
-    print(&format!(
-        "{} ({}), timed by {}\n  matmul (side {})   {}\n  matmul in bf16     {}\n  attention          {}\n  elementwise        {}\n  memory bandwidth   {}\n  copy bandwidth     {}\n  kernel call        {}\n  workgroups         {} at once, {} each to start and end\n  words              {:.3e} read or written per second\n  halves             {:.3e} read or written per second\n  matmul depth       {:.0}\n",
-        info.name,
-        info.detail,
-        info.timing,
-        measured.matmul_side,
-        measured.matmul,
-        measured.half_matmul,
-        measured.attention,
-        measured.vector,
-        measured.memory_bandwidth,
-        measured.copy_bandwidth,
-        measured.launch_overhead,
-        measured.shaders.at_once,
-        measured.shaders.workgroup,
-        measured.shaders.words_per_second,
-        measured.shaders.halves_per_second,
-        measured.shaders.depth
-    ))?;
+    print(&report::calibration_table(&measured))?;
     Ok(Answer::Yes)
 }
 

@@ -62,7 +62,7 @@ pub use search::{search_json, search_table};
 pub use snapshot::{at_peak, snapshot_json, snapshot_table};
 pub use stored::{StoredError, StoredRun};
 pub use sweep::{sweep_csv, sweep_json, sweep_table};
-pub use table::{comparison_table, memory_table, op_class_table, op_comparison_table, report_table};
+pub use table::{calibration_table, comparison_table, memory_table, op_class_table, op_comparison_table, report_table};
 pub use training_log::{
     TrainingLogError, is_training_log, training_log, training_log_csv, training_log_json, training_log_table,
 };

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use crate::analysis::{Beside, Spent, StepReport, op_classes, run_cost};
 use crate::cluster::Network;
 use crate::compare::{Comparison, OpComparison};
+use crate::exec::Calibration;
 use crate::model::{Model, ParameterCount};
 use crate::scenario::{Recompute, Scenario, UpdateRule};
 use crate::trace::{MemoryCategory, Origin, Trace};
-use crate::units::{Bytes, Nanos};
+use crate::units::{Bytes, FlopsPerSec, Nanos};
 
 /// Characters of a bar that stands for the whole step.
 const BAR: f64 = 40.0;
@@ -232,6 +233,35 @@ pub fn comparison_table(comparison: &Comparison) -> String {
         let verdict = if planned == allocated { "equal, byte for byte" } else { "DIFFERENT" };
         let (planned, allocated) = (planned.total(), allocated.total());
         let _ = writeln!(text, "  memory of stage {stage}: planned {planned}, allocated {allocated}: {verdict}");
+    }
+    text
+}
+
+/// What was measured of a device, a line each.
+pub fn calibration_table(measured: &Calibration) -> String {
+    let (info, shaders) = (&measured.backend, &measured.shaders);
+    let mut text = format!("{} ({}), timed by {}\n", info.name, info.detail, info.timing);
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<19}{value}");
+    };
+    line(&format!("matmul (side {})", measured.matmul_side), measured.matmul.to_string());
+    line("matmul in bf16", measured.half_matmul.to_string());
+    line("attention", measured.attention.to_string());
+    line("its gradient", FlopsPerSec(measured.attention.0 * shaders.attention_gradient).to_string());
+    line("elementwise", measured.vector.to_string());
+    line("memory bandwidth", measured.memory_bandwidth.to_string());
+    line("copy bandwidth", measured.copy_bandwidth.to_string());
+    line("kernel call", measured.launch_overhead.to_string());
+    line("on one processor", shaders.alone.to_string());
+    line("behind another", shaders.chained.to_string());
+    line("workgroups", format!("{} at once, {} each to start and end", shaders.at_once, shaders.workgroup));
+    line("words", format!("{:.3e} read or written per second", shaders.words_per_second));
+    line("halves", format!("{:.3e} read or written per second", shaders.halves_per_second));
+    line("matmul depth", format!("{:.0}", shaders.depth));
+    let formats = [("fp8", shaders.fp8), ("fp8 in blocks", shaders.fp8_block), ("nvfp4", shaders.nvfp4)];
+    for (name, short) in formats.into_iter().filter_map(|(name, short)| Some((name, short?))) {
+        let (decoded, encoded) = (short.decoded_per_second, short.encoded_per_second);
+        line(name, format!("{decoded:.3e} widened per second, {encoded:.3e} rounded"));
     }
     text
 }

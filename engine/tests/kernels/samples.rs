@@ -117,9 +117,12 @@ fn recommenders() -> Vec<Case> {
         unscale: 0.5,
     });
     let (ids, rows, vectors) = (14 * 8, 60 * 5, 14 * 4 * 5);
+    // More lookups of a row than an invocation remembers.
+    let many = embedding_bag_update::EmbeddingBagUpdateParams { batch: 140, ..update };
     let mut cases = vec![
         case(bag, &[ids, rows, vectors]),
         case(update, &[ids, vectors, rows, 60]),
+        case(many, &[10 * ids, 10 * vectors, rows, 60]),
         case(params!(cross::CrossParams { n: 501 }), &[501; 4]),
         case(params!(cross_grad::CrossGradParams { n: 501 }), &[501; 5]),
         case(params!(binary_loss::BinaryLossParams { rows: 777, scale: 0.1 }), &[777, 777, 1]),

@@ -4,6 +4,7 @@
 //! * `why` says which setting makes which part of the difference,
 //! * `prediction` measures this device, predicts and executes.
 
+mod beside;
 mod matrix;
 mod prediction;
 mod why;

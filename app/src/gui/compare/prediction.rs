@@ -1,13 +1,14 @@
 //! The prediction beside the execution on this device.
 
-use egui::{Grid, Ui};
+use egui::Ui;
 use shardlab_engine::compare::Comparison;
 use shardlab_engine::exec::{BackendKind, executable_step};
 use shardlab_engine::report;
 use shardlab_engine::scenario::ClusterFile;
 
+use super::beside;
 use crate::gui::design_tokens::signals;
-use crate::gui::i18n::{t, t_or_name, t_with};
+use crate::gui::i18n::{t, t_with};
 use crate::gui::job::{Job, Message};
 use crate::gui::session::Session;
 use crate::gui::widgets::{heading_ui, warning_ui};
@@ -83,6 +84,9 @@ impl Prediction {
                 if ui.button(t("compare.save")).clicked() {
                     session.save(format!("{}.comparison.json", self.of), report::comparison_json(result));
                 }
+                if ui.button(t("compare.save_ops")).clicked() {
+                    session.save(format!("{}.ops.csv", self.of), report::op_comparison_csv(result));
+                }
                 if ui.button(t("compare.take_device")).on_hover_text(t("compare.take_device.tip")).clicked() {
                     take_device(session, result);
                 }
@@ -125,24 +129,8 @@ fn result_ui(ui: &mut Ui, of: &str, result: &Comparison) {
         t("compare.call"),
         c.launch_overhead
     ));
-    Grid::new("prediction").num_columns(4).striped(true).min_col_width(110.0).show(ui, |ui| {
-        for key in ["compare.class", "compare.predicted", "compare.executed", "compare.ratio"] {
-            ui.strong(t(key));
-        }
-        ui.end_row();
-        for row in &result.rows {
-            ui.label(t_or_name("class", row.class));
-            ui.monospace(row.predicted.to_string());
-            ui.monospace(row.executed.to_string());
-            ui.monospace(format!("{:.2}", row.ratio()));
-            ui.end_row();
-        }
-        ui.strong(t("compare.all_ranks"));
-        ui.monospace(result.predicted_step.to_string());
-        ui.monospace(result.executed_step.to_string());
-        ui.monospace(format!("{:.2}", result.ratio()));
-        ui.end_row();
-    });
+    beside::classes_ui(ui, result);
+    beside::ops_ui(ui, &result.ops);
     let colors = signals(ui.visuals());
     for (stage, planned, allocated) in &result.memory {
         let (color, key) =

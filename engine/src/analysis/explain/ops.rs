@@ -162,7 +162,9 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
         } else {
             String::new()
         };
-        return format!("max({compute} + {starts} + {words}{converting}, {memory}) + {launches}");
+        let together = format!("max({compute} + {starts} + {words}{converting}, {memory}) + {launches}");
+        let alone = rates.alone > Nanos::ZERO && calls.count == 1 && work.matmul_flops.0 == 0.0;
+        return if alone { format!("min({together}, all by one + {})", rates.alone) } else { together };
     }
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

@@ -312,4 +312,36 @@ mod tests {
         let time = kernel_time(&device, &work, DType::F32);
         assert!(time >= Nanos(3000) && time < Nanos(3100), "the sums of rows, then queries, then keys: {time}");
     }
+
+    #[test]
+    fn a_call_is_done_by_one_where_waking_others_takes_longer() {
+        let step = graph();
+        let norm = first(&step, |kind| kind == OpKind::NormGradParameters);
+        let time = |alone: i64| {
+            let mut device = device(2);
+            device.shaders = device.shaders.map(|rates| ShaderRates { alone: Nanos(alone), ..rates });
+            let work = work_on(&device, &step.dims, &step.tensors, norm);
+            (kernel_time(&device, &work, DType::F32), work.calls.map_or(0.0, |calls| calls.words / 1e9))
+        };
+        let (together, seconds) = time(0);
+        let serial = Nanos::from_secs(seconds * 2.0);
+        assert_eq!(time(1).0, together.min(Nanos(1) + serial));
+        assert_eq!(time(i64::from(u32::MAX)).0, together, "others are woken where that is faster");
+    }
+
+    #[test]
+    fn short_numbers_are_converted_at_measured_rates() {
+        let step = lower(&Scenario::preset("tiny-llama-nvfp4-dp2").expect("a preset"));
+        let of_format = |op: &Op, at: usize| op.reads.get(at).map(|id| step.tensor(*id).dtype);
+        let product = first(&step, |kind| matches!(kind, OpKind::Matmul { .. }));
+        let rates = device(1).shaders.expect("it was measured");
+        let short = ShortRates { decoded_per_second: 1e6, encoded_per_second: 1e5 };
+        let measured = ShaderRates { nvfp4: Some(short), ..rates };
+        assert_eq!([of_format(product, 0), of_format(product, 1)], [Some(DType::F4); 2]);
+        let [assumed, counted] = [rates, measured].map(|rates| calls(&rates, &step.dims, &step.tensors, product));
+        let widened = products(&step.tensors, product) * (1.0 / 4.0 + 1.0 / 8.0);
+        assert_eq!((assumed.converting, counted.operations), (Nanos::ZERO, 0.0));
+        assert_eq!(counted.converting, Nanos::from_secs(widened / 1e6));
+        assert!((assumed.operations - widened * decoding(DType::F4)).abs() < 1.0);
+    }
 }
