@@ -12,11 +12,10 @@
 // The scores are never stored: the softmax is online (Milakov & Gimelshein 2018), sixteen keys at a time. An invocation has
 // eight queries of a head, which share what is read of the keys.
 //
-// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`, and how it reads:
+// `parts/attention_numbers` or `parts/attention_vectors`.
 // CPU twin: engine/src/exec/cpu/attention.rs
 
-@group(0) @binding(0) var<storage, read> qkv: array<f32>;
-@group(0) @binding(1) var<storage, read> kv: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
@@ -39,10 +38,6 @@ const KEYS: u32 = 16u;
 // Where four keys from number j on begin; those beyond the last are the last one.
 fn keys_at(sequence: u32, j: u32, group: u32) -> vec4<u32> {
     return key_at(key_row(sequence, min(j + LANES, vec4<u32>(params.keys - 1u))), group);
-}
-
-fn four_kv(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(kv[at.x], kv[at.y], kv[at.z], kv[at.w]);
 }
 
 fn largest(x: vec4<f32>) -> f32 {
@@ -109,21 +104,26 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         var s1_1 = mat4x4<f32>();
         var s1_2 = mat4x4<f32>();
         var s1_3 = mat4x4<f32>();
-        for (var d = 0u; d < params.head_dim; d++) {
-            let x0 = vec4<f32>(qkv[q0.x + d], qkv[q0.y + d], qkv[q0.z + d], qkv[q0.w + d]);
-            let x1 = vec4<f32>(qkv[q1.x + d], qkv[q1.y + d], qkv[q1.z + d], qkv[q1.w + d]);
-            let k_0 = four_kv(at_0 + d);
-            s0_0 += outer(x0, k_0);
-            s1_0 += outer(x1, k_0);
-            let k_1 = four_kv(at_1 + d);
-            s0_1 += outer(x0, k_1);
-            s1_1 += outer(x1, k_1);
-            let k_2 = four_kv(at_2 + d);
-            s0_2 += outer(x0, k_2);
-            s1_2 += outer(x1, k_2);
-            let k_3 = four_kv(at_3 + d);
-            s0_3 += outer(x0, k_3);
-            s1_3 += outer(x1, k_3);
+        for (var d = 0u; d < params.head_dim; d += STEP) {
+            let x0 = of_queries(q0 + d);
+            let x1 = of_queries(q1 + d);
+            let k_0 = of_keys(at_0 + d);
+            let k_1 = of_keys(at_1 + d);
+            let k_2 = of_keys(at_2 + d);
+            let k_3 = of_keys(at_3 + d);
+            // unroll
+            for (var e = 0u; e < 4u; e++) {
+                if e < STEP {
+                    s0_0 += outer(x0[e], k_0[e]);
+                    s1_0 += outer(x1[e], k_0[e]);
+                    s0_1 += outer(x0[e], k_1[e]);
+                    s1_1 += outer(x1[e], k_1[e]);
+                    s0_2 += outer(x0[e], k_2[e]);
+                    s1_2 += outer(x1[e], k_2[e]);
+                    s0_3 += outer(x0[e], k_3[e]);
+                    s1_3 += outer(x1[e], k_3[e]);
+                }
+            }
         }
         let in0_0_x = within(j0 + 0u, seen0_x);
         let s0_0_x = select(vec4<f32>(LOWEST), s0_0[0] * params.scale, in0_0_x);
@@ -235,25 +235,32 @@ fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(num_workgroups) 
         let p1_1_w = select(vec4<f32>(), exp(s1_1_w - larger1.w), in1_1_w);
         let p1_2_w = select(vec4<f32>(), exp(s1_2_w - larger1.w), in1_2_w);
         let p1_3_w = select(vec4<f32>(), exp(s1_3_w - larger1.w), in1_3_w);
-        for (var d = 0u; d < params.value_dim; d++) {
-            let v_0 = four_kv(at_0 + params.head_dim + d);
-            let v_1 = four_kv(at_1 + params.head_dim + d);
-            let v_2 = four_kv(at_2 + params.head_dim + d);
-            let v_3 = four_kv(at_3 + params.head_dim + d);
-            let weighed0 = vec4<f32>(
-                dot(p0_0_x, v_0) + dot(p0_1_x, v_1) + dot(p0_2_x, v_2) + dot(p0_3_x, v_3),
-                dot(p0_0_y, v_0) + dot(p0_1_y, v_1) + dot(p0_2_y, v_2) + dot(p0_3_y, v_3),
-                dot(p0_0_z, v_0) + dot(p0_1_z, v_1) + dot(p0_2_z, v_2) + dot(p0_3_z, v_3),
-                dot(p0_0_w, v_0) + dot(p0_1_w, v_1) + dot(p0_2_w, v_2) + dot(p0_3_w, v_3),
-            );
-            sums[2u * d + 0u] = sums[2u * d + 0u] * correction0 + weighed0;
-            let weighed1 = vec4<f32>(
-                dot(p1_0_x, v_0) + dot(p1_1_x, v_1) + dot(p1_2_x, v_2) + dot(p1_3_x, v_3),
-                dot(p1_0_y, v_0) + dot(p1_1_y, v_1) + dot(p1_2_y, v_2) + dot(p1_3_y, v_3),
-                dot(p1_0_z, v_0) + dot(p1_1_z, v_1) + dot(p1_2_z, v_2) + dot(p1_3_z, v_3),
-                dot(p1_0_w, v_0) + dot(p1_1_w, v_1) + dot(p1_2_w, v_2) + dot(p1_3_w, v_3),
-            );
-            sums[2u * d + 1u] = sums[2u * d + 1u] * correction1 + weighed1;
+        for (var d = 0u; d < params.value_dim; d += STEP) {
+            let v_0 = of_keys(at_0 + params.head_dim + d);
+            let v_1 = of_keys(at_1 + params.head_dim + d);
+            let v_2 = of_keys(at_2 + params.head_dim + d);
+            let v_3 = of_keys(at_3 + params.head_dim + d);
+            // unroll
+            for (var e = 0u; e < 4u; e++) {
+                if e < STEP {
+                    let weighed0 = vec4<f32>(
+                        dot(p0_0_x, v_0[e]) + dot(p0_1_x, v_1[e]) + dot(p0_2_x, v_2[e]) + dot(p0_3_x, v_3[e]),
+                        dot(p0_0_y, v_0[e]) + dot(p0_1_y, v_1[e]) + dot(p0_2_y, v_2[e]) + dot(p0_3_y, v_3[e]),
+                        dot(p0_0_z, v_0[e]) + dot(p0_1_z, v_1[e]) + dot(p0_2_z, v_2[e]) + dot(p0_3_z, v_3[e]),
+                        dot(p0_0_w, v_0[e]) + dot(p0_1_w, v_1[e]) + dot(p0_2_w, v_2[e]) + dot(p0_3_w, v_3[e]),
+                    );
+                    let place0 = 2u * (d + e) + 0u;
+                    sums[place0] = sums[place0] * correction0 + weighed0;
+                    let weighed1 = vec4<f32>(
+                        dot(p1_0_x, v_0[e]) + dot(p1_1_x, v_1[e]) + dot(p1_2_x, v_2[e]) + dot(p1_3_x, v_3[e]),
+                        dot(p1_0_y, v_0[e]) + dot(p1_1_y, v_1[e]) + dot(p1_2_y, v_2[e]) + dot(p1_3_y, v_3[e]),
+                        dot(p1_0_z, v_0[e]) + dot(p1_1_z, v_1[e]) + dot(p1_2_z, v_2[e]) + dot(p1_3_z, v_3[e]),
+                        dot(p1_0_w, v_0[e]) + dot(p1_1_w, v_1[e]) + dot(p1_2_w, v_2[e]) + dot(p1_3_w, v_3[e]),
+                    );
+                    let place1 = 2u * (d + e) + 1u;
+                    sums[place1] = sums[place1] * correction1 + weighed1;
+                }
+            }
         }
         let one = vec4<f32>(1.0);
         sum0 = sum0 * correction0 + vec4<f32>(

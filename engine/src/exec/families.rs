@@ -34,8 +34,9 @@ macro_rules! by_workgroup {
     };
 }
 
-/// Matrix products: in registers alone, by way of workgroup memory, and on matrix units; the first is the default.
-const MATMUL: [Family; 7] = [
+/// Matrix products: in registers alone, by way of workgroup memory, on matrix units, and for devices whose vectors are eight
+/// invocations.
+const MATMUL: [Family; 9] = [
     family!("matmul" + "matmul_buffers" + "matmul", 64, 32),
     family!("matmul_wide" + "matmul_buffers" + "matmul", 64, 128),
     family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_tiles", 64, 64),
@@ -43,13 +44,21 @@ const MATMUL: [Family; 7] = [
     family!("matmul_split" + "matmul_buffers" + "matmul", 8, 4),
     family!("matmul_vectors" + "matmul", 64, 128),
     family!("matmul_cooperative" + "cooperative" + "matmul", 128, 128),
+    family!("matmul_rows" + "matmul_buffers" + "matmul", 16, 128),
+    family!("matmul_row_vectors" + "matmul", 8, 128),
 ];
 
 /// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
-const ATTENTION: [Family; 3] = [
-    family!("attention" + "attention" + "attention_places" + "attention_blocks", 8, 1),
+const ATTENTION: [Family; 4] = [
+    family!("attention" + "attention" + "attention_places" + "attention_blocks" + "attention_numbers", 8, 1),
     family!("attention_narrow" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
+    Family {
+        name: "attention_vectors",
+        source: shader!("attention" + "attention" + "attention_places" + "attention_blocks" + "attention_vectors"),
+        tile: [8, 1],
+        shared: false,
+    },
 ];
 const ATTENTION_GRAD_Q: [Family; 2] = [
     family!("attention_grad_q" + "attention" + "attention_places" + "attention_blocks", 4, 1),
@@ -78,9 +87,15 @@ const LAYER_NORM_GRAD_PARAMS: [Family; 2] =
 /// Arithmetic by the width of vectors.
 const PEAK: [Family; 3] = [family!("peak", 1, 1), family!("peak_x2", 1, 1), family!("peak_x4", 1, 1)];
 
-/// The places of those that read four numbers at once: in registers, and on matrix units.
+/// The places of those that read four numbers at once: by way of workgroup memory, on matrix units, and in registers; and of
+/// the one that does the same number by number.
 const VECTORS: u8 = 5;
 const COOPERATIVE: u8 = 6;
+const ROWS: u8 = 7;
+const ROW_VECTORS: u8 = 8;
+
+/// The place of attention that reads four numbers at once.
+const ATTENTION_VECTORS: u8 = 3;
 
 /// The way of elementwise kernels that gives an invocation four elements, for devices that start workgroups more slowly than
 /// these move what they have.
@@ -108,8 +123,9 @@ impl Dispatch {
     pub fn allows(&self, family: u8, cooperates: bool) -> bool {
         let factors_in = |format: Format| self.bindings.iter().take(2).all(|slice| slice.format == format);
         match (self.kernel, family) {
-            (Kernel::Matmul, VECTORS) => factors_in(Format::Word) && quads(&self.params),
+            (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
             (Kernel::Matmul, COOPERATIVE) => cooperates && factors_in(Format::F16) && quads(&self.params),
+            (Kernel::Attention, ATTENTION_VECTORS) => factors_in(Format::Word) && heads_of_fours(&self.params),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
         }
@@ -119,7 +135,9 @@ impl Dispatch {
     /// `b`.
     pub fn along(&self) -> u32 {
         match self.params[..] {
-            [_, _, _, _, a_col, b_row, ..] if self.kernel == Kernel::Matmul && self.family >= VECTORS => {
+            [_, _, _, _, a_col, b_row, ..]
+                if self.kernel == Kernel::Matmul && matches!(self.family, VECTORS | COOPERATIVE | ROW_VECTORS) =>
+            {
                 u32::from(a_col == 1) + 2 * u32::from(b_row == 1)
             }
             _ => 0,
@@ -138,6 +156,12 @@ fn quads(params: &[u32]) -> bool {
         stride == 1 && side.is_multiple_of(4) && other.is_multiple_of(4) && all.iter().all(|at| at.is_multiple_of(4))
     };
     factor([a_row, m], [a_col, k], [a_offset, a_batch]) && factor([b_col, n], [b_row, k], [b_offset, b_batch])
+}
+
+/// Whether heads of attention begin at multiples of four.
+fn heads_of_fours(params: &[u32]) -> bool {
+    let &[_, _, _, _, _, head_dim, value_dim, ..] = params else { return false };
+    head_dim.is_multiple_of(4) && value_dim.is_multiple_of(4)
 }
 
 impl Kernel {
@@ -197,7 +221,7 @@ impl Kernel {
 
     /// Whether a way clamps all places by itself, so that nothing else must.
     pub fn stays_inside(self, family: u8) -> bool {
-        self == Self::Matmul && family == VECTORS
+        self == Self::Matmul && matches!(family, VECTORS | ROWS | ROW_VECTORS)
     }
 
     /// The source of a way to compute it.

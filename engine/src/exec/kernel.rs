@@ -128,7 +128,7 @@ kernels! {
     /// Gradient of [`Kernel::LatentJoin`].
     LatentJoinGrad "latent_join_grad" [read write write write],
     /// Attention with an online softmax, of all keys or a part of them.
-    Attention "attention" [read read write write] + "attention" + "attention_places" + "attention_blocks",
+    Attention "attention" [read read write write] + "attention" + "attention_places" + "attention_blocks" + "attention_numbers",
     /// The row sums `out · dout` that both attention gradients need.
     AttentionDelta "attention_delta" [read read write] + "attention",
     /// Gradient of [`Kernel::Attention`] for the queries.
