@@ -23,6 +23,10 @@ const LONG: Nanos = Nanos(100_000_000);
 /// Of those that take longer, what needs so many times as long in its first call is not called again.
 const HOPELESS: f64 = 3.0;
 
+/// Some devices compile when a kernel is first called: what took no longer than this may have been that, and is called again
+/// before it is given up.
+const COMPILING: Nanos = Nanos(2_000_000_000);
+
 /// A way to compute a shape and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Timed {
@@ -130,6 +134,13 @@ async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecE
         best[usize::from(family)] = Some(first_call(backend, &dispatch.clone().by(family)).await?);
     }
     let hopeless = |time: Nanos, leader: Nanos| time > LONG && time.secs() > leader.secs() * HOPELESS;
+    let first = leader(&best);
+    for &family in &racing {
+        let known = &mut best[usize::from(family)];
+        if let Some(time) = known.filter(|&time| hopeless(time, first) && time <= COMPILING) {
+            *known = Some(time.min(first_call(backend, &dispatch.clone().by(family)).await?));
+        }
+    }
     drop_slow(&mut racing, &best, hopeless);
     let long = leader(&best) > LONG;
     if !long {
