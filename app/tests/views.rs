@@ -565,6 +565,9 @@ fn a_measured_device_is_taken_into_the_scenario() {
     let before = window.state()["step_time_ns"].clone();
     window.harness.get_by_label("Measure, predict, execute").click();
     window.until("a comparison", |state| state["compare"]["ratio"].is_f64());
+    window.harness.get_by_label("By op, all layers together").click();
+    window.harness.run_ok();
+    window.harness.get_by_label("layer * attention gradient");
     window.harness.get_by_label("Predict for this device").click();
     let state = window.until("a prediction for it", |state| state["step_time_ns"] != before);
     assert_eq!(state["error"], Value::Null);

@@ -231,7 +231,7 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
         let slowest = short.map_or(1.0, |short| short.decoded_per_second.min(short.encoded_per_second));
         let finite = short.is_none_or(|short| (short.decoded_per_second + short.encoded_per_second).is_finite());
         if !finite || slowest <= 0.0 {
-            return Err(invalid(path, slowest, "rates above 0", hint));
+            return Err(invalid(path, slowest, "a number above 0", hint));
         }
     }
     if rates.at_once == 0 {

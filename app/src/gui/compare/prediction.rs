@@ -79,7 +79,7 @@ impl Prediction {
             ui.colored_label(signals(ui.visuals()).warn, note);
         }
         if let Some(result) = &self.result {
-            result_ui(ui, &self.of, result);
+            // Above the tables, which may be long.
             ui.horizontal(|ui| {
                 if ui.button(t("compare.save")).clicked() {
                     session.save(format!("{}.comparison.json", self.of), report::comparison_json(result));
@@ -91,6 +91,7 @@ impl Prediction {
                     take_device(session, result);
                 }
             });
+            result_ui(ui, &self.of, result);
         }
     }
 
