@@ -252,20 +252,7 @@ mod tests {
     /// Two workgroups at once, a billion words a second, and nothing else that costs time.
     fn device(at_once: u32) -> Device {
         let scenario = Scenario::preset("gpt2-124m-8xa100").expect("a preset");
-        let rates = ShaderRates {
-            at_once,
-            workgroup: Nanos::ZERO,
-            words_per_second: 1e9,
-            halves_per_second: 1e9,
-            chained: Nanos::ZERO,
-            alone: Nanos::ZERO,
-            shared: false,
-            depth: 0.0,
-            attention_gradient: 1.0,
-            fp8: None,
-            fp8_block: None,
-            nvfp4: None,
-        };
+        let rates = ShaderRates { at_once, words_per_second: 1e9, halves_per_second: 1e9, ..ShaderRates::UNMEASURED };
         Device {
             shaders: Some(rates),
             launch_overhead: Nanos(1000),
