@@ -1,22 +1,12 @@
 // The matrix product of `matmul` for devices on which eight invocations are one vector and nothing is shared: a workgroup of
 // eight has 16 rows, the same in all of them, so that a number of `a` is read once for all eight, and 16 columns each.
 //
-// Before it stands `parts/matmul`.
+// Before it stand `parts/matmul`, `parts/matmul_outer`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 16u;
 const COLS: u32 = 16u;
 const LANES: u32 = 8u;
-
-// Four columns of b.
-fn four_b(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
-}
-
-// A row of c, of which a column of the matrix has four elements.
-fn outer(x: f32, y: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(x * y[0], x * y[1], x * y[2], x * y[3]);
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {

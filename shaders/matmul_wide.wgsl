@@ -1,21 +1,11 @@
 // The matrix product of `matmul`, with 8 rows by 16 columns in the registers of an invocation: fewer reads for each
 // multiplication, more registers.
 //
-// Before it stands `parts/matmul`.
+// Before it stand `parts/matmul`, `parts/matmul_outer`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 8u;
 const COLS: u32 = 16u;
-
-// Four columns of b.
-fn four_b(at: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
-}
-
-// A row of c, of which a column of the matrix has four elements.
-fn outer(x: f32, y: mat4x4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(x * y[0], x * y[1], x * y[2], x * y[3]);
-}
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) gid: vec3<u32>) {

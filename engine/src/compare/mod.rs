@@ -10,7 +10,9 @@ mod ops;
 
 use ops::{OpTimes, class_rows, op_rows};
 
-use crate::exec::{Backend, BackendInfo, Calibration, Calibrator, ExecError, Measured, Trainer, forecast};
+use crate::exec::{
+    Backend, BackendInfo, Calibration, Calibrator, ExecError, Measured, PoolForecast, Trainer, forecast,
+};
 use crate::graph::{StepGraph, lower};
 use crate::scenario::{PoolName, PoolPolicy, Scenario};
 use crate::sim::{Folding, simulate_folded};
@@ -49,7 +51,7 @@ pub struct Comparison {
 impl Comparison {
     /// Executed over predicted.
     pub fn ratio(&self) -> f64 {
-        ops::ratio(self.predicted_step, self.executed_step)
+        self.executed_step.secs() / self.predicted_step.secs().max(1e-9)
     }
 
     /// Whether every stage allocated exactly what was planned.
@@ -101,7 +103,8 @@ pub async fn predict_and_execute(
         None => predict(scenario, trainer.step_graph(), &calibration),
     };
     let mut predicted = OpTimes::of(&predicted_trace);
-    add_pages(&mut predicted, trainer.step_graph(), scenario.run().pool, &calibration)?;
+    let pages = paged(trainer.step_graph(), scenario.run().pool)?;
+    add_pages(&mut predicted, &pages, trainer.step_graph().mesh.per_stage(), &calibration);
     let rows = class_rows(&predicted, &executed);
     Ok(Comparison {
         backend: trainer.backend().clone(),
@@ -112,7 +115,7 @@ pub async fn predict_and_execute(
         rows,
         executed_trace: last.unwrap_or_else(|| predicted_trace.clone()),
         predicted_trace,
-        memory: memory(&trainer, scenario.run().pool)?,
+        memory: memory(&trainer, &pages),
     })
 }
 
@@ -123,39 +126,31 @@ fn predict(scenario: &Scenario, graph: &StepGraph, calibration: &Calibration) ->
     simulate_folded(graph, &here, &Folding::unfolded(here.mesh()))
 }
 
-/// What a pool with a budget moves: each page is a call, and its bytes are copied.
-fn add_pages(
-    times: &mut OpTimes,
-    graph: &StepGraph,
-    policy: PoolPolicy,
-    calibration: &Calibration,
-) -> Result<(), ExecError> {
-    let PoolPolicy::Paging { budget } = policy else { return Ok(()) };
-    let ranks = graph.mesh.per_stage();
-    for row in forecast(graph, budget)?.into_iter().filter(|row| row.policy == PoolName::Paging) {
+/// What a pool with a budget does for a rank of each stage; nothing of other pools.
+fn paged(graph: &StepGraph, policy: PoolPolicy) -> Result<Vec<PoolForecast>, ExecError> {
+    let PoolPolicy::Paging { budget } = policy else { return Ok(Vec::new()) };
+    Ok(forecast(graph, budget)?.into_iter().filter(|row| row.policy == PoolName::Paging).collect())
+}
+
+/// What such a pool moves for `ranks` of each stage: each page is a call, and its bytes are copied.
+fn add_pages(times: &mut OpTimes, pages: &[PoolForecast], ranks: u32, calibration: &Calibration) {
+    for row in pages {
         for (class, moved) in [("to_host", row.out), ("from_host", row.back)] {
             let calls = calibration.launch_overhead * i64::from(moved.moves);
-            times.add_pages(
-                class,
-                moved.moves * ranks,
-                (calls + moved.bytes / calibration.copy_bandwidth) * i64::from(ranks),
-            );
+            let time = calls + moved.bytes / calibration.copy_bandwidth;
+            times.add_pages(class, moved.moves * ranks, time * i64::from(ranks));
         }
     }
-    Ok(())
 }
 
 /// Planned and allocated peaks of the first rank of every stage.
-fn memory(trainer: &Trainer, policy: PoolPolicy) -> Result<Vec<(u32, MemoryUse, MemoryUse)>, ExecError> {
+fn memory(trainer: &Trainer, pages: &[PoolForecast]) -> Vec<(u32, MemoryUse, MemoryUse)> {
     let graph = trainer.step_graph();
-    let planned: Vec<MemoryUse> = match policy {
+    let planned: Vec<MemoryUse> = match pages {
+        [] => graph.stages.iter().map(|stage| stage.memory.at_peak).collect(),
         // What waits outside the device is left out.
-        PoolPolicy::Paging { budget } => {
-            let rows = forecast(graph, budget)?.into_iter().filter(|row| row.policy == PoolName::Paging);
-            rows.map(|row| row.at_peak).collect()
-        }
-        _ => graph.stages.iter().map(|stage| stage.memory.at_peak).collect(),
+        _ => pages.iter().map(|row| row.at_peak).collect(),
     };
     let pools = trainer.pools().iter().step_by(graph.mesh.per_stage() as usize);
-    Ok((0..).zip(planned.into_iter().zip(pools)).map(|(n, (planned, pool))| (n, planned, pool.usage.at_peak)).collect())
+    (0..).zip(planned.into_iter().zip(pools)).map(|(n, (planned, pool))| (n, planned, pool.usage.at_peak)).collect()
 }

@@ -20,8 +20,8 @@ pub struct ComparisonRow {
 }
 
 impl ComparisonRow {
-    /// Executed over predicted.
-    pub fn ratio(&self) -> f64 {
+    /// Executed over predicted; none where nothing was predicted.
+    pub fn ratio(&self) -> Option<f64> {
         ratio(self.predicted, self.executed)
     }
 }
@@ -44,15 +44,14 @@ pub struct OpComparison {
 }
 
 impl OpComparison {
-    /// Executed over predicted.
-    pub fn ratio(&self) -> f64 {
+    /// Executed over predicted; none where nothing was predicted.
+    pub fn ratio(&self) -> Option<f64> {
         ratio(self.predicted, self.executed)
     }
 }
 
-/// Executed over predicted; what is not known counts a nanosecond.
-pub(super) fn ratio(predicted: Nanos, executed: Nanos) -> f64 {
-    executed.secs() / predicted.secs().max(1e-9)
+fn ratio(predicted: Nanos, executed: Nanos) -> Option<f64> {
+    (predicted > Nanos::ZERO).then(|| executed.secs() / predicted.secs())
 }
 
 /// What tells ops apart.

@@ -172,18 +172,12 @@ pub fn chunked_time(
     span: GroupSpan,
     collective: Collective,
     bytes: Bytes,
-    [chunks, runs]: [u64; 2],
+    chunks: u64,
+    runs: u32,
 ) -> (Nanos, Algorithm) {
     if let Some(rates) = cluster.device.shaders.filter(|_| span.ranks > 1) {
         let rate = cluster.intra_link.effective_bandwidth();
-        let time = shader::exchange(
-            &cluster.device,
-            &rates,
-            rate,
-            collective,
-            bytes,
-            [span.ranks, u32::try_from(runs).unwrap_or(1)],
-        );
+        let time = shader::exchange(&cluster.device, &rates, rate, collective, bytes, [span.ranks, runs]);
         return (time, Algorithm::Copies);
     }
     let (time, algorithm) = collective_time(cluster, span, collective, bytes);

@@ -38,13 +38,13 @@ macro_rules! by_workgroup {
 /// invocations.
 const MATMUL: [Family; 9] = [
     family!("matmul" + "matmul_buffers" + "matmul", 64, 32),
-    family!("matmul_wide" + "matmul_buffers" + "matmul", 64, 128),
+    family!("matmul_wide" + "matmul_buffers" + "matmul" + "matmul_outer", 64, 128),
     family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_tiles", 64, 64),
     family!("matmul_large" + "matmul_buffers" + "matmul" + "matmul_tiles", 128, 128),
     family!("matmul_split" + "matmul_buffers" + "matmul", 8, 4),
     family!("matmul_vectors" + "matmul", 64, 128),
     family!("matmul_cooperative" + "cooperative" + "matmul", 128, 128),
-    family!("matmul_rows" + "matmul_buffers" + "matmul", 16, 128),
+    family!("matmul_rows" + "matmul_buffers" + "matmul" + "matmul_outer", 16, 128),
     family!("matmul_row_vectors" + "matmul", 8, 128),
 ];
 

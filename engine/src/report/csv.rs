@@ -54,7 +54,7 @@ pub fn loss_csv(steps: impl IntoIterator<Item = (u32, f64, f64)>) -> String {
 pub fn comparison_csv(comparison: &Comparison) -> String {
     let mut text = String::from("class,predicted_ns,executed_ns,ratio\n");
     for row in &comparison.rows {
-        let _ = writeln!(text, "{},{},{},{}", row.class, row.predicted.0, row.executed.0, row.ratio());
+        let _ = writeln!(text, "{},{},{},{}", row.class, row.predicted.0, row.executed.0, known(row.ratio()));
     }
     let (predicted, executed) = (comparison.predicted_step.0, comparison.executed_step.0);
     let _ = writeln!(text, "step,{predicted},{executed},{}", comparison.ratio());
@@ -65,11 +65,16 @@ pub fn comparison_csv(comparison: &Comparison) -> String {
 pub fn op_comparison_csv(comparison: &Comparison) -> String {
     let mut text = String::from("op,class,phase,times,predicted_ns,executed_ns,ratio\n");
     for row in &comparison.ops {
-        let (name, phase, ratio) = (quoted(&row.name), row.phase.map_or("", Phase::name), row.ratio());
+        let (name, phase, ratio) = (quoted(&row.name), row.phase.map_or("", Phase::name), known(row.ratio()));
         let (predicted, executed) = (row.predicted.0, row.executed.0);
         let _ = writeln!(text, "{name},{},{phase},{},{predicted},{executed},{ratio}", row.class, row.count);
     }
     text
+}
+
+/// A figure, or nothing where it is not known.
+fn known(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| figure.to_string())
 }
 
 /// A value in quotes: names of kernels, files and scenarios may have commas and quotes (RFC 4180, section 2).

@@ -225,9 +225,9 @@ pub fn comparison_table(comparison: &Comparison) -> String {
     );
     let _ = writeln!(text, "\n  {:<16} {:>12} {:>12} {:>8}", "op class", "predicted", "executed", "ratio");
     for row in &comparison.rows {
-        let _ = writeln!(text, "  {:<16} {}", row.class, beside_each_other(row.predicted, row.executed));
+        let _ = writeln!(text, "  {:<16} {}", row.class, beside_each_other(row.predicted, row.executed, row.ratio()));
     }
-    let all = beside_each_other(comparison.predicted_step, comparison.executed_step);
+    let all = beside_each_other(comparison.predicted_step, comparison.executed_step, Some(comparison.ratio()));
     let _ = writeln!(text, "  {:<16} {all}", "all ranks");
     for (stage, planned, allocated) in &comparison.memory {
         let verdict = if planned == allocated { "equal, byte for byte" } else { "DIFFERENT" };
@@ -267,9 +267,8 @@ pub fn calibration_table(measured: &Calibration) -> String {
 }
 
 /// Two times and their ratio, which there is none of where nothing was predicted.
-fn beside_each_other(predicted: Nanos, executed: Nanos) -> String {
-    let ratio =
-        if predicted > Nanos::ZERO { format!("{:.2}", executed.secs() / predicted.secs()) } else { "-".to_owned() };
+fn beside_each_other(predicted: Nanos, executed: Nanos, ratio: Option<f64>) -> String {
+    let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     format!("{:>12} {:>12} {ratio:>8}", predicted.to_string(), executed.to_string())
 }
 
@@ -283,7 +282,7 @@ pub fn op_comparison_table(comparison: &Comparison) -> String {
     let width = comparison.ops.iter().map(|row| name(row).chars().count()).max().unwrap_or(0).max(16);
     let _ = writeln!(text, "  {:<width$} {:>6} {:>12} {:>12} {:>8}", "op", "times", "predicted", "executed", "ratio");
     for row in &comparison.ops {
-        let times = beside_each_other(row.predicted, row.executed);
+        let times = beside_each_other(row.predicted, row.executed, row.ratio());
         let _ = writeln!(text, "  {:<width$} {:>6} {times}", name(row), row.count);
     }
     text

@@ -284,8 +284,7 @@ impl Pricer<'_> {
                 let span = self.spans[group as usize];
                 let (bytes, chunks) = (cost::full_size(self.step, op), cost::chunks(&self.step.tensors, op.reads[0]));
                 let runs = self.step.runs(op);
-                let (time, algorithm) =
-                    cost::chunked_time(self.cluster, span, collective, bytes, [chunks, u64::from(runs)]);
+                let (time, algorithm) = cost::chunked_time(self.cluster, span, collective, bytes, chunks, runs);
                 let time = time + algorithm.launch(self.device.launch_overhead);
                 let alone = matches!(collective, Collective::Push | Collective::Pull);
                 (time, if alone { Action::Run } else { Action::Meet(group) })

@@ -17,11 +17,11 @@ pub(super) fn classes_ui(ui: &mut Ui, result: &Comparison) {
         ui.end_row();
         for row in &result.rows {
             ui.label(t_or_name("class", row.class));
-            times_ui(ui, row.predicted, row.executed);
+            times_ui(ui, row.predicted, row.executed, row.ratio());
             ui.end_row();
         }
         ui.strong(t("compare.all_ranks"));
-        times_ui(ui, result.predicted_step, result.executed_step);
+        times_ui(ui, result.predicted_step, result.executed_step, Some(result.ratio()));
         ui.end_row();
     });
 }
@@ -51,7 +51,7 @@ fn op_ui(ui: &mut Ui, row: &OpComparison) {
         None => ui.label(t_or_name("class", row.class)),
     };
     ui.monospace(row.count.to_string());
-    times_ui(ui, row.predicted, row.executed);
+    times_ui(ui, row.predicted, row.executed, row.ratio());
     ui.end_row();
 }
 
@@ -62,9 +62,8 @@ fn heads_ui(ui: &mut Ui) {
 }
 
 /// Both times, and their ratio where something was predicted.
-fn times_ui(ui: &mut Ui, predicted: Nanos, executed: Nanos) {
+fn times_ui(ui: &mut Ui, predicted: Nanos, executed: Nanos, ratio: Option<f64>) {
     ui.monospace(predicted.to_string());
     ui.monospace(executed.to_string());
-    let ratio = executed.secs() / predicted.secs();
-    ui.monospace(if predicted > Nanos::ZERO { format!("{ratio:.2}") } else { "–".to_owned() });
+    ui.monospace(ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")));
 }

@@ -92,8 +92,7 @@ fn priced(step: &StepGraph, scenario: &Scenario, rank: RankId, op: &Op) -> Optio
             let span = GroupSpan::of_group(cluster, &step.mesh, group, rank);
             let bytes = cost::full_size(step, op);
             let chunks = cost::chunks(&step.tensors, op.reads[0]);
-            let runs = step.runs(op);
-            let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, [chunks, u64::from(runs)]);
+            let (time, algorithm) = cost::chunked_time(cluster, span, collective, bytes, chunks, step.runs(op));
             let sent = cost::collective_bytes_per_rank(collective, bytes, span.ranks);
             let launch = algorithm.launch(launch);
             Some((time + launch, communication(span, algorithm, bytes, sent, launch)))
@@ -163,8 +162,11 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
             String::new()
         };
         let together = format!("max({compute} + {starts} + {words}{converting}, {memory}) + {launches}");
-        let alone = rates.alone > Nanos::ZERO && calls.count == 1 && work.matmul_flops.0 == 0.0;
-        return if alone { format!("min({together}, all by one + {})", rates.alone) } else { together };
+        return if calls.may_be_alone(rates, work) {
+            format!("min({together}, all by one + {})", rates.alone)
+        } else {
+            together
+        };
     }
     format!("max({compute}, {memory}) + {}", cost::launch_time(device, work.batched))
 }

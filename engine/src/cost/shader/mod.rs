@@ -86,6 +86,14 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// Whether one multiprocessor may do all of it before others are awake: a call without products of the matrix kernels,
+    /// on a device of which it is known how long that takes.
+    pub fn may_be_alone(&self, rates: &ShaderRates, work: &Work) -> bool {
+        rates.alone > Nanos::ZERO && self.count == 1 && (self.scalar || work.matmul_flops.0 == 0.0)
+    }
+}
+
 /// What the shaders make of `op`, on a device with these rates.
 pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let calls = kernels::of_kernels(dims, tensors, op);
@@ -190,8 +198,7 @@ pub fn time(device: &Device, rates: &ShaderRates, work: &Work, calls: &Calls, ma
     let together = launches(device, rates, calls) + Nanos::from_secs(busy.max(memory.secs()));
     let alone = rates.alone + Nanos::from_secs((full * slots).max(memory.secs()));
     // Who is woken last may find that nothing is left to do.
-    let by_one = rates.alone > Nanos::ZERO && calls.count == 1 && (calls.scalar || matrix == Nanos::ZERO);
-    if by_one { together.min(alone) } else { together }
+    if calls.may_be_alone(rates, work) { together.min(alone) } else { together }
 }
 
 /// A member's share of a collective between ranks that share a device: its chunks are copied, and

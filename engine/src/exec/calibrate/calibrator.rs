@@ -162,6 +162,7 @@ impl Calibrator {
             chained: (shaders.chained - own).max(Nanos(shaders.chained.0 / 2)),
             ..shaders
         };
+        let product = busy(median(backend, &matmul(SHORT_SIDES, self.buffers)).await?, launch);
         let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
         let attention = self.attention(backend, launch, shaders.at_once).await?;
         let gradient = self.attention_gradient(backend, launch, shaders.at_once).await?;
@@ -179,9 +180,9 @@ impl Calibrator {
             shaders: ShaderRates {
                 depth,
                 attention_gradient: gradient.0 / attention.0,
-                fp8: Some(self.short(backend, Format::E4m3, launch).await?),
-                fp8_block: Some(self.short(backend, Format::E4m3Blocks, launch).await?),
-                nvfp4: Some(self.short(backend, Format::E2m1Blocks, launch).await?),
+                fp8: Some(self.short(backend, Format::E4m3, launch, product).await?),
+                fp8_block: Some(self.short(backend, Format::E4m3Blocks, launch, product).await?),
+                nvfp4: Some(self.short(backend, Format::E2m1Blocks, launch, product).await?),
                 ..shaders
             },
         })
@@ -214,11 +215,17 @@ impl Calibrator {
         Ok(FlopsPerSec(OF_GRADIENT * self.of.attention_flops() / seconds))
     }
 
-    /// How fast a short format is read, by how much longer a product takes, and written.
-    async fn short(&self, backend: &mut Backend, format: Format, launch: Nanos) -> Result<ShortRates, ExecError> {
+    /// How fast a short format is read, by how much longer a product takes than the `whole` seconds of one in fp32, and
+    /// written.
+    async fn short(
+        &self,
+        backend: &mut Backend,
+        format: Format,
+        launch: Nanos,
+        whole: f64,
+    ) -> Result<ShortRates, ExecError> {
         let [a, b, c] = self.buffers;
         let of_format = |slice: Slice| Slice { format, ..slice };
-        let whole = busy(median(backend, &matmul(SHORT_SIDES, self.buffers)).await?, launch);
         let short = busy(median(backend, &matmul(SHORT_SIDES, [of_format(a), of_format(b), c])).await?, launch);
         let widened = SHORT_SIDES.map(f64::from).iter().product::<f64>() * WIDENED;
         let mut encoding = 0.0;
@@ -232,7 +239,8 @@ impl Calibrator {
         })
     }
 
-    /// Time of a call that does next to nothing with `n` elements, between kernels that compute, as in a step: the mean of most of them.
+    /// Time of a call that does next to nothing with `n` elements, between kernels that compute, as in a step: the mean of
+    /// most of them.
     async fn launch(&self, backend: &mut Backend, n: u32) -> Result<Nanos, ExecError> {
         let [a, b, c] = self.buffers;
         let kinds = [
@@ -298,7 +306,7 @@ impl Calibrator {
     async fn halves(&self, backend: &mut Backend, launch: Nanos, shaders: &ShaderRates) -> Result<f64, ExecError> {
         let add = Dispatch::new(&AddParams { n: ELEMENTS, pad: [0; 3] }, self.buffers.map(in_bf16));
         let all = busy(median(backend, &add).await?, launch);
-        let starting = starting(shaders);
+        let starting = starting(shaders, ELEMENTS);
         Ok(3.0 * f64::from(ELEMENTS) / (all - starting).max(all / 10.0))
     }
 
@@ -343,7 +351,7 @@ impl Calibrator {
         let [a, b, _] = self.buffers;
         let gelu = Dispatch::new(&GeluParams { n: ELEMENTS, pad: [0; 3] }, [a, b]);
         let all = busy(median(backend, &gelu).await?, launch);
-        let starting = starting(shaders);
+        let starting = starting(shaders, ELEMENTS);
         let moving = 2.0 * f64::from(ELEMENTS) / shaders.words_per_second;
         // At least a tenth is arithmetic, whatever the noise.
         Ok(FlopsPerSec(8.0 * f64::from(ELEMENTS) / (all - starting - moving).max(all / 10.0)))
@@ -375,14 +383,12 @@ fn busy(time: Nanos, launch: Nanos) -> f64 {
 
 /// Seconds that a small call takes beside the call itself.
 fn small_work(shaders: &ShaderRates) -> f64 {
-    let workgroups = f64::from(SMALL.div_ceil(WORKGROUP_SIZE));
-    let starting = shaders.workgroup.secs() * workgroups / f64::from(shaders.at_once.max(1));
-    SMALL_WORDS * f64::from(SMALL) / shaders.words_per_second + starting
+    SMALL_WORDS * f64::from(SMALL) / shaders.words_per_second + starting(shaders, SMALL)
 }
 
 /// Seconds that the workgroups of an elementwise kernel take to start and end.
-fn starting(shaders: &ShaderRates) -> f64 {
-    shaders.workgroup.secs() * f64::from(ELEMENTS / WORKGROUP_SIZE) / f64::from(shaders.at_once)
+fn starting(shaders: &ShaderRates, elements: u32) -> f64 {
+    shaders.workgroup.secs() * f64::from(elements / WORKGROUP_SIZE) / f64::from(shaders.at_once)
 }
 
 fn in_bf16(slice: Slice) -> Slice {
