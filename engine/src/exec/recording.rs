@@ -16,7 +16,7 @@ const BINDING_ALIGNMENT: u64 = 256;
 pub struct BufferId(pub u32);
 
 /// A part of a buffer; `offset` and `size` in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slice {
     /// The buffer.
     pub buffer: BufferId,

@@ -1,7 +1,9 @@
 //! What a recording needs before it can be replayed: pipelines, parameters, bind groups.
 
+use std::collections::BTreeMap;
+
 use super::{OpenDevice, Pipelines, Way, way};
-use crate::exec::{Recording, Slice};
+use crate::exec::{Dispatch, Recording, Slice};
 
 /// Offsets of uniform bindings are multiples of this, on every device.
 const UNIFORM_STRIDE: u64 = 256;
@@ -14,10 +16,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Writes all parameters into one buffer and binds the buffers of every dispatch.
+    /// Writes all parameters into one buffer and binds the buffers of every dispatch. Calls that are alike, as those of
+    /// micro-batches often are, share what they bind: on the way to a command buffer the host touches every bind group, and
+    /// most of what that costs is memory that is in no cache.
     pub fn new(device: &OpenDevice, pipelines: &Pipelines, buffers: &[wgpu::Buffer], recording: &Recording) -> Self {
-        let uniforms = uniforms(device, recording);
-        let bind = |(index, dispatch): (u64, &crate::exec::Dispatch)| {
+        let (distinct, numbers) = distinct(&recording.dispatches);
+        let uniforms = uniforms(device, &distinct);
+        let bind = |(index, dispatch): (u64, &&Dispatch)| {
             let pipeline = pipelines.get(&way(dispatch))?;
             let layout = pipeline.get_bind_group_layout(0);
             let storage = (0..).zip(&dispatch.bindings).map(|(binding, slice)| entry(binding, buffers, slice));
@@ -34,8 +39,24 @@ impl Prepared {
             let descriptor = wgpu::BindGroupDescriptor { label, layout: &layout, entries: &entries };
             Some((pipeline.clone(), device.device.create_bind_group(&descriptor)))
         };
-        Self { calls: (0..).zip(&recording.dispatches).filter_map(bind).collect() }
+        let bound: Vec<_> = (0..).zip(&distinct).filter_map(bind).collect();
+        Self { calls: numbers.into_iter().filter_map(|number| bound.get(number).cloned()).collect() }
     }
+}
+
+/// The calls that differ in more than their place and grid, and which of them each call is like.
+fn distinct<'a>(dispatches: &'a [Dispatch]) -> (Vec<&'a Dispatch>, Vec<usize>) {
+    let mut known = BTreeMap::new();
+    let mut distinct = Vec::new();
+    let mut number = |dispatch: &'a Dispatch| {
+        let Dispatch { kernel, family, bindings, params, grid: _ } = dispatch;
+        *known.entry((*kernel, *family, bindings, params)).or_insert_with(|| {
+            distinct.push(dispatch);
+            distinct.len() - 1
+        })
+    };
+    let numbers = dispatches.iter().map(&mut number).collect();
+    (distinct, numbers)
 }
 
 fn entry<'a>(binding: u32, buffers: &'a [wgpu::Buffer], slice: &Slice) -> wgpu::BindGroupEntry<'a> {
@@ -49,10 +70,10 @@ fn entry<'a>(binding: u32, buffers: &'a [wgpu::Buffer], slice: &Slice) -> wgpu::
     }
 }
 
-fn uniforms(device: &OpenDevice, recording: &Recording) -> wgpu::Buffer {
+fn uniforms(device: &OpenDevice, dispatches: &[&Dispatch]) -> wgpu::Buffer {
     let stride = usize::try_from(UNIFORM_STRIDE / 4).unwrap_or(64);
-    let mut words = vec![0_u32; stride * recording.dispatches.len().max(1)];
-    for (block, dispatch) in words.chunks_mut(stride).zip(&recording.dispatches) {
+    let mut words = vec![0_u32; stride * dispatches.len().max(1)];
+    for (block, dispatch) in words.chunks_mut(stride).zip(dispatches) {
         block[..dispatch.params.len()].copy_from_slice(&dispatch.params);
     }
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;

@@ -9,7 +9,8 @@ use crate::exec::backend::HostTime;
 use crate::exec::{ExecError, Recording, Scope};
 use crate::units::Nanos;
 
-/// Scopes in one submission: two timestamps each stay below the 4096 of a query set, and a submission stays short.
+/// Scopes in one submission: two timestamps each (where they share none) stay below the 4096 of a query set, and a
+/// submission stays short.
 const SCOPES_PER_SUBMISSION: usize = 512;
 
 /// Submissions that may be unfinished at once.
@@ -61,7 +62,7 @@ pub async fn by_timestamps(
 ) -> Result<ScopeTimes, ExecError> {
     let count = scopes.len().div_ceil(SCOPES_PER_SUBMISSION);
     while all.len() < count {
-        all.push(Queries::new(device, SCOPES_PER_SUBMISSION));
+        all.push(Queries::new(device));
     }
     let parts = || scopes.chunks(SCOPES_PER_SUBMISSION).zip(all.iter());
     for (number, (scopes, queries)) in parts().enumerate() {
@@ -88,7 +89,7 @@ pub async fn by_timestamps(
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
 }
 
-/// All scopes in one open pass, a timestamp before and after each.
+/// All scopes in one open pass, a timestamp before the first and after each: where one ends the next begins.
 fn one_pass(
     encoder: &mut wgpu::CommandEncoder,
     queries: &Queries,
@@ -97,10 +98,10 @@ fn one_pass(
     recording: &Recording,
 ) {
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    for (index, scope) in (0_u32..).zip(scopes) {
-        pass.write_timestamp(&queries.set, 2 * index);
+    pass.write_timestamp(&queries.set, 0);
+    for (index, scope) in (1_u32..).zip(scopes) {
         dispatch_scope(&mut pass, scope, prepared, recording);
-        pass.write_timestamp(&queries.set, 2 * index + 1);
+        pass.write_timestamp(&queries.set, index);
     }
 }
 
@@ -142,28 +143,36 @@ fn dispatch_scope(pass: &mut wgpu::ComputePass<'_>, scope: &Scope, prepared: &Pr
 struct Queries {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
+    /// Whether a scope begins with the timestamp that ends the one before.
+    shared: bool,
 }
 
 impl Queries {
-    fn new(device: &OpenDevice, scopes: usize) -> Self {
-        let count = u32::try_from(2 * scopes).unwrap_or(u32::MAX);
+    fn new(device: &OpenDevice) -> Self {
+        let shared = device.timing == TimingMode::InsidePasses;
+        let count = timestamps(SCOPES_PER_SUBMISSION, shared);
         let descriptor = wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count };
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
         let resolved = device.buffer("timestamps", u64::from(count) * 8, usage);
-        Self { set: device.device.create_query_set(&descriptor), resolved }
+        Self { set: device.device.create_query_set(&descriptor), resolved, shared }
     }
 
     fn resolve(&self, encoder: &mut wgpu::CommandEncoder, scopes: usize) {
-        let count = u32::try_from(2 * scopes).unwrap_or(u32::MAX);
-        encoder.resolve_query_set(&self.set, 0..count, &self.resolved, 0);
+        encoder.resolve_query_set(&self.set, 0..timestamps(scopes, self.shared), &self.resolved, 0);
     }
 
     /// Start and end of every scope in ticks.
     async fn read(&self, device: &OpenDevice, scopes: usize) -> Result<Vec<(u64, u64)>, ExecError> {
-        let bytes = device.read(&self.resolved, 0, scopes as u64 * 16).await?;
+        let bytes = device.read(&self.resolved, 0, u64::from(timestamps(scopes, self.shared)) * 8).await?;
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-        Ok(ticks.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+        let step = if self.shared { 1 } else { 2 };
+        Ok(ticks.windows(2).step_by(step).map(|pair| (pair[0], pair[1])).collect())
     }
+}
+
+/// How many timestamps some scopes have.
+fn timestamps(scopes: usize, shared: bool) -> u32 {
+    u32::try_from(if shared { scopes + 1 } else { 2 * scopes }).unwrap_or(u32::MAX)
 }
 
 /// Ticks as nanoseconds since the first; a scope starts no earlier than the one before ended, since both run on one
