@@ -34,6 +34,12 @@ pub struct ShaderRates {
     /// Whether workgroups share rows and columns, which devices do that run many at once.
     #[serde(default)]
     pub shared: bool,
+    /// Rows and columns of a matrix product that a workgroup computes.
+    #[serde(default = "ShaderRates::tile")]
+    pub tile: [u32; 2],
+    /// Rows and columns of it for which a number of a factor is read, and widened, once.
+    #[serde(default = "ShaderRates::shares")]
+    pub shares: [u32; 2],
     /// Length of the contraction at which half of a matrix product's time goes into its beginning and end.
     pub depth: f64,
     /// Rate of the gradient of attention, as a share of that of attention itself.
@@ -66,6 +72,24 @@ fn alike() -> f64 {
 }
 
 impl ShaderRates {
+    /// Of the product that every device can compute.
+    const TILE: [u32; 2] = [64, 32];
+    const SHARES: [u32; 2] = [8, 4];
+
+    fn tile() -> [u32; 2] {
+        Self::TILE
+    }
+
+    fn shares() -> [u32; 2] {
+        Self::SHARES
+    }
+
+    /// How many numbers of each factor are read for every multiplication of a matrix product.
+    pub fn reads(&self) -> [f64; 2] {
+        let [rows, columns] = self.shares.map(|side| 1.0 / f64::from(side.max(1)));
+        [columns, rows]
+    }
+
     /// Nothing is known.
     pub const UNMEASURED: Self = Self {
         at_once: 1,
@@ -75,6 +99,8 @@ impl ShaderRates {
         chained: Nanos::ZERO,
         alone: Nanos::ZERO,
         shared: false,
+        tile: Self::TILE,
+        shares: Self::SHARES,
         depth: 0.0,
         attention_gradient: 1.0,
         fp8: None,

@@ -1,6 +1,6 @@
 //! Kernels: the roofline of Williams et al. 2009 with stated efficiencies, plus a launch overhead.
 
-use super::shader::{self, Calls, TILE};
+use super::shader::{self, Calls};
 use super::{Work, launch_time};
 use crate::cluster::{Device, ShaderRates};
 use crate::graph::DType;
@@ -127,7 +127,7 @@ const PIPELINE_DEPTH: f64 = 96.0;
 fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64) -> f64 {
     if let Some(rates) = &device.shaders {
         let depth = k as f64 / (k as f64 + rates.depth);
-        return filled(u64::from(rates.at_once), [m, n], groups, TILE) * depth;
+        return filled(u64::from(rates.at_once), [m, n], groups, rates.tile.map(u64::from)) * depth;
     }
     if device.multiprocessors == 0 {
         return padding_efficiency([m, n]);
@@ -140,10 +140,10 @@ fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64) -> f64 {
     (best * depth).max(1e-3)
 }
 
-/// The share of `at_once` workgroups' time in which this project's default kernel computes what is asked for, of a square
-/// result.
-pub fn tiles_filled(at_once: u32, side: u32) -> f64 {
-    filled(u64::from(at_once), [u64::from(side); 2], 1, TILE)
+/// The share of `at_once` workgroups' time in which those of this project's product, which have a `tile` each, compute what
+/// is asked for, of a square result.
+pub fn tiles_filled(at_once: u32, side: u32, tile: [u32; 2]) -> f64 {
+    filled(u64::from(at_once), [u64::from(side); 2], 1, tile.map(u64::from))
 }
 
 /// The share of a tiled matmul's work that is not padding. Small matmuls use smaller tiles, so a side counts at most

@@ -7,7 +7,7 @@ use super::cpu::backend::CpuBackend;
 use super::gpu::GpuBackend;
 #[cfg(not(target_arch = "wasm32"))]
 use super::workers::{Launcher, Sent, Workers};
-use super::{BufferId, ExecError, Recording};
+use super::{Abilities, BufferId, ExecError, Recording};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::scenario::{Placement, PlacementName};
 use crate::units::Nanos;
@@ -267,21 +267,13 @@ impl Backend {
         }
     }
 
-    /// Whether a device has matrix units for halves that are added up in fp32, 16 by 16 for 32 invocations.
-    pub fn cooperates(&self) -> bool {
+    /// What kernels may make use of.
+    pub fn abilities(&self) -> Abilities {
         match &self.0 {
             #[cfg(feature = "gpu")]
-            Inner::Gpu(backend) => backend.cooperates(),
-            _ => false,
-        }
-    }
-
-    /// Whether a device runs many workgroups at once: all but processors that stand in for one.
-    pub fn runs_many(&self) -> bool {
-        match &self.0 {
-            #[cfg(feature = "gpu")]
-            Inner::Gpu(backend) => backend.runs_many(),
-            _ => false,
+            Inner::Gpu(backend) => backend.abilities(),
+            Inner::Workers(backend) => backend.abilities(),
+            _ => Abilities::default(),
         }
     }
 

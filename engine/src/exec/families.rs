@@ -1,6 +1,8 @@
 //! Kernels that can be computed in several ways. All ways have the same bindings, parameters and CPU twin; which is the
 //! fastest depends on the shape and on the device, so it is measured (`tune`).
 
+use serde::{Deserialize, Serialize};
+
 use super::kernel::{Kernel, elementwise_grid, folded_grid, shader};
 use super::{Dispatch, Format};
 
@@ -35,8 +37,8 @@ macro_rules! by_workgroup {
 }
 
 /// Matrix products: in registers alone, by way of workgroup memory, on matrix units, and for devices whose vectors are eight
-/// invocations.
-const MATMUL: [Family; 9] = [
+/// invocations, which may be able to show each other what they have.
+const MATMUL: [Family; 11] = [
     family!("matmul" + "matmul_buffers" + "matmul", 64, 32),
     family!("matmul_wide" + "matmul_buffers" + "matmul" + "matmul_outer", 64, 128),
     family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_tiles", 64, 64),
@@ -45,7 +47,14 @@ const MATMUL: [Family; 9] = [
     family!("matmul_vectors" + "matmul", 64, 128),
     family!("matmul_cooperative" + "cooperative" + "matmul", 128, 128),
     family!("matmul_rows" + "matmul_buffers" + "matmul" + "matmul_outer", 16, 128),
-    family!("matmul_row_vectors" + "matmul", 8, 128),
+    family!("matmul_row_vectors" + "matmul_fours" + "matmul", 8, 128),
+    family!("matmul_broadcast" + "matmul_fours" + "matmul" + "matmul_broadcast_vectors", 32, 64),
+    Family {
+        name: "matmul_broadcast_numbers",
+        source: shader!("matmul_broadcast" + "matmul_buffers" + "matmul" + "matmul_broadcast_numbers"),
+        tile: [32, 64],
+        shared: false,
+    },
 ];
 
 /// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
@@ -94,6 +103,16 @@ const COOPERATIVE: u8 = 6;
 const ROWS: u8 = 7;
 const ROW_VECTORS: u8 = 8;
 
+/// Those of which a subgroup reads `a` once for all its invocations: four numbers at once, and number by number.
+const BROADCAST: u8 = 9;
+const BROADCAST_NUMBERS: u8 = 10;
+
+/// Rows and columns of a result that an invocation of the first way to make a product computes.
+const OF_INVOCATION: [u32; 2] = [8, 4];
+
+/// Invocations of a subgroup that they are written for.
+const LANES: u32 = 8;
+
 /// The place of attention that reads four numbers at once.
 const ATTENTION_VECTORS: u8 = 3;
 
@@ -105,26 +124,71 @@ pub const WIDE: u8 = u8::MAX;
 const WIDENED: u32 = 16;
 const WIDE_FROM: u32 = 4096;
 
+/// What kernels may make use of on a device; nothing on a processor that computes the twins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// It runs many workgroups at once: all do but processors that stand in for a device.
+    pub many: bool,
+    /// It has matrix units for halves that are added up in fp32, 16 by 16 for 32 invocations.
+    pub cooperates: bool,
+    /// Invocations of each of its subgroups, which can read each other's numbers; 0 where they cannot, or it varies.
+    pub subgroup: u32,
+}
+
+impl Abilities {
+    /// What all of some devices have.
+    pub fn common(all: impl IntoIterator<Item = Self>) -> Self {
+        let both = |a: Self, b: Self| Self {
+            many: a.many && b.many,
+            cooperates: a.cooperates && b.cooperates,
+            subgroup: if a.subgroup == b.subgroup { a.subgroup } else { 0 },
+        };
+        all.into_iter().reduce(both).unwrap_or_default()
+    }
+
+    /// Rows and columns of a result that a workgroup of the default product in fp32 computes.
+    pub fn tile(self) -> [u32; 2] {
+        MATMUL[usize::from(if self.broadcasts() { BROADCAST } else { 0 })].tile
+    }
+
+    /// Rows and columns of it for which a number of a factor is read, and widened, once.
+    pub fn shares(self) -> [u32; 2] {
+        if self.broadcasts() { self.tile() } else { OF_INVOCATION }
+    }
+
+    /// Whether what an invocation has read is read by all that share a vector with it, on a device on which they are few.
+    fn broadcasts(self) -> bool {
+        !self.many && self.subgroup == LANES
+    }
+}
+
 impl Dispatch {
-    /// The way to make it where nothing was measured, on a device that runs `many` workgroups at once or few.
-    pub fn default_family(&self, many: bool) -> u8 {
+    /// The way to make it on a device where nothing was measured.
+    pub fn default_family(&self, device: Abilities) -> u8 {
         let large = self.grid.iter().product::<u32>() >= WIDE_FROM;
-        if many && large && self.kernel.is_elementwise() { WIDE } else { self.kernel.default_family(many) }
+        match self.kernel {
+            Kernel::Matmul if self.allows(BROADCAST, device) => BROADCAST,
+            Kernel::Matmul if device.broadcasts() => BROADCAST_NUMBERS,
+            kernel if device.many && large && kernel.is_elementwise() => WIDE,
+            kernel => kernel.default_family(device.many),
+        }
     }
 
     /// The same in that way.
-    pub fn by_default(self, many: bool) -> Self {
-        let family = self.default_family(many);
+    pub fn by_default(self, device: Abilities) -> Self {
+        let family = self.default_family(device);
         if family == self.family { self } else { self.by(family) }
     }
 
     /// Whether it can be made in a way. Products that are read four numbers at a time have rows that begin at multiples of
     /// four; on matrix units they are of halves.
-    pub fn allows(&self, family: u8, cooperates: bool) -> bool {
+    pub fn allows(&self, family: u8, device: Abilities) -> bool {
         let factors_in = |format: Format| self.bindings.iter().take(2).all(|slice| slice.format == format);
         match (self.kernel, family) {
             (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
-            (Kernel::Matmul, COOPERATIVE) => cooperates && factors_in(Format::F16) && quads(&self.params),
+            (Kernel::Matmul, BROADCAST) => device.broadcasts() && factors_in(Format::Word) && quads(&self.params),
+            (Kernel::Matmul, BROADCAST_NUMBERS) => device.broadcasts(),
+            (Kernel::Matmul, COOPERATIVE) => device.cooperates && factors_in(Format::F16) && quads(&self.params),
             (Kernel::Attention, ATTENTION_VECTORS) => factors_in(Format::Word) && heads_of_fours(&self.params),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
@@ -136,7 +200,8 @@ impl Dispatch {
     pub fn along(&self) -> u32 {
         match self.params[..] {
             [_, _, _, _, a_col, b_row, ..]
-                if self.kernel == Kernel::Matmul && matches!(self.family, VECTORS | COOPERATIVE | ROW_VECTORS) =>
+                if self.kernel == Kernel::Matmul
+                    && matches!(self.family, VECTORS | COOPERATIVE | ROW_VECTORS | BROADCAST) =>
             {
                 u32::from(a_col == 1) + 2 * u32::from(b_row == 1)
             }
@@ -221,7 +286,7 @@ impl Kernel {
 
     /// Whether a way clamps all places by itself, so that nothing else must.
     pub fn stays_inside(self, family: u8) -> bool {
-        self == Self::Matmul && matches!(family, VECTORS | ROWS | ROW_VECTORS)
+        self == Self::Matmul && matches!(family, VECTORS | ROWS | ROW_VECTORS | BROADCAST | BROADCAST_NUMBERS)
     }
 
     /// The source of a way to compute it.

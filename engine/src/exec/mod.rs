@@ -56,7 +56,7 @@ pub use data::{Digits, Sample, Text, dataset};
 #[cfg(not(target_arch = "wasm32"))]
 pub use disk::{Asked, DiskLoader, DiskSamples, Loaded, LoaderOptions};
 pub use error::ExecError;
-pub use families::{Family, WIDE};
+pub use families::{Abilities, Family, WIDE};
 pub use format::Format;
 pub use kernel::{Access, Kernel, KernelParams, elementwise_grid};
 pub use limits::{executable, executable_graph, executable_step};

@@ -70,11 +70,11 @@ impl Tuning {
         let place = |timed: &Timed| {
             let place = families.iter().position(|family| family.name == timed.family)?;
             let family = u8::try_from(place).ok()?;
-            let can = dispatch.allows(family, backend.cooperates()) && dispatch.kernel.is_tested(family);
+            let can = dispatch.allows(family, backend.abilities()) && dispatch.kernel.is_tested(family);
             can.then_some(family)
         };
         let known = tuned.and_then(|tuned| tuned.candidates.iter().find_map(place));
-        known.unwrap_or_else(|| dispatch.default_family(backend.runs_many()))
+        known.unwrap_or_else(|| dispatch.default_family(backend.abilities()))
     }
 
     /// Gives every call of a recording the fastest known way.
@@ -127,8 +127,8 @@ impl Tuning {
 async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecError> {
     let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(1);
     let mut best: Vec<Option<Nanos>> = vec![None; usize::from(count)];
-    let cooperates = backend.cooperates();
-    let mut racing: Vec<u8> = (0..count).filter(|&family| dispatch.allows(family, cooperates)).collect();
+    let device = backend.abilities();
+    let mut racing: Vec<u8> = (0..count).filter(|&family| dispatch.allows(family, device)).collect();
     // All are compiled before one is timed: a device that has waited for a compiler has lowered its clocks.
     for &family in &racing {
         best[usize::from(family)] = Some(first_call(backend, &dispatch.clone().by(family)).await?);

@@ -726,7 +726,7 @@ fn compare(kernel: Kernel, gpu: &[Vec<f32>], cpu: &[Vec<f32>], formats: &[Format
 fn allowed(gpu: &Backend, case: &Case, formats: &[Format], family: u8) -> bool {
     let bound = |&format: &Format| Slice { format, ..Slice::of_words(BufferId(0), 0, 4) };
     let bindings = formats.iter().map(bound).collect();
-    Dispatch { bindings, ..case.dispatch.clone() }.allows(family, gpu.cooperates())
+    Dispatch { bindings, ..case.dispatch.clone() }.allows(family, gpu.abilities())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Kernels that make gradients smaller on their way to other replicas, and whole again (`exec::ops::compression`).
 
-use super::{Calls, TILE, WORKGROUP};
+use super::{Calls, WORKGROUP};
+use crate::cluster::ShaderRates;
 use crate::graph::passes::schedule::{is_factored, is_piece};
 use crate::graph::{CompressionStep, Op, Shape, Tensor, TensorId};
 
@@ -15,15 +16,12 @@ const WAITS: f64 = 11.0;
 /// on with the next.
 const OF_WAIT: f64 = 40.0;
 
-/// Length of a contraction that takes as long as the beginning and end of a product of a matrix kernel.
-const BEGINNING: f64 = 12.0;
-
 /// What the shaders make of a step of a compression.
-pub(super) fn calls(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Calls {
+pub(super) fn calls(rates: &ShaderRates, tensors: &[Tensor], op: &Op, step: CompressionStep) -> Calls {
     let elements = |ids: &[TensorId]| ids.first().map_or(0, |id| tensors[id.index()].local.elements());
     let (read, written) = (elements(&op.reads), elements(&op.writes));
     let each = |words: f64| Calls::of(written, written as f64 * words);
-    let pieces = Pieces { tensors, op };
+    let pieces = Pieces { rates, tensors, op };
     match step {
         CompressionStep::Narrow => each(2.0).reading(2.0 * read as f64),
         CompressionStep::Widen { parts } => each(1.0 + f64::from(parts)),
@@ -32,7 +30,7 @@ pub(super) fn calls(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Calls
         CompressionStep::Scatter { ranks } => each(1.0 + 4.0 * f64::from(ranks)).times(1 + ranks),
         CompressionStep::Project { rank } => pieces.project(rank, read),
         CompressionStep::Reproject { rank } => {
-            let of_piece = |shape: Shape| product([shape.cols, rank, shape.rows]);
+            let of_piece = |shape: Shape| product(rates, [shape.cols, rank, shape.rows]);
             together(pieces.factored(&op.reads, rank).map(of_piece))
         }
         CompressionStep::Orthogonalize { rank } => {
@@ -44,6 +42,7 @@ pub(super) fn calls(tensors: &[Tensor], op: &Op, step: CompressionStep) -> Calls
 
 /// The gradients of a bucket.
 struct Pieces<'a> {
+    rates: &'a ShaderRates,
     tensors: &'a [Tensor],
     op: &'a Op,
 }
@@ -61,7 +60,7 @@ impl Pieces<'_> {
     fn project(&self, rank: u32, bucket: u64) -> Calls {
         let sum = Calls::of(bucket, 3.0 * bucket as f64);
         let of_piece = |shape: Shape| {
-            if is_factored(shape, rank) { product([shape.rows, rank, shape.cols]) } else { copied(shape) }
+            if is_factored(shape, rank) { product(self.rates, [shape.rows, rank, shape.cols]) } else { copied(shape) }
         };
         together(std::iter::once(sum).chain(self.shapes(&self.op.reads).map(of_piece)))
     }
@@ -69,7 +68,11 @@ impl Pieces<'_> {
     /// Matrices are products of their factors, which are taken off what was not sent.
     fn expand(&self, rank: u32) -> Calls {
         let of_piece = |shape: Shape| {
-            let whole = if is_factored(shape, rank) { product([shape.rows, shape.cols, rank]) } else { copied(shape) };
+            let whole = if is_factored(shape, rank) {
+                product(self.rates, [shape.rows, shape.cols, rank])
+            } else {
+                copied(shape)
+            };
             [whole, Calls::of(shape.elements(), 3.0 * shape.elements() as f64)]
         };
         together(self.shapes(&self.op.writes).flat_map(of_piece))
@@ -81,9 +84,10 @@ fn copied(shape: Shape) -> Calls {
 }
 
 /// A product with `m` rows, `n` columns and sums of `k` terms: of tiles that are filled up.
-fn product([m, n, k]: [u32; 3]) -> Calls {
-    let tiles = u64::from(m).div_ceil(TILE[0]) * u64::from(n).div_ceil(TILE[1]);
-    let products = 2.0 * (tiles * TILE[0] * TILE[1]) as f64 * (f64::from(k) + BEGINNING);
+fn product(rates: &ShaderRates, [m, n, k]: [u32; 3]) -> Calls {
+    let [rows, cols] = rates.tile.map(|side| u64::from(side.max(1)));
+    let tiles = u64::from(m).div_ceil(rows) * u64::from(n).div_ceil(cols);
+    let products = 2.0 * (tiles * rows * cols) as f64 * (f64::from(k) + rates.depth);
     Calls { products, ..Calls::of(tiles * WORKGROUP, 0.0) }
 }
 

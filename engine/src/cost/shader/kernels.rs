@@ -1,6 +1,7 @@
 //! The kernels of each op, as `exec::ops` calls them: the numbers are counted in `shaders/`, whose files bear their names.
 
 use super::{Calls, OWN, WORKGROUP, compression};
+use crate::cluster::ShaderRates;
 use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
@@ -31,7 +32,7 @@ const ANGLE: f64 = 24.0;
 const OF_LOOKUP: f64 = 8.0;
 
 /// What the shaders make of an op where every invocation computes for itself.
-pub(super) fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
+pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
     let size = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| local.elements());
     let rows = |ids: &[TensorId], at: usize| shape(ids, at).map_or(0, |local| u64::from(local.rows));
@@ -109,7 +110,7 @@ pub(super) fn of_kernels(dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
                 u32::try_from(writes.len().saturating_sub(2) / reads.len().saturating_sub(1).max(1)).unwrap_or(3);
             of_parameters(&elements_of(&reads[1..]), 5.0 + 2.0 * f64::from(copies), 1 + copies)
         }
-        OpKind::Compression(step) => compression::calls(tensors, op, step),
+        OpKind::Compression(step) => compression::calls(rates, tensors, op, step),
         OpKind::HostUpdate { .. } => {
             let stays = writes.len() > 3;
             let calls = each(16.0 + if stays { 2.0 } else { 0.0 });

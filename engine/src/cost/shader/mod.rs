@@ -41,17 +41,11 @@ pub struct Calls {
 /// Invocations of a workgroup.
 const WORKGROUP: u64 = 64;
 
-/// Rows and columns of a result that a workgroup of the default matrix product computes.
-pub const TILE: [u64; 2] = [64, 32];
-
 /// Queries, or keys, of an invocation of attention's gradients.
 const OWN: u64 = 4;
 
 /// Columns that a workgroup shares.
 const SHARED_COLUMNS: u64 = 8;
-
-/// Rows and columns of a result that an invocation of a matrix product computes from each number that it reads.
-const MATMUL_TILE: [f64; 2] = [8.0, 4.0];
 
 impl Calls {
     fn of(invocations: u64, words: f64) -> Self {
@@ -96,7 +90,7 @@ impl Calls {
 
 /// What the shaders make of `op`, on a device with these rates.
 pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
-    let calls = kernels::of_kernels(dims, tensors, op);
+    let calls = kernels::of_kernels(rates, dims, tensors, op);
     let calls = if rates.shared { shared(tensors, op, calls) } else { calls };
     let mut elements = [0, 0];
     for tensor in op.reads.iter().chain(&op.writes).map(|id| &tensors[id.index()]) {
@@ -127,9 +121,7 @@ fn converted(rates: &ShaderRates, tensors: &[Tensor], op: &Op, calls: Calls) -> 
     let mut operations = 0.0;
     for (at, read) in op.reads.iter().map(|id| &tensors[id.index()]).enumerate() {
         let numbers = match op.kind {
-            OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } if at < 2 => {
-                products(tensors, op) / MATMUL_TILE[1 - at]
-            }
+            OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } if at < 2 => products(tensors, op) * rates.reads()[at],
             _ => read.local.elements() as f64,
         };
         match short_rates(rates, read.dtype) {

@@ -88,7 +88,7 @@ impl<'a> Bench<'a> {
         // Beyond what caches hold: of the host, of a processor that stands in for a device, of a device.
         let least = match backend.info().kind {
             BackendKind::Cpu => 16 << 20,
-            BackendKind::Wgpu if backend.runs_many() => 512 << 20,
+            BackendKind::Wgpu if backend.abilities().many => 512 << 20,
             BackendKind::Wgpu => 64 << 20,
         };
         let bytes = (side * side * 4).max(least);
@@ -114,7 +114,7 @@ impl<'a> Bench<'a> {
 
     /// The median time of a call as a step makes it.
     async fn time_by_default(&mut self, call: Dispatch) -> Result<Nanos, ExecError> {
-        self.time(&call.by_default(self.backend.runs_many())).await
+        self.time(&call.by_default(self.backend.abilities())).await
     }
 
     /// The median time of a call, repeated as often as there is time for.

@@ -16,7 +16,7 @@ use crate::exec::cpu::peak::PeakParams;
 use crate::exec::cpu::read::ReadParams;
 use crate::exec::kernel::WORKGROUP_SIZE;
 use crate::exec::ops::written_as;
-use crate::exec::{Backend, Dispatch, ExecError, Format, Recording, Slice, collectives};
+use crate::exec::{Abilities, Backend, Dispatch, ExecError, Format, Recording, Slice, collectives};
 use crate::scenario::Scenario;
 use crate::units::{BytesPerSec, FlopsPerSec, Nanos};
 
@@ -48,10 +48,8 @@ const MANY: u32 = 1024;
 /// Contracted lengths of the two matrix products.
 const DEPTHS: [u32; 2] = [32, 512];
 
-/// Sides of the products by which short formats are measured, and how many numbers of both factors are widened for each of
-/// their products.
+/// Sides of the products by which short formats are measured.
 const SHORT_SIDES: [u32; 3] = [128, 128, 128];
-const WIDENED: f64 = 1.0 / 4.0 + 1.0 / 8.0;
 
 /// What is measured: kernels are faster or slower by shape, so those of the scenario's shapes count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -191,7 +189,7 @@ impl Calibrator {
     /// The rate of attention, on a device that is full of it.
     async fn attention(&self, backend: &mut Backend, launch: Nanos, at_once: u32) -> Result<FlopsPerSec, ExecError> {
         let [a, b, c] = self.buffers;
-        let call = Dispatch::new(&self.of.params(), [a, a, b, c]).by_default(backend.runs_many());
+        let call = Dispatch::new(&self.of.params(), [a, a, b, c]).by_default(backend.abilities());
         let filled = filled(at_once, call.grid);
         let seconds = busy(median(backend, &call).await?, launch);
         Ok(FlopsPerSec(self.of.attention_flops() / seconds / filled))
@@ -209,7 +207,7 @@ impl Calibrator {
         let of_queries = Dispatch::new(&AttentionGradQParams(params), [a, a, a, a, a, c]);
         let of_keys = Dispatch::new(&AttentionGradKvParams(params), [a, a, a, a, a, c]);
         let mut seconds = 0.0;
-        for call in [delta, of_queries, of_keys].map(|call| call.by_default(backend.runs_many())) {
+        for call in [delta, of_queries, of_keys].map(|call| call.by_default(backend.abilities())) {
             seconds += busy(median(backend, &call).await?, launch) * filled(at_once, call.grid);
         }
         Ok(FlopsPerSec(OF_GRADIENT * self.of.attention_flops() / seconds))
@@ -227,7 +225,8 @@ impl Calibrator {
         let [a, b, c] = self.buffers;
         let of_format = |slice: Slice| Slice { format, ..slice };
         let short = busy(median(backend, &matmul(SHORT_SIDES, [of_format(a), of_format(b), c])).await?, launch);
-        let widened = SHORT_SIDES.map(f64::from).iter().product::<f64>() * WIDENED;
+        let reads: f64 = product_of(backend.abilities()).reads().iter().sum();
+        let widened = SHORT_SIDES.map(f64::from).iter().product::<f64>() * reads;
         let mut encoding = 0.0;
         for call in written_as(a, of_format(c), ELEMENTS) {
             encoding += busy(median(backend, &call).await?, launch);
@@ -297,8 +296,9 @@ impl Calibrator {
         let writing = f64::from(ELEMENTS) / words_per_second;
         let starting = (busy(median(backend, &fill).await?, launch) - writing).max(0.0);
         let workgroup = Nanos::from_secs(starting * f64::from(at_once) / f64::from(ELEMENTS / WORKGROUP_SIZE));
-        let (chained, shared) = (self.chained(backend).await?, backend.runs_many());
-        let rates = ShaderRates { at_once, workgroup, words_per_second, chained, shared, ..ShaderRates::UNMEASURED };
+        let product = product_of(backend.abilities());
+        let rates =
+            ShaderRates { at_once, workgroup, words_per_second, chained: self.chained(backend).await?, ..product };
         Ok(ShaderRates { halves_per_second: self.halves(backend, launch, &rates).await?, ..rates })
     }
 
@@ -338,7 +338,7 @@ impl Calibrator {
         let of_one = ((seconds[1] - seconds[0]) / (long - short)).max(1e-12);
         let depth = (seconds[0] / of_one - short).max(0.0);
         let rate = 2.0 * f64::from(self.of.side).powi(2) / of_one;
-        Ok((FlopsPerSec(rate / cost::tiles_filled(at_once, self.of.side)), depth))
+        Ok((FlopsPerSec(rate / cost::tiles_filled(at_once, self.of.side, backend.abilities().tile())), depth))
     }
 
     /// Arithmetic of GELU beside what its workgroups cost and what they read.
@@ -397,6 +397,12 @@ fn in_bf16(slice: Slice) -> Slice {
 
 fn whole(backend: &mut Backend, bytes: u64) -> Slice {
     Slice::of_words(backend.create(bytes), 0, bytes)
+}
+
+/// How a device makes products, with nothing measured yet.
+fn product_of(device: Abilities) -> ShaderRates {
+    let (tile, shares) = (device.tile(), device.shares());
+    ShaderRates { shared: device.many, tile, shares, ..ShaderRates::UNMEASURED }
 }
 
 fn matmul([m, n, k]: [u32; 3], [a, b, c]: [Slice; 3]) -> Dispatch {

@@ -78,6 +78,8 @@ impl Calibration {
                 chained: time(|c| c.shaders.chained),
                 alone: time(|c| c.shaders.alone),
                 shared: first.shaders.shared,
+                tile: first.shaders.tile,
+                shares: first.shaders.shares,
                 words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
                 halves_per_second: middle(all, |c| c.shaders.halves_per_second, |&rate| rate),
                 depth: middle(all, |c| c.shaders.depth, |&depth| depth),

@@ -27,7 +27,7 @@ pub(super) fn scope(first: u32, last: u32) -> Scope {
 /// The median time of a dispatch, after one run to warm up (compile, allocate).
 pub(super) async fn median(backend: &mut Backend, dispatch: &Dispatch) -> Result<Nanos, ExecError> {
     let repeats = u32::try_from(REPEATS).unwrap_or(1);
-    let mut durations = timed_calls(backend, &dispatch.clone().by_default(backend.runs_many()), repeats).await?;
+    let mut durations = timed_calls(backend, &dispatch.clone().by_default(backend.abilities()), repeats).await?;
     durations.sort_unstable();
     Ok(durations.get(durations.len() / 2).copied().unwrap_or(Nanos(1)).max(Nanos(1)))
 }
@@ -53,7 +53,7 @@ const WARM_UP_CALLS: i64 = 64;
 /// Makes a call again and again, on devices whose clocks follow what they have to do.
 pub async fn warm_up(backend: &mut Backend, dispatch: &Dispatch) -> Result<(), ExecError> {
     let mut busy = Nanos::ZERO;
-    while backend.runs_many() && busy < WARM_UP {
+    while backend.abilities().many && busy < WARM_UP {
         let one = time_calls(backend, dispatch, 1).await?;
         let calls = ((WARM_UP - busy).0 / one.0.max(1)).clamp(1, WARM_UP_CALLS);
         time_calls(backend, dispatch, u32::try_from(calls).unwrap_or(1)).await?;

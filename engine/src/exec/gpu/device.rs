@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::timing::TimingMode;
-use crate::exec::{BackendInfo, BackendKind, ExecError};
+use crate::exec::{Abilities, BackendInfo, BackendKind, ExecError};
 
 /// An open device with its queue.
 #[derive(Debug)]
@@ -14,10 +14,8 @@ pub struct OpenDevice {
     pub timing: TimingMode,
     /// Whether it computes in half precision.
     pub half: bool,
-    /// Whether it has matrix units for halves, 16 by 16, of subgroups of 32.
-    pub cooperates: bool,
-    /// Whether it is no software.
-    pub many: bool,
+    /// What kernels may make use of.
+    pub abilities: Abilities,
     /// The first error that the device reported outside of a call.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -64,7 +62,8 @@ impl OpenDevice {
         let timing = TimingMode::of(adapter.features());
         let half = adapter.features().contains(wgpu::Features::SHADER_F16);
         let cooperates = half && has_matrix_units(adapter);
-        let mut features = timing.features() | (adapter.features() & wgpu::Features::SHADER_F16);
+        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let mut features = timing.features() | (adapter.features() & wanted);
         features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, cooperates);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shardlab"),
@@ -78,7 +77,8 @@ impl OpenDevice {
         let info = describe(&adapter.get_info(), timing);
         let failure = watch(&device);
         let many = adapter.get_info().device_type != wgpu::DeviceType::Cpu;
-        Ok(Self { half, cooperates, many, device, queue, info, timing, failure })
+        let abilities = Abilities { many, cooperates, subgroup: subgroup(adapter) };
+        Ok(Self { half, abilities, device, queue, info, timing, failure })
     }
 
     /// A buffer, at least four bytes long.
@@ -139,6 +139,14 @@ impl OpenDevice {
             Err(_) => Err(ExecError::Device("an error handler failed".to_owned())),
         }
     }
+}
+
+/// Invocations of every subgroup of compute shaders; 0 where they cannot read each other's numbers, or it varies.
+fn subgroup(adapter: &wgpu::Adapter) -> u32 {
+    let info = adapter.get_info();
+    let known =
+        adapter.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+    if known { info.subgroup_max_size } else { 0 }
 }
 
 /// Whether halves are multiplied 16 by 16 and added up in fp32, by subgroups that always have 32 invocations.

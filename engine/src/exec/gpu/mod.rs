@@ -15,7 +15,7 @@ use std::ops::Range;
 pub(super) use device::OpenDevice;
 
 use super::backend::HostTime;
-use super::{BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
+use super::{Abilities, BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 use prepare::Prepared;
 use replay::Timer;
@@ -70,14 +70,9 @@ impl GpuBackend {
         self.device.half
     }
 
-    /// Whether it has matrix units that a kernel here can use.
-    pub fn cooperates(&self) -> bool {
-        self.device.cooperates
-    }
-
-    /// Whether it is more than a processor that stands in for one.
-    pub fn runs_many(&self) -> bool {
-        self.device.many
+    /// What kernels may make use of.
+    pub fn abilities(&self) -> Abilities {
+        self.device.abilities
     }
 
     /// Bytes of all buffers.

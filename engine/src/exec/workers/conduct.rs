@@ -10,7 +10,7 @@ use super::protocol::{Reply, Request};
 use super::split::{Share, split};
 use super::worker::{Launch, run_worker};
 use crate::exec::backend::ScopeTimes;
-use crate::exec::{BackendInfo, BackendKind, BufferId, ExecError, Recording};
+use crate::exec::{Abilities, BackendInfo, BackendKind, BufferId, ExecError, Recording};
 use crate::scenario::PlacementName;
 use crate::units::{Bytes, Nanos};
 
@@ -39,6 +39,7 @@ impl Launcher {
 #[derive(Debug)]
 pub struct Workers {
     info: BackendInfo,
+    abilities: Abilities,
     links: Vec<Link>,
     children: Vec<Child>,
     /// Of every buffer, the worker that has it and its number there.
@@ -97,6 +98,7 @@ impl Workers {
         let addresses = arrived.values().filter_map(|(_, address)| *address).collect();
         let mut workers = Self {
             info: BackendInfo::unknown(kind),
+            abilities: Abilities::default(),
             links: arrived.into_values().map(|(link, _)| link).collect(),
             children: std::mem::take(&mut children.0),
             home: Vec::new(),
@@ -114,11 +116,12 @@ impl Workers {
     /// Has every worker open its device, and says what they have.
     fn open(&mut self, kind: BackendKind, placement: PlacementName) -> Result<(), ExecError> {
         let opened = self.ask_all(&Request::Open(kind))?;
-        let infos = opened.into_iter().filter_map(|reply| match reply {
-            Reply::Opened(info) => Some(info),
+        let opened = opened.into_iter().filter_map(|reply| match reply {
+            Reply::Opened(info, abilities) => Some((info, abilities)),
             _ => None,
         });
-        let infos: Vec<BackendInfo> = infos.collect();
+        let (infos, abilities): (Vec<BackendInfo>, Vec<Abilities>) = opened.unzip();
+        self.abilities = Abilities::common(abilities);
         let mut names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
         names.dedup();
         let name = names.join(", ");
@@ -128,6 +131,11 @@ impl Workers {
             self.info = BackendInfo { name, detail, ..first.clone() };
         }
         Ok(())
+    }
+
+    /// What all of their devices can do.
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
     }
 
     /// What they are.

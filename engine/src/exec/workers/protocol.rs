@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::split::Program;
-use crate::exec::{BackendInfo, BackendKind, BufferId};
+use crate::exec::{Abilities, BackendInfo, BackendKind, BufferId};
 use crate::units::Nanos;
 
 /// The first thing on every connection: who it is, and that it belongs here.
@@ -56,8 +56,8 @@ pub enum Request {
 /// What a worker answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// A device is open.
-    Opened(BackendInfo),
+    /// A device is open: what it is, and what it can do.
+    Opened(BackendInfo, Abilities),
     /// That is done.
     Ready,
     /// Start and end of every scope of the program, since the Unix epoch.

@@ -113,12 +113,12 @@ impl Worker {
     fn answer(&mut self, request: Request, door: &Door, link: &mut Link) -> Result<(), End> {
         if let Request::Open(kind) = request {
             let mut backend = block_on(open_nth(kind, self.launch.number))?;
-            let info = backend.info().clone();
+            let opened = Reply::Opened(backend.info().clone(), backend.abilities());
             let empty = backend.create(4);
             let (inbox, outbox) = ((empty, 4), (empty, 4));
             let (buffers, program) = (Vec::new(), Program::default());
             self.state = Some(State { backend, buffers, program, inbox, outbox });
-            return Ok(link.send(&Reply::Opened(info))?);
+            return Ok(link.send(&opened)?);
         }
         if let Request::Meet(addresses) = request {
             self.peers = self.meet(door, &addresses)?;
