@@ -7,7 +7,7 @@
 // An invocation of the shader computes 8 rows by 4 columns in registers.
 // It uses no workgroup memory, which is the slowest there is on a software GPU.
 //
-// Before it stands `parts/matmul`.
+// Before it stand `parts/matmul`, `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 8u;

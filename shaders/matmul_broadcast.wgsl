@@ -1,14 +1,14 @@
-// The matrix product of `matmul` for devices whose subgroups are eight invocations. A subgroup has 32 rows of `c`, each of its
+// The matrix product of `matmul` for devices whose subgroups are eight invocations. A subgroup has 16 rows of `c`, each of its
 // invocations eight columns. What is read of `a` is read once for all: every invocation reads for a row of its own, and shows
 // the others what it has. On software, where a read is a loop over the invocations, that is what counts.
 //
 // Rows and columns beyond the edges are computed from the last ones and dropped.
 //
-// Before it stand `parts/matmul`, and how it reads: `parts/matmul_fours` with `parts/matmul_broadcast_vectors`, or
-// `parts/matmul_buffers` with `parts/matmul_broadcast_numbers`.
+// Before it stand `parts/matmul`, and how it reads and writes: `parts/matmul_fours` with `parts/matmul_broadcast_vectors` and
+// `parts/matmul_result_fours`, or `parts/matmul_buffers` with `parts/matmul_broadcast_numbers` and `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
-const ROWS: u32 = 32u;
+const ROWS: u32 = 16u;
 const COLS: u32 = 8u;
 const LANES: u32 = 8u;
 
@@ -18,12 +18,12 @@ fn main(@builtin(subgroup_invocation_id) lane: u32, @builtin(workgroup_id) group
     let col = (group.x * LANES + lane) * COLS;
     let batch = group.z;
     // Two vectors of four columns for each row.
-    var sums = array<vec4<f32>, 64>();
+    var sums = array<vec4<f32>, 32>();
     for (var k = 0u; k < params.k; k += STEP) {
         let c0 = cols_at(col, k, batch);
         let c1 = cols_at(col + 4u, k, batch);
         // unroll
-        for (var r = 0u; r < 4u; r++) {
+        for (var r = 0u; r < 2u; r++) {
             let own = own_of_a(row + r * 8u, k, lane, batch);
             let first = first_rows(own);
             sums[r * 16u + 0u] += along(first[0], c0);

@@ -3,7 +3,7 @@
 //
 // What is beyond the ends of the sums is zero; what is beyond the edges is computed from the last rows and dropped.
 //
-// Before it stand `parts/cooperative`, `parts/matmul`.
+// Before it stand `parts/cooperative`, `parts/matmul`, `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 // Whose neighbours in memory are those along the sums: 1 of `a`, 2 of `b`. The pipeline sets it.

@@ -2,7 +2,7 @@
 // 8 in the registers of each: two times four rows and columns that lie half a tile apart, so that neighbours read
 // neighbours.
 //
-// Before it stand `parts/matmul` and `parts/matmul_tiles`.
+// Before it stand `parts/matmul`, `parts/matmul_result`, `parts/matmul_tiles`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const TILE: u32 = 128u;

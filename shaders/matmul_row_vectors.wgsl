@@ -2,7 +2,7 @@
 //
 // What is beyond the edges is computed from the last rows and dropped.
 //
-// Before it stand `parts/matmul_fours`, `parts/matmul`.
+// Before it stand `parts/matmul_fours`, `parts/matmul`, `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 8u;

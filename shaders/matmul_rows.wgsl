@@ -1,7 +1,7 @@
 // The matrix product of `matmul` for devices on which eight invocations are one vector and nothing is shared: a workgroup of
 // eight has 16 rows, the same in all of them, so that a number of `a` is read once for all eight, and 16 columns each.
 //
-// Before it stand `parts/matmul`, `parts/matmul_outer`.
+// Before it stand `parts/matmul`, `parts/matmul_result`, `parts/matmul_outer`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 16u;

@@ -1,7 +1,7 @@
 // The matrix product of `matmul`, for small results of long sums: the 64 invocations of a workgroup share the sums of 8
 // rows by 4 columns, every 64th term each, and add up what they have as a tree.
 //
-// Before it stands `parts/matmul`.
+// Before it stand `parts/matmul`, `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const LANES: u32 = 64u;

@@ -1,7 +1,7 @@
 // The matrix product of `matmul`, in tiles of 64 by 64 that a workgroup of 256 computes from slices in its memory, 4 by 4
 // in the registers of each.
 //
-// Before it stand `parts/matmul` and `parts/matmul_tiles`.
+// Before it stand `parts/matmul`, `parts/matmul_result`, `parts/matmul_tiles`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const TILE: u32 = 64u;

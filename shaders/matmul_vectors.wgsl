@@ -4,7 +4,7 @@
 //
 // What is beyond the ends of the sums is zero; what is beyond the edges is computed from the last rows and dropped.
 //
-// Before it stands `parts/matmul`.
+// Before it stand `parts/matmul`, `parts/matmul_result`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;

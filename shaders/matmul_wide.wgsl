@@ -1,7 +1,7 @@
 // The matrix product of `matmul`, with 8 rows by 16 columns in the registers of an invocation: fewer reads for each
 // multiplication, more registers.
 //
-// Before it stand `parts/matmul`, `parts/matmul_outer`.
+// Before it stand `parts/matmul`, `parts/matmul_result`, `parts/matmul_outer`.
 // CPU twin: engine/src/exec/cpu/matmul.rs
 
 const ROWS: u32 = 8u;

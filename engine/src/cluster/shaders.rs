@@ -42,6 +42,9 @@ pub struct ShaderRates {
     pub shares: [u32; 2],
     /// Length of the contraction at which half of a matrix product's time goes into its beginning and end.
     pub depth: f64,
+    /// The same of products in 16 bits; as long as of others, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_depth: Option<f64>,
     /// Rate of the gradient of attention, as a share of that of attention itself.
     #[serde(default = "alike")]
     pub attention_gradient: f64,
@@ -102,6 +105,7 @@ impl ShaderRates {
         tile: Self::TILE,
         shares: Self::SHARES,
         depth: 0.0,
+        half_depth: None,
         attention_gradient: 1.0,
         fp8: None,
         fp8_block: None,

@@ -15,6 +15,6 @@ pub use collective::{Algorithm, GroupSpan, chunked_time, collective_bytes_per_ra
 pub use communicator::{collective_buffers, exchange_buffers, neighbour_buffers};
 pub use host::{copy_time, host_update_time, is_awaited, issue_time, launch_time, lent_time};
 pub use label::{bytes_moved, communicated_bytes, full_size, input_type, label};
-pub use roofline::{Bound, kernel_bound, kernel_time, matmul_efficiency, matmul_peak, tiles_filled};
+pub use roofline::{Bound, kernel_bound, kernel_time, matmul_efficiency, matmul_peak, peak_of, tiles_filled};
 pub use shader::Calls;
 pub use work::{Work, chunks, work, work_on};

@@ -78,12 +78,19 @@ pub fn matmul_peak(device: &Device, dtype: DType) -> FlopsPerSec {
     }
 }
 
+/// The rate of which a kernel reaches a share: the datasheet's, but for attention in this project's shaders, which compute in
+/// fp32 whatever they read.
+pub fn peak_of(device: &Device, work: &Work, dtype: DType) -> FlopsPerSec {
+    let fp32 = work.matmul.is_none() && own(device, work).is_some();
+    if fp32 { device.fp32_matmul } else { matmul_peak(device, dtype) }
+}
+
 /// The share of it that a kernel reaches: that of the best matmul times that of its tiles, or that of attention.
-pub fn matmul_efficiency(device: &Device, work: &Work) -> f64 {
+pub fn matmul_efficiency(device: &Device, work: &Work, dtype: DType) -> f64 {
     match work.matmul {
         Some(shape) => {
             let eager = if work.eager { device.eager_share } else { 1.0 };
-            let tiles = tile_efficiency(device, shape, work.groups * work.side_by_side.max(1));
+            let tiles = tile_efficiency(device, shape, work.groups * work.side_by_side.max(1), dtype);
             device.matmul_efficiency * eager * tiles * device.aligned_share(work.aligned)
         }
         None if work.calls.is_some() => {
@@ -102,7 +109,7 @@ fn times(device: &Device, work: &Work, dtype: DType) -> (Nanos, Nanos) {
 
 /// Time of what matrix units can do.
 fn matrix_time(device: &Device, work: &Work, dtype: DType) -> Nanos {
-    let rate = matmul_peak(device, dtype).0 * matmul_efficiency(device, work) * device.clock();
+    let rate = peak_of(device, work, dtype).0 * matmul_efficiency(device, work, dtype) * device.clock();
     work.matmul_flops / FlopsPerSec(rate)
 }
 
@@ -124,9 +131,10 @@ const PIPELINE_DEPTH: f64 = 96.0;
 ///
 /// Where the multiprocessors are not known, as of a device that was measured here, only padding counts: its rate was
 /// measured with its own kernels on a matmul of like size.
-fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64) -> f64 {
+fn tile_efficiency(device: &Device, [m, n, k]: [u64; 3], groups: u64, dtype: DType) -> f64 {
     if let Some(rates) = &device.shaders {
-        let depth = k as f64 / (k as f64 + rates.depth);
+        let depth = if dtype.size() == 2 { rates.half_depth.unwrap_or(rates.depth) } else { rates.depth };
+        let depth = k as f64 / (k as f64 + depth);
         return filled(u64::from(rates.at_once), [m, n], groups, rates.tile.map(u64::from)) * depth;
     }
     if device.multiprocessors == 0 {

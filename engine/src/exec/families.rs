@@ -39,20 +39,26 @@ macro_rules! by_workgroup {
 /// Matrix products: in registers alone, by way of workgroup memory, on matrix units, and for devices whose vectors are eight
 /// invocations, which may be able to show each other what they have.
 const MATMUL: [Family; 11] = [
-    family!("matmul" + "matmul_buffers" + "matmul", 64, 32),
-    family!("matmul_wide" + "matmul_buffers" + "matmul" + "matmul_outer", 64, 128),
-    family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_tiles", 64, 64),
-    family!("matmul_large" + "matmul_buffers" + "matmul" + "matmul_tiles", 128, 128),
-    family!("matmul_split" + "matmul_buffers" + "matmul", 8, 4),
-    family!("matmul_vectors" + "matmul", 64, 128),
-    family!("matmul_cooperative" + "cooperative" + "matmul", 128, 128),
-    family!("matmul_rows" + "matmul_buffers" + "matmul" + "matmul_outer", 16, 128),
-    family!("matmul_row_vectors" + "matmul_fours" + "matmul", 8, 128),
-    family!("matmul_broadcast" + "matmul_fours" + "matmul" + "matmul_broadcast_vectors", 32, 64),
+    family!("matmul" + "matmul_buffers" + "matmul" + "matmul_result", 64, 32),
+    family!("matmul_wide" + "matmul_buffers" + "matmul" + "matmul_result" + "matmul_outer", 64, 128),
+    family!("matmul_tiled" + "matmul_buffers" + "matmul" + "matmul_result" + "matmul_tiles", 64, 64),
+    family!("matmul_large" + "matmul_buffers" + "matmul" + "matmul_result" + "matmul_tiles", 128, 128),
+    family!("matmul_split" + "matmul_buffers" + "matmul" + "matmul_result", 8, 4),
+    family!("matmul_vectors" + "matmul" + "matmul_result", 64, 128),
+    family!("matmul_cooperative" + "cooperative" + "matmul" + "matmul_result", 128, 128),
+    family!("matmul_rows" + "matmul_buffers" + "matmul" + "matmul_result" + "matmul_outer", 16, 128),
+    family!("matmul_row_vectors" + "matmul_fours" + "matmul" + "matmul_result", 8, 128),
+    family!(
+        "matmul_broadcast" + "matmul_fours" + "matmul" + "matmul_result_fours" + "matmul_broadcast_vectors",
+        16,
+        64
+    ),
     Family {
         name: "matmul_broadcast_numbers",
-        source: shader!("matmul_broadcast" + "matmul_buffers" + "matmul" + "matmul_broadcast_numbers"),
-        tile: [32, 64],
+        source: shader!(
+            "matmul_broadcast" + "matmul_buffers" + "matmul" + "matmul_result" + "matmul_broadcast_numbers"
+        ),
+        tile: [16, 64],
         shared: false,
     },
 ];
@@ -186,7 +192,10 @@ impl Dispatch {
         let factors_in = |format: Format| self.bindings.iter().take(2).all(|slice| slice.format == format);
         match (self.kernel, family) {
             (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
-            (Kernel::Matmul, BROADCAST) => device.broadcasts() && factors_in(Format::Word) && quads(&self.params),
+            (Kernel::Matmul, BROADCAST) => {
+                let whole = self.bindings.iter().all(|slice| slice.format == Format::Word);
+                device.broadcasts() && whole && quads(&self.params) && quads_of_result(&self.params)
+            }
             (Kernel::Matmul, BROADCAST_NUMBERS) => device.broadcasts(),
             (Kernel::Matmul, COOPERATIVE) => device.cooperates && factors_in(Format::F16) && quads(&self.params),
             (Kernel::Attention, ATTENTION_VECTORS) => factors_in(Format::Word) && heads_of_fours(&self.params),
@@ -221,6 +230,12 @@ fn quads(params: &[u32]) -> bool {
         stride == 1 && side.is_multiple_of(4) && other.is_multiple_of(4) && all.iter().all(|at| at.is_multiple_of(4))
     };
     factor([a_row, m], [a_col, k], [a_offset, a_batch]) && factor([b_col, n], [b_row, k], [b_offset, b_batch])
+}
+
+/// Whether the rows of a product can be written four neighbours at a time.
+fn quads_of_result(params: &[u32]) -> bool {
+    let &[_, n, _, _, _, _, _, _, _, _, _, c_offset, _, _, c_batch, ..] = params else { return false };
+    [n, c_offset, c_batch].iter().all(|at| at.is_multiple_of(4))
 }
 
 /// Whether heads of attention begin at multiples of four.

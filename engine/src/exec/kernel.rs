@@ -100,7 +100,7 @@ macro_rules! access {
 
 kernels! {
     /// `c = a b + bias`.
-    Matmul "matmul" [read read read write] + "matmul_buffers" + "matmul",
+    Matmul "matmul" [read read read write] + "matmul_buffers" + "matmul" + "matmul_result",
     /// Rows of a table by token id.
     Embedding "embedding" [read read write],
     /// Gradient of [`Kernel::Embedding`] for the table.

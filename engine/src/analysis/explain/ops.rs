@@ -141,7 +141,7 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
     let memory = format!("{} / {bandwidth}", work.bytes);
     let clock = if device.clock() < 1.0 { format!(" × {:.3}", device.clock()) } else { String::new() };
     let compute = if work.matmul_flops.0 > 0.0 {
-        let (peak, share) = (cost::matmul_peak(device, dtype), cost::matmul_efficiency(device, work));
+        let (peak, share) = (cost::peak_of(device, work, dtype), cost::matmul_efficiency(device, work, dtype));
         let shape = work.matmul.map_or_else(String::new, |[m, n, k]| {
             let many = if work.groups > 1 { format!("{} × ", work.groups) } else { String::new() };
             format!(" = {many}2·{m}·{n}·{k}")

@@ -1,6 +1,6 @@
 //! Kernels that make gradients smaller on their way to other replicas, and whole again (`exec::ops::compression`).
 
-use super::{Calls, WORKGROUP};
+use super::{Calls, product};
 use crate::cluster::ShaderRates;
 use crate::graph::passes::schedule::{is_factored, is_piece};
 use crate::graph::{CompressionStep, Op, Shape, Tensor, TensorId};
@@ -81,14 +81,6 @@ impl Pieces<'_> {
 
 fn copied(shape: Shape) -> Calls {
     Calls::of(shape.elements(), 2.0 * shape.elements() as f64)
-}
-
-/// A product with `m` rows, `n` columns and sums of `k` terms: of tiles that are filled up.
-fn product(rates: &ShaderRates, [m, n, k]: [u32; 3]) -> Calls {
-    let [rows, cols] = rates.tile.map(|side| u64::from(side.max(1)));
-    let tiles = u64::from(m).div_ceil(rows) * u64::from(n).div_ceil(cols);
-    let products = 2.0 * (tiles * rows * cols) as f64 * (f64::from(k) + rates.depth);
-    Calls { products, ..Calls::of(tiles * WORKGROUP, 0.0) }
 }
 
 /// A workgroup makes columns orthogonal: the length of each, then of each behind it what it shares with that one.

@@ -1,6 +1,6 @@
 //! The kernels of each op, as `exec::ops` calls them: the numbers are counted in `shaders/`, whose files bear their names.
 
-use super::{Calls, OWN, WORKGROUP, compression};
+use super::{Calls, OWN, WORKGROUP, compression, product};
 use crate::cluster::ShaderRates;
 use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
@@ -199,7 +199,17 @@ pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], o
             let calls = Calls::of(written, looked_up * 2.0 + written as f64);
             Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
         }
-        OpKind::Matmul { .. } | OpKind::GroupedMatmul { .. } => Calls::of(written, 0.0),
+        OpKind::Matmul { .. } => Calls::of(written, 0.0),
+        // Rows of experts come from several ranks, one behind the other, and are multiplied rank by rank.
+        OpKind::GroupedMatmul { accumulate, .. } => {
+            let experts = dims.local_experts.max(1);
+            let capacity = (dims.expert_capacity / dims.stream_ranks.max(1)).max(1);
+            let times = shape(reads, 0).map_or(1, |a| (a.rows / (capacity * experts)).max(1));
+            let (m, n) = (if accumulate { cols(reads, 0) } else { capacity.into() }, cols(writes, 0));
+            let [m, n] = [m, n].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+            let beginnings = product(rates, [m, n, 0]).products * f64::from((times - 1) * experts);
+            Calls { products: beginnings, count: times, ..Calls::of(written, 0.0) }
+        }
         // Attention whose scores are stored: both numbers of every product are read.
         OpKind::AttentionScores => {
             let products = written as f64 * f64::from(dims.head_dim);

@@ -132,6 +132,14 @@ fn converted(rates: &ShaderRates, tensors: &[Tensor], op: &Op, calls: Calls) -> 
     Calls { converting: Nanos::from_secs(seconds), operations: calls.operations + operations, ..calls }
 }
 
+/// A product with `m` rows, `n` columns and sums of `k` terms: of tiles that are filled up.
+fn product(rates: &ShaderRates, [m, n, k]: [u32; 3]) -> Calls {
+    let [rows, cols] = rates.tile.map(|side| u64::from(side.max(1)));
+    let tiles = u64::from(m).div_ceil(rows) * u64::from(n).div_ceil(cols);
+    let products = 2.0 * (tiles * rows * cols) as f64 * (f64::from(k) + rates.depth);
+    Calls { products, ..Calls::of(tiles * WORKGROUP, 0.0) }
+}
+
 /// Products of a matrix product: as many as the sides of all three matrices have in common.
 fn products(tensors: &[Tensor], op: &Op) -> f64 {
     let elements = |id: &TensorId| tensors[id.index()].local.elements() as f64;

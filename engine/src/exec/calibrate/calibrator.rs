@@ -161,14 +161,16 @@ impl Calibrator {
             ..shaders
         };
         let product = busy(median(backend, &matmul(SHORT_SIDES, self.buffers)).await?, launch);
-        let (matmul, depth) = self.matmul(backend, launch, shaders.at_once).await?;
-        let attention = self.attention(backend, launch, shaders.at_once).await?;
-        let gradient = self.attention_gradient(backend, launch, shaders.at_once).await?;
+        let at_once = shaders.at_once;
+        let (matmul, depth) = self.matmul(backend, launch, at_once, self.buffers).await?;
+        let (half_matmul, half_depth) = self.matmul(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
+        let attention = self.attention(backend, launch, at_once).await?;
+        let gradient = self.attention_gradient(backend, launch, at_once).await?;
         let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
         Ok(Calibration {
             backend: backend.info().clone(),
             matmul,
-            half_matmul: self.half_matmul(backend, launch, matmul).await?,
+            half_matmul,
             matmul_side: self.of.side,
             attention,
             vector: self.vector(backend, launch, &shaders).await?,
@@ -177,6 +179,7 @@ impl Calibrator {
             copy_bandwidth: BytesPerSec(f64::from(ELEMENTS) * 4.0 / busy(copy, launch)),
             shaders: ShaderRates {
                 depth,
+                half_depth: Some(half_depth),
                 attention_gradient: gradient.0 / attention.0,
                 fp8: Some(self.short(backend, Format::E4m3, launch, product).await?),
                 fp8_block: Some(self.short(backend, Format::E4m3Blocks, launch, product).await?),
@@ -310,29 +313,17 @@ impl Calibrator {
         Ok(3.0 * f64::from(ELEMENTS) / (all - starting).max(all / 10.0))
     }
 
-    /// The rate of a matrix product in bf16, by how much longer it takes than one in fp32.
-    async fn half_matmul(
-        &self,
-        backend: &mut Backend,
-        launch: Nanos,
-        matmul_rate: FlopsPerSec,
-    ) -> Result<FlopsPerSec, ExecError> {
-        let sizes = [self.of.side, self.of.side, DEPTHS[1]];
-        let whole = busy(median(backend, &matmul(sizes, self.buffers)).await?, launch);
-        let halves = busy(median(backend, &matmul(sizes, self.buffers.map(in_bf16))).await?, launch);
-        Ok(FlopsPerSec(matmul_rate.0 * whole / halves))
-    }
-
     /// The rate of a matrix product, and the length of its contraction at which it reaches half of that.
     async fn matmul(
         &self,
         backend: &mut Backend,
         launch: Nanos,
         at_once: u32,
+        buffers: [Slice; 3],
     ) -> Result<(FlopsPerSec, f64), ExecError> {
         let mut seconds = [0.0; 2];
         for (seconds, k) in seconds.iter_mut().zip(DEPTHS) {
-            *seconds = busy(median(backend, &matmul([self.of.side, self.of.side, k], self.buffers)).await?, launch);
+            *seconds = busy(median(backend, &matmul([self.of.side, self.of.side, k], buffers)).await?, launch);
         }
         let [short, long] = DEPTHS.map(f64::from);
         let of_one = ((seconds[1] - seconds[0]) / (long - short)).max(1e-12);

@@ -83,6 +83,10 @@ impl Calibration {
                 words_per_second: middle(all, |c| c.shaders.words_per_second, |&rate| rate),
                 halves_per_second: middle(all, |c| c.shaders.halves_per_second, |&rate| rate),
                 depth: middle(all, |c| c.shaders.depth, |&depth| depth),
+                half_depth: first
+                    .shaders
+                    .half_depth
+                    .map(|_| middle(all, |c| c.shaders.half_depth.unwrap_or(0.0), |&depth| depth)),
                 attention_gradient: middle(all, |c| c.shaders.attention_gradient, |&share| share),
                 fp8: short(|c| c.shaders.fp8),
                 fp8_block: short(|c| c.shaders.fp8_block),
