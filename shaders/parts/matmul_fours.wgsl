@@ -1,5 +1,5 @@
-// Where a matrix product reads four numbers at once: rows of a factor begin at multiples of four. What is beyond the ends of
-// the sums is zero; what is beyond the edges is that of the last rows.
+// Where a matrix product reads four numbers at once: rows of a factor begin at multiples of four. What is beyond the
+// edges, and of `b` beyond the ends of the sums, is what lies at the last place; of `a` it is zero.
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cluster::{Device, RankId};
-use crate::cost::{input_type, kernel_bound, matmul_peak, work_on};
+use crate::cost::{input_type, kernel_bound, matmul_peak, peak_of, work_on};
 use crate::graph::{DType, Op, StepGraph};
 use crate::scenario::Scenario;
 use crate::trace::{Origin, Phase, Stream, Trace};
@@ -209,7 +209,7 @@ impl Known {
                 let (work, format) = (work_on(device, &step.dims, &step.tensors, op), input_type(step, op));
                 let bound = kernel_bound(device, &work, format).name();
                 let is_product = work.matmul_flops.0 * 2.0 > work.flops.0;
-                OfOp { peak: if is_product { matmul_peak(device, format) } else { device.fp32 }, bound }
+                OfOp { peak: if is_product { peak_of(device, &work, format) } else { device.fp32 }, bound }
             });
         }
         Self(known)

@@ -272,6 +272,7 @@ impl Backend {
         match &self.0 {
             #[cfg(feature = "gpu")]
             Inner::Gpu(backend) => backend.abilities(),
+            #[cfg(not(target_arch = "wasm32"))]
             Inner::Workers(backend) => backend.abilities(),
             _ => Abilities::default(),
         }

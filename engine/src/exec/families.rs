@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Kernel, elementwise_grid, folded_grid, shader};
+use super::kernel::{Kernel, MAX_WORKGROUPS, elementwise_grid, folded_grid, shader};
 use super::{Dispatch, Format};
 
 /// A way to compute a kernel.
@@ -174,7 +174,7 @@ impl Dispatch {
         let large = self.grid.iter().product::<u32>() >= WIDE_FROM;
         match self.kernel {
             Kernel::Matmul if self.allows(BROADCAST, device) => BROADCAST,
-            Kernel::Matmul if device.broadcasts() => BROADCAST_NUMBERS,
+            Kernel::Matmul if self.allows(BROADCAST_NUMBERS, device) => BROADCAST_NUMBERS,
             kernel if device.many && large && kernel.is_elementwise() => WIDE,
             kernel => kernel.default_family(device.many),
         }
@@ -194,14 +194,23 @@ impl Dispatch {
             (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
             (Kernel::Matmul, BROADCAST) => {
                 let whole = self.bindings.iter().all(|slice| slice.format == Format::Word);
-                device.broadcasts() && whole && quads(&self.params) && quads_of_result(&self.params)
+                device.broadcasts()
+                    && whole
+                    && self.fits(family)
+                    && quads(&self.params)
+                    && quads_of_result(&self.params)
             }
-            (Kernel::Matmul, BROADCAST_NUMBERS) => device.broadcasts(),
+            (Kernel::Matmul, BROADCAST_NUMBERS) => device.broadcasts() && self.fits(family),
             (Kernel::Matmul, COOPERATIVE) => device.cooperates && factors_in(Format::F16) && quads(&self.params),
             (Kernel::Attention, ATTENTION_VECTORS) => factors_in(Format::Word) && heads_of_fours(&self.params),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
         }
+    }
+
+    /// Whether its workgroups in a way are no more than a device counts.
+    fn fits(&self, family: u8) -> bool {
+        self.kernel.grid_of(family, &self.params, self.grid).iter().all(|&side| side <= MAX_WORKGROUPS)
     }
 
     /// Whose neighbours in memory are those along the sums of a product that is read four numbers at a time: 1 of `a`, 2 of
@@ -342,4 +351,25 @@ impl Kernel {
 /// A workgroup for each block, or an invocation.
 fn grid_of_blocks(blocks: u32, shared: bool) -> [u32; 3] {
     if shared { folded_grid(blocks) } else { elementwise_grid(blocks) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ShaderRates;
+
+    #[test]
+    fn what_the_cost_model_takes_for_granted_is_the_first_way() {
+        let (device, rates) = (Abilities::default(), ShaderRates::UNMEASURED);
+        assert_eq!((device.tile(), device.shares()), (rates.tile, rates.shares));
+    }
+
+    #[test]
+    fn some_devices_can_do_what_all_of_them_can() {
+        let eight = Abilities { subgroup: 8, many: false, cooperates: true };
+        let other = Abilities { subgroup: 32, many: true, cooperates: true };
+        assert_eq!(Abilities::common([eight, eight]), eight);
+        assert_eq!(Abilities::common([eight, other]), Abilities { cooperates: true, ..Abilities::default() });
+        assert_eq!(Abilities::common([]), Abilities::default());
+    }
 }

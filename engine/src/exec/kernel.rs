@@ -8,7 +8,7 @@
 pub const WORKGROUP_SIZE: u32 = 64;
 
 /// The most workgroups WebGPU promises in one dimension of a grid.
-const MAX_WORKGROUPS: u32 = 65_535;
+pub(super) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// What a kernel does with a storage buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,7 +331,7 @@ impl Kernel {
 mod tests {
     use std::collections::BTreeMap;
 
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
     use naga::{AddressSpace, Module, StorageAccess};
 
     use super::super::Format;
@@ -352,12 +352,14 @@ mod tests {
     /// What a kernel may need beyond the core of WebGPU.
     fn validator(kernel: Kernel) -> Validator {
         let half = match kernel {
-            // One of its ways is on matrix units.
-            Kernel::Matmul => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+            // One of its ways is on matrix units, and some have subgroups read together.
+            Kernel::Matmul => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
             _ if kernel.needs_half() => Capabilities::SHADER_FLOAT16,
             _ => Capabilities::empty(),
         };
-        Validator::new(ValidationFlags::all(), half)
+        let mut validator = Validator::new(ValidationFlags::all(), half);
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+        validator
     }
 
     fn address_spaces(module: &Module) -> BTreeMap<u32, AddressSpace> {

@@ -60,7 +60,7 @@ impl Kernel {
 
 impl Dispatch {
     /// Sums that an invocation keeps: one for each element of a head, rounded up so that few sources differ. Of a product
-    /// on matrix units, how its factors lie.
+    /// that is read four numbers at once, how its factors lie.
     pub fn sums(&self) -> u32 {
         if self.kernel == Kernel::Matmul {
             return self.along();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::{first_call, time_calls, warm_up};
-use super::{Backend, Dispatch, ExecError, Format, Kernel, Recording};
+use super::{Abilities, Backend, Dispatch, ExecError, Format, Kernel, Recording};
 use crate::units::Nanos;
 
 /// Rounds after the warm-up.
@@ -46,6 +46,16 @@ pub struct Tuned {
 }
 
 impl Tuned {
+    /// Whether there is a way to make a call that was not there when its shape was measured.
+    fn misses(&self, dispatch: &Dispatch, device: Abilities) -> bool {
+        let is_new = |family: u8| {
+            let name = dispatch.kernel.name_of(family);
+            dispatch.allows(family, device) && !self.candidates.iter().any(|known| known.family == name)
+        };
+        let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(u8::MAX);
+        (0..count).any(is_new)
+    }
+
     /// Operations per second of the fastest.
     pub fn best_rate(&self) -> f64 {
         self.candidates.first().map_or(0.0, |best| self.flops as f64 / best.nanos.secs().max(1e-9))
@@ -87,7 +97,7 @@ impl Tuning {
         }
     }
 
-    /// Measures the shapes of a recording of which nothing is known yet, on its own buffers: what it writes must not be
+    /// Measures the shapes of a recording of which nothing is known yet, or not of all ways that there are, on its own buffers: what it writes must not be
     /// needed. Kernels on the CPU have one way only.
     ///
     /// `progress` is told how many of how many shapes are done, and returns whether to go on.
@@ -103,11 +113,12 @@ impl Tuning {
         if backend.info().kind == super::BackendKind::Cpu {
             return Ok(());
         }
-        let device = device_key(backend);
+        let (device, abilities) = (device_key(backend), backend.abilities());
         let known = self.0.entry(device.clone()).or_default();
         let mut open: BTreeMap<String, &Dispatch> = BTreeMap::new();
         for dispatch in &recording.dispatches {
-            if let Some(key) = shape_key(dispatch).filter(|key| !known.contains_key(key)) {
+            let is_open = |key: &String| known.get(key).is_none_or(|tuned| tuned.misses(dispatch, abilities));
+            if let Some(key) = shape_key(dispatch).filter(is_open) {
                 open.entry(key).or_insert(dispatch);
             }
         }

@@ -219,6 +219,17 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
     if !(depth.is_finite() && depth >= 0.0) {
         return Err(invalid("cluster.custom.shaders.depth", depth, "a number of 0 or more", hint));
     }
+    let half = rates.half_depth.unwrap_or(0.0);
+    if !(half.is_finite() && half >= 0.0) {
+        return Err(invalid("cluster.custom.shaders.half_depth", half, "a number of 0 or more", hint));
+    }
+    for (path, [rows, columns]) in
+        [("cluster.custom.shaders.tile", rates.tile), ("cluster.custom.shaders.shares", rates.shares)]
+    {
+        if ![rows, columns].iter().all(|side| (1..=4096).contains(side)) {
+            return Err(invalid(path, format!("[{rows}, {columns}]"), "two numbers from 1 to 4096", hint));
+        }
+    }
     let share = rates.attention_gradient;
     if !(share.is_finite() && share > 0.0) {
         return Err(invalid("cluster.custom.shaders.attention_gradient", share, "a number above 0", hint));

@@ -76,8 +76,9 @@ fn attention_cases() -> Vec<Case> {
         })
     };
     let qkv = (batch * seq * groups * (q_per_group + 2) * head_dim) as usize;
-    let mut cases: Vec<Case> =
-        [causal, window, gathered, carried, whole].into_iter().flat_map(attention_passes).collect();
+    let all = [causal, window, gathered, carried, whole];
+    let of_fours = all.map(|params| attention::AttentionParams { head_dim: 12, value_dim: 8, ..params });
+    let mut cases: Vec<Case> = all.into_iter().chain(of_fours).flat_map(attention_passes).collect();
     cases.extend([causal, window].into_iter().flat_map(unfused_passes));
     cases.extend([1.0, -1.0].map(|direction| case(rope(direction), &[qkv, qkv])));
     let latent = params!(latent_join::LatentJoinParams {
@@ -205,7 +206,22 @@ fn matmul_cases() -> Vec<Case> {
 
 /// Products whose rows begin at multiples of four, as matrix units need it, with all transposes; two beside each other.
 fn products_of_quads() -> Vec<Case> {
-    let (m, n, k) = (132, 76, 36);
+    let activations = [matmul::BIAS | matmul::RELU, matmul::BIAS | matmul::TANH, 0];
+    let ways = [(true, false), (true, true), (false, false), (false, true)];
+    let all = activations.into_iter().flat_map(|epilogue| ways.map(|way| (way, epilogue)));
+    // Results that begin anywhere, and such that can be written four at a time.
+    let mut cases: Vec<Case> =
+        all.clone().map(|(way, epilogue)| of_quads([132, 76, 36], way, [3, 1], epilogue)).collect();
+    cases.extend(all.map(|(way, epilogue)| of_quads([132, 76, 36], way, [4, 4], epilogue)));
+    cases.extend(ways.map(|way| of_quads([4, 4, 4], way, [0, 0], 0)));
+    // Sums that end anywhere, where no neighbours are along them.
+    cases.extend([1, 33, 34, 35].map(|k| of_quads([20, 132, k], (false, false), [8, 0], matmul::BIAS)));
+    cases
+}
+
+/// Products of some sides whose factors lie along their sums or across them, whose results begin at a place and are so many
+/// numbers farther apart than they must be.
+fn of_quads([m, n, k]: [u32; 3], along: (bool, bool), [c_offset, apart]: [u32; 2], epilogue: u32) -> Case {
     let of = |a_along: bool, b_along: bool| {
         let strides = |along: bool, side: u32| if along { (k, 1) } else { (1, side) };
         let ((a_row_stride, a_col_stride), (b_col_stride, b_row_stride)) = (strides(a_along, m), strides(b_along, n));
@@ -218,18 +234,18 @@ fn products_of_quads() -> Vec<Case> {
             b_row_stride: b_row_stride,
             b_col_stride: b_col_stride,
             accumulate: 1,
-            epilogue: matmul::BIAS | matmul::RELU,
+            epilogue: epilogue,
             a_offset: 8,
-            c_offset: 3,
+            c_offset: c_offset,
             a_batch: m * k,
             b_batch: n * k + 4,
-            c_batch: m * n + 1,
+            c_batch: m * n + apart,
             batches: 2,
         });
-        let lengths = [8 + 2 * m * k, 2 * n * k + 4, n, 3 + 2 * m * n + 1];
+        let lengths = [8 + 2 * m * k, 2 * n * k + 4, n, c_offset + 2 * m * n + apart];
         case(params, &lengths.map(|length| length as usize))
     };
-    [(true, false), (true, true), (false, false), (false, true)].map(|(a, b)| of(a, b)).into()
+    of(along.0, along.1)
 }
 
 fn norm_cases() -> Vec<Case> {
@@ -750,6 +766,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
         updates::cases(),
     ];
     let mut seen = BTreeSet::new();
+    let mut ways_seen = BTreeSet::new();
     for case in cases.into_iter().flatten() {
         let data = data(&case, &mut random);
         let kernel = case.dispatch.kernel;
@@ -769,6 +786,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
                 if !allowed(&gpu, &case, &formats, family) {
                     continue;
                 }
+                ways_seen.insert(kernel.name_of(family));
                 compare(kernel, &run(&mut gpu, &case, &data, &formats), &expected, &formats);
             }
         }
@@ -776,4 +794,11 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     }
     let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !seen.contains(kernel)).collect();
     assert!(missing.is_empty(), "kernels without a case: {missing:?}");
+    // What reads for a subgroup is for devices of eight, what is on matrix units for those that have them.
+    let ways = Kernel::ALL.iter().flat_map(|kernel| kernel.families().iter().map(|family| family.name));
+    let needs_more = |name: &str| name.starts_with("matmul_broadcast") || name == "matmul_cooperative";
+    let unseen: Vec<_> = ways.filter(|name| !needs_more(name) && !ways_seen.contains(name)).collect();
+    assert!(unseen.is_empty(), "ways without a case: {unseen:?}");
+    let together = ["matmul_broadcast", "matmul_broadcast_numbers"].map(|name| ways_seen.contains(name));
+    assert_eq!(together, [!gpu.abilities().many && gpu.abilities().subgroup == 8; 2]);
 }

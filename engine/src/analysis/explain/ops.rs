@@ -161,7 +161,12 @@ fn kernel(device: &Device, work: &Work, dtype: DType) -> String {
         } else {
             String::new()
         };
-        let together = format!("max({compute} + {starts} + {words}{converting}, {memory}) + {launches}");
+        let more = if calls.products > 0.0 {
+            format!(" + {:.0} products / {}", calls.products, device.fp32_matmul)
+        } else {
+            String::new()
+        };
+        let together = format!("max({compute}{more} + {starts} + {words}{converting}, {memory}) + {launches}");
         return if calls.may_be_alone(rates, work) {
             format!("min({together}, all by one + {})", rates.alone)
         } else {

@@ -31,6 +31,26 @@ const ANGLE: f64 = 24.0;
 /// Operations that find whether a lookup is of a row: its place, the bounds of that, and a comparison.
 const OF_LOOKUP: f64 = 8.0;
 
+/// Products of experts: their rows come from several ranks, one behind the other, and are multiplied rank by rank. So the
+/// gradient of a weight begins anew for each of them, and what a rank sends fills tiles of its own.
+///
+/// What is more in that than one product over all rows counts as [`Calls::products`], in 16 bits as in 32: a beginning
+/// takes about as long there.
+fn of_experts(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op, accumulate: bool) -> Calls {
+    let [a, c] = [op.reads[0], op.writes[0]].map(|id| tensors[id.index()].local);
+    let experts = dims.local_experts.max(1);
+    let capacity = (dims.expert_capacity / dims.stream_ranks.max(1)).max(1);
+    let times = (a.rows / (capacity * experts)).max(1);
+    let of = |rows: u32, k: u32| product(rates, [rows, c.cols, k]).products * f64::from(experts);
+    let more = if accumulate {
+        of(a.cols, 0) * f64::from(times - 1)
+    } else {
+        of(capacity, a.cols) * f64::from(times) - of(capacity * times, a.cols)
+    };
+    let calls = Calls { products: more, ..Calls::of(c.elements(), 0.0) };
+    if accumulate { calls.times(times) } else { Calls { count: times, ..calls } }
+}
+
 /// What the shaders make of an op where every invocation computes for itself.
 pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
@@ -200,16 +220,7 @@ pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], o
             Calls { count: u32::try_from(tables.max(1)).unwrap_or(1), ..calls }
         }
         OpKind::Matmul { .. } => Calls::of(written, 0.0),
-        // Rows of experts come from several ranks, one behind the other, and are multiplied rank by rank.
-        OpKind::GroupedMatmul { accumulate, .. } => {
-            let experts = dims.local_experts.max(1);
-            let capacity = (dims.expert_capacity / dims.stream_ranks.max(1)).max(1);
-            let times = shape(reads, 0).map_or(1, |a| (a.rows / (capacity * experts)).max(1));
-            let (m, n) = (if accumulate { cols(reads, 0) } else { capacity.into() }, cols(writes, 0));
-            let [m, n] = [m, n].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
-            let beginnings = product(rates, [m, n, 0]).products * f64::from((times - 1) * experts);
-            Calls { products: beginnings, count: times, ..Calls::of(written, 0.0) }
-        }
+        OpKind::GroupedMatmul { accumulate, .. } => of_experts(rates, dims, tensors, op, accumulate),
         // Attention whose scores are stored: both numbers of every product are read.
         OpKind::AttentionScores => {
             let products = written as f64 * f64::from(dims.head_dim);
