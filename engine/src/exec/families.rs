@@ -208,6 +208,12 @@ impl Dispatch {
         }
     }
 
+    /// All ways that a device has to make it.
+    pub fn ways(&self, device: Abilities) -> impl Iterator<Item = u8> {
+        let count = u8::try_from(self.kernel.families().len()).unwrap_or(u8::MAX);
+        (0..count).filter(move |&family| self.allows(family, device))
+    }
+
     /// Whether its workgroups in a way are no more than a device counts.
     fn fits(&self, family: u8) -> bool {
         self.kernel.grid_of(family, &self.params, self.grid).iter().all(|&side| side <= MAX_WORKGROUPS)

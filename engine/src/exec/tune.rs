@@ -48,12 +48,8 @@ pub struct Tuned {
 impl Tuned {
     /// Whether there is a way to make a call that was not there when its shape was measured.
     fn misses(&self, dispatch: &Dispatch, device: Abilities) -> bool {
-        let is_new = |family: u8| {
-            let name = dispatch.kernel.name_of(family);
-            dispatch.allows(family, device) && !self.candidates.iter().any(|known| known.family == name)
-        };
-        let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(u8::MAX);
-        (0..count).any(is_new)
+        let is_known = |name: &str| self.candidates.iter().any(|known| known.family == name);
+        dispatch.ways(device).any(|family| !is_known(dispatch.kernel.name_of(family)))
     }
 
     /// Operations per second of the fastest.
@@ -97,8 +93,8 @@ impl Tuning {
         }
     }
 
-    /// Measures the shapes of a recording of which nothing is known yet, or not of all ways that there are, on its own buffers: what it writes must not be
-    /// needed. Kernels on the CPU have one way only.
+    /// Measures the shapes of a recording of which nothing is known yet, or not of all ways that there are, on its own
+    /// buffers: what it writes must not be needed. Kernels on the CPU have one way only.
     ///
     /// `progress` is told how many of how many shapes are done, and returns whether to go on.
     ///
@@ -136,10 +132,8 @@ impl Tuning {
 
 /// Times all ways to make a call.
 async fn race(backend: &mut Backend, dispatch: &Dispatch) -> Result<Tuned, ExecError> {
-    let count = u8::try_from(dispatch.kernel.families().len()).unwrap_or(1);
-    let mut best: Vec<Option<Nanos>> = vec![None; usize::from(count)];
-    let device = backend.abilities();
-    let mut racing: Vec<u8> = (0..count).filter(|&family| dispatch.allows(family, device)).collect();
+    let mut best: Vec<Option<Nanos>> = vec![None; dispatch.kernel.families().len()];
+    let mut racing: Vec<u8> = dispatch.ways(backend.abilities()).collect();
     // All are compiled before one is timed: a device that has waited for a compiler has lowered its clocks.
     for &family in &racing {
         best[usize::from(family)] = Some(first_call(backend, &dispatch.clone().by(family)).await?);

@@ -216,12 +216,11 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
     if !(halves.is_finite() && halves > 0.0) {
         return Err(invalid("cluster.custom.shaders.halves_per_second", halves, "a number above 0", hint));
     }
-    if !(depth.is_finite() && depth >= 0.0) {
-        return Err(invalid("cluster.custom.shaders.depth", depth, "a number of 0 or more", hint));
-    }
-    let half = rates.half_depth.unwrap_or(0.0);
-    if !(half.is_finite() && half >= 0.0) {
-        return Err(invalid("cluster.custom.shaders.half_depth", half, "a number of 0 or more", hint));
+    let half_depth = rates.half_depth.unwrap_or(depth);
+    for (path, depth) in [("cluster.custom.shaders.depth", depth), ("cluster.custom.shaders.half_depth", half_depth)] {
+        if !(depth.is_finite() && depth >= 0.0) {
+            return Err(invalid(path, depth, "a number of 0 or more", hint));
+        }
     }
     for (path, [rows, columns]) in
         [("cluster.custom.shaders.tile", rates.tile), ("cluster.custom.shaders.shares", rates.shares)]

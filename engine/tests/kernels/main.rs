@@ -221,31 +221,28 @@ fn products_of_quads() -> Vec<Case> {
 
 /// Products of some sides whose factors lie along their sums or across them, whose results begin at a place and are so many
 /// numbers farther apart than they must be.
-fn of_quads([m, n, k]: [u32; 3], along: (bool, bool), [c_offset, apart]: [u32; 2], epilogue: u32) -> Case {
-    let of = |a_along: bool, b_along: bool| {
-        let strides = |along: bool, side: u32| if along { (k, 1) } else { (1, side) };
-        let ((a_row_stride, a_col_stride), (b_col_stride, b_row_stride)) = (strides(a_along, m), strides(b_along, n));
-        let params = params!(matmul::MatmulParams {
-            m: m,
-            n: n,
-            k: k,
-            a_row_stride: a_row_stride,
-            a_col_stride: a_col_stride,
-            b_row_stride: b_row_stride,
-            b_col_stride: b_col_stride,
-            accumulate: 1,
-            epilogue: epilogue,
-            a_offset: 8,
-            c_offset: c_offset,
-            a_batch: m * k,
-            b_batch: n * k + 4,
-            c_batch: m * n + apart,
-            batches: 2,
-        });
-        let lengths = [8 + 2 * m * k, 2 * n * k + 4, n, c_offset + 2 * m * n + apart];
-        case(params, &lengths.map(|length| length as usize))
-    };
-    of(along.0, along.1)
+fn of_quads([m, n, k]: [u32; 3], (a_along, b_along): (bool, bool), [c_offset, apart]: [u32; 2], epilogue: u32) -> Case {
+    let strides = |along: bool, side: u32| if along { (k, 1) } else { (1, side) };
+    let ((a_row_stride, a_col_stride), (b_col_stride, b_row_stride)) = (strides(a_along, m), strides(b_along, n));
+    let params = params!(matmul::MatmulParams {
+        m: m,
+        n: n,
+        k: k,
+        a_row_stride: a_row_stride,
+        a_col_stride: a_col_stride,
+        b_row_stride: b_row_stride,
+        b_col_stride: b_col_stride,
+        accumulate: 1,
+        epilogue: epilogue,
+        a_offset: 8,
+        c_offset: c_offset,
+        a_batch: m * k,
+        b_batch: n * k + 4,
+        c_batch: m * n + apart,
+        batches: 2,
+    });
+    let lengths = [8 + 2 * m * k, 2 * n * k + 4, n, c_offset + 2 * m * n + apart];
+    case(params, &lengths.map(|length| length as usize))
 }
 
 fn norm_cases() -> Vec<Case> {
