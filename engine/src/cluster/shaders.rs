@@ -45,6 +45,16 @@ pub struct ShaderRates {
     /// The same of products in 16 bits; as long as of others, where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_depth: Option<f64>,
+    /// Queries that a workgroup of attention has.
+    #[serde(default = "ShaderRates::queries")]
+    pub queries: u32,
+    /// Rate of attention on numbers in 16 bits, as a share of that in fp32.
+    #[serde(default = "alike")]
+    pub half_attention: f64,
+    /// Words that a norm reads or writes per second where its rows are of fours, which may be moved four at a time; as many
+    /// as any other kernel, where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_words_per_second: Option<f64>,
     /// Rate of the gradient of attention, as a share of that of attention itself.
     #[serde(default = "alike")]
     pub attention_gradient: f64,
@@ -79,6 +89,13 @@ impl ShaderRates {
     const TILE: [u32; 2] = [64, 32];
     const SHARES: [u32; 2] = [8, 4];
 
+    /// Of the attention that every device can compute.
+    const QUERIES: u32 = 512;
+
+    fn queries() -> u32 {
+        Self::QUERIES
+    }
+
     fn tile() -> [u32; 2] {
         Self::TILE
     }
@@ -106,6 +123,9 @@ impl ShaderRates {
         shares: Self::SHARES,
         depth: 0.0,
         half_depth: None,
+        queries: Self::QUERIES,
+        half_attention: 1.0,
+        norm_words_per_second: None,
         attention_gradient: 1.0,
         fp8: None,
         fp8_block: None,

@@ -36,6 +36,17 @@ macro_rules! by_workgroup {
     };
 }
 
+/// The same and, behind them, one with an invocation for each row that reads four neighbours at once.
+macro_rules! by_rows {
+    ($name:literal, $shared:literal, $vectors:literal) => {
+        [
+            family!($name, 1, 1),
+            family!(shared $shared + "lane_sum", 1, 1),
+            family!($vectors, 1, 1),
+        ]
+    };
+}
+
 /// Matrix products: in registers alone, by way of workgroup memory, on matrix units, and for devices whose vectors are eight
 /// invocations, which may be able to show each other what they have.
 const MATMUL: [Family; 11] = [
@@ -64,7 +75,7 @@ const MATMUL: [Family; 11] = [
 ];
 
 /// Attention by the queries that share what is read of the keys: more of them need fewer reads and more registers.
-const ATTENTION: [Family; 4] = [
+const ATTENTION: [Family; 6] = [
     family!("attention" + "attention" + "attention_places" + "attention_blocks" + "attention_numbers", 8, 1),
     family!("attention_narrow" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
@@ -72,6 +83,13 @@ const ATTENTION: [Family; 4] = [
         name: "attention_vectors",
         source: shader!("attention" + "attention" + "attention_places" + "attention_blocks" + "attention_vectors"),
         tile: [8, 1],
+        shared: false,
+    },
+    family!("attention_broadcast" + "attention" + "attention_places" + "attention_broadcast_vectors", 16, 1),
+    Family {
+        name: "attention_broadcast_numbers",
+        source: shader!("attention_broadcast" + "attention" + "attention_places" + "attention_broadcast_numbers"),
+        tile: [16, 1],
         shared: false,
     },
 ];
@@ -85,10 +103,10 @@ const ATTENTION_GRAD_KV: [Family; 2] = [
 ];
 
 /// Rows, of which a workgroup has one.
-const RMS_NORM: [Family; 2] = by_workgroup!("rms_norm", 1, 1, "rms_norm_shared" + "lane_sum");
-const RMS_NORM_GRAD: [Family; 2] = by_workgroup!("rms_norm_grad", 1, 1, "rms_norm_grad_shared" + "lane_sum");
-const LAYER_NORM: [Family; 2] = by_workgroup!("layer_norm", 1, 1, "layer_norm_shared" + "lane_sum");
-const LAYER_NORM_GRAD: [Family; 2] = by_workgroup!("layer_norm_grad", 1, 1, "layer_norm_grad_shared" + "lane_sum");
+const RMS_NORM: [Family; 3] = by_rows!("rms_norm", "rms_norm_shared", "rms_norm_vectors");
+const RMS_NORM_GRAD: [Family; 3] = by_rows!("rms_norm_grad", "rms_norm_grad_shared", "rms_norm_grad_vectors");
+const LAYER_NORM: [Family; 3] = by_rows!("layer_norm", "layer_norm_shared", "layer_norm_vectors");
+const LAYER_NORM_GRAD: [Family; 3] = by_rows!("layer_norm_grad", "layer_norm_grad_shared", "layer_norm_grad_vectors");
 const ROW_MAX: [Family; 2] = by_workgroup!("row_max", 1, 1, "row_max_shared");
 const SUM_EXP: [Family; 2] = by_workgroup!("sum_exp", 1, 1, "sum_exp_shared" + "lane_sum");
 
@@ -116,11 +134,20 @@ const BROADCAST_NUMBERS: u8 = 10;
 /// Rows and columns of a result that an invocation of the first way to make a product computes.
 const OF_INVOCATION: [u32; 2] = [8, 4];
 
+/// Queries that a workgroup of the first way of attention has: eight for each invocation.
+const QUERIES_OF_WORKGROUP: u32 = 512;
+
 /// Invocations of a subgroup that they are written for.
 const LANES: u32 = 8;
 
-/// The place of attention that reads four numbers at once.
+/// The places of attention that reads four numbers at once, and of that of which a subgroup reads queries once for all its
+/// invocations: four numbers at once, and number by number.
 const ATTENTION_VECTORS: u8 = 3;
+const ATTENTION_BROADCAST: u8 = 4;
+const ATTENTION_BROADCAST_NUMBERS: u8 = 5;
+
+/// The place of norms that read four numbers at once.
+const ROWS_OF_VECTORS: u8 = 2;
 
 /// The way of elementwise kernels that gives an invocation four elements, for devices that start workgroups more slowly than
 /// these move what they have.
@@ -157,6 +184,11 @@ impl Abilities {
         MATMUL[usize::from(if self.broadcasts() { BROADCAST } else { 0 })].tile
     }
 
+    /// Queries that a workgroup of attention has by default.
+    pub fn queries(self) -> u32 {
+        if self.broadcasts() { ATTENTION[usize::from(ATTENTION_BROADCAST)].tile[0] } else { QUERIES_OF_WORKGROUP }
+    }
+
     /// Rows and columns of it for which a number of a factor is read, and widened, once.
     pub fn shares(self) -> [u32; 2] {
         if self.broadcasts() { self.tile() } else { OF_INVOCATION }
@@ -175,6 +207,9 @@ impl Dispatch {
         match self.kernel {
             Kernel::Matmul if self.allows(BROADCAST, device) => BROADCAST,
             Kernel::Matmul if self.allows(BROADCAST_NUMBERS, device) => BROADCAST_NUMBERS,
+            Kernel::Attention if self.allows(ATTENTION_BROADCAST, device) => ATTENTION_BROADCAST,
+            Kernel::Attention if self.allows(ATTENTION_BROADCAST_NUMBERS, device) => ATTENTION_BROADCAST_NUMBERS,
+            kernel if kernel.is_norm() && !device.many && self.allows(ROWS_OF_VECTORS, device) => ROWS_OF_VECTORS,
             kernel if device.many && large && kernel.is_elementwise() => WIDE,
             kernel => kernel.default_family(device.many),
         }
@@ -193,9 +228,8 @@ impl Dispatch {
         match (self.kernel, family) {
             (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
             (Kernel::Matmul, BROADCAST) => {
-                let whole = self.bindings.iter().all(|slice| slice.format == Format::Word);
                 device.broadcasts()
-                    && whole
+                    && self.is_whole()
                     && self.fits(family)
                     && quads(&self.params)
                     && quads_of_result(&self.params)
@@ -203,9 +237,19 @@ impl Dispatch {
             (Kernel::Matmul, BROADCAST_NUMBERS) => device.broadcasts() && self.fits(family),
             (Kernel::Matmul, COOPERATIVE) => device.cooperates && factors_in(Format::F16) && quads(&self.params),
             (Kernel::Attention, ATTENTION_VECTORS) => factors_in(Format::Word) && heads_of_fours(&self.params),
+            (Kernel::Attention, ATTENTION_BROADCAST) => {
+                device.broadcasts() && self.is_whole() && heads_of_fours(&self.params)
+            }
+            (Kernel::Attention, ATTENTION_BROADCAST_NUMBERS) => device.broadcasts(),
+            (kernel, ROWS_OF_VECTORS) if kernel.is_norm() => self.is_whole() && self.params[1].is_multiple_of(4),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
         }
+    }
+
+    /// Whether all that it reads and writes lies as words.
+    fn is_whole(&self) -> bool {
+        self.bindings.iter().all(|slice| slice.format == Format::Word)
     }
 
     /// All ways that a device has to make it.
@@ -281,6 +325,11 @@ impl Kernel {
         }
     }
 
+    /// Whether it normalises rows, or is the gradient of that for what was normalised.
+    fn is_norm(self) -> bool {
+        matches!(self, Self::RmsNorm | Self::RmsNormGrad | Self::LayerNorm | Self::LayerNormGrad)
+    }
+
     /// Whether an invocation does no more than to move one element, or two.
     pub fn is_elementwise(self) -> bool {
         matches!(
@@ -316,7 +365,11 @@ impl Kernel {
 
     /// Whether a way clamps all places by itself, so that nothing else must.
     pub fn stays_inside(self, family: u8) -> bool {
-        self == Self::Matmul && matches!(family, VECTORS | ROWS | ROW_VECTORS | BROADCAST | BROADCAST_NUMBERS)
+        match self {
+            Self::Matmul => matches!(family, VECTORS | ROWS | ROW_VECTORS | BROADCAST | BROADCAST_NUMBERS),
+            Self::Attention => matches!(family, ATTENTION_BROADCAST | ATTENTION_BROADCAST_NUMBERS),
+            _ => false,
+        }
     }
 
     /// The source of a way to compute it.
@@ -340,7 +393,9 @@ impl Kernel {
         match (self, shared, params) {
             (Self::Matmul, _, [m, n, ..]) => [n.div_ceil(cols), m.div_ceil(rows), grid[2]],
             (Self::Attention | Self::AttentionGradQ, _, [batch, queries, _, groups, heads, ..]) => {
-                grid_of_blocks(batch * queries.div_ceil(rows) * groups * heads, shared)
+                // A workgroup for each block, or an invocation.
+                let blocks = batch * queries.div_ceil(rows) * groups * heads;
+                if shared || family >= ATTENTION_BROADCAST { folded_grid(blocks) } else { elementwise_grid(blocks) }
             }
             (Self::AttentionGradKv, true, [batch, _, keys, groups, ..]) => {
                 folded_grid(batch * keys.div_ceil(rows) * groups)
@@ -354,11 +409,6 @@ impl Kernel {
     }
 }
 
-/// A workgroup for each block, or an invocation.
-fn grid_of_blocks(blocks: u32, shared: bool) -> [u32; 3] {
-    if shared { folded_grid(blocks) } else { elementwise_grid(blocks) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,7 +417,8 @@ mod tests {
     #[test]
     fn what_the_cost_model_takes_for_granted_is_the_first_way() {
         let (device, rates) = (Abilities::default(), ShaderRates::UNMEASURED);
-        assert_eq!((device.tile(), device.shares()), (rates.tile, rates.shares));
+        let of_device = (device.tile(), device.shares(), device.queries());
+        assert_eq!(of_device, (rates.tile, rates.shares, rates.queries));
     }
 
     #[test]

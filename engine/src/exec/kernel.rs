@@ -329,6 +329,7 @@ impl Kernel {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a broken shader shall fail the test with its message")]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
 
     use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
@@ -337,15 +338,15 @@ mod tests {
     use super::super::Format;
     use super::*;
 
-    fn parse((name, source): (&str, &str)) -> Module {
+    fn parse(name: &str, source: &str) -> Module {
         naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)))
     }
 
-    /// All shaders with their kernel, each way of it.
-    fn shaders() -> impl Iterator<Item = (Kernel, (&'static str, &'static str))> {
+    /// All shaders with their kernel, each way of it, with marked loops written out.
+    fn shaders() -> impl Iterator<Item = (Kernel, &'static str, Cow<'static, str>)> {
         Kernel::ALL.iter().flat_map(|&kernel| {
             let ways = u8::try_from(kernel.families().len().max(1)).unwrap();
-            (0..ways).map(move |way| (kernel, (kernel.name_of(way), kernel.source_of(way))))
+            (0..ways).map(move |way| (kernel, kernel.name_of(way), kernel.source_in(way, &[], 0)))
         })
     }
 
@@ -354,6 +355,7 @@ mod tests {
         let half = match kernel {
             // One of its ways is on matrix units, and some have subgroups read together.
             Kernel::Matmul => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
+            Kernel::Attention => Capabilities::SUBGROUP,
             _ if kernel.needs_half() => Capabilities::SHADER_FLOAT16,
             _ => Capabilities::empty(),
         };
@@ -373,8 +375,8 @@ mod tests {
 
     #[test]
     fn every_shader_is_valid_and_has_one_entry_point() {
-        for (kernel, shader) in shaders() {
-            let module = parse(shader);
+        for (kernel, name, source) in shaders() {
+            let module = parse(name, &source);
             let validated = validator(kernel).validate(&module);
             assert!(validated.is_ok(), "{}: {validated:?}", kernel.name());
             assert_eq!(module.entry_points.len(), 1, "{}", kernel.name());
@@ -384,7 +386,7 @@ mod tests {
 
     #[test]
     fn every_shader_is_valid_on_buffers_of_every_format() {
-        for (kernel, (name, _)) in shaders() {
+        for (kernel, name, _) in shaders() {
             let family = kernel.families().iter().position(|family| family.name == name).unwrap_or(0);
             let family = u8::try_from(family).unwrap();
             for format in Format::ALL {
@@ -395,7 +397,7 @@ mod tests {
                 };
                 let formats: Vec<Format> = kernel.bindings().iter().map(of).collect();
                 let source = kernel.source_in(family, &formats, 0);
-                let module = parse((name, &source));
+                let module = parse(name, &source);
                 let validated = validator(kernel).validate(&module);
                 assert!(validated.is_ok(), "{name} in {}: {validated:?}\n{source}", format.name());
             }
@@ -404,21 +406,21 @@ mod tests {
 
     #[test]
     fn every_shader_has_the_declared_bindings() {
-        for (kernel, shader) in shaders() {
+        for (kernel, name, source) in shaders() {
             let access = |access: &Access| match access {
                 Access::Read => AddressSpace::Storage { access: StorageAccess::LOAD },
                 Access::ReadWrite => AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE },
             };
             let storage = kernel.bindings().iter().map(access);
             let declared = (0..).zip(storage.chain([AddressSpace::Uniform])).collect::<BTreeMap<_, _>>();
-            assert_eq!(address_spaces(&parse(shader)), declared, "{}", kernel.name());
+            assert_eq!(address_spaces(&parse(name, &source)), declared, "{}", kernel.name());
         }
     }
 
     #[test]
     fn every_shader_uses_all_its_bindings() {
-        for (kernel, shader) in shaders() {
-            let module = parse(shader);
+        for (kernel, name, source) in shaders() {
+            let module = parse(name, &source);
             let info = validator(kernel).validate(&module).unwrap();
             // A binding that is never used drops out of an automatic layout.
             for (handle, variable) in module.global_variables.iter() {

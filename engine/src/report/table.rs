@@ -247,6 +247,7 @@ pub fn calibration_table(measured: &Calibration) -> String {
     line(&format!("matmul (side {})", measured.matmul_side), measured.matmul.to_string());
     line("matmul in bf16", measured.half_matmul.to_string());
     line("attention", measured.attention.to_string());
+    line("attention in bf16", FlopsPerSec(measured.attention.0 * shaders.half_attention).to_string());
     line("its gradient", FlopsPerSec(measured.attention.0 * shaders.attention_gradient).to_string());
     line("elementwise", measured.vector.to_string());
     line("memory bandwidth", measured.memory_bandwidth.to_string());
@@ -257,6 +258,9 @@ pub fn calibration_table(measured: &Calibration) -> String {
     line("workgroups", format!("{} at once, {} each to start and end", shaders.at_once, shaders.workgroup));
     line("words", format!("{:.3e} read or written per second", shaders.words_per_second));
     line("halves", format!("{:.3e} read or written per second", shaders.halves_per_second));
+    if let Some(words) = shaders.norm_words_per_second {
+        line("words of norms", format!("{words:.3e} read or written per second, where rows are of fours"));
+    }
     line("matmul depth", format!("{:.0}", shaders.depth));
     let formats = [("fp8", shaders.fp8), ("fp8 in blocks", shaders.fp8_block), ("nvfp4", shaders.nvfp4)];
     for (name, short) in formats.into_iter().filter_map(|(name, short)| Some((name, short?))) {

@@ -229,9 +229,14 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
             return Err(invalid(path, format!("[{rows}, {columns}]"), "two numbers from 1 to 4096", hint));
         }
     }
-    let share = rates.attention_gradient;
-    if !(share.is_finite() && share > 0.0) {
-        return Err(invalid("cluster.custom.shaders.attention_gradient", share, "a number above 0", hint));
+    for (path, rate) in [
+        ("cluster.custom.shaders.attention_gradient", rates.attention_gradient),
+        ("cluster.custom.shaders.half_attention", rates.half_attention),
+        ("cluster.custom.shaders.norm_words_per_second", rates.norm_words_per_second.unwrap_or(words)),
+    ] {
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(invalid(path, rate, "a number above 0", hint));
+        }
     }
     for (path, short) in [
         ("cluster.custom.shaders.fp8", rates.fp8),
@@ -244,8 +249,12 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
             return Err(invalid(path, slowest, "a number above 0", hint));
         }
     }
-    if rates.at_once == 0 {
-        return Err(invalid("cluster.custom.shaders.at_once", 0, "at least 1", hint));
+    for (path, count) in
+        [("cluster.custom.shaders.at_once", rates.at_once), ("cluster.custom.shaders.queries", rates.queries)]
+    {
+        if count == 0 {
+            return Err(invalid(path, 0, "at least 1", hint));
+        }
     }
     Ok(Some(rates))
 }

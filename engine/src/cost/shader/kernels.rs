@@ -6,9 +6,6 @@ use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
 use crate::scenario::optimizer::NEWTON_SCHULZ_ITERATIONS;
 
-/// Queries of an invocation of attention.
-const QUERIES: u64 = 8;
-
 /// Elements of a result of a convolution that an invocation computes.
 const OF_QUADS: u64 = 16;
 
@@ -51,6 +48,16 @@ fn of_experts(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op, acc
     if accumulate { calls.times(times) } else { Calls { count: times, ..calls } }
 }
 
+/// Words that a norm reads or writes for an element, as if they were moved as fast as by other kernels.
+fn of_norm(rates: &ShaderRates, tensors: &[Tensor], op: &Op, words: f64) -> f64 {
+    let mut all = op.reads.iter().chain(&op.writes).map(|id| &tensors[id.index()]);
+    let of_fours = op.reads.first().is_some_and(|id| tensors[id.index()].local.cols.is_multiple_of(4));
+    match rates.norm_words_per_second {
+        Some(rate) if of_fours && all.all(|tensor| tensor.dtype.size() == 4) => words * rates.words_per_second / rate,
+        _ => words,
+    }
+}
+
 /// What the shaders make of an op where every invocation computes for itself.
 pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> Calls {
     let shape = |ids: &[TensorId], at: usize| ids.get(at).map(|id| tensors[id.index()].local);
@@ -73,8 +80,8 @@ pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], o
             drawn(divided(if bias { 6.25 } else { 3.25 }, f64::from(u8::from(bias))), written)
         }
         OpKind::Residual { bias } => divided(if bias { 6.0 } else { 3.0 }, f64::from(u8::from(bias))),
-        OpKind::Norm => by_row(if dims.layer_norm { 6.0 } else { 4.0 }),
-        OpKind::NormGrad => by_row(7.0),
+        OpKind::Norm => by_row(of_norm(rates, tensors, op, if dims.layer_norm { 6.0 } else { 4.0 })),
+        OpKind::NormGrad => by_row(of_norm(rates, tensors, op, 7.0)),
         OpKind::NormGradParameters => by_column(if dims.layer_norm { 4.0 } else { 3.0 }),
         OpKind::ColumnSum => by_column(1.0),
         OpKind::Rope { .. } => {
@@ -241,7 +248,10 @@ pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], o
         OpKind::AttentionSoftmaxGrad => Calls::of(read / u64::from(dims.sequence).max(1), read as f64 * 5.0),
         OpKind::Dropout => drawn(each(2.25), written),
         OpKind::DropoutGrad => each(2.25),
-        OpKind::Attention | OpKind::ContextAttention { .. } => Calls::of(size(writes, 1) / QUERIES, 0.0),
+        OpKind::Attention | OpKind::ContextAttention { .. } => {
+            let workgroups = size(writes, 1).div_ceil(u64::from(rates.queries.max(1)));
+            Calls { workgroups: workgroups.max(1), ..Calls::of(1, 0.0) }
+        }
         OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
         OpKind::ContextAttentionGrad { .. } => Calls::of(size(writes, 2) / OWN, 0.0).times(3),
         // Every value is copied to the next.

@@ -99,12 +99,17 @@ pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> C
     let [whole, halves] = elements.map(|elements| elements as f64);
     // As if all that an op touches were touched alike.
     let calls = Calls { halves: calls.words * halves / (whole + halves).max(1.0), ..calls };
-    let share = if is_attention_gradient(op) { rates.attention_gradient } else { 1.0 };
-    Calls { share, ..converted(rates, tensors, op, calls) }
+    Calls { share: share(rates, tensors, op), ..converted(rates, tensors, op, calls) }
 }
 
-fn is_attention_gradient(op: &Op) -> bool {
-    matches!(op.kind, OpKind::AttentionGrad | OpKind::ContextAttentionGrad { .. })
+/// How fast the products of an op are, as a share of what is measured of such.
+fn share(rates: &ShaderRates, tensors: &[Tensor], op: &Op) -> f64 {
+    let in_halves = op.reads.iter().any(|id| tensors[id.index()].dtype.size() == 2);
+    match op.kind {
+        OpKind::AttentionGrad | OpKind::ContextAttentionGrad { .. } => rates.attention_gradient,
+        OpKind::Attention | OpKind::ContextAttention { .. } if in_halves => rates.half_attention,
+        _ => 1.0,
+    }
 }
 
 /// Numbers of fewer than 16 bits: those that a cast writes are made in two passes, or one, whose rate was measured with what

@@ -185,13 +185,18 @@ impl Bench<'_> {
         let nothing = Dispatch::new(&FillParams { n: 1, ..FillParams::default() }, [self.slice(2, 1)]);
         debug_assert_eq!(nothing.kernel, Kernel::Fill);
         let chain = Recording { dispatches: vec![nothing.clone(); CALLS as usize], scopes: scopes_of_one(CALLS) };
-        let (device, host) = self.replays(&chain).await?;
+        let Replays { device, all, encoding, submitting } = self.replays(&chain).await?;
         let each = |time: Nanos| Nanos(time.0 / i64::from(CALLS)).max(Nanos(1));
         self.add(Figure::latency("call in a chain, on the device".to_owned(), each(device)));
-        self.add(Figure::latency("call in a chain, until all are done".to_owned(), each(host)));
+        self.add(Figure::latency("call in a chain, until all are done".to_owned(), each(all)));
+        // Not where calls are timed one by one.
+        if encoding > Nanos::ZERO {
+            self.add(Figure::latency("call in a chain, written by the host".to_owned(), each(encoding)));
+            self.add(Figure::latency("call in a chain, handed to the driver".to_owned(), each(submitting)));
+        }
         let single = Recording { dispatches: vec![nothing], scopes: scopes_of_one(1) };
-        let (_, host) = self.replays(&single).await?;
-        self.add(Figure::latency("submission of one call, until it is done".to_owned(), host));
+        let Replays { all, .. } = self.replays(&single).await?;
+        self.add(Figure::latency("submission of one call, until it is done".to_owned(), all));
         let mut reads = Vec::new();
         for _ in 0..SINGLE_CALLS {
             reads.push(self.read_back(1).await?);
@@ -201,19 +206,35 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Median times of a recording: of its one scope, and on the host's clock.
-    async fn replays(&mut self, recording: &Recording) -> Result<(Nanos, Nanos), ExecError> {
+    /// Median times of a recording of one scope.
+    async fn replays(&mut self, recording: &Recording) -> Result<Replays, ExecError> {
         self.backend.prepare(recording).await?;
-        let (mut device, mut host) = (Vec::new(), Vec::new());
+        let mut times = [(); 4].map(|()| Vec::new());
         for _ in 0..=SINGLE_CALLS {
             let begin = Instant::now();
-            let times = self.backend.replay(recording).await?.of_one();
-            host.push(since(begin));
-            device.push(times.first().map_or(Nanos(1), |&(start, end)| end - start));
+            let scope = self.backend.replay(recording).await?.of_one();
+            let all = since(begin);
+            let device = scope.first().map_or(Nanos(1), |&(start, end)| end - start);
+            let host = self.backend.host().unwrap_or_default();
+            let found = [device, all, host.encoding, host.submitting];
+            times.iter_mut().zip(found).for_each(|(times, found)| times.push(found));
         }
         // The first one compiles.
-        Ok((median(&mut device[1..]), median(&mut host[1..])))
+        let [device, all, encoding, submitting] = times.map(|mut times| median(&mut times[1..]));
+        Ok(Replays { device, all, encoding, submitting })
     }
+}
+
+/// What a recording takes in the median.
+struct Replays {
+    /// On the device.
+    device: Nanos,
+    /// Until all is done, on the host's clock, as what follows.
+    all: Nanos,
+    /// Writing the calls into a command buffer.
+    encoding: Nanos,
+    /// Handing it to the driver.
+    submitting: Nanos,
 }
 
 fn since(begin: Instant) -> Nanos {

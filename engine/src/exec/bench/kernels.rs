@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bench, Figure, LONGEST_CALL, Section, Unit};
+use super::{Bench, Figure, LONGEST_CALL, Section, Unit, share};
 use crate::exec::cpu::matmul::MatmulParams;
 use crate::exec::cpu::matmul_half::MatmulHalfParams;
 use crate::exec::cpu::matmul_int8::MatmulInt8Params;
@@ -123,7 +123,8 @@ impl<'a> Bench<'a> {
     /// The fastest way to compute a product; the others stand in its detail.
     async fn product(&mut self, side: u32, call: &Dispatch, tuning: &mut Tuning) -> Result<Nanos, ExecError> {
         let recording = Recording { dispatches: vec![call.clone()], scopes: Vec::new() };
-        tuning.measure(&mut self.backend, &recording, &mut |_, _| true).await?;
+        let (progress, share) = (&mut self.progress, share(self.sections_done, self.sections));
+        tuning.measure(&mut self.backend, &recording, &mut |_, _| progress("matmul", share)).await?;
         let mut chosen = recording;
         tuning.apply(&self.backend, &mut chosen);
         let call = &chosen.dispatches[0];
@@ -152,9 +153,14 @@ impl<'a> Bench<'a> {
         let Ok(scenario) = check(&file) else { return Ok(self) };
         let Self { backend, buffers, bytes, figures, progress, sections, sections_done } = self;
         let mut trainer = Trainer::new(&scenario, backend).await?;
-        trainer.tune(tuning, true, &mut |_, _| true).await?;
+        // Finding the ways takes the most of it.
+        let done = |part: f32| share(sections_done, sections) + part / sections.max(1) as f32;
+        trainer.tune(tuning, true, &mut |known, all| progress("block", done(known as f32 / all as f32))).await?;
         let mut times: BTreeMap<(Phase, String), Op> = BTreeMap::new();
         for step in 0..=STEPS {
+            if !progress("block", done(1.0)) {
+                return Err(ExecError::Cancelled);
+            }
             let trace = trainer.step().await?.trace;
             let mut of_step: BTreeMap<(Phase, String), Op> = BTreeMap::new();
             for span in &trace.spans {

@@ -70,6 +70,11 @@ pub async fn bench(
     Ok((BenchReport { backend: info, figures: bench.figures }, bench.backend))
 }
 
+/// The part of the sections that is done.
+fn share(done: usize, all: usize) -> f32 {
+    done as f32 / all.max(1) as f32
+}
+
 /// A benchmark that runs.
 struct Bench<'a> {
     backend: Backend,
@@ -108,7 +113,7 @@ impl<'a> Bench<'a> {
     }
 
     fn tell(&mut self, what: &str) -> Result<(), ExecError> {
-        let share = self.sections_done as f32 / self.sections.max(1) as f32;
+        let share = share(self.sections_done, self.sections);
         if (self.progress)(what, share) { Ok(()) } else { Err(ExecError::Cancelled) }
     }
 

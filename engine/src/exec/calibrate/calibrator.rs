@@ -14,6 +14,7 @@ use crate::exec::cpu::gelu::GeluParams;
 use crate::exec::cpu::matmul::MatmulParams;
 use crate::exec::cpu::peak::PeakParams;
 use crate::exec::cpu::read::ReadParams;
+use crate::exec::cpu::rms_norm::RmsNormParams;
 use crate::exec::kernel::WORKGROUP_SIZE;
 use crate::exec::ops::written_as;
 use crate::exec::{Abilities, Backend, Dispatch, ExecError, Format, Recording, Slice, collectives};
@@ -44,6 +45,9 @@ const ROUNDS_OF_ONE: u32 = 8 * ROUNDS;
 
 /// Workgroups of that measurement, which cannot tell of more.
 const MANY: u32 = 1024;
+
+/// Length of the rows of the norm that is measured.
+const NORM_COLS: u32 = 256;
 
 /// Contracted lengths of the two matrix products.
 const DEPTHS: [u32; 2] = [32, 512];
@@ -165,7 +169,8 @@ impl Calibrator {
         let at_once = shaders.at_once;
         let (matmul, depth) = self.matmul(backend, launch, at_once, self.buffers).await?;
         let (half_matmul, half_depth) = self.matmul(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
-        let attention = self.attention(backend, launch, at_once).await?;
+        let attention = self.attention(backend, launch, at_once, self.buffers).await?;
+        let half_attention = self.attention(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
         let gradient = self.attention_gradient(backend, launch, at_once).await?;
         let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
         Ok(Calibration {
@@ -181,6 +186,8 @@ impl Calibrator {
             shaders: ShaderRates {
                 depth,
                 half_depth: Some(half_depth),
+                half_attention: half_attention.0 / attention.0,
+                norm_words_per_second: Some(self.norm(backend, launch).await?),
                 attention_gradient: gradient.0 / attention.0,
                 fp8: Some(self.short(backend, Format::E4m3, launch, product).await?),
                 fp8_block: Some(self.short(backend, Format::E4m3Blocks, launch, product).await?),
@@ -191,9 +198,15 @@ impl Calibrator {
     }
 
     /// The rate of attention, on a device that is full of it.
-    async fn attention(&self, backend: &mut Backend, launch: Nanos, at_once: u32) -> Result<FlopsPerSec, ExecError> {
-        let [a, b, c] = self.buffers;
-        let call = Dispatch::new(&self.of.params(), [a, a, b, c]).by_default(backend.abilities());
+    async fn attention(
+        &self,
+        backend: &mut Backend,
+        launch: Nanos,
+        at_once: u32,
+        [a, b, _]: [Slice; 3],
+    ) -> Result<FlopsPerSec, ExecError> {
+        let [_, _, statistics] = self.buffers;
+        let call = Dispatch::new(&self.of.params(), [a, a, b, statistics]).by_default(backend.abilities());
         let filled = filled(at_once, call.grid);
         let seconds = busy(median(backend, &call).await?, launch);
         Ok(FlopsPerSec(self.of.attention_flops() / seconds / filled))
@@ -349,6 +362,16 @@ impl Calibrator {
         Ok(FlopsPerSec(8.0 * f64::from(ELEMENTS) / (all - starting - moving).max(all / 10.0)))
     }
 
+    /// Words that a norm reads or writes per second: it goes through its rows twice, and through the weight once for each.
+    async fn norm(&self, backend: &mut Backend, launch: Nanos) -> Result<f64, ExecError> {
+        let [a, b, c] = self.buffers;
+        let (rows, cols, size) = (ELEMENTS / NORM_COLS, NORM_COLS, u64::from(ELEMENTS) * 4);
+        let (c, statistics) = (Slice { size, ..c }, Slice { offset: size, size, ..c });
+        let norm = RmsNormParams { rows, cols, eps: 1e-5, pad: [0] };
+        let call = Dispatch::new(&norm, [a, b, c, statistics]).by_default(backend.abilities());
+        Ok(4.0 * f64::from(ELEMENTS) / busy(median(backend, &call).await?, launch))
+    }
+
     /// The best of reading, and of adding.
     async fn bandwidth(&self, backend: &mut Backend, launch: Nanos) -> Result<BytesPerSec, ExecError> {
         let [a, b, c] = self.buffers;
@@ -391,10 +414,10 @@ fn whole(backend: &mut Backend, bytes: u64) -> Slice {
     Slice::of_words(backend.create(bytes), 0, bytes)
 }
 
-/// How a device makes products, with nothing measured yet.
+/// How a device makes products and attention, with nothing measured yet.
 fn product_of(device: Abilities) -> ShaderRates {
-    let (tile, shares) = (device.tile(), device.shares());
-    ShaderRates { shared: device.many, tile, shares, ..ShaderRates::UNMEASURED }
+    let (tile, shares, queries) = (device.tile(), device.shares(), device.queries());
+    ShaderRates { shared: device.many, tile, shares, queries, ..ShaderRates::UNMEASURED }
 }
 
 fn matmul([m, n, k]: [u32; 3], [a, b, c]: [Slice; 3]) -> Dispatch {

@@ -87,6 +87,12 @@ impl Calibration {
                     .shaders
                     .half_depth
                     .map(|_| middle(all, |c| c.shaders.half_depth.unwrap_or(0.0), |&depth| depth)),
+                queries: first.shaders.queries,
+                half_attention: middle(all, |c| c.shaders.half_attention, |&share| share),
+                norm_words_per_second: first
+                    .shaders
+                    .norm_words_per_second
+                    .map(|_| middle(all, |c| c.shaders.norm_words_per_second.unwrap_or(0.0), |&rate| rate)),
                 attention_gradient: middle(all, |c| c.shaders.attention_gradient, |&share| share),
                 fp8: short(|c| c.shaders.fp8),
                 fp8_block: short(|c| c.shaders.fp8_block),
