@@ -66,9 +66,10 @@ impl BenchView {
         errors
     }
 
-    /// Measures the device, or the CPU where it has none.
+    /// Measures the device, or the CPU where it has none; all of it where no section is named.
     pub fn start(&mut self, context: &egui::Context, sections: &[Section], tuning: &Tuning) {
         (self.error, self.note, self.progress) = (None, None, (String::new(), 0.0));
+        let sections = if sections.is_empty() { &Section::ALL[..] } else { sections };
         let kind = if self.on_cpu { BackendKind::Cpu } else { BackendKind::Wgpu };
         self.job = Some(Job::bench(context, kind, sections.to_vec(), tuning.clone()));
     }

@@ -195,8 +195,11 @@ impl Bench<'_> {
             self.add(Figure::latency("call in a chain, handed to the driver".to_owned(), each(submitting)));
         }
         let single = Recording { dispatches: vec![nothing], scopes: scopes_of_one(1) };
-        let Replays { all, .. } = self.replays(&single).await?;
+        let Replays { all, submitting, .. } = self.replays(&single).await?;
         self.add(Figure::latency("submission of one call, until it is done".to_owned(), all));
+        if submitting > Nanos::ZERO {
+            self.add(Figure::latency("submission of one call, handed to the driver".to_owned(), submitting));
+        }
         let mut reads = Vec::new();
         for _ in 0..SINGLE_CALLS {
             reads.push(self.read_back(1).await?);
