@@ -151,7 +151,7 @@ fn roofline_ui(ui: &mut Ui, report: &BenchReport) {
         radius: 4.0,
     };
     let dots: Vec<Dot> = points.iter().map(dot).collect();
-    picture_ui(ui, "roofline", &[(t("bench.roof").to_owned(), report.peak())], report.memory_bandwidth(), &dots);
+    picture_ui(ui, "roofline", &[(t("bench.roof").to_owned(), report.fp32_peak())], report.memory_bandwidth(), &dots);
 }
 
 fn section_ui(ui: &mut Ui, report: &BenchReport, before: Option<&BenchReport>, section: Section) {

@@ -278,6 +278,15 @@ impl Backend {
         }
     }
 
+    /// Bytes of which a buffer can be that a kernel is given whole.
+    pub(super) fn most_bytes(&self) -> u64 {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => backend.most_bytes(),
+            _ => u64::MAX,
+        }
+    }
+
     /// What the last replay cost the host, where that is measured.
     pub fn host(&self) -> Option<HostTime> {
         match &self.0 {

@@ -9,6 +9,30 @@ pub enum ExecError {
     /// There is no GPU that can compute.
     #[error("no GPU adapter that can run compute shaders ({0}); use the cpu backend, or install a Vulkan driver")]
     NoAdapter(String),
+    /// An adapter cannot run the kernels.
+    #[error(
+        "the adapter `{adapter}` has {limit} = {allowed}, kernels need {needed}; use another adapter or the cpu backend"
+    )]
+    Limit {
+        /// Its name.
+        adapter: String,
+        /// The limit, as WebGPU calls it.
+        limit: &'static str,
+        /// What kernels need.
+        needed: u64,
+        /// What the adapter allows.
+        allowed: u64,
+    },
+    /// A step has a buffer, or gives a kernel a part of one, that is larger than the device allows.
+    #[error(
+        "the step needs {needed} in one buffer, this device allows {allowed}; use a smaller model or micro-batch, or the cpu backend"
+    )]
+    TooLarge {
+        /// What the step needs.
+        needed: Bytes,
+        /// What the device allows.
+        allowed: Bytes,
+    },
     /// The program was built without the GPU backend.
     #[error("this program was built without the wgpu backend; use the cpu backend")]
     NotBuiltIn,

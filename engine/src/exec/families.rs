@@ -131,6 +131,9 @@ const ROW_VECTORS: u8 = 8;
 const BROADCAST: u8 = 9;
 const BROADCAST_NUMBERS: u8 = 10;
 
+/// Bytes that the workgroups of two ways share, which is more than every device has: the larger of both, rounded up.
+const MORE_MEMORY: u32 = 25 << 10;
+
 /// Rows and columns of a result that an invocation of the first way to make a product computes.
 const OF_INVOCATION: [u32; 2] = [8, 4];
 
@@ -166,6 +169,8 @@ pub struct Abilities {
     pub cooperates: bool,
     /// Invocations of each of its subgroups, which can read each other's numbers; 0 where they cannot, or it varies.
     pub subgroup: u32,
+    /// Bytes that the invocations of a workgroup share, at most.
+    pub workgroup_memory: u32,
 }
 
 impl Abilities {
@@ -175,6 +180,7 @@ impl Abilities {
             many: a.many && b.many,
             cooperates: a.cooperates && b.cooperates,
             subgroup: if a.subgroup == b.subgroup { a.subgroup } else { 0 },
+            workgroup_memory: a.workgroup_memory.min(b.workgroup_memory),
         };
         all.into_iter().reduce(both).unwrap_or_default()
     }
@@ -226,6 +232,7 @@ impl Dispatch {
     pub fn allows(&self, family: u8, device: Abilities) -> bool {
         let factors_in = |format: Format| self.bindings.iter().take(2).all(|slice| slice.format == format);
         match (self.kernel, family) {
+            (Kernel::Matmul, VECTORS | COOPERATIVE) if device.workgroup_memory < MORE_MEMORY => false,
             (Kernel::Matmul, VECTORS | ROW_VECTORS) => factors_in(Format::Word) && quads(&self.params),
             (Kernel::Matmul, BROADCAST) => {
                 device.broadcasts()
@@ -423,10 +430,13 @@ mod tests {
 
     #[test]
     fn some_devices_can_do_what_all_of_them_can() {
-        let eight = Abilities { subgroup: 8, many: false, cooperates: true };
-        let other = Abilities { subgroup: 32, many: true, cooperates: true };
+        let eight = Abilities { subgroup: 8, many: false, cooperates: true, workgroup_memory: 32 << 10 };
+        let other = Abilities { subgroup: 32, many: true, cooperates: true, workgroup_memory: 16 << 10 };
         assert_eq!(Abilities::common([eight, eight]), eight);
-        assert_eq!(Abilities::common([eight, other]), Abilities { cooperates: true, ..Abilities::default() });
+        assert_eq!(
+            Abilities::common([eight, other]),
+            Abilities { cooperates: true, workgroup_memory: 16 << 10, ..Abilities::default() }
+        );
         assert_eq!(Abilities::common([]), Abilities::default());
     }
 }

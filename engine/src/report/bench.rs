@@ -1,5 +1,6 @@
 //! Micro-benchmarks as a tree for people, and as CSV and JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::json;
@@ -25,6 +26,8 @@ pub fn bench_table(report: &BenchReport, old: Option<&BenchReport>, describe: bo
     for (number, section) in sections.iter().enumerate() {
         let last = number + 1 == sections.len();
         let _ = write!(text, "{} {}", if last { "└─" } else { "├─" }, section.name());
+        // That ranks share the device is said always.
+        let describe = describe || *section == Section::Collectives;
         let _ = if describe { writeln!(text, ": {}", section.describe()) } else { writeln!(text) };
         let figures: Vec<&Figure> = report.figures.iter().filter(|figure| figure.section == *section).collect();
         for (place, figure) in figures.iter().enumerate() {
@@ -54,10 +57,10 @@ fn line(text: &mut String, figure: &Figure, old: Option<&Figure>, roofline: &[Ro
 
 /// What the roof consists of.
 fn verdict(report: &BenchReport) -> Option<String> {
-    let (peak, bandwidth) = (report.peak(), report.memory_bandwidth());
+    let (peak, bandwidth) = (report.fp32_peak(), report.memory_bandwidth());
     (peak > 0.0 && bandwidth > 0.0).then(|| {
         format!(
-            "roof: {} of arithmetic, {} of memory; they meet at {:.1} operations a byte",
+            "roof: {} of arithmetic in fp32, {} of memory; they meet at {:.1} operations a byte",
             FlopsPerSec(peak),
             BytesPerSec(bandwidth),
             peak / bandwidth
@@ -71,24 +74,37 @@ pub fn bench_json(report: &BenchReport) -> String {
         "schema_version": SCHEMA_VERSION,
         "origin": "executed",
         "backend": report.backend,
+        "sections": sections(report),
         "figures": report.figures,
         "roofline": report.roofline(),
     });
     format!("{document:#}\n")
 }
 
-/// A line for each figure.
+/// What the figures of each section mean, and how they are timed.
+fn sections(report: &BenchReport) -> BTreeMap<&'static str, &'static str> {
+    let sections = report.figures.iter().map(|figure| figure.section);
+    sections.map(|section| (section.name(), section.describe())).collect()
+}
+
+/// A line for each figure; those of collectives with the columns of nccl-tests, whose ranks share the device.
 pub fn bench_csv(report: &BenchReport) -> String {
-    let mut text = String::from("section,name,value,unit,time_s,flops,bytes,detail\n");
+    let mut text = String::from(
+        "section,name,value,unit,time_s,flops,bytes,ranks,count,type,algbw_bytes_per_s,busbw_bytes_per_s,wrong,detail\n",
+    );
     for figure in &report.figures {
         let unit = match figure.unit {
             crate::exec::Unit::FlopsPerSec => "flop/s",
             crate::exec::Unit::BytesPerSec => "B/s",
             crate::exec::Unit::Seconds => "s",
         };
+        let columns = figure.exchanged.map_or_else(
+            || ",,,,,".to_owned(),
+            |of| format!("{},{},float,{},{},{}", of.ranks, of.count, of.algbw, of.busbw, of.wrong),
+        );
         let _ = writeln!(
             text,
-            "{},{},{},{unit},{},{},{},{}",
+            "{},{},{},{unit},{},{},{},{columns},{}",
             figure.section.name(),
             quoted(&figure.name),
             figure.value,

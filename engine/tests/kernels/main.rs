@@ -45,6 +45,7 @@ macro_rules! params {
     };
 }
 
+mod random;
 mod samples;
 mod updates;
 
@@ -457,6 +458,13 @@ fn elementwise_cases() -> Vec<Case> {
     cases
 }
 
+/// Puts what is special among random numbers, where there are as many.
+fn put(values: &mut [f32], from: usize, special: &[f32]) {
+    if let Some(some) = values.get_mut(from..from + special.len()) {
+        some.copy_from_slice(special);
+    }
+}
+
 /// Random buffers in the range that the kernel's inputs have in training.
 fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
     let mut uniform = || (f64::from(random.next_u32()) / 2_147_483_648.0 - 1.0) as f32;
@@ -471,9 +479,7 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         Kernel::QuantizeBlocks | Kernel::QuantizeShort => {
             let spread = |(i, x): (usize, &mut f32)| *x *= 2.0_f32.powi(i32::try_from(i % 40).unwrap() / 5 - 6);
             data[0].iter_mut().enumerate().for_each(spread);
-            if let Some(some) = data[0].get_mut(3..8) {
-                some.copy_from_slice(&[0.0, -1e30, 1e-20, f32::INFINITY, f32::NEG_INFINITY]);
-            }
+            put(&mut data[0], 3, &[0.0, -1e30, 1e-20, f32::INFINITY, f32::NEG_INFINITY]);
             *data[1].last_mut().unwrap() = 2.0_f32.powi(-10);
         }
         Kernel::Quantize => {
@@ -521,7 +527,7 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
         }
         Kernel::Gelu | Kernel::GeluGrad | Kernel::Swiglu | Kernel::SwigluGrad => {
             data[0].iter_mut().for_each(|x| *x *= 6.0);
-            data[0][3..6].copy_from_slice(&[1000.0, -1000.0, 0.0]);
+            put(&mut data[0], 3, &[1000.0, -1000.0, 0.0]);
         }
         _ => {
             samples::adapt(case, &mut data);
@@ -627,13 +633,19 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
     kernel.bindings().iter().enumerate().map(of).collect()
 }
 
-/// Runs the case on a backend and returns all buffers; what is behind them must not change.
+/// What lies around buffers: not a number, in fp32 and in the upper half of a word, so that whoever reads it shows.
+const GUARD: u32 = 0x7fc0_4140;
+
+/// Words of it before a buffer, which begins where buffers may, and behind.
+const BEFORE: usize = 64;
+const BEHIND: usize = 8;
+
+/// Runs the case on a backend and returns all buffers; what is around them must not change.
 fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]) -> Vec<Vec<f32>> {
-    const GUARD: u32 = 0x4442_4140;
     let (mut bindings, mut before) = (Vec::new(), Vec::new());
     for (values, &format) in data.iter().zip(formats) {
-        let mut words = vec![GUARD; format.words(values.len()) + 8];
-        format.pack(values, &mut words);
+        let mut words = vec![GUARD; BEFORE + format.words(values.len()) + BEHIND];
+        format.pack(values, &mut words[BEFORE..]);
         let buffer = backend.create(words.len() as u64 * 4);
         backend.write(buffer, 0, &words);
         let size = if format.is_scaled() {
@@ -641,7 +653,7 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]
         } else {
             values.len() as u64 * format.size()
         };
-        bindings.push(Slice { buffer, offset: 0, size, format });
+        bindings.push(Slice { buffer, offset: BEFORE as u64 * 4, size, format });
         before.push(words);
     }
     let dispatch = Dispatch { bindings: bindings.clone(), ..case.dispatch.clone() };
@@ -663,13 +675,20 @@ fn run(backend: &mut Backend, case: &Case, data: &[Vec<f32>], formats: &[Format]
             // TF32 lies in memory as fp32 does.
             let n = slice.elements() as usize;
             let format = if slice.format.is_packed() { slice.format } else { Format::Word };
-            let words = backend.read(slice.buffer, 0, format.words(n) + 8).await.expect("it is read back");
+            let all = BEFORE + format.words(n) + BEHIND;
+            let words = backend.read(slice.buffer, 0, all).await.expect("it is read back");
             let words: Vec<u32> = words.into_iter().map(f32::to_bits).collect();
+            let (before, words) = words.split_at(BEFORE);
+            assert!(
+                before.iter().all(|&word| word == GUARD),
+                "{} wrote before its buffer",
+                case.dispatch.kernel.name()
+            );
             // The rest of a word that is half used, and the words behind it.
             let mut untouched = vec![GUARD; words.len()];
-            format.pack(&format.unpack(&words, n), &mut untouched);
+            format.pack(&format.unpack(words, n), &mut untouched);
             assert_eq!(words, untouched, "{} wrote beyond its buffer", case.dispatch.kernel.name());
-            results.push(format.unpack(&words, n));
+            results.push(format.unpack(words, n));
         }
         results
     })
@@ -790,6 +809,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
         elementwise_cases(),
         samples::cases(),
         updates::cases(),
+        random::cases(&mut ChaCha8Rng::seed_from_u64(21)),
     ];
     let mut seen = BTreeSet::new();
     let mut ways_seen = BTreeSet::new();

@@ -9,7 +9,7 @@ use shardlab_engine::exec::cpu::{
     relu_grad, tanh, tanh_grad,
 };
 
-use super::{Case, case};
+use super::{Case, case, put};
 
 /// Images of odd sizes; strides that divide nothing; a single pixel.
 const CONVOLUTIONS: [convolution::ConvolutionParams; 5] = [
@@ -196,22 +196,18 @@ pub fn adapt(case: &Case, data: &mut [Vec<f32>]) {
         }
         Kernel::BinaryLoss | Kernel::BinaryLossGrad => {
             data[1].iter_mut().for_each(|x| *x = f32::from_bits(u32::from(*x > 0.0)));
-            data[0][3..6].copy_from_slice(&[500.0, -500.0, 0.0]);
+            put(&mut data[0], 3, &[500.0, -500.0, 0.0]);
         }
         Kernel::Tanh => data[0][3..6].copy_from_slice(&[1000.0, -1000.0, 0.0]),
         Kernel::PoolGrad => {
             // Values that come several times, so that only the first may count.
             data[0].iter_mut().for_each(|x| *x = (*x * 4.0).round());
-            let params = WINDOWS.into_iter().find(|p| case.dispatch.params == words(p)).expect("one of them");
+            let params: pool::PoolParams = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&case.dispatch.params));
             let (x, y) = data.split_at_mut(1);
             pool::pool(&x[0], &mut y[0], &params);
         }
         _ => {}
     }
-}
-
-fn words(params: &pool::PoolParams) -> Vec<u32> {
-    bytemuck::cast_slice(bytemuck::bytes_of(params)).to_vec()
 }
 
 /// Kernels whose outputs are all overwritten.

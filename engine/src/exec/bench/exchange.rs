@@ -1,7 +1,7 @@
 //! Collectives between ranks that share the device, with the columns of nccl-tests.
 
 use super::figures::size;
-use super::{Bench, Figure, LONGEST_CALL, Section};
+use super::{Bench, Exchanged, Figure, LONGEST_CALL, Section};
 use crate::exec::calibrate::scopes_of_one;
 use crate::exec::collectives::{Member, Ring};
 use crate::exec::{BufferId, Dispatch, ExecError, Recording, Slice};
@@ -91,11 +91,12 @@ impl Bench<'_> {
         times.sort_unstable();
         let nanos = times[times.len() / 2].max(Nanos(1));
         let mut figure = Figure::bandwidth(Section::Collectives, format!("{name} {}", size(bytes)), nanos, bytes);
-        let bus = BytesPerSec(figure.value * bus_factor(exchange));
-        let count = bytes / 4;
+        let (algbw, busbw, count) = (figure.value, figure.value * bus_factor(exchange), bytes / 4);
+        figure.exchanged = Some(Exchanged { ranks: RANKS, count, algbw, busbw, moved, wrong });
         figure.detail = format!(
-            "{RANKS} ranks, count {count}, type float, algbw {}, busbw {bus}, moved {}, #wrong {wrong}",
-            BytesPerSec(figure.value),
+            "{RANKS} ranks, count {count}, type float, algbw {}, busbw {}, moved {}, #wrong {wrong}",
+            BytesPerSec(algbw),
+            BytesPerSec(busbw),
             size(moved)
         );
         self.add(figure);
@@ -112,14 +113,14 @@ impl Bench<'_> {
     }
 
     /// Elements that are not what they should be, over all ranks.
-    async fn wrong(&mut self, exchange: Exchange, members: &[Member]) -> Result<usize, ExecError> {
+    async fn wrong(&mut self, exchange: Exchange, members: &[Member]) -> Result<u64, ExecError> {
         let mut wrong = 0;
         for (rank, member) in members.iter().enumerate() {
             let (output, of_rank) = (member.output, member.input.size / 4);
             let words = usize::try_from(output.size / 4).unwrap_or(0);
             let found = self.backend.read(output.buffer, output.offset, words).await?;
             let expected = (0_u64..).map(|i| expected(exchange, rank, i, of_rank));
-            wrong += found.iter().zip(expected).filter(|(found, expected)| **found != *expected).count();
+            wrong += found.iter().zip(expected).filter(|(found, expected)| **found != *expected).count() as u64;
         }
         Ok(wrong)
     }

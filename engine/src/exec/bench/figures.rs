@@ -46,7 +46,9 @@ impl Section {
     /// What its figures mean and how they are timed, for the command line.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Peak => "fp32 multiply-adds in registers, eight independent chains an invocation, by vector width",
+            Self::Peak => {
+                "multiply-adds in registers, eight independent chains an invocation: fp32 by vector width, fp16 and packed int8 where the device has them"
+            }
             Self::Memory => {
                 "bytes read and written by a kernel over its time, by the bytes of fp32 that it touches; what is copied into 16 bits is rounded on the way"
             }
@@ -94,25 +96,65 @@ pub struct Figure {
     pub bytes: u64,
     /// What else there is to say.
     pub detail: String,
+    /// The columns of nccl-tests, of a collective.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What nccl-tests says of a collective beside its size and time. The ranks share one device.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchanged {
+    /// Ranks that took part.
+    pub ranks: u32,
+    /// Elements, of fp32.
+    pub count: u64,
+    /// Bytes a second of what counts.
+    pub algbw: f64,
+    /// The same times what a ring sends of it at least (nccl-tests, PERFORMANCE.md).
+    pub busbw: f64,
+    /// Bytes that were moved between buffers of the ranks.
+    pub moved: u64,
+    /// Elements that are not what they should be.
+    pub wrong: u64,
 }
 
 impl Figure {
     /// A rate of arithmetic.
     pub fn arithmetic(section: Section, name: String, nanos: Nanos, [flops, bytes]: [u64; 2]) -> Self {
         let value = flops as f64 / nanos.secs().max(1e-12);
-        Self { section, name, value, unit: Unit::FlopsPerSec, nanos, flops, bytes, detail: String::new() }
+        Self {
+            section,
+            name,
+            value,
+            unit: Unit::FlopsPerSec,
+            nanos,
+            flops,
+            bytes,
+            detail: String::new(),
+            exchanged: None,
+        }
     }
 
     /// A bandwidth.
     pub fn bandwidth(section: Section, name: String, nanos: Nanos, bytes: u64) -> Self {
         let value = bytes as f64 / nanos.secs().max(1e-12);
-        Self { section, name, value, unit: Unit::BytesPerSec, nanos, flops: 0, bytes, detail: String::new() }
+        Self {
+            section,
+            name,
+            value,
+            unit: Unit::BytesPerSec,
+            nanos,
+            flops: 0,
+            bytes,
+            detail: String::new(),
+            exchanged: None,
+        }
     }
 
     /// A time.
     pub fn latency(name: String, nanos: Nanos) -> Self {
         let (section, value, unit) = (Section::Latency, nanos.secs(), Unit::Seconds);
-        Self { section, name, value, unit, nanos, flops: 0, bytes: 0, detail: String::new() }
+        Self { section, name, value, unit, nanos, flops: 0, bytes: 0, detail: String::new(), exchanged: None }
     }
 
     /// The value with its unit.
@@ -165,9 +207,19 @@ impl RooflinePoint {
 }
 
 impl BenchReport {
-    /// Operations per second at most, as measured: of arithmetic alone, or of a kernel where that is faster.
-    pub fn peak(&self) -> f64 {
-        self.fastest(|_| true)
+    /// Operations per second at most in the arithmetic of a kernel, as measured: of that alone, or of a product where that is
+    /// faster.
+    fn peak_of(&self, figure: &Figure) -> f64 {
+        // In fewer bits only these compute; what is kept in 16 bits is widened first.
+        let other = ["int8", "fp16 arithmetic"].into_iter().find(|other| figure.name.contains(other));
+        match other {
+            Some("int8") => self.fastest(|figure| figure.name.contains("int8")),
+            Some(_) => self.fastest(|figure| {
+                figure.name.contains("fp16 arithmetic")
+                    || figure.section == Section::Peak && figure.name.contains("fp16")
+            }),
+            None => self.fp32_peak(),
+        }
     }
 
     /// Operations per second at most in fp32, in which kernels compute: of arithmetic alone, or of a product in fp32.
@@ -193,9 +245,9 @@ impl BenchReport {
 
     /// Kernels of the block, and matrix products, under the roof; none where peak and bandwidth were not measured.
     pub fn roofline(&self) -> Vec<RooflinePoint> {
-        let (peak, bandwidth) = (self.peak(), self.memory_bandwidth());
+        let bandwidth = self.memory_bandwidth();
         let placed = |figure: &Figure| {
-            let counts = matches!(figure.section, Section::Block | Section::Matmul);
+            let (counts, peak) = (matches!(figure.section, Section::Block | Section::Matmul), self.peak_of(figure));
             if !counts || figure.flops == 0 || figure.bytes == 0 || peak <= 0.0 || bandwidth <= 0.0 {
                 return None;
             }
@@ -235,6 +287,8 @@ mod tests {
             Figure::arithmetic(Section::Peak, "fp32".into(), second, [1000, 0]),
             Figure::bandwidth(Section::Memory, "copy 1".into(), second, 400),
             Figure::bandwidth(Section::Memory, "copy 2".into(), Nanos(8_000_000_000), 800),
+            Figure::arithmetic(Section::Peak, "int8, packed".into(), second, [4000, 0]),
+            Figure::arithmetic(Section::Matmul, "64 x 64 x 64 in int8".into(), second, [2000, 10]),
             Figure::arithmetic(Section::Block, "add".into(), second, [50, 100]),
             Figure::arithmetic(Section::Block, "product".into(), second, [600, 10]),
         ];
@@ -245,7 +299,9 @@ mod tests {
     fn kernels_stand_under_the_roof_that_was_measured() {
         // Copies of the largest working set: 100 B/s; so 0.5 operations a byte allow 50 a second.
         let points = report().roofline();
-        assert_eq!(points.len(), 2);
+        assert_eq!(points.len(), 3);
+        assert!((points[0].share() - 0.5).abs() < 1e-9, "integers have a roof of their own");
+        let points = &points[1..];
         assert!(points[0].memory_bound && (points[0].attainable - 50.0).abs() < 1e-9);
         assert!((points[0].share() - 1.0).abs() < 1e-9);
         assert!(!points[1].memory_bound && (points[1].share() - 0.6).abs() < 1e-9);

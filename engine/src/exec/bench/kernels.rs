@@ -213,6 +213,7 @@ impl Op {
             return Figure::arithmetic(Section::Block, name, nanos, self.work);
         }
         let value = nanos.secs();
-        Figure { section: Section::Block, name, value, unit: Unit::Seconds, nanos, flops, bytes, detail: String::new() }
+        let (section, unit, detail) = (Section::Block, Unit::Seconds, String::new());
+        Figure { section, name, value, unit, nanos, flops, bytes, detail, exchanged: None }
     }
 }

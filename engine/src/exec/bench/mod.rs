@@ -13,7 +13,7 @@ mod exchange;
 mod figures;
 mod kernels;
 
-pub use figures::{BenchReport, Figure, RooflinePoint, Section, Unit};
+pub use figures::{BenchReport, Exchanged, Figure, RooflinePoint, Section, Unit};
 
 use super::calibrate::{timed_calls, warm_up};
 use super::{Backend, BackendKind, Dispatch, ExecError, Format, Slice, Tuning};
@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
             BackendKind::Wgpu if backend.abilities().many => 512 << 20,
             BackendKind::Wgpu => 64 << 20,
         };
-        let bytes = (side * side * 4).max(least);
+        let bytes = (side * side * 4).max(least).min(backend.most_bytes());
         let buffers = [(); 3].map(|()| backend.create(bytes));
         let sections = options.sections.len();
         Self { backend, buffers, bytes, figures: Vec::new(), progress, sections, sections_done: 0 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::needs::{Lack, lack};
 use super::timing::TimingMode;
 use crate::exec::{Abilities, BackendInfo, BackendKind, ExecError};
 
@@ -59,6 +60,9 @@ impl OpenDevice {
         if !adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
             return Err(ExecError::NoAdapter("the adapter has no compute shaders".to_owned()));
         }
+        if let Some(Lack { limit, needed, allowed }) = lack(&adapter.limits()) {
+            return Err(ExecError::Limit { adapter: adapter.get_info().name, limit, needed, allowed });
+        }
         let timing = TimingMode::of(adapter.features());
         let half = adapter.features().contains(wgpu::Features::SHADER_F16);
         let cooperates = half && has_matrix_units(adapter);
@@ -77,7 +81,8 @@ impl OpenDevice {
         let info = describe(&adapter.get_info(), timing);
         let failure = watch(&device);
         let many = adapter.get_info().device_type != wgpu::DeviceType::Cpu;
-        let abilities = Abilities { many, cooperates, subgroup: subgroup(adapter) };
+        let workgroup_memory = adapter.limits().max_compute_workgroup_storage_size;
+        let abilities = Abilities { many, cooperates, subgroup: subgroup(adapter), workgroup_memory };
         Ok(Self { half, abilities, device, queue, info, timing, failure })
     }
 

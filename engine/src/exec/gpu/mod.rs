@@ -5,6 +5,7 @@
 //! timestamps at pass ends, and where it has none at all by queue time.
 
 mod device;
+mod needs;
 mod prepare;
 mod replay;
 mod timing;
@@ -16,7 +17,7 @@ pub(super) use device::OpenDevice;
 
 use super::backend::HostTime;
 use super::{Abilities, BackendInfo, BufferId, Dispatch, ExecError, Format, Kernel, Recording};
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 use prepare::Prepared;
 use replay::Timer;
 use timing::TimingMode;
@@ -38,6 +39,8 @@ pub struct GpuBackend {
     device: OpenDevice,
     buffers: Vec<wgpu::Buffer>,
     created_bytes: u64,
+    /// The first buffer that was larger than the device allows, and is not there.
+    too_large: Option<u64>,
     pipelines: Pipelines,
     prepared: Option<Prepared>,
     timer: Timer,
@@ -57,7 +60,7 @@ impl GpuBackend {
 
     fn of(device: OpenDevice) -> Self {
         let (buffers, pipelines) = (Vec::new(), BTreeMap::new());
-        Self { device, buffers, created_bytes: 0, pipelines, prepared: None, timer: Timer::default() }
+        Self { device, buffers, created_bytes: 0, too_large: None, pipelines, prepared: None, timer: Timer::default() }
     }
 
     /// What it is.
@@ -80,11 +83,29 @@ impl GpuBackend {
         self.created_bytes
     }
 
-    /// Creates a buffer of zeros (WebGPU clears buffers).
+    /// Bytes of which a buffer can be that a kernel is given whole.
+    pub fn most_bytes(&self) -> u64 {
+        let limits = self.device.device.limits();
+        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
+    }
+
+    /// Whether all buffers, and what a recording gives kernels of them, are as large as the device allows at most.
+    fn fits(&self, recording: &Recording) -> Result<(), ExecError> {
+        let limits = self.device.device.limits();
+        let given = recording.dispatches.iter().flat_map(|call| &call.bindings).map(|slice| slice.size).max();
+        within(self.too_large.unwrap_or(0), limits.max_buffer_size)?;
+        within(given.unwrap_or(0), limits.max_storage_buffer_binding_size)
+    }
+
+    /// Creates a buffer of zeros (WebGPU clears buffers). One that is larger than the device allows is noted and not there.
     pub fn create(&mut self, bytes: u64) -> BufferId {
         let id = BufferId(u32::try_from(self.buffers.len()).unwrap_or(u32::MAX));
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        self.buffers.push(self.device.buffer("tensor", bytes, usage));
+        let fits = bytes <= self.device.device.limits().max_buffer_size;
+        if !fits {
+            self.too_large.get_or_insert(bytes);
+        }
+        self.buffers.push(self.device.buffer("tensor", if fits { bytes } else { 0 }, usage));
         self.created_bytes += bytes;
         id
     }
@@ -96,6 +117,7 @@ impl GpuBackend {
 
     /// Compiles the kernels of `recording` and binds its buffers.
     pub async fn prepare(&mut self, recording: &Recording) -> Result<(), ExecError> {
+        self.fits(recording)?;
         for dispatch in &recording.dispatches {
             if dispatch.kernel.needs_half() && !self.device.half {
                 return Err(ExecError::Kernel(format!(
@@ -136,5 +158,24 @@ impl GpuBackend {
     pub async fn read(&mut self, buffer: BufferId, offset: u64, words: usize) -> Result<Vec<f32>, ExecError> {
         let bytes = self.device.read(&self.buffers[buffer.0 as usize], offset, words as u64 * 4).await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}
+
+/// Whether so many bytes are allowed.
+fn within(needed: u64, allowed: u64) -> Result<(), ExecError> {
+    let [needed, allowed] = [needed, allowed].map(Bytes);
+    if needed <= allowed { Ok(()) } else { Err(ExecError::TooLarge { needed, allowed }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_refused_with_both_figures() {
+        assert_eq!(within(256, 256), Ok(()));
+        let message = within(3 << 20, 1 << 20).err().map(|error| error.to_string());
+        let said = message.is_some_and(|message| message.contains("3.00 MiB") && message.contains("1.00 MiB"));
+        assert!(said, "needed and allowed are named");
     }
 }
