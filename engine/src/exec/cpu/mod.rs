@@ -4,8 +4,9 @@
 //! order of loops, so that the two can be read side by side.
 //! The twins are generic over [`Real`]: training runs them in f32, the tests check gradients in f64.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
-use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+use std::ops::{AddAssign, Deref, DerefMut, DivAssign, MulAssign, SubAssign};
 
 use thiserror::Error;
 
@@ -129,17 +130,78 @@ mod gradient_checks;
 pub trait Real: num_traits::Float + AddAssign + SubAssign + MulAssign + DivAssign + Debug + 'static {
     /// The nearest number to `value`.
     fn of(value: f64) -> Self;
+
+    /// A buffer of which the kernel reads ids or codes: bits of fp32.
+    fn words(buffer: &[Self]) -> Cow<'_, [u32]>;
+
+    /// The same where it writes them.
+    fn words_to_write(buffer: &mut [Self]) -> Words<'_, Self>;
 }
 
 impl Real for f32 {
     fn of(value: f64) -> f32 {
         value as f32
     }
+
+    fn words(buffer: &[f32]) -> Cow<'_, [u32]> {
+        Cow::Borrowed(bytemuck::cast_slice(buffer))
+    }
+
+    fn words_to_write(buffer: &mut [f32]) -> Words<'_, f32> {
+        Words::Same(bytemuck::cast_slice_mut(buffer))
+    }
 }
 
 impl Real for f64 {
     fn of(value: f64) -> f64 {
         value
+    }
+
+    fn words(buffer: &[f64]) -> Cow<'_, [u32]> {
+        buffer.iter().map(|&number| (number as f32).to_bits()).collect()
+    }
+
+    fn words_to_write(buffer: &mut [f64]) -> Words<'_, f64> {
+        let words = Self::words(buffer).into_owned();
+        Words::Copied(buffer, words)
+    }
+}
+
+/// Ids or codes that a kernel writes into a buffer of numbers.
+#[derive(Debug)]
+pub enum Words<'a, T: Real> {
+    /// The buffer itself.
+    Same(&'a mut [u32]),
+    /// What is put into the buffer at the end.
+    Copied(&'a mut [T], Vec<u32>),
+}
+
+impl<T: Real> Deref for Words<'_, T> {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Self::Same(words) => words,
+            Self::Copied(_, words) => words,
+        }
+    }
+}
+
+impl<T: Real> DerefMut for Words<'_, T> {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        match self {
+            Self::Same(words) => words,
+            Self::Copied(_, words) => words,
+        }
+    }
+}
+
+impl<T: Real> Drop for Words<'_, T> {
+    fn drop(&mut self) {
+        if let Self::Copied(buffer, words) = self {
+            let written = words.iter().map(|&word| T::of(f32::from_bits(word).into()));
+            buffer.iter_mut().zip(written).for_each(|(number, word)| *number = word);
+        }
     }
 }
 
@@ -176,11 +238,11 @@ fn tree_sum<const LANES: usize, T: Real>(n: usize, term: impl Fn(usize) -> T) ->
 ///
 /// Token ids lie in the same buffers as floats, bit for bit.
 #[derive(Debug)]
-pub enum Binding<'a> {
+pub enum Binding<'a, T = f32> {
     /// A buffer that is only read.
-    Read(&'a [f32]),
+    Read(&'a [T]),
     /// A buffer that is written.
-    Write(&'a mut [f32]),
+    Write(&'a mut [T]),
 }
 
 /// What is bound does not fit the kernel.
@@ -225,18 +287,25 @@ macro_rules! pattern {
 /// The buffer as the twin wants it.
 macro_rules! buffer {
     (tokens $buffer:ident) => {
-        bytemuck::cast_slice($buffer)
+        &T::words($buffer)
     };
     (numbers $buffer:ident) => {
-        bytemuck::cast_slice_mut($buffer)
+        &mut T::words_to_write($buffer)
     };
     ($access:ident $buffer:ident) => {
         $buffer
     };
 }
 
-/// Runs the twin of `kernel` in f32.
-pub fn execute(kernel: Kernel, params: &[u32], bindings: &mut [Binding<'_>]) -> Result<(), BindingMismatch> {
+/// Runs the twin of `kernel`: in f32 as the shader computes, or in f64.
+///
+/// # Errors
+/// When the buffers or the parameters are not those of the kernel.
+pub fn execute<T: Real>(
+    kernel: Kernel,
+    params: &[u32],
+    bindings: &mut [Binding<'_, T>],
+) -> Result<(), BindingMismatch> {
     /// Calls `$name::$name` with the buffers taken out of `bindings` in order.
     macro_rules! twin {
         ($name:ident: $($access:ident $buffer:ident),+) => {
@@ -401,7 +470,7 @@ mod tests {
 
     #[test]
     fn execute_runs_the_twin() {
-        let mut sum = [0.0; 2];
+        let mut sum = [0.0_f32; 2];
         let mut bindings = [Binding::Read(&[1.0, 2.0]), Binding::Read(&[10.0, 20.0]), Binding::Write(&mut sum)];
         assert_eq!(execute(Kernel::Add, &[2, 0, 0, 0], &mut bindings), Ok(()));
         assert_eq!(sum, [11.0, 22.0]);
@@ -410,9 +479,9 @@ mod tests {
     #[test]
     fn execute_refuses_what_does_not_fit() {
         let kernel = Kernel::Fill;
-        let refused = execute(kernel, &[1, 0, 0, 0], &mut [Binding::Read(&[0.0])]);
+        let refused = execute(kernel, &[1, 0, 0, 0], &mut [Binding::Read(&[0.0_f32])]);
         assert_eq!(refused, Err(BindingMismatch::Buffers { kernel, bound: 1 }));
-        let refused = execute(kernel, &[1], &mut [Binding::Write(&mut [0.0])]);
+        let refused = execute(kernel, &[1], &mut [Binding::Write(&mut [0.0_f32])]);
         assert_eq!(refused, Err(BindingMismatch::Params { kernel, expected: 4, words: 1 }));
     }
 

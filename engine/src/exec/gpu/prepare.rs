@@ -105,7 +105,7 @@ pub fn pipeline(device: &wgpu::Device, (kernel, family, formats, sums): &Way) ->
 /// A module whose accesses nobody checks: a seventh of the time of a product.
 #[expect(unsafe_code, reason = "wgpu cannot know that a shader keeps to its buffers")]
 fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-    // SAFETY: rows, columns and sums of the one kernel that is made so are clamped to what there is, its loops end, and tests
-    // with guarded buffers hold it to that (`tests/kernels`).
+    // SAFETY: what those kernels read, rows, columns, keys and elements of heads, is clamped to what there is, they write only
+    // what is theirs, their loops end, and tests hold them to that between guards (`Kernel::stays_inside`, `tests/kernels`).
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
