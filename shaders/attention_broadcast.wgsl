@@ -5,7 +5,7 @@
 //
 // Heads wider than 64 are computed 64 elements at a time, from the scores on.
 //
-// Before it stand `parts/attention`, `parts/attention_places`, and how it reads and writes:
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`, and how it reads and writes:
 // `parts/attention_broadcast_vectors` or `parts/attention_broadcast_numbers`.
 // CPU twin: engine/src/exec/cpu/attention.rs
 
@@ -14,7 +14,7 @@
 
 const QUERIES: u32 = 16u;
 const KEYS: u32 = 32u;
-const LANES: u32 = 8u;
+const INVOCATIONS: u32 = 8u;
 
 // Elements of a head, rounded up; those in the second half of what an invocation can have are not there where it is narrow.
 const SUMS: u32 = 512u;
@@ -25,7 +25,6 @@ const CHUNK: u32 = 64u;
 
 const LOWEST: f32 = -3.0e38;
 const ONE: vec4<f32> = vec4<f32>(1.0);
-const FOUR: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
 // Where keys lie that follow each other: the part of the sequence that is theirs, and their places in it.
 struct Keys {
@@ -47,10 +46,6 @@ fn behind(keys: Keys, parts: u32, places: u32) -> Keys {
 fn row_of(keys: Keys, sequence: u32) -> vec4<u32> {
     let of_rank = params.keys / params.gather;
     return (keys.part * params.batch + sequence) * of_rank + keys.place;
-}
-
-fn within(first: u32, seen: vec2<u32>) -> vec4<bool> {
-    return (first + FOUR >= vec4<u32>(seen.x)) & (first + FOUR < vec4<u32>(seen.y));
 }
 
 fn largest(x: vec4<f32>) -> f32 {
@@ -121,10 +116,10 @@ fn main(
                 }
             }
         }
-        var keys = keys_from(begin + 4u * lane + FOUR);
+        var keys = keys_from(begin + 4u * lane + LANES);
         for (var j0 = begin; j0 < end; j0 += KEYS) {
             let j = j0 + 4u * lane;
-            let rows = select(row_of(keys, sequence), last, j + FOUR >= vec4<u32>(params.keys));
+            let rows = select(row_of(keys, sequence), last, j + LANES >= vec4<u32>(params.keys));
             let k_at = key_at(rows, group);
             var s = array<vec4<f32>, 16>();
             for (var d = 0u; d < params.head_dim; d += 4u) {
@@ -153,7 +148,7 @@ fn main(
                 s[r] = p;
             }
             let v_at = k_at + params.head_dim;
-            for (var owner = 0u; owner < LANES; owner++) {
+            for (var owner = 0u; owner < INVOCATIONS; owner++) {
                 let row = subgroupShuffle(v_at, owner);
                 let w0 = of_keys(row + fours.x, left.x);
                 var w1 = mat4x4<f32>();
@@ -192,7 +187,7 @@ fn main(
         if is_last && lane < count {
             lse[stat.x] = logarithms.x;
         }
-        if is_last && lane + LANES < count {
+        if is_last && lane + INVOCATIONS < count {
             lse[stat.y] = logarithms.y;
         }
     }

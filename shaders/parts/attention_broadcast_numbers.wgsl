@@ -7,11 +7,11 @@
 
 // Where they lie; those that are not there lie where the last one does.
 fn four_at(at: u32, left: u32) -> vec4<u32> {
-    return at + min(FOUR, vec4<u32>(left - 1u));
+    return at + min(LANES, vec4<u32>(left - 1u));
 }
 
 fn there(x: vec4<f32>, left: u32) -> vec4<f32> {
-    return select(vec4<f32>(), x, FOUR < vec4<u32>(left));
+    return select(vec4<f32>(), x, LANES < vec4<u32>(left));
 }
 
 fn of_queries(first: u32, left: u32) -> vec4<f32> {

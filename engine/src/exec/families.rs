@@ -85,10 +85,20 @@ const ATTENTION: [Family; 6] = [
         tile: [8, 1],
         shared: false,
     },
-    family!("attention_broadcast" + "attention" + "attention_places" + "attention_broadcast_vectors", 16, 1),
+    family!(
+        "attention_broadcast" + "attention" + "attention_places" + "attention_blocks" + "attention_broadcast_vectors",
+        16,
+        1
+    ),
     Family {
         name: "attention_broadcast_numbers",
-        source: shader!("attention_broadcast" + "attention" + "attention_places" + "attention_broadcast_numbers"),
+        source: shader!(
+            "attention_broadcast"
+                + "attention"
+                + "attention_places"
+                + "attention_blocks"
+                + "attention_broadcast_numbers"
+        ),
         tile: [16, 1],
         shared: false,
     },
