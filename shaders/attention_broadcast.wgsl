@@ -5,48 +5,15 @@
 //
 // Heads wider than 64 are computed 64 elements at a time, from the scores on.
 //
-// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`, and how it reads and writes:
-// `parts/attention_broadcast_vectors` or `parts/attention_broadcast_numbers`.
+// Before it stand `parts/attention`, `parts/attention_places`, `parts/attention_blocks`, `parts/attention_broadcast`, and how
+// it reads and writes: `parts/attention_broadcast_vectors` or `parts/attention_broadcast_numbers`.
 // CPU twin: engine/src/exec/cpu/attention.rs
 
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-const QUERIES: u32 = 16u;
-const KEYS: u32 = 32u;
-const INVOCATIONS: u32 = 8u;
-
-// Elements of a head, rounded up; those in the second half of what an invocation can have are not there where it is narrow.
-const SUMS: u32 = 512u;
-const IS_WIDE: bool = SUMS > 32u;
-
-// Elements that are computed at once.
-const CHUNK: u32 = 64u;
-
 const LOWEST: f32 = -3.0e38;
 const ONE: vec4<f32> = vec4<f32>(1.0);
-
-// Where keys lie that follow each other: the part of the sequence that is theirs, and their places in it.
-struct Keys {
-    part: vec4<u32>,
-    place: vec4<u32>,
-}
-
-fn keys_from(j: vec4<u32>) -> Keys {
-    return Keys(j % params.gather, j / params.gather);
-}
-
-// The keys that come so many places and parts behind others.
-fn behind(keys: Keys, parts: u32, places: u32) -> Keys {
-    let part = keys.part + parts;
-    let over = part >= vec4<u32>(params.gather);
-    return Keys(select(part, part - params.gather, over), keys.place + places + select(vec4<u32>(), vec4<u32>(1u), over));
-}
-
-fn row_of(keys: Keys, sequence: u32) -> vec4<u32> {
-    let of_rank = params.keys / params.gather;
-    return (keys.part * params.batch + sequence) * of_rank + keys.place;
-}
 
 fn largest(x: vec4<f32>) -> f32 {
     return max(max(x.x, x.y), max(x.z, x.w));
@@ -59,7 +26,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
 ) {
     let heads = params.groups * params.q_per_group;
-    let blocks = (params.queries + QUERIES - 1u) / QUERIES;
+    let blocks = (params.queries + OWN_ROWS - 1u) / OWN_ROWS;
     let i = workgroup.x + workgroup.y * workgroups.x;
     if i >= params.batch * blocks * heads {
         return;
@@ -67,9 +34,9 @@ fn main(
     let h = i % heads;
     let group = h / params.q_per_group;
     let sequence = i / heads / blocks;
-    let first = i / heads % blocks * QUERIES;
+    let first = i / heads % blocks * OWN_ROWS;
     // Rows beyond the sequence compute its last one again, and write nothing.
-    let count = min(QUERIES, params.queries - first);
+    let count = min(OWN_ROWS, params.queries - first);
     let t = sequence * params.queries + first + min(lane + vec4<u32>(0u, 8u, 0u, 8u), vec4<u32>(count - 1u));
     let q_at = query_at(t, h);
     let stat = t * heads + h;
@@ -79,8 +46,8 @@ fn main(
     let begin = subgroupBroadcast(seen_a.x, 0u);
     let end = subgroupBroadcast(seen_b.y, 7u);
     let last = row_of(keys_from(vec4<u32>(params.keys - 1u)), sequence);
-    let parts = KEYS % params.gather;
-    let places = KEYS / params.gather;
+    let parts = MET % params.gather;
+    let places = MET / params.gather;
     let o_at = stat * params.value_dim;
     let carries = (params.flags & CARRY) != 0u;
 
@@ -117,7 +84,7 @@ fn main(
             }
         }
         var keys = keys_from(begin + 4u * lane + LANES);
-        for (var j0 = begin; j0 < end; j0 += KEYS) {
+        for (var j0 = begin; j0 < end; j0 += MET) {
             let j = j0 + 4u * lane;
             let rows = select(row_of(keys, sequence), last, j + LANES >= vec4<u32>(params.keys));
             let k_at = key_at(rows, group);

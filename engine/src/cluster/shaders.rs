@@ -58,6 +58,9 @@ pub struct ShaderRates {
     /// Rate of the gradient of attention, as a share of that of attention itself.
     #[serde(default = "alike")]
     pub attention_gradient: f64,
+    /// Rate of that gradient on numbers in 16 bits, as a share of that in fp32.
+    #[serde(default = "alike")]
+    pub half_attention_gradient: f64,
     /// Numbers in eight bits with a scale for each tensor; assumed from elementwise arithmetic where it is left out, as the
     /// next two are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,9 @@ impl ShaderRates {
     /// Of the attention that every device can compute.
     const QUERIES: u32 = 512;
 
+    /// Queries, or keys, that a workgroup of its gradient has at most: half as many.
+    const QUERIES_OF_GRADIENT: u32 = 256;
+
     fn queries() -> u32 {
         Self::QUERIES
     }
@@ -102,6 +108,11 @@ impl ShaderRates {
 
     fn shares() -> [u32; 2] {
         Self::SHARES
+    }
+
+    /// Queries, or keys, that a workgroup of the gradient of attention has.
+    pub fn queries_of_gradient(&self) -> u32 {
+        self.queries.clamp(1, Self::QUERIES_OF_GRADIENT)
     }
 
     /// How many numbers of each factor are read for every multiplication of a matrix product.
@@ -127,6 +138,7 @@ impl ShaderRates {
         half_attention: 1.0,
         norm_words_per_second: None,
         attention_gradient: 1.0,
+        half_attention_gradient: 1.0,
         fp8: None,
         fp8_block: None,
         nvfp4: None,

@@ -86,7 +86,12 @@ const ATTENTION: [Family; 6] = [
         shared: false,
     },
     family!(
-        "attention_broadcast" + "attention" + "attention_places" + "attention_blocks" + "attention_broadcast_vectors",
+        "attention_broadcast"
+            + "attention"
+            + "attention_places"
+            + "attention_blocks"
+            + "attention_broadcast"
+            + "attention_broadcast_vectors",
         16,
         1
     ),
@@ -97,19 +102,47 @@ const ATTENTION: [Family; 6] = [
                 + "attention"
                 + "attention_places"
                 + "attention_blocks"
+                + "attention_broadcast"
                 + "attention_broadcast_numbers"
         ),
         tile: [16, 1],
         shared: false,
     },
 ];
-const ATTENTION_GRAD_Q: [Family; 2] = [
+
+/// A gradient of attention by subgroups: in which way it reads and writes.
+macro_rules! by_subgroup {
+    ($name:literal, $shader:literal, $parts:literal) => {
+        Family {
+            name: $name,
+            source: shader!(
+                $shader + "attention" + "attention_places" + "attention_blocks" + "attention_broadcast" + $parts
+            ),
+            tile: [16, 1],
+            shared: false,
+        }
+    };
+}
+
+const ATTENTION_GRAD_Q: [Family; 4] = [
     family!("attention_grad_q" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_grad_q_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
+    by_subgroup!("attention_grad_q_broadcast", "attention_grad_q_broadcast", "attention_grad_broadcast_vectors"),
+    by_subgroup!(
+        "attention_grad_q_broadcast_numbers",
+        "attention_grad_q_broadcast",
+        "attention_grad_broadcast_numbers"
+    ),
 ];
-const ATTENTION_GRAD_KV: [Family; 2] = [
+const ATTENTION_GRAD_KV: [Family; 4] = [
     family!("attention_grad_kv" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_grad_kv_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
+    by_subgroup!("attention_grad_kv_broadcast", "attention_grad_kv_broadcast", "attention_grad_broadcast_vectors"),
+    by_subgroup!(
+        "attention_grad_kv_broadcast_numbers",
+        "attention_grad_kv_broadcast",
+        "attention_grad_broadcast_numbers"
+    ),
 ];
 
 /// Rows, of which a workgroup has one.
@@ -158,6 +191,10 @@ const LANES: u32 = 8;
 const ATTENTION_VECTORS: u8 = 3;
 const ATTENTION_BROADCAST: u8 = 4;
 const ATTENTION_BROADCAST_NUMBERS: u8 = 5;
+
+/// The places of its gradients by subgroups, likewise.
+const GRADIENT_BROADCAST: u8 = 2;
+const GRADIENT_BROADCAST_NUMBERS: u8 = 3;
 
 /// The place of norms that read four numbers at once.
 const ROWS_OF_VECTORS: u8 = 2;
@@ -225,6 +262,10 @@ impl Dispatch {
             Kernel::Matmul if self.allows(BROADCAST_NUMBERS, device) => BROADCAST_NUMBERS,
             Kernel::Attention if self.allows(ATTENTION_BROADCAST, device) => ATTENTION_BROADCAST,
             Kernel::Attention if self.allows(ATTENTION_BROADCAST_NUMBERS, device) => ATTENTION_BROADCAST_NUMBERS,
+            kernel if kernel.is_attention_gradient() && self.allows(GRADIENT_BROADCAST, device) => GRADIENT_BROADCAST,
+            kernel if kernel.is_attention_gradient() && self.allows(GRADIENT_BROADCAST_NUMBERS, device) => {
+                GRADIENT_BROADCAST_NUMBERS
+            }
             kernel if kernel.is_norm() && !device.many && self.allows(ROWS_OF_VECTORS, device) => ROWS_OF_VECTORS,
             kernel if device.many && large && kernel.is_elementwise() => WIDE,
             kernel => kernel.default_family(device.many),
@@ -258,6 +299,10 @@ impl Dispatch {
                 device.broadcasts() && self.is_whole() && heads_of_fours(&self.params)
             }
             (Kernel::Attention, ATTENTION_BROADCAST_NUMBERS) => device.broadcasts(),
+            (Kernel::AttentionGradQ | Kernel::AttentionGradKv, GRADIENT_BROADCAST) => {
+                device.broadcasts() && self.is_whole() && heads_of_fours(&self.params)
+            }
+            (Kernel::AttentionGradQ | Kernel::AttentionGradKv, GRADIENT_BROADCAST_NUMBERS) => device.broadcasts(),
             (kernel, ROWS_OF_VECTORS) if kernel.is_norm() => self.is_whole() && self.params[1].is_multiple_of(4),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
@@ -342,6 +387,23 @@ impl Kernel {
         }
     }
 
+    /// Whether it is a gradient of attention that is fused.
+    fn is_attention_gradient(self) -> bool {
+        matches!(self, Self::AttentionGradQ | Self::AttentionGradKv)
+    }
+
+    /// Whether a way to compute it is by subgroups that show each other what they have read.
+    pub(super) fn is_by_subgroup(self, family: u8) -> bool {
+        match self {
+            Self::Matmul => matches!(family, BROADCAST | BROADCAST_NUMBERS),
+            Self::Attention => matches!(family, ATTENTION_BROADCAST | ATTENTION_BROADCAST_NUMBERS),
+            Self::AttentionGradQ | Self::AttentionGradKv => {
+                matches!(family, GRADIENT_BROADCAST | GRADIENT_BROADCAST_NUMBERS)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it normalises rows, or is the gradient of that for what was normalised.
     fn is_norm(self) -> bool {
         matches!(self, Self::RmsNorm | Self::RmsNormGrad | Self::LayerNorm | Self::LayerNormGrad)
@@ -382,11 +444,7 @@ impl Kernel {
 
     /// Whether a way clamps all places by itself, so that nothing else must.
     pub fn stays_inside(self, family: u8) -> bool {
-        match self {
-            Self::Matmul => matches!(family, VECTORS | ROWS | ROW_VECTORS | BROADCAST | BROADCAST_NUMBERS),
-            Self::Attention => matches!(family, ATTENTION_BROADCAST | ATTENTION_BROADCAST_NUMBERS),
-            _ => false,
-        }
+        self.is_by_subgroup(family) || self == Self::Matmul && matches!(family, VECTORS | ROWS | ROW_VECTORS)
     }
 
     /// The source of a way to compute it.
@@ -412,9 +470,10 @@ impl Kernel {
             (Self::Attention | Self::AttentionGradQ, _, [batch, queries, _, groups, heads, ..]) => {
                 // A workgroup for each block, or an invocation.
                 let blocks = batch * queries.div_ceil(rows) * groups * heads;
-                if shared || family >= ATTENTION_BROADCAST { folded_grid(blocks) } else { elementwise_grid(blocks) }
+                let is_group = shared || self.is_by_subgroup(family);
+                if is_group { folded_grid(blocks) } else { elementwise_grid(blocks) }
             }
-            (Self::AttentionGradKv, true, [batch, _, keys, groups, ..]) => {
+            (Self::AttentionGradKv, _, [batch, _, keys, groups, ..]) if shared || self.is_by_subgroup(family) => {
                 folded_grid(batch * keys.div_ceil(rows) * groups)
             }
             (Self::ColumnSum | Self::RmsNormGradParams | Self::LayerNormGradParams, true, [_, columns, ..]) => {

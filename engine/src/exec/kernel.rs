@@ -355,7 +355,7 @@ mod tests {
         let half = match kernel {
             // One of its ways is on matrix units, and some have subgroups read together.
             Kernel::Matmul => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP,
-            Kernel::Attention => Capabilities::SUBGROUP,
+            Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => Capabilities::SUBGROUP,
             _ if kernel.needs_half() => Capabilities::SHADER_FLOAT16,
             _ => Capabilities::empty(),
         };

@@ -69,6 +69,8 @@ impl Dispatch {
         let sums = match self.kernel {
             Kernel::Attention => value_dim,
             Kernel::AttentionGradQ => head_dim,
+            // By subgroups an invocation has some of both.
+            Kernel::AttentionGradKv if self.kernel.is_by_subgroup(self.family) => head_dim.max(value_dim),
             Kernel::AttentionGradKv => head_dim + value_dim,
             _ => return 0,
         };

@@ -248,7 +248,9 @@ pub fn calibration_table(measured: &Calibration) -> String {
     line("matmul in bf16", measured.half_matmul.to_string());
     line("attention", measured.attention.to_string());
     line("attention in bf16", FlopsPerSec(measured.attention.0 * shaders.half_attention).to_string());
-    line("its gradient", FlopsPerSec(measured.attention.0 * shaders.attention_gradient).to_string());
+    let gradient = measured.attention.0 * shaders.attention_gradient;
+    line("its gradient", FlopsPerSec(gradient).to_string());
+    line("that in bf16", FlopsPerSec(gradient * shaders.half_attention_gradient).to_string());
     line("elementwise", measured.vector.to_string());
     line("memory bandwidth", measured.memory_bandwidth.to_string());
     line("copy bandwidth", measured.copy_bandwidth.to_string());

@@ -232,6 +232,7 @@ fn shaders(rates: Option<ShaderRates>) -> Checked<Option<ShaderRates>> {
     for (path, rate) in [
         ("cluster.custom.shaders.attention_gradient", rates.attention_gradient),
         ("cluster.custom.shaders.half_attention", rates.half_attention),
+        ("cluster.custom.shaders.half_attention_gradient", rates.half_attention_gradient),
         ("cluster.custom.shaders.norm_words_per_second", rates.norm_words_per_second.unwrap_or(words)),
     ] {
         if !(rate.is_finite() && rate > 0.0) {

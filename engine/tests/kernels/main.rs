@@ -82,16 +82,7 @@ fn attention_cases() -> Vec<Case> {
     let all = [causal, window, gathered, carried, whole];
     let of_fours = all.map(|params| attention::AttentionParams { head_dim: 12, value_dim: 8, ..params });
     let mut cases: Vec<Case> = all.into_iter().chain(of_fours).flat_map(attention_passes).collect();
-    // Heads of which all of a subgroup have two parts, of which one has a second, and which are computed in two pieces.
-    let wide = [[64, 64], [40, 36], [20, 96]].map(|[head_dim, value_dim]| attention::AttentionParams {
-        batch: 1,
-        groups: 1,
-        head_dim,
-        value_dim,
-        ..causal
-    });
-    let carried_wide = attention::AttentionParams { flags, ..wide[2] };
-    cases.extend(wide.into_iter().chain([carried_wide]).map(forward));
+    cases.extend(wide_heads(causal).into_iter().flat_map(attention_passes));
     cases.extend([causal, window].into_iter().flat_map(unfused_passes));
     cases.extend([1.0, -1.0].map(|direction| case(rope(direction), &[qkv, qkv])));
     let latent = params!(latent_join::LatentJoinParams {
@@ -128,13 +119,24 @@ fn unfused_passes(p: attention::AttentionParams) -> Vec<Case> {
     ]
 }
 
-/// Attention alone.
-fn forward(p: attention::AttentionParams) -> Case {
-    let mut passes = attention_passes(p);
-    passes.swap_remove(0)
+/// Heads of which all of a subgroup have two parts, of which one has a second, which are computed in two pieces and in four;
+/// and of which eight queries share a key.
+fn wide_heads(causal: attention::AttentionParams) -> Vec<attention::AttentionParams> {
+    let of = |[head_dim, value_dim]: [u32; 2]| attention::AttentionParams {
+        batch: 1,
+        groups: 1,
+        head_dim,
+        value_dim,
+        ..causal
+    };
+    let flags = causal.flags | attention::APART | attention::CARRY;
+    let carried = attention::AttentionParams { flags, ..of([20, 96]) };
+    let carried_keys = attention::AttentionParams { flags, ..of([76, 8]) };
+    let grouped = attention::AttentionParams { q_per_group: 8, groups: 2, ..of([128, 128]) };
+    let all = [[64, 64], [40, 36], [20, 96], [256, 256]].map(of);
+    all.into_iter().chain([carried, carried_keys, grouped]).collect()
 }
 
-/// All four kernels on the same parameters.
 fn attention_passes(p: attention::AttentionParams) -> Vec<Case> {
     let queries = if p.flags & attention::APART == 0 { p.q_per_group } else { 0 };
     let rows = |tokens: u32| (p.batch * tokens * p.groups) as usize;
@@ -540,67 +542,57 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
     data
 }
 
-/// Outputs that are not accumulated into are filled with a value that no kernel writes.
+/// Outputs are filled with a value that no kernel writes, but for those that are read before they are written.
 fn poison(case: &Case, data: &mut [Vec<f32>]) {
-    use Kernel::{
-        Adamw, Assign, Attention, AttentionGradKv, AttentionGradQ, Copy, Embedding, Fill, Gelu, GeluGrad, LayerNorm,
-    };
-    use Kernel::{Add, Residual, RmsNorm, Rope, RowMax, SumExp, Swiglu, SwigluGrad};
-    use Kernel::{Combine, CombineGradWeights, Route, RouteGrad};
-    use Kernel::{LatentJoin, LatentJoinGrad};
-    let overwrites = [
-        Kernel::AttentionScores,
-        Kernel::AttentionSoftmax,
-        Kernel::AttentionValues,
-        Kernel::AttentionValuesGradP,
-        Kernel::AttentionValuesGradV,
-        Kernel::AttentionSoftmaxGrad,
-        Kernel::AttentionScoresGrad,
-        Kernel::Silu,
-        Kernel::SiluGrad,
-        Kernel::Gate,
-        Kernel::GateGrad,
-        Kernel::Peak,
-        Kernel::PeakHalf,
-        Kernel::PeakInt8,
-        Kernel::MatmulHalf,
-        Kernel::Read,
-        LatentJoin,
-        LatentJoinGrad,
-        Assign,
-        Combine,
-        CombineGradWeights,
-        Route,
-        RouteGrad,
-        Attention,
-        Embedding,
-        Fill,
-        Gelu,
-        GeluGrad,
-        LayerNorm,
-        Add,
-        Residual,
-        RmsNorm,
-        Rope,
-        RowMax,
-        SumExp,
-        Swiglu,
-        SwigluGrad,
-    ];
-    let partly = [Kernel::Dispatch, AttentionGradKv, AttentionGradQ, Copy, Adamw];
-    let kernel = case.dispatch.kernel;
-    // The flags of attention, of which one says that what is there counts.
-    let attends = matches!(kernel, Attention | AttentionGradQ | AttentionGradKv);
-    if attends && case.dispatch.params[13] & attention::CARRY != 0 {
+    if reads_what_it_writes(case) {
         return;
     }
-    let overwritten = overwrites.contains(&kernel) || samples::OVERWRITES.contains(&kernel);
-    if overwritten || partly.contains(&kernel) && kernel != Adamw {
-        for (values, access) in data.iter_mut().zip(kernel.bindings()) {
-            if *access == Access::ReadWrite {
-                values.fill(-12_345.0);
-            }
+    for (values, access) in data.iter_mut().zip(case.dispatch.kernel.bindings()) {
+        if *access == Access::ReadWrite {
+            values.fill(-12_345.0);
         }
+    }
+}
+
+/// Whether a call adds to what is there, or changes it.
+fn reads_what_it_writes(case: &Case) -> bool {
+    let params = &case.dispatch.params;
+    match case.dispatch.kernel {
+        // Whether a product is added to what is there; that, among the flags of attention.
+        Kernel::Matmul => params[7] != 0,
+        Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => params[13] & attention::CARRY != 0,
+        // Sums over calls.
+        Kernel::EmbeddingGrad
+        | Kernel::PositionGrad
+        | Kernel::ColumnSum
+        | Kernel::RmsNormGradParams
+        | Kernel::LayerNormGradParams
+        | Kernel::BatchNormGradParams
+        | Kernel::GroupNormGradParams
+        | Kernel::ConvolutionWeightGrad
+        | Kernel::BinaryLoss
+        | Kernel::CrossEntropy
+        | Kernel::SumSquares
+        | Kernel::Reduce
+        | Kernel::ScatterAdd
+        | Kernel::FactorSums => true,
+        // State, and what is changed where it lies.
+        Kernel::Adamw
+        | Kernel::Sgd
+        | Kernel::Momentum
+        | Kernel::Adam8Bit
+        | Kernel::Adafactor
+        | Kernel::FactorMoments
+        | Kernel::Muon
+        | Kernel::MuonMomentum
+        | Kernel::EmbeddingBagUpdate
+        | Kernel::Blend
+        | Kernel::UnitNorm
+        | Kernel::OrthogonalColumns
+        | Kernel::SelectLargest => true,
+        // Their scale lies behind what they write.
+        Kernel::Quantize | Kernel::QuantizeShort => true,
+        _ => false,
     }
 }
 
@@ -788,7 +780,8 @@ fn allowed(gpu: &Backend, case: &Case, formats: &[Format], family: u8) -> bool {
 /// whole head.
 fn compiles_for_long(gpu: &Backend, case: &Case, family: u8) -> bool {
     let kernel = case.dispatch.kernel;
-    let is_wide = kernel == Kernel::Attention && case.dispatch.sums() > 32;
+    let attends = matches!(kernel, Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv);
+    let is_wide = attends && case.dispatch.params[5].max(case.dispatch.params[6]) > 32;
     is_wide && !gpu.abilities().many && !kernel.name_of(family).contains("_broadcast")
 }
 

@@ -210,35 +210,6 @@ pub fn adapt(case: &Case, data: &mut [Vec<f32>]) {
     }
 }
 
-/// Kernels whose outputs are all overwritten.
-pub const OVERWRITES: [Kernel; 25] = [
-    Kernel::GroupNorm,
-    Kernel::GroupNormGrad,
-    Kernel::Dropout,
-    Kernel::DropoutResidual,
-    Kernel::DropoutGrad,
-    Kernel::Relu,
-    Kernel::ReluGrad,
-    Kernel::Tanh,
-    Kernel::TanhGrad,
-    Kernel::GatherRows,
-    Kernel::GatherRowsGrad,
-    Kernel::ClassToken,
-    Kernel::ClassTokenGrad,
-    Kernel::ClassSums,
-    Kernel::ClassSumsGrad,
-    Kernel::Convolution,
-    Kernel::ConvolutionInputGrad,
-    Kernel::BatchNorm,
-    Kernel::BatchNormGrad,
-    Kernel::Pool,
-    Kernel::PoolGrad,
-    Kernel::Interaction,
-    Kernel::InteractionGrad,
-    Kernel::Cross,
-    Kernel::CrossGrad,
-];
-
 /// Buffers that stay words in every format: numbers, statistics, sums.
 pub fn words_of(kernel: Kernel) -> &'static [usize] {
     match kernel {

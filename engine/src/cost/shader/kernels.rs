@@ -1,6 +1,6 @@
 //! The kernels of each op, as `exec::ops` calls them: the numbers are counted in `shaders/`, whose files bear their names.
 
-use super::{Calls, OWN, WORKGROUP, compression, product};
+use super::{Calls, WORKGROUP, compression, product};
 use crate::cluster::ShaderRates;
 use crate::graph::{Dims, Op, OpKind, Tensor, TensorId};
 use crate::scenario::Optimizer;
@@ -252,8 +252,11 @@ pub(super) fn of_kernels(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], o
             let workgroups = size(writes, 1).div_ceil(u64::from(rates.queries.max(1)));
             Calls { workgroups: workgroups.max(1), ..Calls::of(1, 0.0) }
         }
-        OpKind::AttentionGrad => Calls::of(size(writes, 1) / OWN, 0.0).times(3),
-        OpKind::ContextAttentionGrad { .. } => Calls::of(size(writes, 2) / OWN, 0.0).times(3),
+        OpKind::AttentionGrad | OpKind::ContextAttentionGrad { .. } => {
+            let rows = if op.kind == OpKind::AttentionGrad { size(writes, 1) } else { size(writes, 2) };
+            let workgroups = rows.div_ceil(u64::from(rates.queries_of_gradient()));
+            Calls { workgroups: workgroups.max(1), ..Calls::of(1, 0.0) }.times(3)
+        }
         // Every value is copied to the next.
         OpKind::Rotate => divided(2.0, 1.0).times(u32::try_from(writes.len()).unwrap_or(1)),
         _ => each(reads.len() as f64 + 1.0),

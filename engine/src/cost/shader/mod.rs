@@ -106,7 +106,9 @@ pub fn calls(rates: &ShaderRates, dims: &Dims, tensors: &[Tensor], op: &Op) -> C
 fn share(rates: &ShaderRates, tensors: &[Tensor], op: &Op) -> f64 {
     let in_halves = op.reads.iter().any(|id| tensors[id.index()].dtype.size() == 2);
     match op.kind {
-        OpKind::AttentionGrad | OpKind::ContextAttentionGrad { .. } => rates.attention_gradient,
+        OpKind::AttentionGrad | OpKind::ContextAttentionGrad { .. } => {
+            rates.attention_gradient * if in_halves { rates.half_attention_gradient } else { 1.0 }
+        }
         OpKind::Attention | OpKind::ContextAttention { .. } if in_halves => rates.half_attention,
         _ => 1.0,
     }

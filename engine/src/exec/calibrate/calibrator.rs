@@ -171,7 +171,8 @@ impl Calibrator {
         let (half_matmul, half_depth) = self.matmul(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
         let attention = self.attention(backend, launch, at_once, self.buffers).await?;
         let half_attention = self.attention(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
-        let gradient = self.attention_gradient(backend, launch, at_once).await?;
+        let gradient = self.attention_gradient(backend, launch, at_once, self.buffers).await?;
+        let half_gradient = self.attention_gradient(backend, launch, at_once, self.buffers.map(in_bf16)).await?;
         let copy = median(backend, &collectives::copy(a, 0, b, 0, ELEMENTS)).await?;
         Ok(Calibration {
             backend: backend.info().clone(),
@@ -189,6 +190,7 @@ impl Calibrator {
                 half_attention: half_attention.0 / attention.0,
                 norm_words_per_second: Some(self.norm(backend, launch).await?),
                 attention_gradient: gradient.0 / attention.0,
+                half_attention_gradient: half_gradient.0 / gradient.0,
                 fp8: Some(self.short(backend, Format::E4m3, launch, product).await?),
                 fp8_block: Some(self.short(backend, Format::E4m3Blocks, launch, product).await?),
                 nvfp4: Some(self.short(backend, Format::E2m1Blocks, launch, product).await?),
@@ -218,11 +220,13 @@ impl Calibrator {
         backend: &mut Backend,
         launch: Nanos,
         at_once: u32,
+        [a, _, c]: [Slice; 3],
     ) -> Result<FlopsPerSec, ExecError> {
-        let ([a, b, c], params) = (self.buffers, self.of.params());
-        let delta = Dispatch::new(&AttentionDeltaParams(params), [a, a, b]);
-        let of_queries = Dispatch::new(&AttentionGradQParams(params), [a, a, a, a, a, c]);
-        let of_keys = Dispatch::new(&AttentionGradKvParams(params), [a, a, a, a, a, c]);
+        // Statistics of rows stay in fp32.
+        let ([rows, sums, _], params) = (self.buffers, self.of.params());
+        let delta = Dispatch::new(&AttentionDeltaParams(params), [a, a, sums]);
+        let of_queries = Dispatch::new(&AttentionGradQParams(params), [a, a, a, rows, rows, c]);
+        let of_keys = Dispatch::new(&AttentionGradKvParams(params), [a, a, a, rows, rows, c]);
         let mut seconds = 0.0;
         for call in [delta, of_queries, of_keys].map(|call| call.by_default(backend.abilities())) {
             seconds += busy(median(backend, &call).await?, launch) * filled(at_once, call.grid);

@@ -94,6 +94,7 @@ impl Calibration {
                     .norm_words_per_second
                     .map(|_| middle(all, |c| c.shaders.norm_words_per_second.unwrap_or(0.0), |&rate| rate)),
                 attention_gradient: middle(all, |c| c.shaders.attention_gradient, |&share| share),
+                half_attention_gradient: middle(all, |c| c.shaders.half_attention_gradient, |&share| share),
                 fp8: short(|c| c.shaders.fp8),
                 fp8_block: short(|c| c.shaders.fp8_block),
                 nvfp4: short(|c| c.shaders.nvfp4),
