@@ -180,15 +180,27 @@ fn drop_slow(racing: &mut Vec<u8>, best: &[Option<Nanos>], too_slow: impl Fn(Nan
     racing.retain(|&family| best[usize::from(family)].is_some_and(|time| !too_slow(time, leader)));
 }
 
-/// Operations of a matrix product, or of attention to all keys: sizes are among their parameters.
+/// Operations of a matrix product, or of attention to all keys: sizes are among their parameters. Of what is bound by memory
+/// they are not counted.
 fn flops(dispatch: &Dispatch) -> u64 {
     let product = |sizes: &[u32]| sizes.iter().map(|&size| u64::from(size)).product::<u64>();
-    match dispatch.params[..] {
-        [batch, queries, keys, groups, heads, head_dim, value_dim, ..] if dispatch.kernel == Kernel::Attention => {
-            2 * product(&[batch, queries, keys, groups, heads]) * u64::from(head_dim + value_dim)
+    match (dispatch.kernel, &dispatch.params[..]) {
+        (Kernel::Matmul, &[m, n, k, .., batches]) => 2 * product(&[m, n, k, batches]),
+        (kernel, &[batch, queries, keys, groups, heads, head_dim, value_dim, ..]) => {
+            let Some([of_head, of_value]) = products_of_attention(kernel) else { return 0 };
+            2 * product(&[batch, queries, keys, groups, heads]) * u64::from(of_head * head_dim + of_value * value_dim)
         }
-        [m, n, k, .., batches] => 2 * u64::from(m) * u64::from(n) * u64::from(k) * u64::from(batches),
         _ => 0,
+    }
+}
+
+/// How many products of queries by keys are as deep as a head of these, and how many as one of values.
+fn products_of_attention(kernel: Kernel) -> Option<[u32; 2]> {
+    match kernel {
+        Kernel::Attention => Some([1, 1]),
+        Kernel::AttentionGradQ => Some([2, 1]),
+        Kernel::AttentionGradKv => Some([2, 2]),
+        _ => None,
     }
 }
 
@@ -201,10 +213,19 @@ fn device_key(backend: &Backend) -> String {
 /// none where there is only one way.
 pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
     match dispatch.kernel {
-        Kernel::Matmul => {}
-        Kernel::Attention => return attention_key(dispatch),
-        _ => return None,
+        kernel if kernel.families().is_empty() => None,
+        Kernel::Matmul => product_key(dispatch),
+        Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => attention_key(dispatch),
+        // Norms, their gradients, sums of columns and what a loss needs of its rows: rows and columns come first.
+        kernel => match dispatch.params[..] {
+            [rows, cols, ..] => Some(format!("{} {rows}x{cols}{}", kernel.name(), formats_key(dispatch))),
+            _ => None,
+        },
     }
+}
+
+/// Sizes, which rows are contiguous, and the number of products.
+fn product_key(dispatch: &Dispatch) -> Option<String> {
     let [m, n, k, _, a_col, _, b_col, .., batches] = dispatch.params[..] else { return None };
     let letter = |contiguous: bool| if contiguous { 'n' } else { 't' };
     let (a, b) = (letter(a_col == 1), letter(b_col == 1));
