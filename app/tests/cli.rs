@@ -716,6 +716,12 @@ fn a_run_is_fed_from_disk_and_its_waits_stand_beside_those_that_are_modelled() {
     assert!(text(&bad.stderr).contains("expected one of fifo, lru"), "{}", text(&bad.stderr));
     let other = shardlab(&["load", "tiny-resnet-dp2", "--backend", "cpu", "--folder", &place]);
     assert!(text(&other.stderr).contains("choose an empty folder"), "{}", text(&other.stderr));
+    let cut = std::path::Path::new(&place).join("00000003.sample");
+    let content = std::fs::read(&cut).expect("a sample");
+    std::fs::write(&cut, &content[..content.len() / 2]).expect("it is written");
+    let cut = shardlab(&[&arguments[..], &["--steps", "9"]].concat());
+    assert_eq!(cut.status.code(), Some(2));
+    assert!(text(&cut.stderr).contains("00000003.sample"), "{}", text(&cut.stderr));
 }
 
 #[test]

@@ -804,6 +804,17 @@ fn a_run_is_fed_from_a_folder() {
     window.until("forty steps", fed);
     picture(&mut window, "fed");
     assert!(folder.join("samples.json").exists());
+    // A file that is cut off in the middle ends the run with its name; the app goes on.
+    let cut = folder.join("00000003.sample");
+    let content = std::fs::read(&cut).expect("a sample");
+    std::fs::write(&cut, &content[..content.len() / 2]).expect("it is written");
+    window.harness.get_all_by_label("Train").last().expect("a button").click();
+    let told =
+        |state: &Value| state["execute"]["feed"]["error"].as_str().is_some_and(|e| e.contains("00000003.sample"));
+    window.until("an error about the sample", told);
+    std::fs::write(&cut, &content).expect("it is written");
+    window.harness.get_all_by_label("Train").last().expect("a button").click();
+    window.until("forty steps again", |state| fed(state) && state["execute"]["feed"]["error"].is_null());
 }
 
 /// A picture that is not kept, because what is on it depends on how fast the machine is: for looking at.

@@ -190,6 +190,34 @@ fn texts_are_read_as_bytes_where_they_lie() {
     assert!(error.map(|_| ()).unwrap_err().to_string().contains("model.vocab = 256"));
 }
 
+/// What was trained stays, and the run goes on when the text is whole again.
+#[test]
+fn a_text_that_is_cut_off_while_it_is_read_ends_the_run_with_its_name() {
+    let scenario = Scenario::preset("tiny-llama-bytes-1").unwrap();
+    let place = folder("cut");
+    std::fs::create_dir_all(&place).unwrap();
+    let (path, text) = (place.join("a.txt"), "To be cut off in the middle. ".repeat(100));
+    std::fs::write(&path, &text).unwrap();
+    let samples = DiskSamples::open_or_make(&place, &scenario, 8, Bytes(1000)).unwrap();
+    let batch = scenario.strategy().global_batch;
+    let order: Vec<Asked> = (0..batch * 2).map(|sample| Asked { sample, ..Asked::default() }).collect();
+    let options = LoaderOptions { batch, workers: 1, prefetch: 1, limit: None };
+    let start = || DiskLoader::start(samples.clone(), options, order.clone());
+    let mut trainer = trainer(&scenario);
+    std::fs::write(&path, &text[..64 * batch as usize + 20]).unwrap();
+    let mut loader = start();
+    trainer.give(loader.next_batch().unwrap().unwrap());
+    let first = block_on(trainer.step()).unwrap();
+    let error = loader.next_batch().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("a.txt") && error.contains("ends before byte"), "{error}");
+    std::fs::write(&path, &text).unwrap();
+    let mut loader = start();
+    loader.next_batch().unwrap();
+    trainer.give(loader.next_batch().unwrap().unwrap());
+    let second = block_on(trainer.step()).unwrap();
+    assert_eq!((first.step, second.step), (1, 2));
+}
+
 #[test]
 fn what_is_no_file_and_what_another_model_reads_is_passed_over() {
     let (llama, resnet) =

@@ -10,9 +10,10 @@ const OUT = new URL('../out/', import.meta.url).pathname;
 
 /**
  * Opens the page before the first test and closes it after the last.
- * @param {{flags?: string[], context?: object}} options Flags of the browser, and what the page's context is like.
+ * @param {{flags?: string[], context?: object, script?: () => void}} options Flags of the browser, what the page's context
+ *   is like, and what runs in the page before the app.
  */
-export const visit = ({ flags, context } = {}) => {
+export const visit = ({ flags, context, script } = {}) => {
   const here = {
     /** Keeps a picture in out/. */
     screenshot: async (name) => {
@@ -27,6 +28,7 @@ export const visit = ({ flags, context } = {}) => {
     here.server = await serve(DIST);
     here.browser = await launch(flags);
     Object.assign(here, await openPage(here.browser, context));
+    if (script) await here.page.addInitScript(script);
     await here.page.goto(here.server.url);
   });
   after(async () => {

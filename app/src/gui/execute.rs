@@ -246,8 +246,22 @@ impl ExecuteView {
         Training { scenario, kind, steps, tuning, tune, from, keep }
     }
 
+    /// Whether kernels that are not known are measured before the next run.
+    pub fn set_tune(&mut self, tune: bool) {
+        self.tune = tune;
+    }
+
+    /// Goes on with the run that has ended, or else with that of an earlier visit.
+    pub fn go_on_with_last(&mut self, context: &egui::Context, session: &mut Session) {
+        if self.checkpoint.is_some() && !self.is_running() {
+            self.go_on(context, &session.tuning);
+        } else {
+            self.go_on_with_kept(context, session);
+        }
+    }
+
     /// Goes on with the run of an earlier visit.
-    pub fn go_on_with_kept(&mut self, context: &egui::Context, session: &mut Session) {
+    fn go_on_with_kept(&mut self, context: &egui::Context, session: &mut Session) {
         let Some(kept) = self.kept.clone() else { return };
         match check(&kept.file) {
             Ok(scenario) => {

@@ -14,6 +14,7 @@ mod command;
 mod compare;
 mod data;
 mod design_tokens;
+mod display;
 mod execute;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]

@@ -9,6 +9,7 @@ use shardlab_engine::sim::simulate;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use super::display::Display;
 use super::{App, Remote};
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ pub async fn start(canvas_id: String) -> Result<(), JsValue> {
     let canvas: web_sys::HtmlCanvasElement = canvas.dyn_into().map_err(|_| format!("`{canvas_id}` is not a canvas"))?;
     expose()?;
     let make: eframe::AppCreator<'static> = Box::new(|context| {
-        let mut app = App::try_new(context)?;
+        let mut app = App::try_new(context)?.shown_on(context, Display::default());
         open_fragment(&mut app);
         Ok(Box::new(app))
     });
@@ -71,6 +72,16 @@ async fn fetched(url: &str) -> Result<String, String> {
     }
     let text = JsFuture::from(response.text().map_err(said)?).await.map_err(said)?;
     text.as_string().ok_or_else(|| "it is no text".to_owned())
+}
+
+/// Tells the page around the app that nothing is drawn any more.
+pub fn tell_display_lost(why: &str) {
+    let said = web_sys::CustomEventInit::new();
+    said.set_detail(&why.into());
+    let event = web_sys::CustomEvent::new_with_event_init_dict("shardlab-display-lost", &said);
+    let document = web_sys::window().and_then(|window| window.document());
+    // Where there is no page there is nobody to tell.
+    event.ok().zip(document).map(|(event, document)| document.dispatch_event(&event));
 }
 
 /// Puts a link into the page's address; returns all of it.

@@ -164,6 +164,12 @@ impl ScopeTimes {
 }
 
 impl Backend {
+    /// Of a device that a test has opened.
+    #[cfg(all(test, feature = "gpu"))]
+    pub(super) fn of_gpu(gpu: GpuBackend) -> Self {
+        Self(Inner::Gpu(Box::new(gpu)))
+    }
+
     /// What it is.
     pub fn info(&self) -> &BackendInfo {
         match &self.0 {

@@ -159,9 +159,17 @@ pub enum ExecError {
     /// Ranks cannot be placed elsewhere in a browser.
     #[error("run.placement = {0} needs threads and sockets, which a page has not; set it to \"device\"")]
     Placement(&'static str),
-    /// The device reported an error, or was lost.
+    /// The device reported an error.
     #[error("the device stopped: {0}; the run has ended, start it again or use the cpu backend")]
     Device(String),
+    /// The driver has given the device up, or the adapter is gone.
+    #[error("the device was lost: {0}; the run has ended, start it again or use the cpu backend")]
+    Lost(String),
+    /// There was less memory than the plan needs.
+    #[error(
+        "the device has too little memory left: {0}; the run has ended, close what else uses the device, use a smaller model or micro-batch, or the cpu backend"
+    )]
+    OutOfMemory(String),
     /// The programs of the ranks wait for each other in a circle; the verifier excludes it.
     #[error("the schedule is circular: rank {rank} waits in task {task}; this is a defect, please report it")]
     Stuck {

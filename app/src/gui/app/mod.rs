@@ -20,6 +20,7 @@ use shardlab_engine::units::Nanos;
 use tour::{Region, Regions};
 
 use super::command::Command;
+use super::display::Display;
 use super::execute::ExecuteView;
 use super::export::Exporter;
 use super::found_once::FoundOnce;
@@ -65,6 +66,7 @@ pub struct App {
     /// The step of the tour that is shown.
     tour: Option<usize>,
     regions: Regions,
+    display: Display,
     /// The part of the time that was chosen, as a trace of its own, and of what it is.
     part: FoundOnce<PartKey, Part>,
 }
@@ -123,6 +125,7 @@ impl App {
             unread: None,
             tour: None,
             regions: Regions::default(),
+            display: Display::default(),
             part: FoundOnce::default(),
         };
         if let Some(work) = kept {
@@ -141,6 +144,23 @@ impl App {
     #[expect(clippy::expect_used, reason = "a test shows that every preset is valid")]
     pub fn new(context: &eframe::CreationContext<'_>) -> Self {
         Self::try_new(context).expect("the default preset is valid")
+    }
+
+    /// The same app, which is told what happens to the device that draws it.
+    #[must_use]
+    pub fn shown_on(self, context: &eframe::CreationContext<'_>, display: Display) -> Self {
+        display.watch(context);
+        Self { display, ..self }
+    }
+
+    /// Says what went wrong with drawing; where nothing can be drawn any more, closes the window, which keeps the work.
+    fn look_at_display(&mut self, context: &egui::Context) {
+        if let Some(error) = self.display.take_error() {
+            self.toasts.error(t_with("display.error", error));
+        }
+        if self.display.lost().is_some() {
+            context.send_viewport_cmd(egui::ViewportCommand::Close);
+        }
     }
 
     /// Does what a command says.
@@ -305,6 +325,7 @@ impl App {
 impl eframe::App for App {
     fn logic(&mut self, context: &egui::Context, _: &mut eframe::Frame) {
         self.think(context);
+        self.look_at_display(context);
         #[cfg(target_arch = "wasm32")]
         super::web::exchange(self, context);
     }

@@ -42,8 +42,10 @@ pub enum Remote {
     Moving,
     /// Show the last executed step in the views.
     Look,
-    /// Go on with the run of an earlier visit.
+    /// Go on with the run that has ended, or with that of an earlier visit.
     GoOn,
+    /// Whether kernels are measured before training.
+    Tune(bool),
     /// Play what is read through caches.
     Cache,
     /// Measure the device: these sections.
@@ -112,7 +114,8 @@ impl App {
                 self.views.storage.show_moving(true);
             }
             Remote::Look => self.views.execute.look(&mut self.session),
-            Remote::GoOn => self.views.execute.go_on_with_kept(context, &mut self.session),
+            Remote::GoOn => self.views.execute.go_on_with_last(context, &mut self.session),
+            Remote::Tune(tune) => self.views.execute.set_tune(*tune),
             Remote::Cache => self.views.data.start(context, &self.session),
             Remote::Drop { name, text } => drop(self.open(context, name, text.as_bytes().to_vec())),
         }
@@ -152,6 +155,7 @@ impl App {
             "error": self.session.error.as_ref().map(ToString::to_string),
             "shown": self.session.shown().trace.origin,
             "backend": self.views.execute.backend_name(),
+            "tuned_shapes": self.session.tuning.0.values().flat_map(|shapes| shapes.keys()).collect::<Vec<_>>(),
             "execute": self.views.execute.state(),
             "compare": self.views.compare.state(&self.session),
             "advice": self.views.summary.state(),

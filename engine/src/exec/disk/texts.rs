@@ -1,7 +1,7 @@
 //! Texts in a folder, read as bytes: a sample is a part of one, read where it lies.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::samples::{MAX_SAMPLES, failed, is_file};
@@ -88,8 +88,20 @@ impl Texts {
             file.seek(SeekFrom::Start(start))?;
             file.read_exact(&mut content)
         });
-        read.map_err(|error| failed("cannot read", path, error))?;
-        Ok(content)
+        match read {
+            Ok(()) => Ok(content),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let end = start + content.len() as u64;
+                Err(failed(
+                    "cannot read",
+                    path,
+                    format!(
+                        "it ends before byte {end}, which it had when the run began: restore the file, or start the run again with what is left of it"
+                    ),
+                ))
+            }
+            Err(error) => Err(failed("cannot read", path, error)),
+        }
     }
 
     pub(super) fn decode(&self, content: &[u8]) -> Sample {

@@ -17,8 +17,51 @@ pub struct OpenDevice {
     pub half: bool,
     /// What kernels may make use of.
     pub abilities: Abilities,
-    /// The first error that the device reported outside of a call.
-    failure: Arc<Mutex<Option<String>>>,
+    /// What the device reported outside of a call.
+    pub(super) failure: Failure,
+}
+
+/// Why a device can no longer be used: the first error, or that it was lost, from which all others follow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<ExecError>>>);
+
+impl Failure {
+    /// What a device reports from now on.
+    fn of(device: &wgpu::Device) -> Self {
+        let failure = Self::default();
+        let (on_error, on_loss) = (failure.clone(), failure.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error.note(reported(&error))));
+        device.set_device_lost_callback(move |reason, message| on_loss.note(lost(reason, &message)));
+        failure
+    }
+
+    pub(super) fn note(&self, error: ExecError) {
+        let Ok(mut slot) = self.0.lock() else { return };
+        if slot.is_none() || matches!(error, ExecError::Lost(_)) {
+            *slot = Some(error);
+        }
+    }
+
+    fn get(&self) -> Option<ExecError> {
+        let unknown = || Some(ExecError::Device("an error handler failed".to_owned()));
+        self.0.lock().map_or_else(|_| unknown(), |slot| slot.clone())
+    }
+}
+
+pub(super) fn reported(error: &wgpu::Error) -> ExecError {
+    match error {
+        wgpu::Error::OutOfMemory { source } => ExecError::OutOfMemory(source.to_string()),
+        _ => ExecError::Device(error.to_string()),
+    }
+}
+
+fn lost(reason: wgpu::DeviceLostReason, message: &str) -> ExecError {
+    let why = match (message, reason) {
+        ("", wgpu::DeviceLostReason::Destroyed) => "it was destroyed",
+        ("", wgpu::DeviceLostReason::Unknown) => "the driver does not say why",
+        _ => message,
+    };
+    ExecError::Lost(why.to_owned())
 }
 
 impl OpenDevice {
@@ -79,7 +122,7 @@ impl OpenDevice {
         let (device, queue) =
             adapter.request_device(&descriptor).await.map_err(|error| ExecError::NoAdapter(error.to_string()))?;
         let info = describe(&adapter.get_info(), timing);
-        let failure = watch(&device);
+        let failure = Failure::of(&device);
         let many = adapter.get_info().device_type != wgpu::DeviceType::Cpu;
         let workgroup_memory = adapter.limits().max_compute_workgroup_storage_size;
         let abilities = Abilities { many, cooperates, subgroup: subgroup(adapter), workgroup_memory };
@@ -99,13 +142,19 @@ impl OpenDevice {
 
     /// Waits until everything submitted so far is done.
     pub async fn wait(&self) -> Result<(), ExecError> {
+        let submitted = self.submitted();
+        self.poll()?;
+        submitted.recv_async().await.map_err(|_| self.stopped("it did not answer"))?;
+        self.check()
+    }
+
+    /// Is told when everything submitted so far is done.
+    fn submitted(&self) -> flume::Receiver<()> {
         let (done, receive) = flume::bounded(1);
         self.queue.on_submitted_work_done(move || {
             done.send(()).ok();
         });
-        self.poll()?;
-        receive.recv_async().await.map_err(|_| ExecError::Device("it was lost".to_owned()))?;
-        self.check()
+        receive
     }
 
     /// Copies bytes of a buffer to the host.
@@ -122,10 +171,16 @@ impl OpenDevice {
         self.poll()?;
         match receive.recv_async().await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ExecError::Device(error.to_string())),
-            Err(_) => return Err(ExecError::Device("it was lost".to_owned())),
+            Ok(Err(error)) => {
+                // A browser says that a device is lost after all that fails with it has failed.
+                if cfg!(target_arch = "wasm32") {
+                    self.submitted().recv_async().await.ok();
+                }
+                return Err(self.stopped(error));
+            }
+            Err(_) => return Err(self.stopped("it did not answer")),
         }
-        let view = staging.slice(..).get_mapped_range().map_err(|error| ExecError::Device(error.to_string()))?;
+        let view = staging.slice(..).get_mapped_range().map_err(|error| self.stopped(error))?;
         let copied = view.to_vec();
         self.check()?;
         Ok(copied)
@@ -133,16 +188,18 @@ impl OpenDevice {
 
     /// Lets callbacks run. In a browser they run by themselves.
     fn poll(&self) -> Result<(), ExecError> {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| ExecError::Device(error.to_string()))?;
+        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| self.stopped(error))?;
         Ok(())
+    }
+
+    /// Why a call failed: what the device has reported, or else what the call says.
+    fn stopped(&self, said: impl ToString) -> ExecError {
+        self.failure.get().unwrap_or_else(|| ExecError::Device(said.to_string()))
     }
 
     /// The error that the device has reported meanwhile, if any.
     pub fn check(&self) -> Result<(), ExecError> {
-        match self.failure.lock() {
-            Ok(failure) => failure.clone().map_or(Ok(()), |message| Err(ExecError::Device(message))),
-            Err(_) => Err(ExecError::Device("an error handler failed".to_owned())),
-        }
+        self.failure.get().map_or(Ok(()), Err)
     }
 }
 
@@ -178,23 +235,4 @@ fn describe(info: &wgpu::AdapterInfo, timing: TimingMode) -> BackendInfo {
     let name = if info.name.is_empty() { format!("{:?} adapter", info.device_type) } else { info.name.clone() };
     let detail = format!("{:?} {} {}", info.backend, info.driver, info.driver_info).trim().to_owned();
     BackendInfo { kind: BackendKind::Wgpu, name, detail, timing: timing.name() }
-}
-
-/// Notes the first error and the loss of the device.
-fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<String>>> {
-    let failure: Arc<Mutex<Option<String>>> = Arc::default();
-    let note = |failure: &Arc<Mutex<Option<String>>>, message: String| {
-        if let Ok(mut slot) = failure.lock() {
-            slot.get_or_insert(message);
-        }
-    };
-    let (on_error, on_loss) = (Arc::clone(&failure), Arc::clone(&failure));
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| note(&on_error, error.to_string())));
-    device.set_device_lost_callback(move |reason, message| {
-        // Dropping the device on purpose is no loss.
-        if reason != wgpu::DeviceLostReason::Destroyed {
-            note(&on_loss, format!("it was lost ({reason:?}): {message}"));
-        }
-    });
-    failure
 }

@@ -5,6 +5,8 @@
 //! timestamps at pass ends, and where it has none at all by queue time.
 
 mod device;
+#[cfg(test)]
+mod failures;
 mod needs;
 mod prepare;
 mod replay;
