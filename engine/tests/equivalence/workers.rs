@@ -79,21 +79,50 @@ fn ranks_in_threads_compute_the_bits_of_one_device() {
     }
 }
 
+/// Four ranks that are placed somewhere else train as on one device.
+fn four_ranks_compute_the_bits_of_one_device(kind: BackendKind, placement: &str) {
+    let cases = [
+        (model(0), (2, 1, 2), ""),
+        (model(1), (1, 2, 2), "schedule = \"zb-h1\"\nsequence_parallel = true"),
+        (model(0), (4, 1, 1), "zero_stage = 3\nmicro_batch = 1"),
+        (MIXTURE, (2, 2, 1), "expert_parallel = 2\nsequence_parallel = true\nprecision = \"bf16\""),
+    ];
+    for (model, mesh, extra) in cases {
+        let what = format!("{kind:?} {placement} {mesh:?} {extra}");
+        let mut expected = trainer(&placed(model, mesh, extra, ""), kind).expect("one device");
+        let elsewhere = placed(model, mesh, extra, &format!("placement = \"{placement}\""));
+        let mut four = trainer(&elsewhere, kind).expect("four devices");
+        for _ in 0..2 {
+            let (one, four) = (step(&mut expected), step(&mut four));
+            assert_eq!(four.loss.to_bits(), one.loss.to_bits(), "{what}");
+            assert_eq!(four.gradient_norm.to_bits(), one.gradient_norm.to_bits(), "{what}");
+            assert_eq!((&four.pools, four.moved()), (&one.pools, one.moved()), "{what}");
+        }
+        assert!(four.backend().detail.contains("4 "), "{what}: {:?}", four.backend());
+        let sent = four.sent().expect("there are workers");
+        assert!(sent.messages > 0, "{what}");
+    }
+}
+
 #[test]
 fn ranks_in_processes_compute_the_bits_of_one_device() {
-    let gpu = std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some();
-    let kinds = if gpu { vec![BackendKind::Cpu, BackendKind::Wgpu] } else { vec![BackendKind::Cpu] };
-    for kind in kinds {
-        let reference = placed(model(0), (2, 1, 2), "", "");
-        let mut expected = trainer(&reference, kind).expect("one device");
-        let mut processes = trainer(&placed(model(0), (2, 1, 2), "", "placement = \"processes\""), kind).expect("four");
-        for _ in 0..2 {
-            let (one, four) = (step(&mut expected), step(&mut processes));
-            assert_eq!(four.loss.to_bits(), one.loss.to_bits(), "{kind:?}");
-            assert_eq!(four.gradient_norm.to_bits(), one.gradient_norm.to_bits(), "{kind:?}");
-            assert_eq!((&four.pools, four.moved()), (&one.pools, one.moved()), "{kind:?}");
-        }
-        assert!(processes.backend().detail.contains("4 processes"), "{:?}", processes.backend());
+    four_ranks_compute_the_bits_of_one_device(BackendKind::Cpu, "processes");
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn ranks_in_processes_with_a_gpu_each_compute_the_bits_of_one() {
+    if super::on_the_gpu::gpu().is_some() {
+        four_ranks_compute_the_bits_of_one_device(BackendKind::Wgpu, "processes");
+    }
+}
+
+/// Adapters are dealt out in turn: where there is one, ranks open it four times.
+#[cfg(feature = "gpu")]
+#[test]
+fn ranks_on_several_adapters_compute_the_bits_of_one() {
+    if super::on_the_gpu::gpu().is_some() {
+        four_ranks_compute_the_bits_of_one_device(BackendKind::Wgpu, "adapters");
     }
 }
 

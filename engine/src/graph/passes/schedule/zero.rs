@@ -17,6 +17,7 @@ use super::buckets::{Bucket, behind, last_gradient};
 use super::flat::{Flat, Piece};
 use super::{ChunkPlan, StagePlan, gathers};
 use crate::cluster::Group;
+use crate::graph::passes::shard::scratch_tensor;
 use crate::graph::{Op, OpKind, Tensor, TensorId};
 use crate::scenario::{Strategy, ZeroStage};
 
@@ -34,7 +35,7 @@ pub(super) fn shard(
         flats.push(Flat::new(tensors, &bucket, pieces, strategy));
     }
     for flat in &flats {
-        update(plan, flat);
+        update(tensors, plan, flat, strategy);
     }
     let overlap = strategy.overlap_gradients;
     if !overlap {
@@ -76,7 +77,7 @@ fn pieces(update: &[Op], bucket: &Bucket) -> Vec<Piece> {
 }
 
 /// Replaces the updates of single parameters by that of their slice.
-fn update(plan: &mut StagePlan, flat: &Flat) {
+fn update(tensors: &mut [Tensor], plan: &mut StagePlan, flat: &Flat, strategy: &Strategy) {
     let of_flat = |id: &TensorId| flat.pieces.iter().any(|piece| piece.gradient == *id || piece.adam.writes[0] == *id);
     sum_over_slices(plan, flat, &of_flat);
     let mut counted = false;
@@ -95,6 +96,10 @@ fn update(plan: &mut StagePlan, flat: &Flat) {
         {
             op.reads[0] = flat.gradient_slice;
             op.writes[0] = flat.gradient_slice;
+            // A slice may be filled up, so that its chunks are larger than those of the gradient.
+            let slice = tensors[flat.gradient_slice.index()].clone();
+            let chunk = scratch_tensor(&slice, slice.local, strategy.pipeline_parallel.min(2));
+            tensors[op.writes[1].index()] = chunk;
         }
     }
     let norm = plan.update.iter().position(|op| matches!(op.kind, OpKind::Collective { group: Group::World, .. }));
