@@ -54,9 +54,8 @@ test('a run whose device is lost keeps its checkpoint, and goes on from it on an
   assert.ok(lost.checkpoint > 0);
   await here.screenshot('device-lost');
   await command(here.page, 'go_on');
-  const further = ({ execute: run }) => run.error || run.steps.at(-1).step > lost.steps.at(-1).step;
+  const further = ({ execute: run }) => !run.error && run.steps.at(-1)?.step > lost.steps.at(-1).step;
   const { execute: again } = await until(here.page, 'further steps', further, EXECUTE_SECONDS);
-  assert.equal(again.error, null);
   const steps = again.steps.map(({ step }) => step);
   assert.deepEqual(steps, steps.map((_, place) => place + 1), 'what came after the checkpoint was trained again');
   await command(here.page, 'cancel');
@@ -70,7 +69,7 @@ test('a run for which there is no memory ends with what to do, and the next one 
     window.devices.findLast(({ label }) => label === name).device.dispatchEvent(event);
   }, ENGINE);
   const { execute: run } = await until(here.page, 'an end', ({ execute: run }) => !run.running, CHANGE_SECONDS);
-  assert.match(run.error, /too little memory left: not a byte is left/);
+  assert.match(run.error, /too little memory left: /);
   assert.ok(run.checkpoint > 0);
   await command(here.page, 'cancel');
   await until(here.page, 'no run', (s) => !s.execute.error, CHANGE_SECONDS);
@@ -78,6 +77,8 @@ test('a run for which there is no memory ends with what to do, and the next one 
 });
 
 test('kernels are measured before training where that is wanted, and the page stays alive', { timeout: 900_000 }, async () => {
+  await command(here.page, 'cancel');
+  await until(here.page, 'no run', (s) => !s.execute.error, CHANGE_SECONDS);
   await command(here.page, { tune: true });
   await execute(here.page, 2, 'wgpu', EXECUTE_SECONDS);
   const { tuned_shapes: shapes } = await until(here.page, 'measured shapes', (s) => s.tuned_shapes.length > 0, CHANGE_SECONDS);

@@ -433,9 +433,9 @@ fn measured_collectives_are_predicted() {
 #[test]
 fn a_device_is_measured_and_compared_with_itself() {
     let folder = folder("bench");
-    let old = folder.join("old.json");
-    let sections = "peak,latency,collectives";
-    let bench = shardlab(&["bench", "--backend", "cpu", "--only", sections, "--json"]);
+    let (old, csv) = (folder.join("old.json"), folder.join("figures.csv"));
+    let (sections, csv) = ("peak,latency,collectives", csv.to_str().expect("text"));
+    let bench = shardlab(&["bench", "--backend", "cpu", "--only", sections, "--json", "--csv", csv]);
     assert_eq!(bench.status.code(), Some(0), "{}", text(&bench.stderr));
     std::fs::write(&old, &bench.stdout).expect("a file is written");
     let document: Value = serde_json::from_slice(&bench.stdout).expect("one document");
@@ -444,6 +444,21 @@ fn a_device_is_measured_and_compared_with_itself() {
     let detail = |figure: &Value| figure["detail"].as_str().unwrap_or_default().to_owned();
     let exchanged: Vec<_> = figures.iter().filter(|figure| figure["section"] == "collectives").map(detail).collect();
     assert!(exchanged.len() >= 14 && exchanged.iter().all(|detail| detail.ends_with("#wrong 0")), "{exchanged:?}");
+    let table = std::fs::read_to_string(csv).expect("a table");
+    assert!(
+        table.starts_with("section,name,value,unit,time_s,clock,quantum_s,flops,bytes,ranks,count,type,"),
+        "{table}"
+    );
+    let columns = table.lines().next().map_or(0, |head| head.split(',').count());
+    assert_eq!(table.lines().count(), figures.len() + 1);
+    let quantum = document["quanta"]["host"].as_f64().expect("nanoseconds");
+    assert!(quantum >= 1.0 && document["quanta"]["device"].is_null(), "twins are timed by the host's clock");
+    let exchanged: Vec<&str> = table.lines().filter(|line| line.starts_with("collectives,")).collect();
+    let wrong_of = |line: &str| line.split(',').nth(12).map(str::to_owned);
+    assert!(
+        exchanged.iter().all(|line| line.split(',').count() >= columns && wrong_of(line).as_deref() == Some("0")),
+        "{table}"
+    );
     let old = old.to_str().expect("text");
     let again = shardlab(&["bench", "--backend", "cpu", "--only", "latency", "--compare", old, "--describe"]);
     assert!(

@@ -103,10 +103,16 @@ fn a_device_is_measured_and_its_kernels_stand_under_the_roof() {
     for label in ["fp32", "mlp up weight gradient (backward)"] {
         let _ = window.harness.get_by_label(label);
     }
-    if let Some(folder) = std::env::var_os("SHARDLAB_PICTURES") {
-        let picture = window.harness.render().expect("a picture");
-        picture.save(Path::new(&folder).join("bench.png")).expect("it is written");
-    }
+    // What was kept of a run is what others are shown beside, also the next.
+    let text = state["bench"]["report"].to_string();
+    window.remote(&Remote::Drop { name: "old.json".to_owned(), text });
+    let beside = |state: &Value| state["bench"]["compared"] == state["bench"]["figures"];
+    window.until("both runs", |state| state["bench"]["beside"] == "old.json" && beside(state));
+    let text = r#"{"backend": 3, "figures": []}"#.to_owned();
+    window.remote(&Remote::Drop { name: "bad.json".to_owned(), text });
+    window.until("an error", |state| state["toast"].as_str().is_some_and(|toast| toast.starts_with("bad.json: ")));
+    window.until("both runs", |state| state["bench"]["beside"] == "old.json" && beside(state));
+    picture(&mut window, "bench");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! What this device can do, measured: a roofline with the kernels of a transformer block under it, and all figures.
 
 use egui::{Grid, ProgressBar, Ui};
-use shardlab_engine::exec::{BackendKind, BenchReport, Figure, RooflinePoint, Section, Tuning};
+use shardlab_engine::exec::{BackendKind, BenchReport, Clock, Figure, Quanta, RooflinePoint, Section, Tuning};
 use shardlab_engine::report;
 use shardlab_engine::trace::Origin;
 
 use super::design_tokens::line_colors;
-use super::i18n::{t, t_or_name};
+use super::i18n::{t, t_or_name, t_with};
 use super::job::{Job, Message};
 use super::roofline::{Dot, picture_ui};
 use super::session::Session;
@@ -19,8 +19,10 @@ pub struct BenchView {
     on_cpu: bool,
     progress: (String, f32),
     report: Option<Box<BenchReport>>,
-    /// The result before, beside which a new one is shown.
+    /// The result before, or that of a file, beside which a new one is shown.
     before: Option<Box<BenchReport>>,
+    /// The name of that file.
+    file: Option<String>,
     note: Option<String>,
     error: Option<String>,
 }
@@ -36,10 +38,28 @@ impl BenchView {
         serde_json::json!({
             "running": self.is_running(),
             "figures": self.report.as_ref().map(|report| report.figures.len()),
+            "beside": self.file,
+            "compared": self.compared(),
             "device": self.report.as_ref().map(|report| &report.backend.name),
             "report": self.report.as_ref().filter(|_| !self.is_running()),
             "error": self.error,
         })
+    }
+
+    /// How many figures have one beside them.
+    fn compared(&self) -> usize {
+        let (Some(report), Some(before)) = (&self.report, &self.before) else { return 0 };
+        report.figures.iter().filter(|figure| before.same_as(figure).is_some()).count()
+    }
+
+    /// Takes a result that was kept as what others are shown beside.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn compare_with(&mut self, name: &str, bytes: &[u8]) -> Result<(), serde_json::Error> {
+        self.before = Some(Box::new(serde_json::from_slice(bytes)?));
+        self.file = Some(name.to_owned());
+        Ok(())
     }
 
     fn is_running(&self) -> bool {
@@ -54,7 +74,13 @@ impl BenchView {
             match message {
                 Message::Opened(_, note) => self.note = note,
                 Message::Measuring(what, share) => self.progress = (what, share),
-                Message::Benched(report) => self.before = self.report.replace(report),
+                Message::Benched(report) => {
+                    let last = self.report.replace(report);
+                    // A file that was opened stays.
+                    if self.file.is_none() {
+                        self.before = last;
+                    }
+                }
                 Message::Tuned(found) => *tuning = *found,
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
@@ -91,13 +117,32 @@ impl BenchView {
             if let Some(error) = &self.error {
                 error_ui(ui, error);
             }
+            self.beside_ui(ui, session);
             let Some(report) = &self.report else { return };
             let backend = &report.backend;
             ui.weak(format!("{} · {} · {}", backend.name, backend.detail, t_or_name("timing", backend.timing)));
+            if let Some(quanta) = &report.quanta {
+                ui.weak(clocks(quanta));
+            }
             ui.horizontal(|ui| save_ui(ui, report, session));
             roofline_ui(ui, report);
             for section in Section::ALL {
                 section_ui(ui, report, self.before.as_deref(), section);
+            }
+        });
+    }
+
+    /// What figures are shown beside.
+    fn beside_ui(&mut self, ui: &mut Ui, session: &mut Session) {
+        ui.horizontal(|ui| {
+            if ui.button(t("bench.compare")).on_hover_text(t("bench.compare.tip")).clicked() {
+                session.wants_file = true;
+            }
+            let Some((name, before)) = self.file.as_ref().zip(self.before.as_ref()) else { return };
+            ui.label(t_with("bench.beside", format!("{name} ({})", before.backend.name)));
+            origin_ui(ui, Origin::Imported);
+            if ui.button(t("bench.beside.forget")).clicked() {
+                (self.file, self.before) = (None, None);
             }
         });
     }
@@ -165,7 +210,7 @@ fn section_ui(ui: &mut Ui, report: &BenchReport, before: Option<&BenchReport>, s
         ui.weak(t_or_name("bench_about", section.name()));
         Grid::new(("bench", section.name())).num_columns(4).striped(true).show(ui, |ui| {
             for figure in figures {
-                ui.label(&figure.name);
+                ui.label(&figure.name).on_hover_text(clock(report, figure));
                 right_ui(ui, &figure.written());
                 let old = before.and_then(|before| before.same_as(figure));
                 ui.monospace(old.map_or_else(String::new, |old| format!("{:.2} ×", figure.gain_over(old))));
@@ -175,6 +220,21 @@ fn section_ui(ui: &mut Ui, report: &BenchReport, before: Option<&BenchReport>, s
             }
         });
     });
+}
+
+/// How fine the clocks are.
+fn clocks(quanta: &Quanta) -> String {
+    let host = t_with("bench.host_quantum", quanta.host);
+    quanta.device.map_or_else(|| host.clone(), |device| format!("{} · {host}", t_with("bench.device_quantum", device)))
+}
+
+/// How a figure was timed, and how finely.
+fn clock(report: &BenchReport, figure: &Figure) -> String {
+    let by = match figure.clock {
+        Clock::Device => t_or_name("timing", report.backend.timing),
+        Clock::Host => t("bench.host_clock"),
+    };
+    report.quanta.map_or_else(|| by.to_owned(), |quanta| format!("{by} · ± {}", quanta.of(figure.clock)))
 }
 
 fn under_the_roof(point: &RooflinePoint) -> String {

@@ -46,6 +46,15 @@ pub fn is_trace(name: &str) -> bool {
     ends(name, TRACE_ENDS)
 }
 
+/// Whether a file is what `shardlab bench --json` or the Bench screen has written.
+pub fn is_bench(name: &str, bytes: &[u8]) -> bool {
+    /// Bytes in which it says so.
+    const HEAD: usize = 4096;
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let says = |word: &[u8]| head.windows(word.len()).any(|part| part == word);
+    ends(name, &["json"]) && says(b"\"backend\"") && says(b"\"figures\"")
+}
+
 /// Whether a file is a trace of a profiler: JSON that has events, plain or compressed.
 pub fn is_profile(name: &str, bytes: &[u8]) -> bool {
     /// Bytes in which a trace says that it is one, where it comes as an object: what devices there are comes before.

@@ -246,6 +246,8 @@ pub struct Session {
     pub tuning: Tuning,
     /// Files that views want to save: name and text.
     pub saves: Vec<(String, Vec<u8>)>,
+    /// Whether a view wants a file to be picked and opened.
+    pub wants_file: bool,
     past: Vec<ScenarioFile>,
     future: Vec<ScenarioFile>,
     /// Seconds of the interface's clock at the last edit.
@@ -285,6 +287,7 @@ impl Session {
             refusals: Vec::new(),
             tuning: Tuning::default(),
             saves: Vec::new(),
+            wants_file: false,
             past: Vec::new(),
             future: Vec::new(),
             edited: f64::NEG_INFINITY,

@@ -293,6 +293,15 @@ impl Backend {
         }
     }
 
+    /// What all times between timestamps of the device were multiples of so far; none where it has no timestamps.
+    pub fn quantum(&self) -> Option<Nanos> {
+        match &self.0 {
+            #[cfg(feature = "gpu")]
+            Inner::Gpu(backend) => backend.quantum(),
+            _ => None,
+        }
+    }
+
     /// What the last replay cost the host, where that is measured.
     pub fn host(&self) -> Option<HostTime> {
         match &self.0 {

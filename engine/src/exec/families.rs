@@ -161,7 +161,21 @@ const LAYER_NORM_GRAD_PARAMS: [Family; 2] =
     by_workgroup!("layer_norm_grad_params", 1, 8, "layer_norm_grad_params_shared" + "column_sums");
 
 /// Arithmetic by the width of vectors.
-const PEAK: [Family; 3] = [family!("peak", 1, 1), family!("peak_x2", 1, 1), family!("peak_x4", 1, 1)];
+const PEAK: [Family; 3] = [
+    family!("peak" + "peak_numbers" + "peak", 1, 1),
+    family!("peak_x2" + "peak_numbers" + "peak", 1, 1),
+    family!("peak_x4" + "peak_numbers" + "peak", 1, 1),
+];
+const PEAK_HALF: [Family; 3] = [
+    family!("peak_half" + "half" + "peak_numbers" + "peak", 1, 1),
+    family!("peak_half_x2" + "half" + "peak_numbers" + "peak", 1, 1),
+    family!("peak_half_x4" + "half" + "peak_numbers" + "peak", 1, 1),
+];
+const PEAK_INT32: [Family; 3] = [
+    family!("peak_int32" + "peak_integers" + "peak", 1, 1),
+    family!("peak_int32_x2" + "peak_integers" + "peak", 1, 1),
+    family!("peak_int32_x4" + "peak_integers" + "peak", 1, 1),
+];
 
 /// The places of those that read four numbers at once: by way of workgroup memory, on matrix units, and in registers; and of
 /// the one that does the same number by number.
@@ -383,6 +397,8 @@ impl Kernel {
             Self::RowMax => &ROW_MAX,
             Self::SumExp => &SUM_EXP,
             Self::Peak => &PEAK,
+            Self::PeakHalf => &PEAK_HALF,
+            Self::PeakInt32 => &PEAK_INT32,
             _ => &[],
         }
     }

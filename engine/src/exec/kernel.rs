@@ -308,9 +308,11 @@ kernels! {
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.
-    Peak "peak" [write],
+    Peak "peak" [write] + "peak_numbers" + "peak",
     /// The same in half precision.
-    PeakHalf "peak_half" [write],
+    PeakHalf "peak_half" [write] + "half" + "peak_numbers" + "peak",
+    /// The same of integers.
+    PeakInt32 "peak_int32" [write] + "peak_integers" + "peak",
     /// Packed dot products without memory.
     PeakInt8 "peak_int8" [write],
     /// Matrix product in half-precision arithmetic.

@@ -47,7 +47,7 @@ mod workers;
 #[cfg(not(target_arch = "wasm32"))]
 pub use backend::open_placed;
 pub use backend::{Backend, BackendInfo, BackendKind, HostTime, ScopeTimes, open};
-pub use bench::{BenchOptions, BenchReport, Exchanged, Figure, RooflinePoint, Section, Unit, bench};
+pub use bench::{BenchOptions, BenchReport, Clock, Exchanged, Figure, Quanta, RooflinePoint, Section, Unit, bench};
 pub use calibrate::{Calibration, Calibrator, Measured, calibrate};
 pub use checkpoint::{Checkpoint, CheckpointForm, FileEntry, INDEX, Index, Packed, Progress, Stored};
 #[cfg(not(target_arch = "wasm32"))]

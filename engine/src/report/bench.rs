@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::SCHEMA_VERSION;
 use super::csv::quoted;
-use crate::exec::{BenchReport, Figure, RooflinePoint, Section};
+use crate::exec::{BenchReport, Clock, Figure, Quanta, RooflinePoint, Section};
 use crate::units::{BytesPerSec, FlopsPerSec};
 
 /// A tree of all figures, each beside that of `old` where there is one; with `describe`, what each section means.
@@ -20,6 +20,9 @@ pub fn bench_table(report: &BenchReport, old: Option<&BenchReport>, describe: bo
         backend.detail,
         backend.timing
     );
+    if let Some(quanta) = &report.quanta {
+        let _ = writeln!(text, "{}", clocks(quanta));
+    }
     let roofline = report.roofline();
     let sections: Vec<Section> =
         Section::ALL.into_iter().filter(|section| report.figures.iter().any(|f| f.section == *section)).collect();
@@ -52,7 +55,19 @@ fn line(text: &mut String, figure: &Figure, old: Option<&Figure>, roofline: &[Ro
         let bound = if point.memory_bound { "memory" } else { "arithmetic" };
         let _ = write!(text, "  {:>5.1} % of the roof, bound by {bound}", point.share() * 100.0);
     }
+    if figure.clock == Clock::Host {
+        text.push_str("  host's clock");
+    }
     let _ = if figure.detail.is_empty() { writeln!(text) } else { writeln!(text, "  {}", figure.detail) };
+}
+
+/// How fine the clocks are.
+fn clocks(quanta: &Quanta) -> String {
+    let host = quanta.host;
+    match quanta.device {
+        Some(device) => format!("timestamps of the device are multiples of {device}, the host's clock goes by {host}"),
+        None => format!("all are on the host's clock, which goes by {host}"),
+    }
 }
 
 /// What the roof consists of.
@@ -74,6 +89,7 @@ pub fn bench_json(report: &BenchReport) -> String {
         "schema_version": SCHEMA_VERSION,
         "origin": "executed",
         "backend": report.backend,
+        "quanta": report.quanta,
         "sections": sections(report),
         "figures": report.figures,
         "roofline": report.roofline(),
@@ -90,7 +106,7 @@ fn sections(report: &BenchReport) -> BTreeMap<&'static str, &'static str> {
 /// A line for each figure; those of collectives with the columns of nccl-tests, whose ranks share the device.
 pub fn bench_csv(report: &BenchReport) -> String {
     let mut text = String::from(
-        "section,name,value,unit,time_s,flops,bytes,ranks,count,type,algbw_bytes_per_s,busbw_bytes_per_s,wrong,detail\n",
+        "section,name,value,unit,time_s,clock,quantum_s,flops,bytes,ranks,count,type,algbw_bytes_per_s,busbw_bytes_per_s,wrong,detail\n",
     );
     for figure in &report.figures {
         let unit = match figure.unit {
@@ -98,13 +114,15 @@ pub fn bench_csv(report: &BenchReport) -> String {
             crate::exec::Unit::BytesPerSec => "B/s",
             crate::exec::Unit::Seconds => "s",
         };
+        let clock = if figure.clock == Clock::Host { "host" } else { report.backend.timing };
+        let quantum = report.quanta.map_or_else(String::new, |quanta| quanta.of(figure.clock).secs().to_string());
         let columns = figure.exchanged.map_or_else(
             || ",,,,,".to_owned(),
             |of| format!("{},{},float,{},{},{}", of.ranks, of.count, of.algbw, of.busbw, of.wrong),
         );
         let _ = writeln!(
             text,
-            "{},{},{},{unit},{},{},{},{columns},{}",
+            "{},{},{},{unit},{},{clock},{quantum},{},{},{columns},{}",
             figure.section.name(),
             quoted(&figure.name),
             figure.value,

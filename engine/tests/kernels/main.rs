@@ -20,9 +20,9 @@ use shardlab_engine::exec::cpu::{
     attention_values_grad_v, column_sum, combine, combine_grad_weights, copy, cross_entropy, cross_entropy_grad,
     dispatch, embedding, embedding_grad, fill, gate, gate_grad, gelu, gelu_grad, latent_join, latent_join_grad,
     layer_norm, layer_norm_grad, layer_norm_grad_params, matmul, matmul_half, matmul_int8, momentum, peak, peak_half,
-    peak_int8, position, position_grad, quantize, quantize_blocks, quantize_rows, quantize_short, read, reduce,
-    residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, scale, sgd, silu,
-    silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
+    peak_int8, peak_int32, position, position_grad, quantize, quantize_blocks, quantize_rows, quantize_short, read,
+    reduce, residual, rms_norm, rms_norm_grad, rms_norm_grad_params, rope, route, route_grad, row_max, scale, sgd,
+    silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
     Access, Backend, BackendKind, BufferId, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, WIDE, open,
@@ -410,6 +410,7 @@ fn elementwise_cases() -> Vec<Case> {
         case(params!(peak::PeakParams { n: 99, rounds: 8, factor: 0.5 }), &[99]),
         case(peak_half::PeakHalfParams(params!(peak::PeakParams { n: 99, rounds: 8, factor: 0.5 })), &[99]),
         case(params!(peak_int8::PeakInt8Params { n: 99, rounds: 5, word: 0x0182_fb7f }), &[99]),
+        case(params!(peak_int32::PeakInt32Params { n: 99, rounds: 8, factor: 0x0182_fb7f }), &[99]),
         case(params!(matmul_half::MatmulHalfParams { m: 37, n: 70, quads: 11 }), &[814, 1540, 2590]),
         case(params!(matmul_half::MatmulHalfParams { m: 1, n: 1, quads: 1 }), &[2, 2, 1]),
         case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
@@ -605,7 +606,7 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::Scale | Kernel::Quantize | Kernel::QuantizeBlocks | Kernel::QuantizeShort => &[1],
         Kernel::QuantizeRows => &[1, 2],
         Kernel::MatmulHalf => &[0, 1, 2],
-        Kernel::PeakHalf | Kernel::PeakInt8 => &[0],
+        Kernel::PeakHalf | Kernel::PeakInt8 | Kernel::PeakInt32 => &[0],
         Kernel::MatmulInt8 => &[0, 1, 2, 3, 4],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
         Kernel::Dispatch | Kernel::Combine | Kernel::Route => &[2],
@@ -709,7 +710,7 @@ fn tolerance(kernel: Kernel) -> f32 {
 fn is_numbers(kernel: Kernel, index: usize) -> bool {
     matches!(
         (kernel, index),
-        (Kernel::PeakInt8, 0)
+        (Kernel::PeakInt8 | Kernel::PeakInt32, 0)
             | (Kernel::Route, 2)
             | (Kernel::Dropout, 3)
             | (Kernel::DropoutResidual, 5)

@@ -14,10 +14,11 @@ use super::{Access, Case, is_numbers, tolerance, updates};
 const U: f64 = 1.0 / (1_u64 << 24) as f64;
 
 /// Kernels that do something else than arithmetic in fp32: halves, integers, bits, codes.
-const OTHERS: [Kernel; 12] = [
+const OTHERS: [Kernel; 13] = [
     Kernel::MatmulHalf,
     Kernel::PeakHalf,
     Kernel::PeakInt8,
+    Kernel::PeakInt32,
     Kernel::MatmulInt8,
     Kernel::Scale,
     Kernel::Quantize,

@@ -277,6 +277,9 @@ impl App {
     pub fn think(&mut self, context: &egui::Context) {
         self.typing = context.egui_wants_keyboard_input();
         self.opener.take_dropped(context);
+        if std::mem::take(&mut self.session.wants_file) {
+            self.opener.ask(context);
+        }
         self.take_arrivals(context);
         self.paste(context);
         if let Some(command) = Command::pressed(context) {

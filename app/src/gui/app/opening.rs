@@ -33,6 +33,15 @@ impl App {
         } else if open_file::is_trace(name) {
             self.show_tab(Tab::Data);
             self.views.data.open_trace(context, name, bytes, &self.session);
+        } else if open_file::is_bench(name, &bytes) {
+            self.show_tab(Tab::Bench);
+            return match self.views.bench.compare_with(name, &bytes) {
+                Ok(()) => true,
+                Err(error) => {
+                    self.toasts.error(format!("{name}: {error}"));
+                    false
+                }
+            };
         } else if open_file::is_profile(name, &bytes) {
             self.show_tab(Tab::Traces);
             self.views.traces.open(name, bytes);

@@ -13,6 +13,7 @@ use crate::exec::cpu::gelu::GeluParams;
 use crate::exec::cpu::peak::PeakParams;
 use crate::exec::cpu::peak_half::PeakHalfParams;
 use crate::exec::cpu::peak_int8::PeakInt8Params;
+use crate::exec::cpu::peak_int32::PeakInt32Params;
 use crate::exec::cpu::read::ReadParams;
 use crate::exec::cpu::rms_norm::RmsNormParams;
 use crate::exec::{BackendKind, Dispatch, ExecError, Format, Kernel, Recording, Slice};
@@ -35,22 +36,29 @@ const UPLOADED: u64 = 16 << 20;
 const SINGLE_CALLS: usize = 15;
 
 impl Bench<'_> {
-    /// The rate of multiply-adds by vector width.
+    /// The rate of multiply-adds by type and vector width.
     pub(super) async fn peak(&mut self) -> Result<(), ExecError> {
-        // The twin has no vectors.
-        let widths = if self.backend.info().kind == BackendKind::Cpu { 1 } else { 3 };
-        for (family, width) in [(0, 1_u64), (1, 2), (2, 4)].into_iter().take(widths) {
-            let name = if width == 1 { "fp32".to_owned() } else { format!("fp32 x{width}") };
-            let params = |rounds| PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] };
-            self.peak_of(name, width, |rounds, out| Dispatch::new(&params(rounds), [out]).by(family)).await?;
+        let floats = |rounds| PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] };
+        if self.backend.info().kind == BackendKind::Cpu {
+            // The twin has no vectors.
+            return self.peak_of("fp32".to_owned(), 1, |rounds, out| Dispatch::new(&floats(rounds), [out])).await;
         }
+        self.peak_by_width("fp32", |rounds, out| Dispatch::new(&floats(rounds), [out])).await?;
         if self.backend.computes_halves() {
-            let params = |rounds| PeakHalfParams(PeakParams { n: LANES, rounds, factor: 0.5, pad: [0] });
-            self.peak_of("fp16 x4".to_owned(), 4, |rounds, out| Dispatch::new(&params(rounds), [out])).await?;
+            self.peak_by_width("fp16", |rounds, out| Dispatch::new(&PeakHalfParams(floats(rounds)), [out])).await?;
         }
-        if self.backend.info().kind == BackendKind::Wgpu {
-            let params = |rounds| PeakInt8Params { n: LANES, rounds, word: 0x0102_0304, pad: 0 };
-            self.peak_of("int8, packed".to_owned(), 4, |rounds, out| Dispatch::new(&params(rounds), [out])).await?;
+        let integers = |rounds| PeakInt32Params { n: LANES, rounds, factor: 3, zero: 0 };
+        self.peak_by_width("int32", |rounds, out| Dispatch::new(&integers(rounds), [out])).await?;
+        let packed = |rounds| PeakInt8Params { n: LANES, rounds, word: 0x0102_0304, pad: 0 };
+        // A word is a vector of four.
+        self.peak_of("int8, packed".to_owned(), 4, |rounds, out| Dispatch::new(&packed(rounds), [out])).await
+    }
+
+    /// The rate of a kernel that has a way for each width.
+    async fn peak_by_width(&mut self, name: &str, call: impl Fn(u32, Slice) -> Dispatch) -> Result<(), ExecError> {
+        for (family, width) in [(0, 1), (1, 2), (2, 4)] {
+            let name = if width == 1 { name.to_owned() } else { format!("{name} x{width}") };
+            self.peak_of(name, width, |rounds, out| call(rounds, out).by(family)).await?;
         }
         Ok(())
     }
@@ -166,9 +174,10 @@ impl Bench<'_> {
             // The read that waits for the uploads takes its time too.
             let all = median(&mut up) - median(&mut nothing);
             let up = Nanos(all.0 / i64::try_from(writes).unwrap_or(1)).max(Nanos(1));
-            self.add(Figure::bandwidth(Section::Transfer, format!("upload {}", size(bytes)), up, bytes));
-            let down = median(&mut down);
-            self.add(Figure::bandwidth(Section::Transfer, format!("download {}", size(bytes)), down, bytes));
+            self.add(Figure::bandwidth(Section::Transfer, format!("upload {}", size(bytes)), up, bytes).on_host());
+            let down =
+                Figure::bandwidth(Section::Transfer, format!("download {}", size(bytes)), median(&mut down), bytes);
+            self.add(down.on_host());
         }
         Ok(())
     }
@@ -188,24 +197,24 @@ impl Bench<'_> {
         let Replays { device, all, encoding, submitting } = self.replays(&chain).await?;
         let each = |time: Nanos| Nanos(time.0 / i64::from(CALLS)).max(Nanos(1));
         self.add(Figure::latency("call in a chain, on the device".to_owned(), each(device)));
-        self.add(Figure::latency("call in a chain, until all are done".to_owned(), each(all)));
+        self.add(Figure::latency("call in a chain, until all are done".to_owned(), each(all)).on_host());
         // Not where calls are timed one by one.
         if encoding > Nanos::ZERO {
-            self.add(Figure::latency("call in a chain, written by the host".to_owned(), each(encoding)));
-            self.add(Figure::latency("call in a chain, handed to the driver".to_owned(), each(submitting)));
+            self.add(Figure::latency("call in a chain, written by the host".to_owned(), each(encoding)).on_host());
+            self.add(Figure::latency("call in a chain, handed to the driver".to_owned(), each(submitting)).on_host());
         }
         let single = Recording { dispatches: vec![nothing], scopes: scopes_of_one(1) };
         let Replays { all, submitting, .. } = self.replays(&single).await?;
-        self.add(Figure::latency("submission of one call, until it is done".to_owned(), all));
+        self.add(Figure::latency("submission of one call, until it is done".to_owned(), all).on_host());
         if submitting > Nanos::ZERO {
-            self.add(Figure::latency("submission of one call, handed to the driver".to_owned(), submitting));
+            self.add(Figure::latency("submission of one call, handed to the driver".to_owned(), submitting).on_host());
         }
         let mut reads = Vec::new();
         for _ in 0..SINGLE_CALLS {
             reads.push(self.read_back(1).await?);
         }
         let reads = median(&mut reads);
-        self.add(Figure::latency("read of 4 bytes".to_owned(), reads));
+        self.add(Figure::latency("read of 4 bytes".to_owned(), reads).on_host());
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Section {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Peak => {
-                "multiply-adds in registers, eight independent chains an invocation: fp32 by vector width, fp16 and packed int8 where the device has them"
+                "multiply-adds in registers, eight independent chains an invocation: fp32, fp16 where the device has it and int32 by vector width, int8 four in a word"
             }
             Self::Memory => {
                 "bytes read and written by a kernel over its time, by the bytes of fp32 that it touches; what is copied into 16 bits is rounded on the way"
@@ -77,6 +77,36 @@ pub enum Unit {
     Seconds,
 }
 
+/// Whose clock a figure is timed by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// The device's, in the way that the backend times kernels (`BackendInfo::timing`).
+    #[default]
+    Device,
+    /// The host's.
+    Host,
+}
+
+/// How fine the clocks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quanta {
+    /// What all times between timestamps of the device were multiples of; none where kernels are timed by the host's clock.
+    pub device: Option<Nanos>,
+    /// By how much the host's clock goes on at least.
+    pub host: Nanos,
+}
+
+impl Quanta {
+    /// Of a clock.
+    pub fn of(&self, clock: Clock) -> Nanos {
+        match clock {
+            Clock::Device => self.device.unwrap_or(self.host),
+            Clock::Host => self.host,
+        }
+    }
+}
+
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
@@ -90,6 +120,9 @@ pub struct Figure {
     pub unit: Unit,
     /// Time of a call.
     pub nanos: Nanos,
+    /// By which it was timed.
+    #[serde(default)]
+    pub clock: Clock,
     /// Floating-point operations of a call.
     pub flops: u64,
     /// Bytes that a call reads and writes, or moves.
@@ -128,6 +161,7 @@ impl Figure {
             value,
             unit: Unit::FlopsPerSec,
             nanos,
+            clock: Clock::Device,
             flops,
             bytes,
             detail: String::new(),
@@ -144,6 +178,7 @@ impl Figure {
             value,
             unit: Unit::BytesPerSec,
             nanos,
+            clock: Clock::Device,
             flops: 0,
             bytes,
             detail: String::new(),
@@ -153,8 +188,15 @@ impl Figure {
 
     /// A time.
     pub fn latency(name: String, nanos: Nanos) -> Self {
-        let (section, value, unit) = (Section::Latency, nanos.secs(), Unit::Seconds);
-        Self { section, name, value, unit, nanos, flops: 0, bytes: 0, detail: String::new(), exchanged: None }
+        let (section, value, unit, clock) = (Section::Latency, nanos.secs(), Unit::Seconds, Clock::Device);
+        let (detail, exchanged) = (String::new(), None);
+        Self { section, name, value, unit, nanos, clock, flops: 0, bytes: 0, detail, exchanged }
+    }
+
+    /// The same, timed by the host's clock.
+    #[must_use]
+    pub fn on_host(self) -> Self {
+        Self { clock: Clock::Host, ..self }
     }
 
     /// The value with its unit.
@@ -180,6 +222,9 @@ impl Figure {
 pub struct BenchReport {
     /// The device, and how its kernels are timed.
     pub backend: BackendInfo,
+    /// How fine the clocks are; not known of older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quanta: Option<Quanta>,
     /// In the order in which they were measured.
     pub figures: Vec<Figure>,
 }
@@ -292,7 +337,7 @@ mod tests {
             Figure::arithmetic(Section::Block, "add".into(), second, [50, 100]),
             Figure::arithmetic(Section::Block, "product".into(), second, [600, 10]),
         ];
-        BenchReport { backend, figures }
+        BenchReport { backend, quanta: None, figures }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bench, Figure, LONGEST_CALL, Section, Unit, share};
+use super::{Bench, Clock, Figure, LONGEST_CALL, Section, Unit, share};
 use crate::exec::cpu::matmul::MatmulParams;
 use crate::exec::cpu::matmul_half::MatmulHalfParams;
 use crate::exec::cpu::matmul_int8::MatmulInt8Params;
@@ -214,6 +214,6 @@ impl Op {
         }
         let value = nanos.secs();
         let (section, unit, detail) = (Section::Block, Unit::Seconds, String::new());
-        Figure { section, name, value, unit, nanos, flops, bytes, detail, exchanged: None }
+        Figure { section, name, value, unit, nanos, clock: Clock::Device, flops, bytes, detail, exchanged: None }
     }
 }

@@ -13,7 +13,9 @@ mod exchange;
 mod figures;
 mod kernels;
 
-pub use figures::{BenchReport, Exchanged, Figure, RooflinePoint, Section, Unit};
+pub use figures::{BenchReport, Clock, Exchanged, Figure, Quanta, RooflinePoint, Section, Unit};
+
+use web_time::Instant;
 
 use super::calibrate::{timed_calls, warm_up};
 use super::{Backend, BackendKind, Dispatch, ExecError, Format, Slice, Tuning};
@@ -39,6 +41,9 @@ const LONGEST_CALL: Nanos = Nanos(150_000_000);
 
 /// Calls are repeated for about this long.
 const REPEAT_FOR: Nanos = Nanos(30_000_000);
+
+/// Steps of the host's clock that are looked at.
+const QUANTA: u32 = 16;
 
 /// Told what is measured and the share that is done; returns whether to go on.
 pub type Progress<'a> = &'a mut dyn FnMut(&str, f32) -> bool;
@@ -66,8 +71,23 @@ pub async fn bench(
         }
         bench.sections_done += 1;
     }
-    let info = bench.backend.info().clone();
-    Ok((BenchReport { backend: info, figures: bench.figures }, bench.backend))
+    let (info, quanta) =
+        (bench.backend.info().clone(), Quanta { device: bench.backend.quantum(), host: host_quantum() });
+    Ok((BenchReport { backend: info, quanta: Some(quanta), figures: bench.figures }, bench.backend))
+}
+
+/// The smallest step of the host's clock, of some: what a page may read is coarse.
+fn host_quantum() -> Nanos {
+    let step = || {
+        let begin = Instant::now();
+        loop {
+            let passed = begin.elapsed();
+            if !passed.is_zero() {
+                return Nanos::from(passed);
+            }
+        }
+    };
+    (0..QUANTA).map(|_| step()).min().unwrap_or(Nanos(1)).max(Nanos(1))
 }
 
 /// The part of the sections that is done.

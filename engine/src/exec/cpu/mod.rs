@@ -87,6 +87,7 @@ pub mod narrow_blocks;
 pub mod orthogonal_columns;
 pub mod peak;
 pub mod peak_half;
+pub mod peak_int32;
 pub mod peak_int8;
 pub mod pool;
 pub mod pool_grad;
@@ -443,6 +444,7 @@ pub fn execute<T: Real>(
         Kernel::Peak => twin!(peak: write out),
         Kernel::PeakHalf => twin!(peak_half: write out),
         Kernel::PeakInt8 => twin!(peak_int8: numbers out),
+        Kernel::PeakInt32 => twin!(peak_int32: numbers out),
         Kernel::MatmulHalf => twin!(matmul_half: tokens a, tokens b, write c),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),

@@ -50,6 +50,10 @@ impl Failure {
 
 pub(super) fn reported(error: &wgpu::Error) -> ExecError {
     match error {
+        // A page is not told more.
+        wgpu::Error::OutOfMemory { .. } if cfg!(target_arch = "wasm32") => {
+            ExecError::OutOfMemory("a buffer was refused".to_owned())
+        }
         wgpu::Error::OutOfMemory { source } => ExecError::OutOfMemory(source.to_string()),
         _ => ExecError::Device(error.to_string()),
     }
@@ -59,7 +63,7 @@ fn lost(reason: wgpu::DeviceLostReason, message: &str) -> ExecError {
     let why = match (message, reason) {
         ("", wgpu::DeviceLostReason::Destroyed) => "it was destroyed",
         ("", wgpu::DeviceLostReason::Unknown) => "the driver does not say why",
-        _ => message,
+        _ => message.trim_end_matches('.'),
     };
     ExecError::Lost(why.to_owned())
 }

@@ -151,6 +151,12 @@ impl GpuBackend {
         }
     }
 
+    /// What all times between timestamps were multiples of so far.
+    pub fn quantum(&self) -> Option<Nanos> {
+        let period = f64::from(self.device.queue.get_timestamp_period());
+        (self.timer.quantum > 0).then(|| Nanos::from_secs(self.timer.quantum as f64 * period / 1e9).max(Nanos(1)))
+    }
+
     /// What the last replay cost the host; nothing where ops are timed by the queue.
     pub fn host(&self) -> HostTime {
         self.timer.host

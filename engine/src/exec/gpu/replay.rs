@@ -50,6 +50,8 @@ pub struct Timer {
     queries: Vec<Queries>,
     /// What the last replay cost the host.
     pub host: HostTime,
+    /// Ticks of which all times between timestamps were multiples so far; 0 before any.
+    pub quantum: u64,
 }
 
 /// Times scopes by timestamp queries, in submissions of many scopes.
@@ -58,7 +60,7 @@ pub async fn by_timestamps(
     prepared: &Prepared,
     recording: &Recording,
     scopes: &[Scope],
-    Timer { queries: all, host }: &mut Timer,
+    Timer { queries: all, host, quantum }: &mut Timer,
 ) -> Result<ScopeTimes, ExecError> {
     let count = scopes.len().div_ceil(SCOPES_PER_SUBMISSION);
     while all.len() < count {
@@ -86,7 +88,14 @@ pub async fn by_timestamps(
     for (scopes, queries) in parts() {
         ticks.extend(queries.read(device, scopes.len()).await?);
     }
+    let origin = ticks.first().map_or(0, |&(start, _)| start);
+    *quantum = ticks.iter().fold(*quantum, |quantum, &(_, end)| divisor(quantum, end.abs_diff(origin)));
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
+}
+
+/// The greatest common divisor; of 0 and another, the other.
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// All scopes in one open pass, a timestamp before the first and after each: where one ends the next begins.
