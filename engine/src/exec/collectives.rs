@@ -278,3 +278,7 @@ fn copy_elements(from: Slice, source: u32, to: Slice, target: u32, count: u32) -
     };
     Dispatch::new(&params, [from, to])
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

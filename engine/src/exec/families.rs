@@ -160,6 +160,12 @@ const RMS_NORM_GRAD_PARAMS: [Family; 2] =
 const LAYER_NORM_GRAD_PARAMS: [Family; 2] =
     by_workgroup!("layer_norm_grad_params", 1, 8, "layer_norm_grad_params_shared" + "column_sums");
 
+/// Products in half-precision arithmetic, by how many halves are read at once.
+const MATMUL_HALF: [Family; 2] = [
+    family!("matmul_half" + "half" + "matmul" + "matmul_result" + "matmul_half", 32, 32),
+    family!("matmul_half_vectors" + "half" + "matmul" + "matmul_result" + "matmul_half", 32, 32),
+];
+
 /// Arithmetic by the width of vectors.
 const PEAK: [Family; 3] = [
     family!("peak" + "peak_numbers" + "peak", 1, 1),
@@ -209,6 +215,9 @@ const ATTENTION_BROADCAST_NUMBERS: u8 = 5;
 /// The places of its gradients by subgroups, likewise.
 const GRADIENT_BROADCAST: u8 = 2;
 const GRADIENT_BROADCAST_NUMBERS: u8 = 3;
+
+/// The place of products in half precision that read four numbers at once.
+const HALVES_OF_VECTORS: u8 = 1;
 
 /// The place of norms that read four numbers at once.
 const ROWS_OF_VECTORS: u8 = 2;
@@ -280,6 +289,7 @@ impl Dispatch {
             kernel if kernel.is_attention_gradient() && self.allows(GRADIENT_BROADCAST_NUMBERS, device) => {
                 GRADIENT_BROADCAST_NUMBERS
             }
+            Kernel::MatmulHalf if self.allows(HALVES_OF_VECTORS, device) => HALVES_OF_VECTORS,
             kernel if kernel.is_norm() && !device.many && self.allows(ROWS_OF_VECTORS, device) => ROWS_OF_VECTORS,
             kernel if device.many && large && kernel.is_elementwise() => WIDE,
             kernel => kernel.default_family(device.many),
@@ -317,6 +327,9 @@ impl Dispatch {
                 device.broadcasts() && self.is_whole() && heads_of_fours(&self.params)
             }
             (Kernel::AttentionGradQ | Kernel::AttentionGradKv, GRADIENT_BROADCAST_NUMBERS) => device.broadcasts(),
+            (Kernel::MatmulHalf, HALVES_OF_VECTORS) => {
+                quads(&self.params) && matches!(self.params[..], [_, _, k, _, 1, 1, ..] if k.is_multiple_of(4))
+            }
             (kernel, ROWS_OF_VECTORS) if kernel.is_norm() => self.is_whole() && self.params[1].is_multiple_of(4),
             (_, WIDE) => self.kernel.is_elementwise(),
             _ => usize::from(family) < self.kernel.families().len().max(1),
@@ -398,6 +411,7 @@ impl Kernel {
             Self::SumExp => &SUM_EXP,
             Self::Peak => &PEAK,
             Self::PeakHalf => &PEAK_HALF,
+            Self::MatmulHalf => &MATMUL_HALF,
             Self::PeakInt32 => &PEAK_INT32,
             _ => &[],
         }

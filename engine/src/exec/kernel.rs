@@ -304,7 +304,7 @@ kernels! {
     /// Integers in eight bits, with a scale for each row.
     QuantizeRows "quantize_rows" [read write write],
     /// Product of integers in eight bits.
-    MatmulInt8 "matmul_int8" [read read read read write],
+    MatmulInt8 "matmul_int8" [read read read write read read] + "matmul_result",
     /// `dst = src`.
     Copy "copy" [read write],
     /// Arithmetic without memory.
@@ -316,7 +316,7 @@ kernels! {
     /// Packed dot products without memory.
     PeakInt8 "peak_int8" [write],
     /// Matrix product in half-precision arithmetic.
-    MatmulHalf "matmul_half" [read read write],
+    MatmulHalf "matmul_half" [read read read write] + "half" + "matmul" + "matmul_result" + "matmul_half",
     /// Reading without much else.
     Read "read" [read write],
 }

@@ -49,6 +49,7 @@ macro_rules! params {
 mod random;
 mod reference;
 mod samples;
+mod short;
 mod updates;
 
 /// Sizes that divide nothing: sequences, groups, queries per group, head width.
@@ -411,8 +412,6 @@ fn elementwise_cases() -> Vec<Case> {
         case(peak_half::PeakHalfParams(params!(peak::PeakParams { n: 99, rounds: 8, factor: 0.5 })), &[99]),
         case(params!(peak_int8::PeakInt8Params { n: 99, rounds: 5, word: 0x0182_fb7f }), &[99]),
         case(params!(peak_int32::PeakInt32Params { n: 99, rounds: 8, factor: 0x0182_fb7f }), &[99]),
-        case(params!(matmul_half::MatmulHalfParams { m: 37, n: 70, quads: 11 }), &[814, 1540, 2590]),
-        case(params!(matmul_half::MatmulHalfParams { m: 1, n: 1, quads: 1 }), &[2, 2, 1]),
         case(params!(read::ReadParams { rows: 7, lanes: 90 }), &[630, 90]),
         case(params!(scale::ScaleParams { n: 1001, words: 251, most: 448.0 }), &[1001, 252]),
         case(
@@ -435,8 +434,6 @@ fn elementwise_cases() -> Vec<Case> {
             params!(quantize_rows::QuantizeRowsParams { rows: 3, cols: 16, row_stride: 1, col_stride: 5 }),
             &[80, 12, 3],
         ),
-        case(params!(matmul_int8::MatmulInt8Params { m: 37, n: 70, words: 5 }), &[185, 37, 350, 70, 2590]),
-        case(params!(matmul_int8::MatmulInt8Params { m: 1, n: 1, words: 1 }), &[1, 1, 1, 1, 1]),
         case(params!(fill::FillParams { n: 5_000_000, value: 2.5 }), &[5_000_000]),
         case(params!(sum_squares::SumSquaresParams { n: 9999, scale: 0.5 }), &[9999, 1]),
         case(
@@ -510,7 +507,7 @@ fn data(case: &Case, random: &mut ChaCha8Rng) -> Vec<Vec<f32>> {
             }
         }
         Kernel::MatmulInt8 => {
-            for index in [0, 2] {
+            for index in [0, 1] {
                 data[index] = data[index].iter().map(|_| f32::from_bits(random.next_u32())).collect();
             }
         }
@@ -560,7 +557,8 @@ fn reads_what_it_writes(case: &Case) -> bool {
     let params = &case.dispatch.params;
     match case.dispatch.kernel {
         // Whether a product is added to what is there; that, among the flags of attention.
-        Kernel::Matmul => params[7] != 0,
+        Kernel::Matmul | Kernel::MatmulHalf => params[7] != 0,
+        Kernel::MatmulInt8 => params[3] != 0,
         Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => params[13] & attention::CARRY != 0,
         // Sums over calls.
         Kernel::EmbeddingGrad
@@ -605,9 +603,9 @@ fn formats(kernel: Kernel, format: Format) -> Vec<Format> {
         Kernel::Assign => &[0, 1],
         Kernel::Scale | Kernel::Quantize | Kernel::QuantizeBlocks | Kernel::QuantizeShort => &[1],
         Kernel::QuantizeRows => &[1, 2],
-        Kernel::MatmulHalf => &[0, 1, 2],
+        Kernel::MatmulHalf => &[0, 1, 2, 3],
         Kernel::PeakHalf | Kernel::PeakInt8 | Kernel::PeakInt32 => &[0],
-        Kernel::MatmulInt8 => &[0, 1, 2, 3, 4],
+        Kernel::MatmulInt8 => &[0, 1, 2, 3, 4, 5],
         Kernel::RouteGrad | Kernel::CombineGradWeights => &[1],
         Kernel::Dispatch | Kernel::Combine | Kernel::Route => &[2],
         Kernel::RowMax => &[1],
@@ -798,6 +796,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     let cases = [
         attention_cases(),
         matmul_cases(),
+        short::cases(),
         norm_cases(),
         table_cases(),
         routing_cases(),

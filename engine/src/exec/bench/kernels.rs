@@ -57,13 +57,15 @@ impl<'a> Bench<'a> {
             self.tell("matmul")?;
             let elements = u64::from(side) * u64::from(side);
             let [a, b] = [0, 1].map(|buffer| self.slice(buffer, elements / 2));
-            let params = MatmulHalfParams { m: side, n: side, quads: side / 4, pad: 0 };
-            let call = Dispatch::new(&params, [a, b, self.slice(2, elements)]);
+            // Both factors lie along the sums.
+            let params = MatmulParams { b_row_stride: 1, b_col_stride: side, ..MatmulParams::square(side) };
+            let c = self.slice(2, elements);
+            let call = Dispatch::new(&MatmulHalfParams(params), [a, b, c, c]).by_default(self.backend.abilities());
             let nanos = self.time(&call).await?;
             let name = format!("{side} x {side} x {side} in fp16 arithmetic");
             let mut figure =
                 Figure::arithmetic(Section::Matmul, name, nanos, [2 * elements * u64::from(side), 8 * elements]);
-            figure.detail = format!("{}, sums of 16 products in fp16", call.kernel.name());
+            figure.detail = format!("{}, sums of 16 products in fp16", call.kernel.name_of(call.family));
             self.add(figure);
             if nanos > LONGEST_CALL {
                 break;
@@ -87,8 +89,9 @@ impl<'a> Bench<'a> {
             let c = words(2, 0, elements);
             let quantize = QuantizeRowsParams { rows: side, cols: side, row_stride: side, col_stride: 1 };
             let quantize = Dispatch::new(&quantize, [c, a[0], a[1]]);
-            let product = MatmulInt8Params { m: side, n: side, words: side / 4, pad: 0 };
-            let product = Dispatch::new(&product, [a[0], a[1], b[0], b[1], c]);
+            let words = side / 4;
+            let product = MatmulInt8Params { m: side, n: side, words, batches: 1, ..MatmulInt8Params::default() };
+            let product = Dispatch::new(&product, [a[0], b[0], a[1], c, a[1], b[1]]);
             let before = self.time(&quantize).await?;
             let nanos = self.time(&product).await?;
             let name = format!("{side} x {side} x {side} in int8");

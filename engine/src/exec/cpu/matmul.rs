@@ -101,15 +101,20 @@ fn product<T: Real>(a: &[T], b: &[T], bias: &[T], c: &mut [T], p: &MatmulParams)
         } else {
             add_dot_by_dot(a, b, row, i, p);
         }
-        if p.epilogue & BIAS != 0 {
-            row.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
-        }
-        if p.epilogue & RELU != 0 {
-            row.iter_mut().for_each(|sum| *sum = sum.max(T::zero()));
-        }
-        if p.epilogue & TANH != 0 {
-            row.iter_mut().for_each(|sum| *sum = sum.tanh());
-        }
+        finish(row, bias, p.epilogue);
+    }
+}
+
+/// What is done to the sums of a row.
+pub(super) fn finish<T: Real>(row: &mut [T], bias: &[T], epilogue: u32) {
+    if epilogue & BIAS != 0 {
+        row.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
+    }
+    if epilogue & RELU != 0 {
+        row.iter_mut().for_each(|sum| *sum = sum.max(T::zero()));
+    }
+    if epilogue & TANH != 0 {
+        row.iter_mut().for_each(|sum| *sum = sum.tanh());
     }
 }
 

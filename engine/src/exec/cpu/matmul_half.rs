@@ -1,33 +1,25 @@
-//! Matrix product in half-precision arithmetic: `c[i, j] = sum_k a[i, k] * b[j, k]`. Sixteen products are added up in f16, and
-//! these sums in f32, so that long sums stay as precise as short ones.
+//! Matrix product in half-precision arithmetic, of halves wherever they lie: `c[i, j] = f((accumulate ? c[i, j] : 0) +
+//! sum_k a[i, k] * b[k, j] + bias[j])`, as `matmul` has it; `bias` and `c` are in fp32.
 //!
-//! `a` is `[m, quads]`, `b` is `[n, quads]`, of four halves each: a row for each column of the product; `c` is `[m, n]`.
-//! An invocation of the shader computes 4 rows by 4 columns in registers. In which order a device adds up the four products
-//! of a quad, and where it rounds them, is not defined.
+//! Sixteen products are added up in f16, and these sums in f32, so that long sums stay as precise as short ones.
+//! An invocation of the shader computes 4 rows by 4 columns in registers. In which order a device adds up four products, and
+//! where it rounds them, is not defined.
 
 use super::Real;
+use super::matmul::{MatmulParams, finish};
 use crate::exec::Format;
 use crate::exec::kernel::{Kernel, KernelParams};
 
 /// Parameters of [`matmul_half`].
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct MatmulHalfParams {
-    /// Rows of `c`.
-    pub m: u32,
-    /// Columns of `c`.
-    pub n: u32,
-    /// Quads of a row of `a` and `b`: a fourth of the sums' length.
-    pub quads: u32,
-    /// Fills up 16 bytes.
-    pub pad: u32,
-}
+pub struct MatmulHalfParams(pub MatmulParams);
 
 impl KernelParams for MatmulHalfParams {
     const KERNEL: Kernel = Kernel::MatmulHalf;
 
     fn grid(&self) -> [u32; 3] {
-        [self.n.div_ceil(32), self.m.div_ceil(32), 1]
+        [self.0.n.div_ceil(32), self.0.m.div_ceil(32), self.0.batches]
     }
 }
 
@@ -35,17 +27,31 @@ impl KernelParams for MatmulHalfParams {
 const CHUNK: usize = 16;
 
 /// Writes `c`.
-pub fn matmul_half<T: Real>(a: &[u32], b: &[u32], c: &mut [T], p: &MatmulHalfParams) {
-    let (n, k) = (p.n as usize, p.quads as usize * 4);
-    let unpacked = |words: &[u32], rows: u32| Format::F16.unpack(words, rows as usize * k);
-    let (a, b) = (unpacked(a, p.m), unpacked(b, p.n));
-    for i in 0..p.m as usize {
-        for j in 0..n {
-            let chunks = a[i * k..][..k].chunks(CHUNK).zip(b[j * k..][..k].chunks(CHUNK));
-            let sum: f32 = chunks.map(|(a, b)| chunk(a, b)).sum();
-            c[i * n + j] = T::of(f64::from(sum));
+pub fn matmul_half<T: Real>(a: &[u32], b: &[u32], bias: &[T], c: &mut [T], MatmulHalfParams(p): &MatmulHalfParams) {
+    let terms = |words: &[u32], first: usize, apart: u32| -> Vec<f32> {
+        (0..p.k as usize).map(|k| half(words, first + k * apart as usize)).collect()
+    };
+    for batch in 0..p.batches as usize {
+        let start = |offset: u32, distance: u32| offset as usize + batch * distance as usize;
+        let (a0, b0, c0) = (start(p.a_offset, p.a_batch), start(p.b_offset, p.b_batch), start(p.c_offset, p.c_batch));
+        let column = |j: u32| terms(b, b0 + (j * p.b_col_stride) as usize, p.b_row_stride);
+        let columns: Vec<Vec<f32>> = (0..p.n).map(column).collect();
+        for i in 0..p.m {
+            let row = terms(a, a0 + (i * p.a_row_stride) as usize, p.a_col_stride);
+            let found = &mut c[c0 + (i * p.n) as usize..][..p.n as usize];
+            for (c, column) in found.iter_mut().zip(&columns) {
+                let sum: f32 = row.chunks(CHUNK).zip(column.chunks(CHUNK)).map(|(a, b)| chunk(a, b)).sum();
+                let before = if p.accumulate == 1 { *c } else { T::zero() };
+                *c = before + T::of(f64::from(sum));
+            }
+            finish(found, bias, p.epilogue);
         }
     }
+}
+
+/// A number of halves that lie two in a word.
+fn half(words: &[u32], at: usize) -> f32 {
+    Format::F16.decode((words[at / 2] >> (at % 2 * 16)) & 0xffff)
 }
 
 /// The sum of some products, rounded to f16 with every quad.

@@ -445,7 +445,7 @@ pub fn execute<T: Real>(
         Kernel::PeakHalf => twin!(peak_half: write out),
         Kernel::PeakInt8 => twin!(peak_int8: numbers out),
         Kernel::PeakInt32 => twin!(peak_int32: numbers out),
-        Kernel::MatmulHalf => twin!(matmul_half: tokens a, tokens b, write c),
+        Kernel::MatmulHalf => twin!(matmul_half: tokens a, tokens b, read bias, write c),
         Kernel::Read => twin!(read: read x, write out),
         Kernel::Scale => twin!(scale: read x, numbers out),
         Kernel::Quantize => twin!(quantize: read x, numbers out),
@@ -453,7 +453,7 @@ pub fn execute<T: Real>(
         Kernel::QuantizeShort => twin!(quantize_short: read x, numbers out),
         Kernel::QuantizeRows => twin!(quantize_rows: read x, numbers out, write scales),
         Kernel::MatmulInt8 => {
-            twin!(matmul_int8: tokens a, read a_scales, tokens b, read b_scales, write c)
+            twin!(matmul_int8: tokens a, tokens b, read bias, write c, read a_scales, read b_scales)
         }
         Kernel::Copy => twin!(copy: read src, write dst),
     }
