@@ -712,6 +712,16 @@ fn every_form_of_a_checkpoint_is_measured_beside_what_is_modelled() {
 }
 
 #[test]
+fn a_run_that_needs_more_memory_than_it_may_is_refused_before_it_starts() {
+    let refused = shardlab(&["execute", "tiny-llama-1", "--backend", "cpu", "--steps", "1", "--memory-limit", "1MB"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = text(&refused.stderr);
+    assert!(said.contains("raise run.memory_limit") && said.contains("976.6 KiB"), "{said}");
+    let allowed = ["execute", "tiny-llama-1", "--backend", "cpu", "--steps", "1", "--memory-limit", "8MB"];
+    assert_eq!(shardlab(&allowed).status.code(), Some(0));
+}
+
+#[test]
 fn a_run_is_fed_from_disk_and_its_waits_stand_beside_those_that_are_modelled() {
     let place = folder("load").to_string_lossy().into_owned();
     let arguments =

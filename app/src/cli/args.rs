@@ -505,6 +505,9 @@ pub struct ExecuteOptions {
     /// What a rank may take of the device when paging, for example 8MB; run.pool_budget when left out
     #[arg(long, value_name = "SIZE")]
     pub pool_budget: Option<Bytes>,
+    /// What all ranks together may take of the device, for example 8GB; run.memory_limit, or 1 GiB, when left out
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<Bytes>,
     /// Where ranks run; run.placement of the scenario when left out
     #[arg(long, value_enum)]
     pub placement: Option<PlacementChoice>,

@@ -25,6 +25,7 @@ pub fn execute(options: &ExecuteOptions) -> anyhow::Result<Answer> {
     let mut file = input::scenario_file(word)?;
     file.run.pool = options.pool.map_or(file.run.pool, PoolChoice::name);
     file.run.pool_budget = options.pool_budget.or(file.run.pool_budget);
+    file.run.memory_limit = options.memory_limit.or(file.run.memory_limit);
     file.run.placement = options.placement.map_or(file.run.placement, PlacementChoice::name);
     file.run.workers = options.workers.or(file.run.workers);
     let scenario = input::checked(word, &file)?;

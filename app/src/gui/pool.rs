@@ -70,12 +70,14 @@ impl PoolView {
                 response.on_hover_text(t_or_name("pool_tip", policy.name()));
             }
         });
-        if session.file.run.pool == PoolName::Paging {
-            ui.scope(|ui| {
-                ui.set_max_width(320.0);
+        let allowed = session.run.scenario.run().memory_limit;
+        ui.scope(|ui| {
+            ui.set_max_width(320.0);
+            if session.file.run.pool == PoolName::Paging {
                 quantity_ui(ui, "pool.budget", &mut session.file.run.pool_budget, &mut self.typed, least, None);
-            });
-        }
+            }
+            quantity_ui(ui, "pool.limit", &mut session.file.run.memory_limit, &mut self.typed, allowed, None);
+        });
     }
 
     fn executed_ui(&mut self, ui: &mut Ui, last: &StepResult) {

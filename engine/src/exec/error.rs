@@ -88,7 +88,9 @@ pub enum ExecError {
         most: u32,
     },
     /// The plan needs more memory than an execution may use.
-    #[error("the plan needs {needed} over all ranks, an execution may use {limit}; use a smaller model or micro-batch")]
+    #[error(
+        "the plan needs {needed} over all ranks, an execution may use {limit}; use a smaller model or micro-batch, or raise run.memory_limit where the device has more"
+    )]
     TooMuchMemory {
         /// Planned, over all ranks.
         needed: Bytes,

@@ -10,9 +10,6 @@ use crate::units::Bytes;
 /// Ranks that share one device, at most.
 const MAX_RANKS: u32 = 16;
 
-/// Memory that an execution may plan, over all ranks.
-const MAX_MEMORY: Bytes = Bytes(1 << 30);
-
 /// Op instances that are recorded, at most.
 const MAX_OPS: usize = 200_000;
 
@@ -78,7 +75,7 @@ fn divides_capacity(scenario: &Scenario) -> bool {
 /// What stands in the way first.
 pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), ExecError> {
     executable(scenario)?;
-    within_limits(step)
+    within_limits(step, scenario)
 }
 
 /// Lowers a scenario that can be executed on one device; says why it cannot before anything is lowered or opened in vain.
@@ -88,7 +85,7 @@ pub fn executable_step(scenario: &Scenario, step: &StepGraph) -> Result<(), Exec
 pub fn executable_graph(scenario: &Scenario) -> Result<StepGraph, ExecError> {
     executable(scenario)?;
     let step = lower(scenario);
-    within_limits(&step)?;
+    within_limits(&step, scenario)?;
     if let PoolPolicy::Paging { budget: Some(_) } = scenario.run().pool {
         plans(&step, scenario.run().pool)?;
     }
@@ -111,14 +108,15 @@ fn is_aligned(step: &StepGraph) -> bool {
 }
 
 /// Whether the lowered step stays within the limits of an execution.
-pub fn within_limits(step: &StepGraph) -> Result<(), ExecError> {
+pub fn within_limits(step: &StepGraph, scenario: &Scenario) -> Result<(), ExecError> {
     if !is_aligned(step) {
         return Err(ExecError::TensorChunks);
     }
     let per_stage = u64::from(step.mesh.per_stage());
     let needed = Bytes(step.stages.iter().map(|stage| stage.memory.at_peak.total().0 * per_stage).sum());
-    if needed > MAX_MEMORY {
-        return Err(ExecError::TooMuchMemory { needed, limit: MAX_MEMORY });
+    let limit = scenario.run().memory_limit;
+    if needed > limit {
+        return Err(ExecError::TooMuchMemory { needed, limit });
     }
     let ops = step.op_instances() * usize::try_from(per_stage).unwrap_or(usize::MAX);
     if ops > MAX_OPS {

@@ -321,6 +321,9 @@ fn check_tokens(s: &Strategy, data: &Data) -> Checked<()> {
     Ok(())
 }
 
+/// What an execution may take where nothing is said: little enough for any device, and for a page.
+const MEMORY_LIMIT: Bytes = Bytes(1 << 30);
+
 fn check_run(file: &ScenarioFile) -> Checked<Run> {
     let run = &file.run;
     let number = |value: f64, path| {
@@ -337,6 +340,7 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
         weight_decay: number(run.weight_decay, "run.weight_decay")?,
         gradient_clip: number(run.gradient_clip, "run.gradient_clip")?,
         pool: run.pool.with_budget(run.pool_budget),
+        memory_limit: run.memory_limit.unwrap_or(MEMORY_LIMIT),
         allocator: run.allocator,
         placement: Placement {
             kind: run.placement,

@@ -352,6 +352,14 @@ pub struct RunFile {
     )]
     #[schemars(schema_with = "Bytes::text_schema")]
     pub pool_budget: Option<Bytes>,
+    /// What all ranks of an execution together may take, for example `"8 GB"`; 1 GiB when left out.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Bytes::deserialize_option",
+        serialize_with = "Bytes::serialize_option"
+    )]
+    #[schemars(schema_with = "Bytes::text_schema")]
+    pub memory_limit: Option<Bytes>,
     /// How a framework on the cluster hands out a device's memory: `caching`, `expandable`, `bump`, `offsets`, `best_fit`,
     /// `reservation` or `paging`.
     #[serde(skip_serializing_if = "is_default")]
@@ -374,6 +382,7 @@ impl Default for RunFile {
             gradient_clip: 1.0,
             pool: PoolName::BestFit,
             pool_budget: None,
+            memory_limit: None,
             allocator: AllocatorName::Caching,
             placement: PlacementName::Device,
             workers: None,

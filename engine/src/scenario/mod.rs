@@ -101,6 +101,8 @@ pub struct Run {
     pub gradient_clip: f64,
     /// How an execution hands out memory.
     pub pool: PoolPolicy,
+    /// What all ranks of an execution together may take.
+    pub memory_limit: Bytes,
     /// How a framework on the cluster hands it out.
     pub allocator: AllocatorName,
     /// Where ranks run.

@@ -1,7 +1,7 @@
 //! Wherever values lie and however often they move, a step computes the same bits; what a policy plans is what is handed
 //! out.
 
-use shardlab_engine::exec::{BackendKind, PoolForecast, Traffic, Trainer, forecast};
+use shardlab_engine::exec::{BackendKind, PoolForecast, Traffic, Trainer, executable_graph, forecast};
 use shardlab_engine::graph::lower;
 use shardlab_engine::scenario::{PoolName, Scenario};
 use shardlab_engine::units::Bytes;
@@ -102,7 +102,19 @@ fn rows_of_best_fit(scenario: &Scenario, rank: usize) -> Bytes {
 #[test]
 fn a_budget_that_is_too_small_is_refused_before_anything_runs() {
     let scenario = pooled(model(0), (1, 1, 1), "", "pool = \"paging\"\npool_budget = \"1 kB\"");
-    let error = shardlab_engine::exec::executable_graph(&scenario).expect_err("too small");
+    let error = executable_graph(&scenario).expect_err("too small");
     let least = forecast(&lower(&scenario), None).unwrap()[0].least;
     assert!(error.to_string().contains(&least.to_string()) && error.to_string().contains("run.pool_budget"), "{error}");
+}
+
+#[test]
+fn a_plan_that_needs_more_than_it_may_is_refused_with_both_figures_before_it_starts() {
+    let with = |limit: &str| pooled(model(0), (1, 2, 1), "", &format!("memory_limit = \"{limit}\""));
+    let enough = with("64 MB");
+    let needed = executable_graph(&enough).expect("it fits").stages[0].memory.at_peak.total();
+    let needed = Bytes(needed.0 * 2);
+    let error = executable_graph(&with("100 kB")).expect_err("it does not").to_string();
+    assert!(error.contains(&needed.to_string()) && error.contains("97.7 KiB"), "{error}");
+    assert!(error.contains("raise run.memory_limit"), "{error}");
+    assert!(executable_graph(&with(&format!("{} B", needed.0))).is_ok(), "all that is planned is enough");
 }

@@ -25,9 +25,11 @@ use shardlab_engine::exec::cpu::{
     silu, silu_grad, sum_exp, sum_squares, swiglu, swiglu_grad,
 };
 use shardlab_engine::exec::{
-    Access, Backend, BackendKind, BufferId, Dispatch, Format, Kernel, KernelParams, Recording, Scope, Slice, WIDE, open,
+    Access, Backend, BackendKind, BenchOptions, BufferId, Clock, Dispatch, Format, Kernel, KernelParams, Recording,
+    Scope, Section, Slice, Tuning, WIDE, bench, open,
 };
 use shardlab_engine::trace::{LabelId, Stream};
+use shardlab_engine::units::Nanos;
 
 /// A kernel call: its parameters and the length of each buffer.
 #[derive(Clone)]
@@ -848,4 +850,27 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
     assert!(unseen.is_empty(), "ways without a case: {unseen:?}");
     let of_eight = !gpu.abilities().many && gpu.abilities().subgroup == 8;
     assert!(ways().filter(|name| together(name)).all(|name| ways_seen.contains(name) == of_eight));
+}
+
+#[test]
+fn a_benchmark_times_products_of_every_kind_on_the_device() {
+    let backend = match pollster::block_on(open(BackendKind::Wgpu)) {
+        Ok(backend) => backend,
+        Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
+        Err(error) => return eprintln!("SKIPPED: needs compute shaders; {error}"),
+    };
+    let halves = backend.computes_halves();
+    let options = BenchOptions { sections: vec![Section::Peak, Section::Latency, Section::Matmul], largest: 64 };
+    let mut tuning = Tuning::default();
+    let (report, _) = pollster::block_on(bench(backend, &options, &mut tuning, &mut |_, _| true)).expect("it runs");
+    let names: Vec<&str> = report.figures.iter().map(|figure| figure.name.as_str()).collect();
+    for name in ["fp32 x4", "int32", "int32 x4", "int8, packed", "64 x 64 x 64", "64 x 64 x 64 in int8"] {
+        assert!(names.contains(&name), "{name} of {names:?}");
+    }
+    for name in ["fp16", "fp16 x4", "64 x 64 x 64 in fp16 arithmetic"] {
+        assert_eq!(names.contains(&name), halves, "{name} of {names:?}");
+    }
+    let quanta = report.quanta.expect("it is measured");
+    assert!(quanta.host >= Nanos(1) && quanta.of(Clock::Host) == quanta.host, "{quanta:?}");
+    assert!(report.figures.iter().any(|figure| figure.clock == Clock::Host));
 }

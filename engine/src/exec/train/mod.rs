@@ -72,7 +72,7 @@ impl Trainer {
 
     /// As [`Trainer::new`], of a graph that was lowered already; tests give it broken ones.
     pub async fn of_graph(scenario: &Scenario, step_graph: StepGraph, mut backend: Backend) -> Result<Self, ExecError> {
-        within_limits(&step_graph)?;
+        within_limits(&step_graph, scenario)?;
         let mut recorded = record(&step_graph, scenario, &mut backend)?;
         Tuning::default().apply(&backend, &mut recorded.recording);
         let labels = labels(&step_graph, &recorded.pages);
