@@ -1,19 +1,10 @@
-// What gradients of attention by subgroups read and write number by number, of heads of any width, in any format. Of four
-// numbers only so many are there as are `left` of the head; the others are nothing.
+// What gradients of attention by subgroups read and write number by number, of heads of any width, in any format: see
+// `parts/attention_fours`.
 
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
 @group(0) @binding(1) var<storage, read> kv: array<f32>;
 @group(0) @binding(2) var<storage, read> dout: array<f32>;
 @group(0) @binding(5) var<storage, read_write> gradient: array<f32>;
-
-// Where they lie; those that are not there lie where the last one does.
-fn four_at(at: u32, left: u32) -> vec4<u32> {
-    return at + min(LANES, vec4<u32>(left - 1u));
-}
-
-fn there(x: vec4<f32>, left: u32) -> vec4<f32> {
-    return select(vec4<f32>(), x, LANES < vec4<u32>(left));
-}
 
 fn of_qkv(first: u32, left: u32) -> vec4<f32> {
     let at = four_at(first, left);

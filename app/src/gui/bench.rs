@@ -19,10 +19,10 @@ pub struct BenchView {
     on_cpu: bool,
     progress: (String, f32),
     report: Option<Box<BenchReport>>,
-    /// The result before, or that of a file, beside which a new one is shown.
+    /// The result before, beside which a new one is shown.
     before: Option<Box<BenchReport>>,
-    /// The name of that file.
-    file: Option<String>,
+    /// A file whose result stands in its place, by its name.
+    file: Option<(String, Box<BenchReport>)>,
     note: Option<String>,
     error: Option<String>,
 }
@@ -38,7 +38,7 @@ impl BenchView {
         serde_json::json!({
             "running": self.is_running(),
             "figures": self.report.as_ref().map(|report| report.figures.len()),
-            "beside": self.file,
+            "beside": self.file.as_ref().map(|(name, _)| name),
             "compared": self.compared(),
             "device": self.report.as_ref().map(|report| &report.backend.name),
             "report": self.report.as_ref().filter(|_| !self.is_running()),
@@ -48,7 +48,7 @@ impl BenchView {
 
     /// How many figures have one beside them.
     fn compared(&self) -> usize {
-        let (Some(report), Some(before)) = (&self.report, &self.before) else { return 0 };
+        let (Some(report), Some(before)) = (&self.report, self.beside()) else { return 0 };
         report.figures.iter().filter(|figure| before.same_as(figure).is_some()).count()
     }
 
@@ -57,9 +57,13 @@ impl BenchView {
     /// # Errors
     /// When it is none.
     pub fn compare_with(&mut self, name: &str, bytes: &[u8]) -> Result<(), serde_json::Error> {
-        self.before = Some(Box::new(serde_json::from_slice(bytes)?));
-        self.file = Some(name.to_owned());
+        self.file = Some((name.to_owned(), Box::new(serde_json::from_slice(bytes)?)));
         Ok(())
+    }
+
+    /// What figures are shown beside.
+    fn beside(&self) -> Option<&BenchReport> {
+        self.file.as_ref().map(|(_, report)| report).or(self.before.as_ref()).map(|report| &**report)
     }
 
     fn is_running(&self) -> bool {
@@ -74,13 +78,7 @@ impl BenchView {
             match message {
                 Message::Opened(_, note) => self.note = note,
                 Message::Measuring(what, share) => self.progress = (what, share),
-                Message::Benched(report) => {
-                    let last = self.report.replace(report);
-                    // A file that was opened stays.
-                    if self.file.is_none() {
-                        self.before = last;
-                    }
-                }
+                Message::Benched(report) => self.before = self.report.replace(report),
                 Message::Tuned(found) => *tuning = *found,
                 Message::Failed(error) => {
                     self.error = Some(error.clone());
@@ -127,22 +125,22 @@ impl BenchView {
             ui.horizontal(|ui| save_ui(ui, report, session));
             roofline_ui(ui, report);
             for section in Section::ALL {
-                section_ui(ui, report, self.before.as_deref(), section);
+                section_ui(ui, report, self.beside(), section);
             }
         });
     }
 
-    /// What figures are shown beside.
+    /// A file whose figures others are shown beside.
     fn beside_ui(&mut self, ui: &mut Ui, session: &mut Session) {
         ui.horizontal(|ui| {
             if ui.button(t("bench.compare")).on_hover_text(t("bench.compare.tip")).clicked() {
                 session.wants_file = true;
             }
-            let Some((name, before)) = self.file.as_ref().zip(self.before.as_ref()) else { return };
+            let Some((name, before)) = &self.file else { return };
             ui.label(t_with("bench.beside", format!("{name} ({})", before.backend.name)));
             origin_ui(ui, Origin::Imported);
             if ui.button(t("bench.beside.forget")).clicked() {
-                (self.file, self.before) = (None, None);
+                self.file = None;
             }
         });
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use egui::{Grid, Ui};
 use egui_plot::{Line, Plot, PlotPoints};
 use shardlab_engine::analysis::{OpClassTime, op_classes};
-use shardlab_engine::exec::{BackendInfo, BackendKind, StepResult, Stored, Tuning, executable_graph, executable_step};
+use shardlab_engine::exec::{
+    BackendInfo, BackendKind, ExecError, StepResult, Stored, Tuning, executable_graph, executable_step,
+};
 use shardlab_engine::report;
 use shardlab_engine::scenario::{Scenario, ScenarioFile, check, preset_file, state_of};
 use shardlab_engine::trace::{MemoryCategory, Origin};
@@ -367,7 +369,13 @@ impl ExecuteView {
                     self.controls_ui(ui, session);
                     self.pool.policy_ui(ui, session);
                 }
-                Err(error) => too_large_ui(ui, session, &error.to_string()),
+                Err(error) => {
+                    too_large_ui(ui, session, &error.to_string());
+                    // What it may take can be raised here.
+                    if matches!(error, ExecError::TooMuchMemory { .. }) {
+                        self.pool.policy_ui(ui, session);
+                    }
+                }
             }
             self.device_ui(ui);
             if session.run.scenario.strategy().precision.is_emulated() {

@@ -33,6 +33,7 @@ pub use caches::{CacheJob, Reads};
 pub use memory::MemoryNews;
 
 use super::data::OpenedTrace;
+use super::i18n::t;
 use super::kept::{self, KeptRun};
 
 /// Runs a future to its end without blocking the interface.
@@ -327,9 +328,14 @@ impl Job {
 
     /// What it has told since the last call.
     pub fn receive(&mut self) -> Vec<Message> {
-        let messages: Vec<Message> = self.messages.try_iter().collect();
+        let mut messages: Vec<Message> = self.messages.try_iter().collect();
         let ended = |message: &Message| matches!(message, Message::Done | Message::Failed(_));
-        self.finished |= messages.iter().any(ended) || self.messages.is_disconnected();
+        self.finished |= messages.iter().any(ended);
+        // A job that ends without a word has panicked.
+        if !self.finished && self.messages.is_disconnected() {
+            self.finished = true;
+            messages.push(Message::Failed(t("job.stopped").to_owned()));
+        }
         messages
     }
 

@@ -1,13 +1,16 @@
 //! The desktop window.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::App;
 use super::display::Display;
 
-/// A window that stands shorter than this before its device is lost is not opened again: the next would be lost, too.
-const WORTH_ANOTHER: Duration = Duration::from_secs(10);
+/// How often a window has been opened in the place of one whose device was lost.
+const AGAIN: &str = "SHARDLAB_WINDOW_AGAIN";
+
+/// So often at most: where devices are lost again and again, no other window helps.
+const MOST: u32 = 3;
 
 /// Opens the window and runs until it is closed. Where the device that draws is lost, what is open is kept, and another
 /// window opens with it.
@@ -15,28 +18,35 @@ const WORTH_ANOTHER: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there is no display, or no graphics device can draw.
 pub fn run_window() -> eframe::Result {
-    let (opened, display) = (Instant::now(), Display::default());
-    let viewport = egui::ViewportBuilder::default().with_title("Shardlab").with_inner_size([1280.0, 800.0]);
-    let options = eframe::NativeOptions { viewport, ..eframe::NativeOptions::default() };
+    let display = Display::default();
     let shown = display.clone();
-    eframe::run_native(
-        "shardlab",
-        options,
-        Box::new(|context| Ok(Box::new(App::new(context).shown_on(context, shown)))),
-    )?;
-    match display.lost() {
-        Some(why) => open_again(why, opened.elapsed()),
-        None => Ok(()),
+    let run = || {
+        let viewport = egui::ViewportBuilder::default().with_title("Shardlab").with_inner_size([1280.0, 800.0]);
+        let options = eframe::NativeOptions { viewport, ..eframe::NativeOptions::default() };
+        let make: eframe::AppCreator<'_> = Box::new(|context| Ok(Box::new(App::new(context).shown_on(context, shown))));
+        eframe::run_native("shardlab", options, make)
+    };
+    // What paints a window panics where its device is lost in the middle of a frame.
+    match (catch_unwind(AssertUnwindSafe(run)), display.lost()) {
+        (_, Some(why)) => open_again(why),
+        (Ok(ended), None) => ended,
+        (Err(panic), None) => std::panic::resume_unwind(panic),
     }
 }
 
-fn open_again(why: &str, open: Duration) -> eframe::Result {
+/// Opens a window in the place of this one, with what was kept.
+///
+/// # Errors
+/// When that cannot be done, or has been done too often.
+pub fn open_again(why: &str) -> eframe::Result {
     let lost = format!("the device that draws was lost: {why}");
-    if open < WORTH_ANOTHER {
-        return Err(eframe::Error::AppCreation(lost.into()));
+    let failed = |text: String| eframe::Error::AppCreation(text.into());
+    let before = std::env::var(AGAIN).ok().and_then(|count| count.parse().ok()).unwrap_or(0_u32);
+    if before >= MOST {
+        return Err(failed(lost));
     }
     eprintln!("shardlab: {lost}; the window opens again with what was open");
-    let started =
-        std::env::current_exe().and_then(|program| Command::new(program).args(std::env::args_os().skip(1)).spawn());
-    started.map(|_| ()).map_err(|error| eframe::Error::AppCreation(format!("{lost}; {error}").into()))
+    let mut again = Command::new(std::env::current_exe().map_err(|error| failed(format!("{lost}; {error}")))?);
+    again.args(std::env::args_os().skip(1)).env(AGAIN, (before + 1).to_string());
+    again.spawn().map(|_| ()).map_err(|error| failed(format!("{lost}; {error}")))
 }

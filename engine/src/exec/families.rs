@@ -103,6 +103,7 @@ const ATTENTION: [Family; 6] = [
                 + "attention_places"
                 + "attention_blocks"
                 + "attention_broadcast"
+                + "attention_fours"
                 + "attention_broadcast_numbers"
         ),
         tile: [16, 1],
@@ -112,11 +113,11 @@ const ATTENTION: [Family; 6] = [
 
 /// A gradient of attention by subgroups: in which way it reads and writes.
 macro_rules! by_subgroup {
-    ($name:literal, $shader:literal, $parts:literal) => {
+    ($name:literal, $shader:literal $(+ $part:literal)*) => {
         Family {
             name: $name,
             source: shader!(
-                $shader + "attention" + "attention_places" + "attention_blocks" + "attention_broadcast" + $parts
+                $shader + "attention" + "attention_places" + "attention_blocks" + "attention_broadcast" $(+ $part)*
             ),
             tile: [16, 1],
             shared: false,
@@ -127,21 +128,19 @@ macro_rules! by_subgroup {
 const ATTENTION_GRAD_Q: [Family; 4] = [
     family!("attention_grad_q" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_grad_q_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
-    by_subgroup!("attention_grad_q_broadcast", "attention_grad_q_broadcast", "attention_grad_broadcast_vectors"),
+    by_subgroup!("attention_grad_q_broadcast", "attention_grad_q_broadcast" + "attention_grad_broadcast_vectors"),
     by_subgroup!(
         "attention_grad_q_broadcast_numbers",
-        "attention_grad_q_broadcast",
-        "attention_grad_broadcast_numbers"
+        "attention_grad_q_broadcast" + "attention_fours" + "attention_grad_broadcast_numbers"
     ),
 ];
 const ATTENTION_GRAD_KV: [Family; 4] = [
     family!("attention_grad_kv" + "attention" + "attention_places" + "attention_blocks", 4, 1),
     family!(shared "attention_grad_kv_shared" + "attention" + "attention_places" + "attention_shared", 4, 1),
-    by_subgroup!("attention_grad_kv_broadcast", "attention_grad_kv_broadcast", "attention_grad_broadcast_vectors"),
+    by_subgroup!("attention_grad_kv_broadcast", "attention_grad_kv_broadcast" + "attention_grad_broadcast_vectors"),
     by_subgroup!(
         "attention_grad_kv_broadcast_numbers",
-        "attention_grad_kv_broadcast",
-        "attention_grad_broadcast_numbers"
+        "attention_grad_kv_broadcast" + "attention_fours" + "attention_grad_broadcast_numbers"
     ),
 ];
 

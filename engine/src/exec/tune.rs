@@ -214,10 +214,15 @@ fn device_key(backend: &Backend) -> String {
 pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
     match dispatch.kernel {
         kernel if kernel.families().is_empty() => None,
-        Kernel::Matmul => product_key(dispatch),
+        Kernel::Matmul | Kernel::MatmulHalf => product_key(dispatch),
+        // Which of these is the fastest is what they are measured for.
+        Kernel::Peak | Kernel::PeakHalf | Kernel::PeakInt32 => None,
         Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => attention_key(dispatch),
         // Norms, their gradients, sums of columns and what a loss needs of its rows: rows and columns come first.
         kernel => match dispatch.params[..] {
+            [rows, cols, apart, ..] if kernel == Kernel::ColumnSum && apart != cols => {
+                Some(format!("{} {rows}x{cols} of {apart}{}", kernel.name(), formats_key(dispatch)))
+            }
             [rows, cols, ..] => Some(format!("{} {rows}x{cols}{}", kernel.name(), formats_key(dispatch))),
             _ => None,
         },

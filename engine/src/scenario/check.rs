@@ -333,6 +333,10 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
             Err(invalid(path, value, "a finite number from 0 to 1000000", "Check for a typing error."))
         }
     };
+    if run.memory_limit == Some(Bytes(0)) {
+        let hint = "Leave it out for 1 GiB.";
+        return Err(invalid("run.memory_limit", Bytes(0), "more than 0 B", hint));
+    }
     Ok(Run {
         steps: bounded(Some(run.steps), "run.steps", 1_000_000)?,
         seed: run.seed,

@@ -153,14 +153,30 @@ impl App {
         Self { display, ..self }
     }
 
-    /// Says what went wrong with drawing; where nothing can be drawn any more, closes the window, which keeps the work.
-    fn look_at_display(&mut self, context: &egui::Context) {
+    /// Says what went wrong with drawing.
+    fn look_at_display(&mut self) {
         if let Some(error) = self.display.take_error() {
             self.toasts.error(t_with("display.error", error));
         }
-        if self.display.lost().is_some() {
-            context.send_viewport_cmd(egui::ViewportCommand::Close);
+    }
+
+    /// Where nothing can be drawn any more: keeps the work, opens another window with it, and ends before this one is painted,
+    /// which would panic.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn leave_lost_display(&mut self, frame: &mut eframe::Frame) {
+        let Some(why) = self.display.lost().map(str::to_owned) else { return };
+        if let Some(storage) = frame.storage_mut() {
+            eframe::App::save(self, storage);
+            storage.flush();
         }
+        let code = match super::native::open_again(&why) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("shardlab: {error}");
+                2
+            }
+        };
+        std::process::exit(code);
     }
 
     /// Does what a command says.
@@ -326,9 +342,13 @@ impl App {
 }
 
 impl eframe::App for App {
-    fn logic(&mut self, context: &egui::Context, _: &mut eframe::Frame) {
+    fn logic(&mut self, context: &egui::Context, frame: &mut eframe::Frame) {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.leave_lost_display(frame);
+        #[cfg(target_arch = "wasm32")]
+        let _ = frame;
         self.think(context);
-        self.look_at_display(context);
+        self.look_at_display();
         #[cfg(target_arch = "wasm32")]
         super::web::exchange(self, context);
     }

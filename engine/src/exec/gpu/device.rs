@@ -21,7 +21,8 @@ pub struct OpenDevice {
     pub(super) failure: Failure,
 }
 
-/// Why a device can no longer be used: the first error, or that it was lost, from which all others follow.
+/// Why a device can no longer be used: that it has no memory left, or that it was lost, from which all others follow, or else
+/// the first error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<ExecError>>>);
 
@@ -36,13 +37,18 @@ impl Failure {
     }
 
     pub(super) fn note(&self, error: ExecError) {
+        let weight = |error: &ExecError| match error {
+            ExecError::OutOfMemory(_) => 2,
+            ExecError::Lost(_) => 1,
+            _ => 0,
+        };
         let Ok(mut slot) = self.0.lock() else { return };
-        if slot.is_none() || matches!(error, ExecError::Lost(_)) {
+        if slot.as_ref().is_none_or(|known| weight(known) < weight(&error)) {
             *slot = Some(error);
         }
     }
 
-    fn get(&self) -> Option<ExecError> {
+    pub(super) fn get(&self) -> Option<ExecError> {
         let unknown = || Some(ExecError::Device("an error handler failed".to_owned()));
         self.0.lock().map_or_else(|_| unknown(), |slot| slot.clone())
     }
@@ -192,8 +198,13 @@ impl OpenDevice {
 
     /// Lets callbacks run. In a browser they run by themselves.
     fn poll(&self) -> Result<(), ExecError> {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| self.stopped(error))?;
-        Ok(())
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        // Where a driver gives a device up while it is waited for, wgpu says so, and then panics.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.stopped(error)),
+            Err(_) => Err(self.stopped("it could not be waited for")),
+        }
     }
 
     /// Why a call failed: what the device has reported, or else what the call says.

@@ -92,6 +92,20 @@ fn a_benchmark_on_a_device_that_is_lost_ends_with_that() {
     assert_eq!(error, Some(ExecError::Lost("it was destroyed".to_owned())));
 }
 
+/// wgpu loses a device that has no memory left, and then says why; or the other way round.
+#[test]
+fn that_there_is_no_memory_says_more_than_that_a_device_was_lost() {
+    let no_memory = || ExecError::OutOfMemory("none is left".to_owned());
+    let orders = [[no_memory(), ExecError::Lost("x".to_owned())], [ExecError::Lost("x".to_owned()), no_memory()]];
+    for order in orders {
+        let failure = Failure::default();
+        failure.note(ExecError::Device("what follows from it".to_owned()));
+        order.into_iter().for_each(|error| failure.note(error));
+        failure.note(ExecError::Device("what follows from it".to_owned()));
+        assert_eq!(failure.get(), Some(no_memory()));
+    }
+}
+
 #[test]
 fn a_run_that_finds_no_memory_ends_with_what_to_do() {
     let Some((backend, _, failure)) = device() else { return };
