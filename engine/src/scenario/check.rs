@@ -334,7 +334,7 @@ fn check_run(file: &ScenarioFile) -> Checked<Run> {
         }
     };
     if run.memory_limit == Some(Bytes(0)) {
-        let hint = "Leave it out for 1 GiB.";
+        let hint = "Leave it out for the default.";
         return Err(invalid("run.memory_limit", Bytes(0), "more than 0 B", hint));
     }
     Ok(Run {

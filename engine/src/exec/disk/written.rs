@@ -39,7 +39,13 @@ struct About {
     bytes: u64,
     /// What they were made for: the inputs with their words.
     inputs: BTreeMap<String, usize>,
+    /// Whether each ends with the CRC-32 of what comes before; not in folders of older versions.
+    #[serde(default)]
+    checked: bool,
 }
+
+/// Bytes of a checksum.
+const CHECKSUM: usize = 4;
 
 /// Samples in a folder.
 #[derive(Clone, Debug)]
@@ -57,6 +63,11 @@ fn samples_of(scenario: &Scenario) -> impl Iterator<Item = Sample> {
 
 fn inputs_of(sample: &Sample) -> BTreeMap<String, usize> {
     sample.iter().map(|(name, words)| ((*name).to_owned(), words.len())).collect()
+}
+
+/// Whether a file ends with the checksum of what comes before.
+fn is_whole(content: &[u8]) -> bool {
+    content.split_last_chunk::<CHECKSUM>().is_some_and(|(rest, sum)| crc32fast::hash(rest) == u32::from_le_bytes(*sum))
 }
 
 impl Written {
@@ -83,13 +94,14 @@ impl Written {
     /// When the folder cannot be written.
     pub(super) fn make(folder: &Path, scenario: &Scenario, count: u32, bytes: Bytes) -> Result<Self, ExecError> {
         fs::create_dir_all(folder).map_err(|error| failed("cannot make", folder, error))?;
-        let mut about = About { count, bytes: bytes.0, inputs: BTreeMap::new() };
+        let mut about = About { count, bytes: bytes.0, inputs: BTreeMap::new(), checked: true };
         for (number, sample) in (0..count).zip(samples_of(scenario)) {
             let path = path_of(folder, number);
             let mut content = postcard::to_allocvec(&sample).map_err(|error| failed("cannot write", &path, error))?;
             // What a photograph has more than a digit: bytes that are read and not used.
-            let filled = usize::try_from(bytes.0).unwrap_or(usize::MAX).max(content.len());
-            content.resize(filled, 0x5a);
+            let filled = usize::try_from(bytes.0).unwrap_or(usize::MAX).max(content.len() + CHECKSUM);
+            content.resize(filled - CHECKSUM, 0x5a);
+            content.extend(crc32fast::hash(&content).to_le_bytes());
             about.inputs = inputs_of(&sample);
             about.bytes = about.bytes.max(content.len() as u64);
             fs::write(&path, content).map_err(|error| failed("cannot write", &path, error))?;
@@ -115,7 +127,12 @@ impl Written {
     /// When it cannot be read.
     pub(super) fn read(&self, number: u32) -> Result<Vec<u8>, ExecError> {
         let path = path_of(&self.folder, number);
-        fs::read(&path).map_err(|error| failed("cannot read", &path, error))
+        let content = fs::read(&path).map_err(|error| failed("cannot read", &path, error))?;
+        if self.about.checked && !is_whole(&content) {
+            let why = "it was cut off or changed since it was written: empty the folder to have samples made anew";
+            return Err(failed("cannot use", &path, why));
+        }
+        Ok(content)
     }
 
     /// The sample in a file.
