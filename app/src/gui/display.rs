@@ -56,11 +56,10 @@ impl Display {
                 return;
             }
             let said = if message.is_empty() { format!("{reason:?}") } else { message };
-            if lost.set(said.clone()).is_ok() {
-                #[cfg(target_arch = "wasm32")]
-                super::web::tell_display_lost(&said);
-                repaint.request_repaint();
-            }
+            #[cfg(target_arch = "wasm32")]
+            super::web::tell_display_lost(&said);
+            lost.set(said).ok();
+            repaint.request_repaint();
         });
     }
 

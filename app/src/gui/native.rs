@@ -34,18 +34,34 @@ pub fn run_window() -> eframe::Result {
     }
 }
 
+/// There is no window to say it in.
+#[expect(clippy::print_stderr, reason = "nothing can be drawn")]
+fn say(text: &str) {
+    eprintln!("shardlab: {text}");
+}
+
+/// Opens a window in the place of this one, and ends this one before it is painted, which would panic.
+#[expect(clippy::disallowed_methods, reason = "whatever runs on would paint")]
+pub fn leave_for_another(why: &str) -> ! {
+    let opened = open_again(why);
+    if let Err(error) = &opened {
+        say(&error.to_string());
+    }
+    std::process::exit(if opened.is_ok() { 0 } else { 2 })
+}
+
 /// Opens a window in the place of this one, with what was kept.
 ///
 /// # Errors
 /// When that cannot be done, or has been done too often.
-pub fn open_again(why: &str) -> eframe::Result {
+fn open_again(why: &str) -> eframe::Result {
     let lost = format!("the device that draws was lost: {why}");
     let failed = |text: String| eframe::Error::AppCreation(text.into());
     let before = std::env::var(AGAIN).ok().and_then(|count| count.parse().ok()).unwrap_or(0_u32);
     if before >= MOST {
         return Err(failed(lost));
     }
-    eprintln!("shardlab: {lost}; the window opens again with what was open");
+    say(&format!("{lost}; the window opens again with what was open"));
     let mut again = Command::new(std::env::current_exe().map_err(|error| failed(format!("{lost}; {error}")))?);
     again.args(std::env::args_os().skip(1)).env(AGAIN, (before + 1).to_string());
     again.spawn().map(|_| ()).map_err(|error| failed(format!("{lost}; {error}")))

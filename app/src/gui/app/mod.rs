@@ -160,8 +160,7 @@ impl App {
         }
     }
 
-    /// Where nothing can be drawn any more: keeps the work, opens another window with it, and ends before this one is painted,
-    /// which would panic.
+    /// Where nothing can be drawn any more: keeps the work, and opens another window with it.
     #[cfg(not(target_arch = "wasm32"))]
     fn leave_lost_display(&mut self, frame: &mut eframe::Frame) {
         let Some(why) = self.display.lost().map(str::to_owned) else { return };
@@ -169,14 +168,7 @@ impl App {
             eframe::App::save(self, storage);
             storage.flush();
         }
-        let code = match super::native::open_again(&why) {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("shardlab: {error}");
-                2
-            }
-        };
-        std::process::exit(code);
+        super::native::leave_for_another(&why);
     }
 
     /// Does what a command says.

@@ -154,7 +154,7 @@ impl OpenDevice {
     pub async fn wait(&self) -> Result<(), ExecError> {
         let submitted = self.submitted();
         self.poll()?;
-        submitted.recv_async().await.map_err(|_| self.stopped("it did not answer"))?;
+        submitted.recv_async().await.map_err(|_| self.stopped(&"it did not answer"))?;
         self.check()
     }
 
@@ -186,11 +186,11 @@ impl OpenDevice {
                 if cfg!(target_arch = "wasm32") {
                     self.submitted().recv_async().await.ok();
                 }
-                return Err(self.stopped(error));
+                return Err(self.stopped(&error));
             }
-            Err(_) => return Err(self.stopped("it did not answer")),
+            Err(_) => return Err(self.stopped(&"it did not answer")),
         }
-        let view = staging.slice(..).get_mapped_range().map_err(|error| self.stopped(error))?;
+        let view = staging.slice(..).get_mapped_range().map_err(|error| self.stopped(&error))?;
         let copied = view.to_vec();
         self.check()?;
         Ok(copied)
@@ -202,13 +202,13 @@ impl OpenDevice {
         // Where a driver gives a device up while it is waited for, wgpu says so, and then panics.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)) {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(self.stopped(error)),
-            Err(_) => Err(self.stopped("it could not be waited for")),
+            Ok(Err(error)) => Err(self.stopped(&error)),
+            Err(_) => Err(self.stopped(&"it could not be waited for")),
         }
     }
 
     /// Why a call failed: what the device has reported, or else what the call says.
-    fn stopped(&self, said: impl ToString) -> ExecError {
+    fn stopped(&self, said: &dyn std::fmt::Display) -> ExecError {
         self.failure.get().unwrap_or_else(|| ExecError::Device(said.to_string()))
     }
 
