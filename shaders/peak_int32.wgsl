@@ -8,7 +8,7 @@
 alias Number = u32;
 
 fn first(start: u32) -> Number {
-    return u32(start);
+    return start;
 }
 
 fn next(x: Number) -> Number {

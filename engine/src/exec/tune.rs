@@ -185,7 +185,7 @@ fn drop_slow(racing: &mut Vec<u8>, best: &[Option<Nanos>], too_slow: impl Fn(Nan
 fn flops(dispatch: &Dispatch) -> u64 {
     let product = |sizes: &[u32]| sizes.iter().map(|&size| u64::from(size)).product::<u64>();
     match (dispatch.kernel, &dispatch.params[..]) {
-        (Kernel::Matmul, &[m, n, k, .., batches]) => 2 * product(&[m, n, k, batches]),
+        (Kernel::Matmul | Kernel::MatmulHalf, &[m, n, k, .., batches]) => 2 * product(&[m, n, k, batches]),
         (kernel, &[batch, queries, keys, groups, heads, head_dim, value_dim, ..]) => {
             let Some([of_head, of_value]) = products_of_attention(kernel) else { return 0 };
             2 * product(&[batch, queries, keys, groups, heads]) * u64::from(of_head * head_dim + of_value * value_dim)
@@ -218,15 +218,17 @@ pub fn shape_key(dispatch: &Dispatch) -> Option<String> {
         // Which of these is the fastest is what they are measured for.
         Kernel::Peak | Kernel::PeakHalf | Kernel::PeakInt32 => None,
         Kernel::Attention | Kernel::AttentionGradQ | Kernel::AttentionGradKv => attention_key(dispatch),
-        // Norms, their gradients, sums of columns and what a loss needs of its rows: rows and columns come first.
-        kernel => match dispatch.params[..] {
-            [rows, cols, apart, ..] if kernel == Kernel::ColumnSum && apart != cols => {
-                Some(format!("{} {rows}x{cols} of {apart}{}", kernel.name(), formats_key(dispatch)))
-            }
-            [rows, cols, ..] => Some(format!("{} {rows}x{cols}{}", kernel.name(), formats_key(dispatch))),
-            _ => None,
-        },
+        _ => rows_key(dispatch),
     }
+}
+
+/// Of norms, their gradients, sums of columns and what a loss needs of its rows: rows and columns, which come first, and how
+/// far rows are apart where they are not dense.
+fn rows_key(dispatch: &Dispatch) -> Option<String> {
+    let [rows, cols, third, ..] = dispatch.params[..] else { return None };
+    let is_dense = dispatch.kernel != Kernel::ColumnSum || third == cols;
+    let apart = if is_dense { String::new() } else { format!(" of {third}") };
+    Some(format!("{} {rows}x{cols}{apart}{}", dispatch.kernel.name(), formats_key(dispatch)))
 }
 
 /// Sizes, which rows are contiguous, and the number of products.

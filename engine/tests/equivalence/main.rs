@@ -450,14 +450,18 @@ fn every_case_of_a_model(model: &str, seed: u32, cases: &[(Axes, &str)]) {
     let reference = on_cpu(&single, lower(&single));
     for &(mesh, extra) in cases {
         let what = format!("model {seed}, (dp, tp, pp) {mesh:?}, {extra}");
-        let sharded = scenario_of(model, seed, mesh, extra);
-        let graph = lower(&sharded);
-        graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
-        let modelled = shardlab_engine::cost::bytes_moved(&graph);
-        agree(&sharded, &on_cpu(&sharded, graph), &reference, &what);
-        plan_equals_pools(&sharded, &what);
-        assert_eq!(modelled, moved(&sharded), "{what}");
+        equals(&scenario_of(model, seed, mesh, extra), &reference, &what);
     }
+}
+
+/// A sharded scenario computes what the reference has, in the memory and with the bytes on every axis that are planned.
+fn equals(sharded: &Scenario, reference: &Outcome, what: &str) {
+    let graph = lower(sharded);
+    graph.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let modelled = shardlab_engine::cost::bytes_moved(&graph);
+    agree(sharded, &on_cpu(sharded, graph), reference, what);
+    plan_equals_pools(sharded, what);
+    assert_eq!(modelled, moved(sharded), "{what}");
 }
 
 #[test]

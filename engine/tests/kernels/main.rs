@@ -786,13 +786,21 @@ fn compiles_for_long(gpu: &Backend, case: &Case, family: u8) -> bool {
     is_wide && !gpu.abilities().many && !kernel.name_of(family).contains("_broadcast")
 }
 
+/// The device, or `None` where there is none and nobody requires one; says so.
+fn gpu() -> Option<Backend> {
+    match pollster::block_on(open(BackendKind::Wgpu)) {
+        Ok(backend) => Some(backend),
+        Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
+        Err(error) => {
+            eprintln!("SKIPPED: needs compute shaders; {error}");
+            None
+        }
+    }
+}
+
 #[test]
 fn every_shader_computes_what_its_cpu_twin_computes() {
-    let mut gpu = match pollster::block_on(open(BackendKind::Wgpu)) {
-        Ok(backend) => backend,
-        Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
-        Err(error) => return eprintln!("SKIPPED: needs compute shaders; {error}"),
-    };
+    let Some(mut gpu) = gpu() else { return };
     let mut cpu = pollster::block_on(open(BackendKind::Cpu)).expect("the CPU is always there");
     let mut random = ChaCha8Rng::seed_from_u64(20);
     let cases = [
@@ -854,11 +862,7 @@ fn every_shader_computes_what_its_cpu_twin_computes() {
 
 #[test]
 fn a_benchmark_times_products_of_every_kind_on_the_device() {
-    let backend = match pollster::block_on(open(BackendKind::Wgpu)) {
-        Ok(backend) => backend,
-        Err(error) if std::env::var_os("SHARDLAB_REQUIRE_GPU").is_some() => panic!("a GPU is required: {error}"),
-        Err(error) => return eprintln!("SKIPPED: needs compute shaders; {error}"),
-    };
+    let Some(backend) = gpu() else { return };
     let halves = backend.computes_halves();
     let options = BenchOptions { sections: vec![Section::Peak, Section::Latency, Section::Matmul], largest: 64 };
     let mut tuning = Tuning::default();

@@ -88,8 +88,11 @@ pub async fn by_timestamps(
     for (scopes, queries) in parts() {
         ticks.extend(queries.read(device, scopes.len()).await?);
     }
-    let origin = ticks.first().map_or(0, |&(start, _)| start);
-    *quantum = ticks.iter().fold(*quantum, |quantum, &(_, end)| divisor(quantum, end.abs_diff(origin)));
+    // It only becomes smaller, and cannot below one.
+    if *quantum != 1 {
+        let origin = ticks.first().map_or(0, |&(start, _)| start);
+        *quantum = ticks.iter().fold(*quantum, |quantum, &(_, end)| divisor(quantum, end.abs_diff(origin)));
+    }
     Ok(on_one_clock(&ticks, f64::from(device.queue.get_timestamp_period())))
 }
 
